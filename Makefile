@@ -1,0 +1,67 @@
+# `make pilot` and `make test` need Python 3.11 and make, nothing else.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV ?= .venv
+CORES ?= 2
+BIN := $(VENV)/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+REPORT := artifacts/report/report.html
+READY := $(VENV)/.installed
+EXTRAS := $(VENV)/.extras
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: help setup pilot render report test test-slow check lint evaluate deliver train-pilot clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY)  ## make .venv and install requirements.lock
+
+$(READY): requirements.lock
+	@echo "setup: installing requirements.lock into $(VENV) (some minutes, about 5 GB)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+# Packages without wheels (a C compiler is needed) or with a licence that forbids to bundle them: used where they install.
+$(EXTRAS): requirements-extras.lock $(READY)
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-extras.lock && touch $@ \
+	  || echo "setup: the optional packages did not install (see above); their tests will be skipped and say so"
+
+pilot: $(READY)  ## render data/pilot to artifacts/report/report.html
+	@$(MAKE) --no-print-directory render report
+
+render: $(READY)
+	$(SNAKEMAKE)
+
+report: $(READY)  ## (re)make the HTML report of the last run
+	@if [ ! -s $(REPORT) ] || [ -n "$$(find artifacts/report artifacts/eval report -newer $(REPORT) -type f -print -quit)" ]; then \
+	  $(SNAKEMAKE) --report $(REPORT) && echo "report: $(REPORT)"; \
+	else echo "report: $(REPORT) is up to date"; fi
+
+evaluate: $(READY)  ## measure the finished files again; never touches the rendering
+	$(SNAKEMAKE) --allowed-rules evaluate collect metrics --forcerun evaluate -- metrics
+
+deliver: $(READY)  ## zip the cleaned tree with checksums
+	$(SNAKEMAKE) deliver
+
+train-pilot: $(READY)  ## make the training audio and train the pilot models again (an hour; needs the packages named in docs)
+	$(SNAKEMAKE) train_pilot
+
+test: $(READY) $(EXTRAS)  ## run the tests
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY) $(EXTRAS)  ## run the tests that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+check: lint test  ## ruff, mypy, snakefmt, snakemake --lint and the tests
+
+clean:  ## delete what the pipeline made
+	rm -rf artifacts

@@ -1,0 +1,49 @@
+# AudioRestorer: render a batch of recordings, and train the models that do it.
+#   snakemake --cores 2                                          the pilot
+#   snakemake --cores 8 --resources gpu=1 --config input=DIR output=DIR
+# This file holds the configuration, the includes and the targets; everything else is in rules/ and audiorestorer/.
+
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: Path(workflow.basedir) / "config" / "config.yaml"
+
+
+report: "report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/ingest.smk"
+include: "rules/separate.smk"
+include: "rules/clean.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+include: "rules/deliver.smk"
+include: "rules/train.smk"
+
+
+onstart:
+    lock_artifacts()
+
+
+rule all:
+    default_target: True
+    input:
+        metrics=METRICS,
+        published=expand(manifest("publish"), shard=SHARDS),
+        results=REPORT_FILES,
+        strict=[f"{ART}/eval/strict.txt"] if CFG.strict else [],
+
+
+rule metrics:
+    input:
+        METRICS,
+
+
+rule deliver:
+    input:
+        f"{ART}/delivery/{CFG.deliver.name}.zip",

@@ -1,0 +1,213 @@
+"""The command list. Every stage is one command; a stage's module is imported only when its command runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from audiorestorer import config as settings
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import write_text_atomic
+
+app = typer.Typer(
+    name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Restore audio in bulk. Each command is one stage of the Snakemake pipeline; all can be run by hand.",
+)  # fmt: skip
+
+InManifest = Annotated[Path, typer.Argument(metavar="IN_MANIFEST", help="JSONL rows of the stage before")]
+OutManifest = Annotated[Path, typer.Argument(metavar="OUT_MANIFEST", help="JSONL rows that this stage writes")]
+ConfigOption = Annotated[str, typer.Option("--config", metavar="CONFIG", help="a YAML file, or inline JSON")]
+StoreOption = Annotated[Path, typer.Option("--store", help="folder of finished items")]
+ModelOption = Annotated[Path | None, typer.Option("--model", help="the fetched model's JSON (command fetch-model)")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="threads of this job")]
+STORE = Path("artifacts/store")
+
+
+def stage(name: str) -> Any:
+    """A stage's module; only the one that runs is imported, so that `--help` needs no torch."""
+    return import_module(f"audiorestorer.stages.{name}")
+
+
+@app.command("config")
+def config_command(
+    out: Annotated[Path | None, typer.Argument(help="file to write; standard output if left out")] = None,
+) -> None:
+    """Write every setting with its default and its meaning, as YAML."""
+    if out is None:
+        sys.stdout.write(settings.default_yaml())
+    else:
+        write_text_atomic(out, settings.default_yaml())
+
+
+@app.command("check-config")
+def check_config(config: Annotated[str, typer.Argument(help="a YAML file, or inline JSON")]) -> None:
+    """Check a configuration: unknown keys and impossible values, one line each."""
+    settings.load(settings.Config, config)
+    print("ok")
+
+
+@app.command()
+def ingest(
+    out_manifest: OutManifest,
+    config: ConfigOption,
+    shard: Annotated[int, typer.Option(min=0)] = 0,
+    store: StoreOption = STORE,
+) -> None:
+    """Find the recordings of one shard and say which can be used. CONFIG is the whole configuration."""
+    stage("ingest").run(out_manifest, settings.load(settings.Config, config), shard, store)
+
+
+@app.command("fetch-model")
+def fetch_model(
+    name: Annotated[str, typer.Argument(help="entry of the registry")],
+    out_json: Annotated[Path, typer.Argument(help="what this command writes: files, hashes, licence")],
+    registry: Annotated[Path, typer.Option(help="the registry")] = Path("config/models.yaml"),
+    models_dir: Annotated[Path, typer.Option(help="folder of downloaded models")] = Path("artifacts/models"),
+) -> None:
+    """Make a registry's model ready: download it once, or check the local file."""
+    stage("fetch_model").run(name, out_json, registry, models_dir)
+
+
+@app.command()
+def separate(
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, model: ModelOption = None,
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Split speech from music with one separator."""
+    chosen = settings.load(settings.SeparatorSettings, config)
+    stage("separate").run(in_manifest, out_manifest, chosen, model, store, device, threads)
+
+
+@app.command()
+def fuse(
+    manifests: Annotated[list[Path], typer.Argument(metavar="IN_MANIFEST... OUT_MANIFEST", help="one a separator, then the output")],
+    config: ConfigOption, store: StoreOption = STORE,
+) -> None:  # fmt: skip
+    """Fuse the separators' ratio masks by maximum."""
+    if len(manifests) < 2:
+        raise AudioRestorerError("fuse: needs at least one input manifest and the output manifest")
+    stage("fuse").run(manifests[:-1], manifests[-1], settings.load(settings.FuseSettings, config), store)
+
+
+@app.command()
+def denoise(
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, model: ModelOption = None,
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Denoise the fused speech, with a wet mix."""
+    chosen = settings.load(settings.DenoiseSettings, config)
+    stage("denoise").run(in_manifest, out_manifest, chosen, model, store, device, threads)
+
+
+@app.command()
+def postmask(
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
+) -> None:
+    """Apply the beta-Wiener mask between the speech and what was removed."""
+    stage("postmask").run(in_manifest, out_manifest, settings.load(settings.PostmaskSettings, config), store)
+
+
+@app.command()
+def loudness(
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
+) -> None:
+    """Bring each file to the target loudness, below the true-peak ceiling, in the input's format."""
+    stage("loudness").run(in_manifest, out_manifest, settings.load(settings.LoudnessSettings, config), store)
+
+
+@app.command()
+def evaluate(
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
+) -> None:
+    """Measure each finished file."""
+    stage("evaluate").run(in_manifest, out_manifest, settings.load(settings.EvaluateSettings, config), store)
+
+
+@app.command()
+def collect(
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation, one a shard")],
+    json_out: Annotated[Path, typer.Option("--json")], csv_out: Annotated[Path, typer.Option("--csv")],
+) -> None:  # fmt: skip
+    """Gather all shards' figures into metrics.json and metrics.csv."""
+    stage("collect").run(manifests, json_out, csv_out)
+
+
+@app.command()
+def strict(metrics_json: Path) -> None:
+    """Fail if any file was rejected."""
+    stage("strict").run(metrics_json)
+
+
+@app.command()
+def snippets(
+    metrics_json: Path, out_json: Path, manifest: Annotated[list[Path], typer.Option("--manifest")],
+    folder: Annotated[Path, typer.Option("--folder")], config: ConfigOption,
+) -> None:  # fmt: skip
+    """Cut A/B snippets and draw spectrograms for a sample of the batch."""
+    stage("snippets").run(metrics_json, manifest, out_json, folder, settings.load(settings.SnippetSettings, config))
+
+
+@app.command()
+def report(
+    metrics_json: Path, out_dir: Path, snippets: Annotated[Path, typer.Option("--snippets")], config: ConfigOption,
+    model: Annotated[list[Path], typer.Option("--model")],
+) -> None:  # fmt: skip
+    """Write the results table, the listening page, the figures and the summary."""
+    stage("report").run(metrics_json, snippets, config, model, out_dir)
+
+
+@app.command()
+def publish(
+    in_manifest: InManifest, out_manifest: OutManifest, output: Annotated[Path, typer.Option("--output")],
+    store: StoreOption = STORE, sweep: Annotated[list[Path] | None, typer.Option("--sweep", help="manifests to clear")] = None,
+) -> None:  # fmt: skip
+    """Fill the output folder with the finished files, mirroring the input tree."""
+    stage("publish").run(in_manifest, out_manifest, output, sweep or [], store)
+
+
+@app.command()
+def deliver(
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage")],
+    out: Annotated[Path, typer.Option("--out")], name: Annotated[str, typer.Option("--name")] = "cleaned",
+    extra: Annotated[list[Path] | None, typer.Option("--extra", help="files to put beside the audio")] = None,
+) -> None:  # fmt: skip
+    """Zip the cleaned tree with checksums."""
+    stage("deliver").run(manifests, out, extra or [], name)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Option("--config")], data: Annotated[Path, typer.Option("--data")],
+    out: Annotated[Path, typer.Option("--out")], work: Annotated[Path, typer.Option("--work", help="checkpoints and logs")],
+    threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Train a mask network; goes on from its last checkpoint."""
+    stage("train").run(config, data, out, work, threads)
+
+
+@app.command("evaluate-model")
+def evaluate_model(
+    model: Path, data: Annotated[Path, typer.Option("--data")], out_json: Annotated[Path, typer.Option("--out")]
+) -> None:
+    """Measure a trained network on voices and pieces that its training never saw."""
+    stage("evaluate_model").run(model, data, out_json)
+
+
+def main() -> None:
+    """Run a command. What a user can mend exits with 2 and one message; anything else is a traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        app()
+    except AudioRestorerError as error:
+        print(f"audiorestorer: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Open, stream in blocks, resample and write audio. Arrays are float32 `[C, T]`, full scale +-1, never clamped in between."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile as sf
+import soxr
+from numpy.typing import NDArray
+
+from audiorestorer.errors import AudioRestorerError
+
+Audio = NDArray[np.float32]
+
+BLOCK_SEC = 10.0  # memory is bounded by this, not by the length of a file
+WAV_LIMIT_BYTES = 4_000_000_000  # above it a plain WAV header cannot count the samples: RF64
+SFC_SET_ADD_PEAK_CHUNK = (
+    0x1050  # sndfile.h: the PEAK chunk holds the time of day, so equal audio would give unequal bytes
+)
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+LOSSY = frozenset({"OGG", "MP3", "MPEG"})
+RESAMPLE_QUALITY = "HQ"
+BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a file's header says. `frames` is samples a channel."""
+
+    sample_rate: int
+    channels: int
+    frames: int
+    format: str
+    subtype: str
+
+    @property
+    def duration_sec(self) -> float:
+        return self.frames / self.sample_rate
+
+
+def probe(path: str | Path) -> AudioInfo:
+    """Read a file's header.
+
+    Raises:
+        AudioRestorerError: not a regular file, or no audio that libsndfile reads.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise AudioRestorerError(f"{path}: not a regular file")
+        info = sf.info(str(path))
+    except OSError as error:
+        raise AudioRestorerError(f"{path}: {error.strerror or error}") from error
+    except (sf.LibsndfileError, RuntimeError, TypeError, UnicodeError) as error:
+        raise AudioRestorerError(f"{path}: not readable as audio: {_reason(error)}") from error
+    return AudioInfo(info.samplerate, info.channels, info.frames, info.format, info.subtype)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+
+
+def blocks(
+    path: str | Path, *, block_sec: float = BLOCK_SEC, start: int = 0, frames: int | None = None
+) -> Iterator[Audio]:
+    """Decode a file block by block.
+
+    Args:
+        start: first sample.
+        frames: how many samples at most, None for all.
+
+    Yields:
+        `[C, n]` float32, n <= block_sec * rate.
+
+    Raises:
+        AudioRestorerError: the decoder fails, or delivers fewer samples than the header counts.
+    """
+    try:
+        with sf.SoundFile(str(path)) as file:
+            size = max(1, int(block_sec * file.samplerate))
+            wanted = max(0, file.frames - start) if frames is None else min(frames, max(0, file.frames - start))
+            if start:
+                file.seek(start)
+            done = 0
+            while done < wanted:
+                block = file.read(min(size, wanted - done), dtype="float32", always_2d=True)
+                if not len(block):
+                    raise AudioRestorerError(f"{path}: truncated: {done} of {wanted} samples could be read")
+                done += len(block)
+                yield np.ascontiguousarray(block.T)
+    except (sf.LibsndfileError, RuntimeError, OSError) as error:
+        raise AudioRestorerError(f"{path}: not readable as audio: {_reason(error)}") from error
+
+
+def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tuple[Audio, int]:
+    """A (short) file as a whole: `[C, T]` and its rate. Long files: `blocks`."""
+    info = probe(path)
+    parts = list(blocks(path, start=start, frames=frames))
+    return (np.concatenate(parts, axis=1) if parts else np.zeros((info.channels, 0), np.float32)), info.sample_rate
+
+
+def resample_blocks(source: Iterable[Audio], from_rate: int, to_rate: int, channels: int) -> Iterator[Audio]:
+    """Resample a stream (soxr, linear phase, delay compensated). Equal rates pass through.
+
+    The length of the output is round(T * to / from) within one sample; `fit_length` makes it exact.
+    """
+    if from_rate == to_rate:
+        yield from source
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality=RESAMPLE_QUALITY)
+    for block in source:
+        out = stream.resample_chunk(np.ascontiguousarray(block.T))
+        if len(out):
+            yield np.ascontiguousarray(out.reshape(len(out), channels).T)
+    out = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+    if len(out):
+        yield np.ascontiguousarray(out.reshape(len(out), channels).T)
+
+
+def fit_length(source: Iterable[Audio], length: int) -> Iterator[Audio]:
+    """Cut or zero-pad a stream to exactly `length` samples (the rounding of a resampler, never more than a few samples)."""
+    done = 0
+    last: Audio | None = None
+    for block in source:
+        last = block = block[:, : length - done]
+        if block.shape[1]:
+            yield block
+        done += block.shape[1]
+    if done < length and last is not None:
+        yield np.zeros((last.shape[0], length - done), np.float32)
+
+
+def rechunk(source: Iterable[Audio], size: int) -> Iterator[Audio]:
+    """The same stream in blocks of exactly `size` samples (the last one shorter)."""
+    pending: list[Audio] = []
+    held = 0
+    for block in source:
+        pending.append(block)
+        held += block.shape[1]
+        if held >= size:
+            whole = np.concatenate(pending, axis=1)
+            for begin in range(0, held - size + 1, size):
+                yield whole[:, begin : begin + size]
+            rest = whole[:, held - held % size :]
+            pending, held = ([rest] if rest.shape[1] else []), rest.shape[1]
+    if held:
+        yield np.concatenate(pending, axis=1)
+
+
+def to_channels(source: Iterable[Audio], channels: int) -> Iterator[Audio]:
+    """Mono to many by copying, many to mono by the mean."""
+    for block in source:
+        if block.shape[0] == channels:
+            yield block
+        elif block.shape[0] == 1:
+            yield np.repeat(block, channels, axis=0)
+        elif channels == 1:
+            yield block.mean(axis=0, keepdims=True, dtype=np.float32)
+        else:
+            raise AudioRestorerError(f"cannot turn {block.shape[0]} channels into {channels}")
+
+
+class Writer:
+    """Write a file in blocks under a temporary name; `close()` (or a clean `with`) renames it, an exception removes it.
+
+    Args:
+        subtype: libsndfile's, e.g. `FLOAT` (intermediates), `PCM_16`. Integer subtypes saturate at full scale: the caller keeps below.
+        expected_frames: when known, decides between WAV and RF64.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: int,
+        *,
+        format: str = "WAV",
+        subtype: str = "FLOAT",
+        expected_frames: int = 0,
+    ) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        if format == "WAV" and expected_frames * channels * BYTES_PER_SAMPLE.get(subtype, 4) > WAV_LIMIT_BYTES:
+            format = "RF64"
+        self._file = sf.SoundFile(
+            str(self._temporary), "w", samplerate=sample_rate, channels=channels, format=format, subtype=subtype
+        )
+        binding: Any = sf
+        binding._snd.sf_command(self._file._file, SFC_SET_ADD_PEAK_CHUNK, binding._ffi.NULL, 0)
+        self.frames = 0
+
+    def write(self, block: Audio) -> None:
+        """Append `[C, n]`."""
+        self._file.write(np.ascontiguousarray(block.T))
+        self.frames += block.shape[1]
+
+    def close(self) -> None:
+        self._file.close()
+        with open(self._temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(self._temporary, self.path)
+
+    def abort(self) -> None:
+        self._file.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+def write(path: str | Path, audio: Audio, sample_rate: int, *, format: str = "WAV", subtype: str = "FLOAT") -> None:
+    """Write `[C, T]` atomically."""
+    with Writer(
+        path, sample_rate, audio.shape[0], format=format, subtype=subtype, expected_frames=audio.shape[1]
+    ) as out:
+        out.write(audio)
+
+
+def write_blocks(
+    path: str | Path,
+    source: Iterable[Audio],
+    sample_rate: int,
+    channels: int,
+    *,
+    format: str = "WAV",
+    subtype: str = "FLOAT",
+    expected_frames: int = 0,
+) -> int:
+    """Write a stream atomically; returns the number of samples a channel."""
+    with Writer(path, sample_rate, channels, format=format, subtype=subtype, expected_frames=expected_frames) as out:
+        for block in source:
+            out.write(block)
+    return out.frames

@@ -1,0 +1,244 @@
+"""Every setting, its default, its bounds and one line on what it does. Unknown keys are errors. No torch import.
+
+`config/config.yaml` is generated from here (`python -m audiorestorer config`), and a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from audiorestorer.errors import AudioRestorerError
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class IngestSettings(Settings):
+    min_duration_sec: float = Field(0.1, gt=0, description="shorter files are rejected")
+    silence_dbfs: float = Field(
+        -80.0, le=0, description="files whose highest sample stays below this are rejected as silent"
+    )
+
+
+class SeparatorSettings(Settings):
+    """One separator. Its stems are a soft ratio mask; all separators' masks are fused by maximum."""
+
+    name: str = Field(pattern=NAME_PATTERN, description="folder of its artifacts")
+    model: str = Field(pattern=NAME_PATTERN, description="entry of the registry (config/models.yaml)")
+    shifts: int = Field(
+        0, ge=0, le=20, description="random shifts that are averaged (demucs' shift trick); seeded by the item"
+    )
+    overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
+    segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
+    accompaniment: Literal["residual", "stems"] = Field(
+        "residual",
+        description="residual: mixture minus vocals; stems: sum of the other stems (runs every member of a bag)",
+    )
+    batch_size: int = Field(4, ge=1, description="segments that go through the network together")
+
+
+class StftSettings(Settings):
+    n_fft: int = Field(2048, ge=64, le=65536, description="STFT size at the item's own rate")
+    hop_length: int = Field(512, ge=16, description="samples between frames; divides n_fft, at most n_fft / 2")
+    eps: float = Field(1e-12, gt=0, description="keeps the ratio finite where there is no energy")
+
+    @model_validator(mode="after")
+    def _hop(self) -> StftSettings:
+        if self.hop_length * 2 > self.n_fft or self.n_fft % self.hop_length:
+            raise ValueError(f"hop_length {self.hop_length} must divide n_fft {self.n_fft} and be at most half of it")
+        return self
+
+
+class FuseSettings(StftSettings):
+    pass
+
+
+class DenoiseSettings(Settings):
+    model: str | None = Field("pilot_denoiser", description="entry of the registry; null: no denoising")
+    wet: float = Field(0.8, ge=0, le=1, description="out = wet * denoised + (1 - wet) * input")
+    high_band: Literal["keep", "mask", "drop"] = Field(
+        "mask", description="the band above the denoiser's Nyquist: keep, mask (by the post-mask) or drop"
+    )
+    overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
+    segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
+    batch_size: int = Field(4, ge=1, description="segments that go through the network together")
+
+
+class PostmaskSettings(StftSettings):
+    beta: float = Field(1.0, gt=0, le=8, description="exponent of the beta-Wiener mask")
+    floor: float = Field(0.1, ge=0, le=1, description="the mask never goes below this (0.1 is -20 dB)")
+
+
+class LoudnessSettings(Settings):
+    target_lufs: float = Field(-23.0, ge=-60, le=-5, description="ITU-R BS.1770 integrated loudness; -23 is EBU R 128")
+    true_peak_dbtp: float = Field(
+        -1.0, ge=-20, le=0, description="ceiling of the true peak, held by a look-ahead limiter"
+    )
+    max_gain_db: float = Field(40.0, ge=0, le=80, description="quieter files are not raised by more than this")
+    format: Literal["keep", "wav", "flac"] = Field(
+        "keep", description="keep: WAV and FLAC stay, OGG and MP3 become FLAC"
+    )
+    subtype: Literal["keep", "PCM_16", "PCM_24", "FLOAT"] = Field("keep", description="sample format of the output")
+
+
+class EvaluateSettings(Settings):
+    metrics: list[Literal["loudness", "music", "signal", "intelligibility", "wer", "panns"]] = Field(
+        ["loudness", "music", "signal", "intelligibility", "wer", "panns"], description="groups of metrics"
+    )
+    recogniser: str | None = Field(None, description="speech recogniser for WER (registry entry); null: WER is absent")
+    panns: str | None = Field(None, description="PANNs checkpoint (registry entry); null: music presence is absent")
+
+
+class SnippetSettings(Settings):
+    count: int = Field(
+        12, ge=0, le=200, description="items in the report: worst, best and a sample, never all of a large batch"
+    )
+    seconds: float = Field(6.0, gt=0, le=60, description="length of an A/B snippet")
+    seed: int = Field(0, description="of the sample")
+
+
+class DeliverSettings(Settings):
+    name: str = Field("cleaned", pattern=NAME_PATTERN, description="artifacts/delivery/<name>.zip")
+
+
+class Config(Settings):
+    """The whole configuration."""
+
+    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings")
+    output: str = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
+    artifacts: str = Field("artifacts", min_length=1, description="folder of everything the pipeline makes; see README")
+    references: str | None = Field(
+        "auto",
+        description="folder of clean references, same tree; auto: `clean` beside the input folder where there is one",
+    )
+    transcripts: str | None = Field(
+        "auto", description="TSV with the columns path and transcript; auto: `transcripts.tsv` beside the input folder"
+    )
+    pattern: str = Field("**/*", description="glob below the input folder; only WAV, FLAC, OGG and MP3 files are taken")
+    exclude: list[str] = Field([], description="globs of files to leave out")
+    alias_separator: Literal["_", "__"] = Field("_", description="joins folders in an id: a/b.wav is a_b or a__b")
+    shards: int = Field(4, ge=1, le=100_000, description="jobs a stage; about 64 files a shard are good")
+    keep_intermediates: bool = Field(True, description="false: stems and masks' results go when an item is finished")
+    strict: bool = Field(False, description="true: rejected files end the run with an error, after all else is done")
+    registry: str = Field("config/models.yaml", min_length=1, description="the model registry")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one")
+    ingest: IngestSettings = IngestSettings()
+    separators: list[SeparatorSettings] = Field(
+        [
+            SeparatorSettings(name="pilot_a", model="pilot_sep_a"),
+            SeparatorSettings(name="pilot_b", model="pilot_sep_b"),
+        ],
+        min_length=1,
+        description="any number; a list in another config file replaces this one whole",
+    )
+    fuse: FuseSettings = FuseSettings()
+    denoise: DenoiseSettings = DenoiseSettings()
+    postmask: PostmaskSettings = PostmaskSettings()
+    loudness: LoudnessSettings = LoudnessSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    snippets: SnippetSettings = SnippetSettings()
+    deliver: DeliverSettings = DeliverSettings()
+
+    @field_validator("separators")
+    @classmethod
+    def _names_once(cls, separators: list[SeparatorSettings]) -> list[SeparatorSettings]:
+        names = [separator.name for separator in separators]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two separators have the same name: {', '.join(names)}")
+        return separators
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def validate(model: type[AnySettings], values: Any, where: str) -> AnySettings:
+    """Check values against a settings model.
+
+    Raises:
+        AudioRestorerError: one line a problem: where, the key's path, the value, what is allowed, and the nearest valid key.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(model, problem["loc"][:-1]), 1)
+                lines.append(f"{where}: {key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
+            else:
+                lines.append(f"{where}: {key or 'top level'}: {problem['msg']} (got {problem.get('input')!r:.80})")
+        raise AudioRestorerError("\n".join(lines)) from None
+
+
+def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
+        if isinstance(part, str) and part in model.model_fields:
+            annotation = str(model.model_fields[part].annotation)
+            found = re.search(r"(\w+Settings)", annotation)
+            if found and found.group(1) in globals():
+                model = globals()[found.group(1)]
+    return list(model.model_fields)
+
+
+def load(model: type[AnySettings], source: str) -> AnySettings:
+    """Settings from a YAML file's path or from inline JSON (`{...}`), as the command line takes them.
+
+    Raises:
+        AudioRestorerError: unreadable, not YAML, or a wrong key or value.
+    """
+    if source.lstrip().startswith("{"):
+        try:
+            return validate(model, json.loads(source), "--config")
+        except json.JSONDecodeError as error:
+            raise AudioRestorerError(f"--config: not valid JSON: {error}") from error
+    return validate(model, read_yaml(source), source)
+
+
+def read_yaml(path: str | Path) -> Any:
+    """A YAML file's content (safe loader); an empty file is an empty mapping."""
+    try:
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AudioRestorerError(f"{path}: not valid YAML: {error}") from error
+
+
+def default_yaml() -> str:
+    """The commented YAML of every default: what `config/config.yaml` holds."""
+    head = "# Every setting and its default. Generated by `python -m audiorestorer config`: change config.py, not this file.\n"
+    return head + "\n".join(_yaml_lines(Config(), 0)) + "\n"
+
+
+def _yaml_lines(settings: BaseModel, indent: int) -> list[str]:
+    pad = " " * indent
+    lines: list[str] = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if field.description:
+            lines.append(f"{pad}# {field.description}")
+        if isinstance(value, Settings):
+            lines += ["", f"{pad}{name}:", *_yaml_lines(value, indent + 2)]
+        elif isinstance(value, list) and value and isinstance(value[0], Settings):
+            lines.append(f"{pad}{name}:")
+            for entry in value:
+                inner = _yaml_lines(entry, indent + 4)
+                first = next(i for i, line in enumerate(inner) if not line.lstrip().startswith("#"))
+                lines += [*inner[:first], f"{pad}  - {inner[first].lstrip()}", *inner[first + 1 :]]
+        else:
+            text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
+            lines.append(f"{pad}{name}: {text.removesuffix('...').strip()}")
+    return lines

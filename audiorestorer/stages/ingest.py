@@ -1,0 +1,297 @@
+"""ingest: find the recordings of one shard, decode each once, and say which of them can be used."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from audiorestorer import audio
+from audiorestorer.config import Config
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item, shard_of, short_hash, unique_ids
+from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.store import Entry, sha256_file
+
+log = logging.getLogger("audiorestorer")
+
+MAX_CHANNELS = 2
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
+REFERENCE_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
+CONDITION_COLUMNS = ("voice", "music", "snr_db")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file below the input folder. `relative` uses `/`; size and mtime tell whether its content must be read again."""
+
+    relative: str
+    size: int
+    mtime_ns: int
+
+
+def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
+    """The audio files below a folder, sorted. Links are followed to files, but not out of the tree; hidden files are left out.
+
+    Raises:
+        AudioRestorerError: no such folder, or nothing in it matches.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise AudioRestorerError(f"input: {root}: no such folder")
+    real_root = root.resolve()
+    found = []
+    for relative, entry in _walk(root, ""):
+        if not relative.lower().endswith(audio.SUFFIXES):
+            continue
+        if not _matches(relative, pattern) or any(_matches(relative, glob) for glob in exclude):
+            continue
+        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(real_root):
+            log.warning("%s: a link out of the input folder: left out", entry.path)
+            continue
+        try:
+            info = entry.stat()
+        except OSError:
+            found.append(Found(relative, -1, 0))
+            continue
+        found.append(Found(relative, info.st_size, info.st_mtime_ns))
+    if not found:
+        raise AudioRestorerError(f"input: {root}: no WAV, FLAC, OGG or MP3 file matches pattern {pattern!r}")
+    return sorted(found, key=lambda file: file.relative)
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+            elif not entry.is_dir():
+                yield prefix + entry.name, entry
+
+
+def _matches(relative: str, pattern: str) -> bool:
+    """`**/` matches any number of folders, none included, as users of globs expect."""
+    return fnmatch(relative, pattern) or (pattern.startswith("**/") and fnmatch(relative, pattern[3:]))
+
+
+def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
+    """Where each file's cleaned version goes: same tree and name; the suffix follows the format. Collisions keep both, by a hash."""
+    names = {}
+    for relative in relatives:
+        path = PurePosixPath(relative)
+        suffix = path.suffix.lower()
+        if keep_format != "keep":
+            suffix = "." + keep_format
+        elif suffix in (".ogg", ".mp3"):
+            suffix = ".flac"
+        names[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
+    taken: dict[str, int] = {}
+    for name in names.values():
+        taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
+    for relative, name in names.items():
+        if taken[name.casefold()] > 1 and name != relative:
+            path = PurePosixPath(name)
+            names[relative] = str(path.with_name(f"{path.stem}-{short_hash(relative)}{path.suffix}"))
+    return names
+
+
+def companions(config: Config) -> tuple[Path | None, Path | None]:
+    """The folder of references and the transcripts file that the config means, with `auto` resolved; None where there is none."""
+    beside = Path(config.input).parent
+    references = beside / "clean" if config.references == "auto" else config.references
+    transcripts = beside / "transcripts.tsv" if config.transcripts == "auto" else config.transcripts
+    clean = Path(references) if references else None
+    text = Path(transcripts) if transcripts else None
+    if config.references != "auto" and clean is not None and not clean.is_dir():
+        raise AudioRestorerError(f"references: {clean}: no such folder")
+    if config.transcripts != "auto" and text is not None and not text.is_file():
+        raise AudioRestorerError(f"transcripts: {text}: no such file")
+    return (clean if clean and clean.is_dir() else None), (text if text and text.is_file() else None)
+
+
+def read_transcripts(path: Path | None) -> dict[str, dict[str, str]]:
+    """Rows of a TSV with the columns `path` and `transcript` (others are kept as conditions), by path.
+
+    Raises:
+        AudioRestorerError: no such columns, or not UTF-8.
+    """
+    if path is None:
+        return {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioRestorerError(f"transcripts: {path}: {error}") from error
+    if rows and not {"path", "transcript"} <= set(rows[0]):
+        raise AudioRestorerError(
+            f"transcripts: {path}: needs the columns path and transcript, has {', '.join(rows[0])}"
+        )
+    return {row["path"]: {key: value for key, value in row.items() if key and value} for row in rows}
+
+
+def reference_of(folder: Path | None, relative: str) -> Path | None:
+    """The clean reference of a file: the same relative path, of any audio suffix."""
+    if folder is None:
+        return None
+    base = folder / relative
+    for candidate in (base, *(base.with_suffix(suffix) for suffix in REFERENCE_SUFFIXES)):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def inspect(path: Path, config: Config) -> dict[str, Any]:
+    """Decode a file once, in blocks, and measure what decides whether it can be used.
+
+    Returns:
+        Row fields: sr, channels, duration, frames, peak_dbfs, rms_dbfs.
+
+    Raises:
+        RejectItem: unreadable, truncated, empty, too short, silent, not finite, or a layout that no stage takes.
+    """
+    try:
+        info = audio.probe(path)
+        if not 1 <= info.channels <= MAX_CHANNELS:
+            raise RejectItem(f"{info.channels} channels; mono and stereo are supported")
+        if not MIN_RATE_HZ <= info.sample_rate <= MAX_RATE_HZ:
+            raise RejectItem(f"sample rate {info.sample_rate} Hz is outside {MIN_RATE_HZ}..{MAX_RATE_HZ} Hz")
+        if info.frames == 0:
+            raise RejectItem("empty: no samples")
+        frames, peak, energy = 0, 0.0, 0.0
+        for block in audio.blocks(path):
+            if not np.isfinite(block).all():
+                raise RejectItem("holds NaN or infinite samples")
+            frames += block.shape[1]
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            energy += float(np.square(block, dtype=np.float64).sum()) / block.shape[0]
+    except RejectItem:
+        raise
+    except AudioRestorerError as error:
+        raise RejectItem(str(error).removeprefix(f"{path}: ")) from error
+    _reject_truncated(path, info)
+    duration = frames / info.sample_rate
+    if duration < config.ingest.min_duration_sec:
+        raise RejectItem(f"too short: {duration:.3f} s, at least {config.ingest.min_duration_sec} s are needed")
+    peak_dbfs = 20 * math.log10(max(peak, 1e-12))
+    if peak_dbfs < config.ingest.silence_dbfs:
+        raise RejectItem(f"silent: highest sample {peak_dbfs:.0f} dBFS, limit {config.ingest.silence_dbfs:g} dBFS")
+    return {
+        "sr": info.sample_rate,
+        "channels": info.channels,
+        "duration": round(duration, 6),
+        "frames": frames,
+        "peak_dbfs": round(peak_dbfs, 3),
+        "rms_dbfs": round(10 * math.log10(max(energy / frames, 1e-24)), 3),
+    }
+
+
+def _reject_truncated(path: Path, info: audio.AudioInfo) -> None:
+    """A WAV whose data chunk claims more bytes than the file has: libsndfile reads it without a word."""
+    if info.format not in ("WAV", "WAVEX") or info.subtype not in audio.BYTES_PER_SAMPLE:
+        return
+    claimed = _wav_data_bytes(path)
+    if claimed is None or claimed == 0xFFFFFFFF:
+        return
+    width = audio.BYTES_PER_SAMPLE[info.subtype] * info.channels
+    if claimed // width > info.frames:
+        raise RejectItem(f"truncated: the header counts {claimed // width} samples, the file holds {info.frames}")
+
+
+def _wav_data_bytes(path: Path) -> int | None:
+    """The size that a RIFF file's `data` chunk claims."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"RIFF":
+            return None
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            size = int.from_bytes(head[4:], "little")
+            if head[:4] == b"data":
+                return size
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return None
+
+
+def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Item]:
+    """Write one shard's manifest: a row for every file of the input folder whose id falls into the shard."""
+    root = Path(config.input)
+    files = scan(root, config.pattern, config.exclude)
+    ids = unique_ids([file.relative for file in files], config.alias_separator)
+    outputs = output_names([file.relative for file in files], config.loudness.format)
+    clean_root, transcripts_file = companions(config)
+    texts = read_transcripts(transcripts_file)
+    stats: dict[str, list[Any]] = {}
+    items = []
+    for file in files:
+        item_id = ids[file.relative]
+        if shard_of(item_id, config.shards) != shard:
+            continue
+        clean = reference_of(clean_root, file.relative)
+        text = texts.get(file.relative, {})
+        stats[item_id] = [file.relative, file.size, file.mtime_ns, _state(clean)]
+        items.append(
+            Item(
+                id=item_id,
+                noisy=str(root / file.relative),
+                clean=str(clean) if clean else None,
+                output=outputs[file.relative],
+                relative=file.relative,
+                transcript=text.get("transcript"),
+                conditions={key: text[key] for key in CONDITION_COLUMNS if key in text} or None,
+            )
+        )
+
+    def process(_: None, item: Item, scratch: Path) -> Made:
+        row = inspect(Path(item.noisy), config)
+        digest = sha256_file(item.noisy)
+        row |= {"path": item.noisy, "sha256": digest, "noisy_sha256": digest}
+        if item.clean:
+            row["clean_sha256"] = sha256_file(item.clean)
+        return Made({}, row)
+
+    stage: Stage[None] = Stage(
+        name="ingest",
+        settings=[config.ingest.model_dump(), str(root.resolve())],
+        code=code_digest("stages.ingest"),
+        load=lambda: None,
+        process=process,
+        describe=_described,
+        inputs=lambda item: stats[item.id],
+    )
+    return run_shard(stage, items, out_manifest, store)
+
+
+def _described(entry: Entry, item: Item) -> Item:
+    return item.updated(**{**entry.row, "path": item.noisy})
+
+
+def _state(path: Path | None) -> list[Any] | None:
+    if path is None:
+        return None
+    info = path.stat()
+    return [str(path), info.st_size, info.st_mtime_ns]
+
+
+def listing_digest(config: Config) -> dict[int, str]:
+    """A digest of the names, sizes and times of each shard's files: what makes an ingest job stale. Reads no audio.
+
+    Shards without a file are left out: they need no job.
+    """
+    files = scan(config.input, config.pattern, config.exclude)
+    ids = unique_ids([file.relative for file in files], config.alias_separator)
+    clean_root, _ = companions(config)
+    lines: dict[int, list[str]] = {}
+    for file in files:
+        state = _state(reference_of(clean_root, file.relative))
+        lines.setdefault(shard_of(ids[file.relative], config.shards), []).append(f"{file} {state}")
+    return {shard: short_hash("\n".join(text)) for shard, text in sorted(lines.items())}

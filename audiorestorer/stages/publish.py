@@ -1,0 +1,58 @@
+"""publish: fill the user's output folder with the finished files, mirroring the input tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from audiorestorer.manifest import Item, inside, read_manifest, write_manifest
+
+
+def place(source: Path, target: Path) -> None:
+    """Put a file under its final name at once: a hard link where the file system allows, else a copy."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name[:80]}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def run(in_manifest: Path, out_manifest: Path, output: Path, sweep: list[Path], store: Path) -> list[Item]:
+    """Link one shard's finished files into the output folder.
+
+    Args:
+        sweep: manifests of intermediate stages whose files are deleted now (`keep_intermediates: false`).
+    """
+    rows = []
+    for item in read_manifest(in_manifest):
+        if item.ok:
+            assert item.path and item.output
+            target = inside(output, item.output)
+            if not (target.exists() and target.samefile(item.path)):
+                place(Path(item.path), target)
+            item = item.updated(published=str(target))
+        rows.append(item)
+    write_manifest(out_manifest, rows)
+    kept = {item.path for item in rows}
+    for manifest in sweep:
+        sweep_files(read_manifest(manifest), store, kept)
+    return rows
+
+
+def sweep_files(items: list[Item], store: Path, kept: set[str | None]) -> None:
+    """Delete the store entries that the rows name, except files that are still wanted. Never touches anything outside the store."""
+    for item in items:
+        for name in {item.path, *(item.stems or {}).values()} - kept:
+            if not name or not Path(name).resolve().is_relative_to(store.resolve()):
+                continue
+            path = Path(name)
+            key = path.name.split(".")[0]
+            path.with_name(f"{key}.json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)

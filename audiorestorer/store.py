@@ -1,0 +1,112 @@
+"""Content-addressed store of finished items: what was computed once is never computed again. No torch import.
+
+Layout: `<root>/<stage>/<key[:2]>/<key>.<name>` for the files of an entry and `<key>.json`, written last, that names them with size
+and SHA-256. An entry without its JSON does not exist, so a job killed while it writes leaves nothing that counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audiorestorer.manifest import write_text_atomic
+
+HASH_BLOCK = 1 << 20
+
+
+def sha256_file(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def key_of(**parts: Any) -> str:
+    """The key of an item: SHA-256 over a canonical JSON of (input content, settings, code digest, weights digest)."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass
+class Entry:
+    """A finished item. `files` maps a name (`vocals.wav`) to its path, `row` holds the manifest fields it adds."""
+
+    key: str
+    files: dict[str, Path]
+    sha256: dict[str, str]
+    row: dict[str, Any] = field(default_factory=dict)
+
+
+class Store:
+    """The entries of one stage under `root`. Safe for several jobs at once: all writes are temporary file, then rename."""
+
+    def __init__(self, root: str | Path, stage: str) -> None:
+        self.folder = Path(root) / stage
+
+    def _base(self, key: str) -> Path:
+        return self.folder / key[:2] / key
+
+    def get(self, key: str) -> Entry | None:
+        """The entry of a key, or None where it is absent or one of its files is missing or has another size."""
+        base = self._base(key)
+        try:
+            record = json.loads(Path(f"{base}.json").read_text(encoding="utf-8"))
+            files = {name: Path(f"{base}.{name}") for name in record["files"]}
+            if any(files[name].stat().st_size != meta["size"] for name, meta in record["files"].items()):
+                return None
+            return Entry(key, files, {name: meta["sha256"] for name, meta in record["files"].items()}, record["row"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A temporary folder on the store's file system, removed afterwards."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def put(self, key: str, files: Mapping[str, Path], row: Mapping[str, Any]) -> Entry:
+        """Move finished files in and write the entry's JSON last."""
+        base = self._base(key)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        record: dict[str, Any] = {"files": {}, "row": dict(row)}
+        for name, path in files.items():
+            record["files"][name] = {"size": path.stat().st_size, "sha256": sha256_file(path)}
+            os.replace(path, f"{base}.{name}")
+        write_text_atomic(f"{base}.json", json.dumps(record, sort_keys=True))
+        entry = self.get(key)
+        assert entry is not None
+        return entry
+
+    def remove(self, key: str) -> None:
+        """Delete an entry, its JSON first."""
+        base = self._base(key)
+        Path(f"{base}.json").unlink(missing_ok=True)
+        for path in base.parent.glob(f"{key}.*"):
+            path.unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        for path in sorted(self.folder.glob("??/*.json")):
+            yield path.stem
+
+    def damaged(self, key: str) -> str | None:
+        """Why an entry's files are not what was written (re-hashes them), or None."""
+        entry = self.get(key)
+        if entry is None:
+            return "file missing or of another size"
+        for name, path in entry.files.items():
+            if sha256_file(path) != entry.sha256[name]:
+                return f"{name}: content changed"
+        return None

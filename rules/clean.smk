@@ -1,0 +1,86 @@
+# Needs: the separators' stems. Makes: fused speech, denoised, post-masked and brought to its loudness: one manifest a (stage, shard).
+
+
+rule fuse:
+    input:
+        manifests=expand(manifest("separate/{separator}"), separator=SEPARATORS, allow_missing=True),
+    output:
+        manifest=made("fuse"),
+    log:
+        log_of("fuse"),
+    params:
+        cfg=cfg_json("fuse"),
+        code=code("stages.fuse"),
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer fuse {input.manifests:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {STORE:q} 2>&1 | tee {log:q}"
+
+
+rule denoise:
+    input:
+        manifest=manifest("fuse"),
+        model=model_json(CFG.denoise.model) if CFG.denoise.model else [],
+    output:
+        manifest=made("denoise"),
+    log:
+        log_of("denoise"),
+    params:
+        cfg=cfg_json("denoise"),
+        code=network_code("denoise", CFG.denoise.model) if CFG.denoise.model else code("stages.denoise"),
+        model=f"--model={model_json(CFG.denoise.model)}" if CFG.denoise.model else [],
+        device=CFG.device,
+    threads: NETWORK_THREADS
+    resources:
+        gpu=USE_GPU if CFG.denoise.model else 0,
+        mem_mb=4000,
+        runtime=240,
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer denoise {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " {params.model:q} --store {STORE:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule postmask:
+    input:
+        manifest=manifest("denoise"),
+    output:
+        manifest=made("postmask"),
+    log:
+        log_of("postmask"),
+    params:
+        cfg=cfg_json("postmask"),
+        code=code("stages.postmask"),
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer postmask {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {STORE:q} 2>&1 | tee {log:q}"
+
+
+rule loudness:
+    input:
+        manifest=manifest("postmask"),
+    output:
+        manifest=ensure(manifest("loudness"), non_empty=True),
+    log:
+        log_of("loudness"),
+    params:
+        cfg=cfg_json("loudness"),
+        code=code("stages.loudness"),
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer loudness {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {STORE:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,106 @@
+# Needs: the configuration. Makes: what every rules file uses (names, shards, parameters, digests); no rule.
+
+import fcntl
+import json
+import os
+import sys
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
+
+from audiorestorer import config as settings
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models import registry as model_registry
+from audiorestorer.stages import ingest as ingest_stage
+
+
+def or_stop(function, *args):
+    """Call; what the user can mend ends the run with its message and without a traceback."""
+    try:
+        return function(*args)
+    except AudioRestorerError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def located(path):
+    """A relative path that the working folder lacks is looked up beside the Snakefile (`snakemake --directory`)."""
+    beside = os.path.join(workflow.basedir, path)
+    return beside if not os.path.exists(path) and os.path.exists(beside) else path
+
+
+CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
+CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
+ART = CFG.artifacts.rstrip("/")
+STORE = f"{ART}/store"
+METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
+REGISTRY = or_stop(model_registry.load, CFG.registry)
+SEPARATORS = {separator.name: separator for separator in CFG.separators}
+MODELS = list(dict.fromkeys([s.model for s in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])))
+LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
+SHARDS = list(LISTING)
+NETWORK_THREADS = 4
+USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and os.path.exists("/dev/nvidia0")))
+CONDA = "conda" in {str(method).lower().split(".")[-1] for method in workflow.deployment_settings.deployment_method}
+PY = "python" if CONDA else sys.executable
+
+INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
+
+
+wildcard_constraints:
+    shard=r"\d+",
+    separator="[A-Za-z0-9_-]+",
+    model="[A-Za-z0-9_-]+",
+
+
+def manifest(stage):
+    """The path pattern of a stage's manifests."""
+    return f"{ART}/manifests/{stage}/{{shard}}.jsonl"
+
+
+def log_of(stage):
+    return f"{ART}/logs/{stage}/{{shard}}.log"
+
+
+def made(stage):
+    """A stage's declared output: never empty, and gone after its last use where intermediates are not kept."""
+    path = ensure(manifest(stage), non_empty=True)
+    return path if CFG.keep_intermediates else temp(path)
+
+
+def cfg_json(section):
+    """One section of the configuration as inline JSON: a rule gets only its own."""
+    return getattr(CFG, section).model_dump_json()
+
+
+def ingest_json():
+    """What ingest depends on, and nothing else."""
+    chosen = {key: value for key, value in CFG.model_dump(mode="json").items() if key in INGEST_KEYS}
+    return json.dumps({**chosen, "loudness": {"format": CFG.loudness.format}})
+
+
+def code(*modules):
+    """A digest of the code that a rule runs: Snakemake does not look into imported packages."""
+    return code_digest(*modules)
+
+
+def model_json(name):
+    return f"{ART}/models/{name}.json"
+
+
+def network_code(stage, model):
+    """The code of a stage that runs a network: the stage's and that of the model's kind."""
+    return code_digest(f"stages.{stage}", f"separators.{or_stop(REGISTRY.get, model).kind}")
+
+
+def lock_artifacts():
+    """Refuse a second run on the same folder. The kernel drops this lock when the process dies, kill -9 included, so no `--unlock`."""
+    os.makedirs(ART, exist_ok=True)
+    globals()["_lock_file"] = open(f"{ART}/.lock", "w")
+    try:
+        fcntl.flock(_lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise WorkflowError(f"another run is working in {ART}: wait for it, or give this one --config artifacts=DIR")

@@ -1,0 +1,52 @@
+# Needs: the finished files. Makes: the output folder (links or copies, the input's tree) and, on demand, one zip with checksums.
+
+INTERMEDIATE = [f"separate/{name}" for name in SEPARATORS] + ["fuse", "denoise", "postmask"]
+
+
+def absent_outputs(shard):
+    """How many of a shard's published files are gone (a deleted output folder must not stay "nothing to be done")."""
+    path = manifest("publish").format(shard=shard)
+    if not os.path.exists(path):
+        return 0
+    with open(path, encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file if line.strip()]
+    return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
+
+
+rule publish:
+    input:
+        manifest=manifest("loudness"),
+        sweep=[] if CFG.keep_intermediates else [manifest(stage) for stage in INTERMEDIATE],
+    output:
+        manifest=ensure(manifest("publish"), non_empty=True),
+    log:
+        log_of("publish"),
+    params:
+        output=CFG.output,
+        absent=lambda wildcards: absent_outputs(wildcards.shard),
+        sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
+        code=code("stages.publish"),
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}"
+        " {params.sweep:q} --store {STORE:q} 2>&1 | tee {log:q}"
+
+
+rule zip_delivery:
+    input:
+        manifests=expand(manifest("loudness"), shard=SHARDS),
+        extras=[*METRICS, f"{ART}/report/summary.md"],
+    output:
+        f"{ART}/delivery/{CFG.deliver.name}.zip",
+    log:
+        f"{ART}/logs/deliver.log",
+    params:
+        name=CFG.deliver.name,
+        extras=lambda wildcards, input: [f"--extra={path}" for path in input.extras],
+        code=code("stages.deliver"),
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer deliver {input.manifests:q} --out {output:q} --name {params.name:q}"
+        " {params.extras:q} 2>&1 | tee {log:q}"

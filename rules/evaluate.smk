@@ -1,0 +1,52 @@
+# Needs: the finished files and, where there are any, references and transcripts. Makes: metrics.json and metrics.csv.
+
+
+rule evaluate:
+    input:
+        manifest=manifest("loudness"),
+    output:
+        manifest=ensure(manifest("evaluate"), non_empty=True),
+    log:
+        log_of("evaluate"),
+    params:
+        cfg=cfg_json("evaluate"),
+        code=code("stages.evaluate"),
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {STORE:q} 2>&1 | tee {log:q}"
+
+
+rule collect:
+    input:
+        manifests=expand(manifest("evaluate"), shard=SHARDS),
+    output:
+        json=METRICS[0],
+        csv=METRICS[1],
+    log:
+        f"{ART}/logs/collect.log",
+    params:
+        code=code("stages.collect"),
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer collect {input.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
+
+
+rule strict:
+    input:
+        metrics=METRICS[0],
+        results=REPORT_FILES,
+        published=expand(manifest("publish"), shard=SHARDS),
+    output:
+        touch(f"{ART}/eval/strict.txt"),
+    log:
+        f"{ART}/logs/strict.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer strict {input.metrics:q} 2>&1 | tee {log:q}"

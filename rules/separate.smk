@@ -1,0 +1,41 @@
+# Needs: ingest's manifests and the registry. Makes: the models' files, and each separator's stems, one manifest a (separator, shard).
+
+
+rule fetch_model:
+    output:
+        model_json("{model}"),
+    log:
+        f"{ART}/logs/fetch_model/{{model}}.log",
+    params:
+        entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
+        registry=CFG.registry,
+        folder=f"{ART}/models",
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
+        " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
+
+
+rule separate:
+    input:
+        manifest=manifest("ingest"),
+        model=lambda wildcards: model_json(SEPARATORS[wildcards.separator].model),
+    output:
+        manifest=made("separate/{separator}"),
+    log:
+        log_of("separate/{separator}"),
+    params:
+        cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),
+        code=lambda wildcards: network_code("separate", SEPARATORS[wildcards.separator].model),
+        device=CFG.device,
+    threads: NETWORK_THREADS
+    resources:
+        gpu=USE_GPU,
+        mem_mb=4000,
+        runtime=240,
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        "{PY:q} -m audiorestorer separate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --model {input.model:q} --store {STORE:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"

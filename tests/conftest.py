@@ -1,0 +1,6 @@
+"""Shared by all tests: threads that suit a small machine."""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "2")

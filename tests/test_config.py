@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from audiorestorer import config
+from audiorestorer.errors import AudioRestorerError
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_config_yaml_is_what_config_py_says():
+    text = (ROOT / "config/config.yaml").read_text()
+    assert text == config.default_yaml(), "run: python -m audiorestorer config config/config.yaml"
+    assert config.validate(config.Config, yaml.safe_load(text), "config.yaml") == config.Config()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
+def test_shipped_configs_are_valid(path):
+    if path.name != "models.yaml":
+        config.validate(config.Config, config.read_yaml(path), str(path))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"postmask": {"betta": 1}}, r"postmask\.betta: unknown key; did you mean 'beta'"),
+        ({"separatorz": []}, "separatorz: unknown key; did you mean 'separators'"),
+        ({"separators": [{"name": "a", "model": "m", "overlap": 1.0}]}, r"separators\.0\.overlap: .*less than 1"),
+        ({"separators": [{"name": "a", "model": "m", "overlop": 0.1}]}, "did you mean 'overlap'"),
+        ({"separators": [{"name": "a", "model": "m"}] * 2}, "same name"),
+        ({"separators": [{"name": "../a", "model": "m"}]}, r"separators\.0\.name"),
+        ({"fuse": {"hop_length": 1500}}, "must divide"),
+        ({"denoise": {"wet": "loud"}}, r"denoise\.wet"),
+        ({"loudness": {"target_lufs": float("nan")}}, r"loudness\.target_lufs"),
+        ({"shards": 0}, "shards"),
+        ({"device": "cuda; rm -rf /"}, "device"),
+    ],
+)
+def test_wrong_configs_name_the_key(values, message):
+    with pytest.raises(AudioRestorerError, match=message):
+        config.validate(config.Config, values, "cfg")
+
+
+def test_inline_json_and_files(tmp_path):
+    assert config.load(config.PostmaskSettings, '{"beta": 2}').beta == 2
+    (tmp_path / "c.yaml").write_text("beta: 2\n")
+    assert config.load(config.PostmaskSettings, str(tmp_path / "c.yaml")).beta == 2
+    with pytest.raises(AudioRestorerError, match="not valid JSON"):
+        config.load(config.PostmaskSettings, '{"beta"')
+    with pytest.raises(AudioRestorerError, match="cannot read"):
+        config.load(config.PostmaskSettings, str(tmp_path / "none.yaml"))

@@ -1,0 +1,56 @@
+import ast
+
+from audiorestorer import digest
+
+
+def test_closure_follows_imports_and_leaves_plumbing_out():
+    modules = digest.modules_of("audiorestorer.stages.fuse")
+    assert "audiorestorer.audio" in modules and any(m.startswith("audiorestorer.dsp.") for m in modules)
+    assert "audiorestorer.config" not in modules and "audiorestorer.store" not in modules
+
+
+def test_stages_do_not_depend_on_each_other():
+    for stage in ("ingest", "separate", "fuse", "denoise", "postmask", "loudness", "evaluate"):
+        others = {m for m in digest.modules_of(f"audiorestorer.stages.{stage}") if ".stages." in m}
+        assert others <= {f"audiorestorer.stages.{stage}"}, stage
+
+
+def test_code_counts_but_comments_and_docstrings_do_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(digest, "ROOT", tmp_path)
+
+    def of(text: str) -> str:
+        digest._parsed.cache_clear()
+        (tmp_path / "m.py").write_text(text)
+        return digest.code_digest("m")
+
+    plain = of('"""Doc."""\ndef f(x):\n    """Doc."""\n    return x + 1\n')
+    assert plain == of('"""Other."""\n# why\ndef f(x):\n    return x + 1  # more\n')
+    assert plain != of("def f(x):\n    return x + 2\n")
+    digest._parsed.cache_clear()
+
+
+def test_imports_go_down_only():
+    """The design's layers: a module imports only from its own layer (dsp from dsp) or from below."""
+    layers = [
+        {"errors"}, {"manifest", "config", "digest"}, {"store"}, {"audio"}, {"dsp"},
+        {"losses", "models", "metrics"}, {"datasets"}, {"report", "training", "separators"}, {"stages"}, {"__main__"},
+    ]  # fmt: skip
+    level = {name: i for i, layer in enumerate(layers) for name in layer}
+    for path in digest.ROOT.rglob("*.py"):
+        parts = path.relative_to(digest.ROOT).with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        own = parts[0]
+        assert own in level, f"{path}: a folder that the design does not know"
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("audiorestorer"):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names if alias.name.startswith("audiorestorer.")]
+            for name in names:
+                target = name.split(".")[1]
+                if target in level:
+                    assert level[target] <= level[own], f"{path} imports {name}: upward"
+                if own == "stages" and target == "stages":
+                    assert name.split(".")[2] == "shard", f"{path} imports another stage"

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from audiorestorer.store import Store, key_of
+
+
+def put(store: Store, key: str, text: str = "sound"):
+    with store.scratch() as scratch:
+        (scratch / "x").write_text(text)
+        return store.put(key, {"vocals.wav": scratch / "x"}, {"gain_db": 1})
+
+
+def test_round_trip_and_key():
+    assert key_of(a=1, b=[2]) == key_of(b=[2], a=1) != key_of(a=1, b=[3])
+
+
+def test_entry_comes_back(tmp_path):
+    store = Store(tmp_path, "fuse")
+    key = key_of(x=1)
+    assert store.get(key) is None
+    put(store, key)
+    entry = store.get(key)
+    assert entry and entry.row == {"gain_db": 1} and entry.files["vocals.wav"].read_text() == "sound"
+    assert list(store.keys()) == [key] and store.damaged(key) is None
+
+
+def test_nothing_stays_behind_but_the_entry(tmp_path):
+    store = Store(tmp_path, "fuse")
+    put(store, key_of(x=1))
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 2
+
+
+def test_exception_while_making_leaves_nothing(tmp_path):
+    store = Store(tmp_path, "fuse")
+    with pytest.raises(ValueError), store.scratch() as scratch:
+        (scratch / "x").write_text("half")
+        raise ValueError
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("harm", ["json", "file", "short"])
+def test_damaged_entries_do_not_count(tmp_path, harm):
+    store = Store(tmp_path, "fuse")
+    key = key_of(x=1)
+    entry = put(store, key)
+    path = entry.files["vocals.wav"]
+    if harm == "json":
+        Path(str(path).replace(".vocals.wav", ".json")).write_text('{"files": ')
+    elif harm == "file":
+        path.unlink()
+    else:
+        path.write_text("so")
+    assert store.get(key) is None
+    put(store, key)
+    assert store.get(key) is not None
+
+
+def test_changed_content_of_the_same_size_is_found(tmp_path):
+    store = Store(tmp_path, "fuse")
+    key = key_of(x=1)
+    put(store, key).files["vocals.wav"].write_text("sOund")
+    assert "content changed" in (store.damaged(key) or "")
