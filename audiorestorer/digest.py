@@ -9,6 +9,7 @@ from pathlib import Path
 
 PACKAGE = "audiorestorer"
 ROOT = Path(__file__).parent
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 # Plumbing that carries rows and files but computes no sample: a change there must not recompute ten thousand files.
 PLUMBING = frozenset(
@@ -37,8 +38,7 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             imports.add(node.module)
             imports.update(f"{node.module}.{alias.name}" for alias in node.names)
-        documented = isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     own = tuple(sorted(name for name in imports if name.split(".")[0] == PACKAGE and _path(name) is not None))
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), own

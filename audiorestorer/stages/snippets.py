@@ -92,7 +92,8 @@ def choose(metrics: Mapping[str, Any], config: SnippetSettings) -> list[tuple[Ma
     names = {name for _, name in gains.values()}
     by = next((name for name in ("si_sdr_improvement_db", "music_to_speech_db") if name in names), None)
     ranked = sorted(
-        (item for item in items if by and gains[str(item["id"])][1] == by), key=lambda item: gains[str(item["id"])][0] or 0.0
+        (item for item in items if by and gains[str(item["id"])][1] == by),
+        key=lambda item: gains[str(item["id"])][0] or 0.0,
     )
     count = min(config.count, len(items))
     best = min(count // 3, len(ranked) // 2)
@@ -170,12 +171,18 @@ def match_loudness(versions: Mapping[str, Audio], rate: int) -> tuple[dict[str, 
     Returns:
         The versions and their gains in dB. A silent version stays as it is.
     """
-    gains = {name: TARGET_LUFS - level for name, version in versions.items() if (level := loudness(version, rate)) is not None}
+    gains = {
+        name: TARGET_LUFS - level
+        for name, version in versions.items()
+        if (level := loudness(version, rate)) is not None
+    }
     peaks = {name: float(np.abs(versions[name]).max()) * 10 ** (gain / 20) for name, gain in gains.items()}
     common = min(0.0, 20 * float(np.log10(PEAK_CEILING / max([*peaks.values(), 1e-9]))))
     fade = _fade(next(iter(versions.values())).shape[1], rate)
     gains = {name: gains[name] + common if name in gains else 0.0 for name in versions}
-    return {name: (version * 10 ** (gains[name] / 20) * fade).astype(np.float32) for name, version in versions.items()}, gains
+    return {
+        name: (version * 10 ** (gains[name] / 20) * fade).astype(np.float32) for name, version in versions.items()
+    }, gains
 
 
 def loudness(version: Audio, rate: int) -> float | None:

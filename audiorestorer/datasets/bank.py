@@ -1,0 +1,125 @@
+"""All decoded training audio as one memory-mapped int16 array: no decoding an item, no copy a worker."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from audiorestorer import audio
+from audiorestorer.errors import AudioRestorerError
+
+Mono = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Where one recording lies in the array."""
+
+    start: int
+    length: int
+    label: str
+
+
+class AudioBank:
+    """Recordings of a folder with an `index.jsonl` (path, kind `speech` | `music`, label, split), mono at one rate.
+
+    Args:
+        data: the folder.
+        cache: where the decoded array goes (made once, keyed by the index's content and the rate); None: into memory.
+        split: only this split's recordings.
+
+    Raises:
+        AudioRestorerError: no index, or a row without the fields.
+    """
+
+    def __init__(self, data: Path, cache: Path | None, sample_rate: int, split: str | None = None) -> None:
+        self.sample_rate = sample_rate
+        index = Path(data) / "index.jsonl"
+        try:
+            text = index.read_text(encoding="utf-8")
+        except OSError as error:
+            raise AudioRestorerError(
+                f"{index}: {error.strerror}: make it with scripts/make_training_audio.py"
+            ) from error
+        rows = _rows(index, text, split)
+        if cache is None:
+            parts = _decode(Path(data), rows, sample_rate)
+            self._samples, lengths = np.concatenate(parts), [len(part) for part in parts]
+        else:
+            key = hashlib.sha256(f"{sample_rate}\n{split}\n{text}".encode()).hexdigest()[:16]
+            self._samples, lengths = _cached(Path(cache) / f"bank_{key}", Path(data), rows, sample_rate)
+        self._clips: dict[tuple[str, str], list[Clip]] = {}
+        start = 0
+        for row, length in zip(rows, lengths, strict=True):
+            self._clips.setdefault((row["kind"], row["split"]), []).append(Clip(start, length, row["label"]))
+            start += length
+
+    def clips(self, kind: str, split: str) -> list[Clip]:
+        """The recordings of a kind in a split, in the index's order.
+
+        Raises:
+            AudioRestorerError: there are none.
+        """
+        found = self._clips.get((kind, split))
+        if not found:
+            raise AudioRestorerError(f"the training audio has no {kind} in its split {split!r}")
+        return found
+
+    def read(self, clip: Clip, start: int = 0, length: int | None = None) -> Mono:
+        """Samples of a recording as float32 `[n]`."""
+        stop = clip.length if length is None else min(clip.length, start + length)
+        return self._samples[clip.start + start : clip.start + stop].astype(np.float32) / np.float32(32768)
+
+
+def _rows(index: Path, text: str, split: str | None) -> list[dict[str, str]]:
+    """The index's rows of a split; raises AudioRestorerError where one is no JSON or lacks a field."""
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            missing = {"path", "kind", "label", "split"} - set(row)
+        except (ValueError, TypeError) as error:
+            raise AudioRestorerError(f"{index}:{number}: {error}") from error
+        if missing:
+            raise AudioRestorerError(f"{index}:{number}: lacks {', '.join(sorted(missing))}")
+        if split in (None, row["split"]):
+            rows.append(row)
+    if not rows:
+        raise AudioRestorerError(f"{index}: no recordings" + (f" in split {split!r}" if split else ""))
+    return rows
+
+
+def _decode(data: Path, rows: list[dict[str, str]], sample_rate: int) -> list[NDArray[np.int16]]:
+    parts = []
+    for row in rows:
+        decoded, rate = audio.read(data / row["path"])
+        mono = decoded.mean(axis=0)
+        if rate != sample_rate:
+            mono = soxr.resample(mono, rate, sample_rate)
+        parts.append((np.clip(mono, -1, 32767 / 32768) * 32768).round().astype(np.int16))
+    return parts
+
+
+def _cached(
+    base: Path, data: Path, rows: list[dict[str, str]], sample_rate: int
+) -> tuple[NDArray[np.int16], list[int]]:
+    """The memory-mapped samples of all rows and each one's length; made at the first call, atomically."""
+    samples, lengths = base.with_suffix(".npy"), base.with_suffix(".lengths.npy")
+    if not (samples.exists() and lengths.exists()):
+        base.parent.mkdir(parents=True, exist_ok=True)
+        parts = _decode(data, rows, sample_rate)
+        for path, array in (
+            (lengths, np.array([len(part) for part in parts], np.int64)),
+            (samples, np.concatenate(parts)),
+        ):
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npy")
+            np.save(temporary, array)
+            os.replace(temporary, path)
+    return np.load(samples, mmap_mode="r"), np.load(lengths).tolist()

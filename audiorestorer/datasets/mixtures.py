@@ -1,0 +1,182 @@
+"""Mixtures made on the fly: speech with music (task `separate`) or with noise and residues (task `denoise`).
+
+An example depends on (seed, epoch, index) alone: not on workers, order or what was made before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch.utils.data import Dataset
+
+from audiorestorer.config import Settings
+from audiorestorer.datasets import noises
+from audiorestorer.datasets.bank import AudioBank, Clip
+from audiorestorer.datasets.levels import scale_to_snr
+
+Mono = NDArray[np.float32]
+Task = Literal["separate", "denoise"]
+
+
+class MixtureSettings(Settings):
+    """What the mixer makes. Probabilities are shares of the examples."""
+
+    segment_sec: float = Field(1.5, gt=0.1, le=30, description="length of an example")
+    snr_db: tuple[float, float] = Field((-2.0, 12.0), description="speech-active SNR, uniform")
+    pure_speech: float = Field(0.08, ge=0, le=1, description="no interference: target = input")
+    no_speech: float = Field(0.04, ge=0, le=1, description="interference only: target = silence")
+    second_source: float = Field(0.2, ge=0, le=1, description="a second piece of music, or a second noise")
+    equaliser: float = Field(0.4, ge=0, le=1, description="random smooth EQ, of speech and interference each")
+    equaliser_db: float = Field(6.0, ge=0, le=30, description="its range")
+    speed: float = Field(0.5, ge=0, le=1, description="resampled by up to 1.2 (pitch, formants and rate)")
+    reverb: float = Field(0.12, ge=0, le=1, description="synthetic room; the reverberant speech is the target")
+    band_limit: float = Field(0.15, ge=0, le=1, description="mixture and target low-passed at 4, 5.5 or 8 kHz")
+    residue: float = Field(0.45, ge=0, le=1, description="denoise: share of examples with residues of music")
+    gain_db: tuple[float, float] = Field((-30.0, 0.0), description="peak of the mixture, uniform")
+
+    @model_validator(mode="after")
+    def _ranges(self) -> MixtureSettings:
+        if self.snr_db[0] > self.snr_db[1] or self.gain_db[0] > self.gain_db[1] or self.gain_db[1] > 0:
+            raise ValueError("snr_db and gain_db are [lowest, highest], gain_db at most 0")
+        if self.pure_speech + self.no_speech > 1:
+            raise ValueError("pure_speech + no_speech must not exceed 1")
+        return self
+
+
+@dataclass(frozen=True)
+class Example:
+    """`mixture` and `target` `[T]` float32, aligned and at the same scale; `snr_db` NaN where there is only one of the two."""
+
+    mixture: Mono
+    target: Mono
+    snr_db: float
+
+
+class Mixer:
+    """Makes example (epoch, index) of a seed."""
+
+    def __init__(self, bank: AudioBank, settings: MixtureSettings, task: Task, seed: int, split: str = "train") -> None:
+        self.bank, self.settings, self.task, self.seed = bank, settings, task, seed
+        self.length = int(settings.segment_sec * bank.sample_rate)
+        self._speech, self._music = bank.clips("speech", split), bank.clips("music", split)
+
+    def example(self, epoch: int, index: int) -> Example:
+        """One mixture with its target."""
+        rng = np.random.default_rng((self.seed, epoch, index))
+        chosen = self.settings
+        draw = rng.random()
+        speech = self._coloured(rng, self._cut(rng, self._speech, gap=True))
+        other = self._music_mix(rng) if self.task == "separate" else self._noise_mix(rng)
+        wanted = float("nan")
+        if draw < chosen.pure_speech:
+            other = np.zeros_like(speech)
+        elif draw < chosen.pure_speech + chosen.no_speech:
+            speech = np.zeros_like(speech)
+        else:
+            wanted = float(rng.uniform(*chosen.snr_db))
+            other = scale_to_snr(speech, other, wanted, self.bank.sample_rate)
+        mixture = speech + other
+        if rng.random() < chosen.band_limit:
+            cutoff = float(rng.choice([4000, 5500, 8000])) * float(rng.uniform(0.9, 1.1))
+            gain = noises.low_pass(self.length // 2 + 1, self.bank.sample_rate, cutoff)
+            mixture, speech = (
+                np.fft.irfft(np.fft.rfft(x) * gain, self.length).astype(np.float32) for x in (mixture, speech)
+            )
+            wanted = float("nan")  # the filter takes different shares of the two
+        peak = float(np.abs(mixture).max())
+        scale = np.float32(10 ** (rng.uniform(*chosen.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
+        return Example(mixture * scale, speech * scale, wanted)
+
+    def _cut(self, rng: np.random.Generator, clips: list[Clip], *, gap: bool = False) -> Mono:
+        """A stretch of random recordings, `[T]`; with `gap` now and then a pause before it."""
+        parts: list[Mono] = []
+        held = 0
+        if gap and rng.random() < 0.3:
+            parts.append(np.zeros(int(rng.uniform(0.1, 0.6) * self.bank.sample_rate), np.float32))
+            held = len(parts[0])
+        while held < self.length:
+            clip = clips[int(rng.integers(len(clips)))]
+            speed = float(np.exp(rng.uniform(-0.18, 0.18))) if rng.random() < self.settings.speed else 1.0
+            need = int((self.length - held) * speed) + 64
+            start = int(rng.integers(0, max(1, clip.length - need // 2)))
+            part = self.bank.read(clip, start, need)
+            if speed != 1.0 and len(part) > 64:
+                part = soxr.resample(part, speed, 1.0, quality="QQ").astype(np.float32)
+            parts.append(part)
+            held += len(part)
+        return np.concatenate(parts)[: self.length]
+
+    def _coloured(self, rng: np.random.Generator, signal: Mono) -> Mono:
+        """Random EQ and room."""
+        size = self.length + int(0.7 * self.bank.sample_rate)
+        size += size % 2
+        gain: NDArray[np.complex128] | None = None
+        if rng.random() < self.settings.equaliser:
+            curve = noises.equaliser(rng, size // 2 + 1, self.bank.sample_rate, self.settings.equaliser_db)
+            gain = curve.astype(np.complex128)
+        if rng.random() < self.settings.reverb:
+            response = np.fft.rfft(noises.room(rng, self.bank.sample_rate), size)
+            gain = response if gain is None else gain * response
+        if gain is None:
+            return signal
+        return np.asarray(np.fft.irfft(np.fft.rfft(signal, size) * gain, size)[: self.length], np.float32)
+
+    def _music_mix(self, rng: np.random.Generator) -> Mono:
+        music = self._coloured(rng, _unit(self._cut(rng, self._music)))
+        if rng.random() < self.settings.second_source:
+            music = music + np.float32(rng.uniform(0.2, 1)) * _unit(self._cut(rng, self._music))
+        if rng.random() < 0.15:
+            level = np.float32(10 ** (rng.uniform(-40, -15) / 20))
+            music = music + level * noises.coloured(rng, self.length, float(rng.uniform(-0.5, 2)))
+        return music
+
+    def _noise_mix(self, rng: np.random.Generator) -> Mono:
+        noise = self._noise(rng)
+        if rng.random() < self.settings.second_source:
+            noise = noise + np.float32(rng.uniform(0.1, 1)) * self._noise(rng)
+        return noise
+
+    def _noise(self, rng: np.random.Generator) -> Mono:
+        length, rate = self.length, self.bank.sample_rate
+        if rng.random() < self.settings.residue:
+            music = _unit(self._cut(rng, self._music))
+            return self._coloured(rng, _unit(noises.gated(rng, music)) if rng.random() < 0.7 else music)
+        kind = int(rng.integers(6))
+        if kind == 0:
+            noise = noises.hum(rng, length, rate)
+        elif kind == 1:
+            noise = noises.crackle(rng, length, rate)
+        elif kind == 2:
+            noise = np.sum([_unit(self._cut(rng, self._speech)) for _ in range(int(rng.integers(6, 12)))], axis=0)
+        else:
+            noise = noises.coloured(rng, length, float(rng.uniform(-1, 2)))
+        if rng.random() < 0.4:
+            noise = noises.modulated(rng, noise, rate)
+        return self._coloured(rng, _unit(noise))
+
+
+def _unit(signal: Mono) -> Mono:
+    """RMS 1 (silence stays)."""
+    rms = float(np.sqrt(np.mean(np.square(signal, dtype=np.float64))))
+    return np.asarray(signal / np.float32(rms), np.float32) if rms > 1e-6 else np.asarray(signal, np.float32)
+
+
+class MixtureDataset(Dataset[tuple[NDArray[np.float32], NDArray[np.float32]]]):
+    """One epoch of the mixer: `(mixture [1, T], target [1, T])`."""
+
+    def __init__(self, mixer: Mixer, epoch: int, size: int) -> None:
+        self.mixer, self.epoch, self.size = mixer, epoch, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        example = self.mixer.example(self.epoch, index)
+        return example.mixture[None], example.target[None]

@@ -1,0 +1,266 @@
+"""A small mask network: U-Net over the magnitude spectrogram with a bidirectional GRU at its bottom.
+
+The network sees log magnitudes that are normalised for each item, and gives one real mask per bin; the phase is the mixture's.
+So the output is the mixture, filtered: it is level-invariant, keeps the length, and maps silence to silence.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from audiorestorer.errors import AudioRestorerError
+
+ARCHITECTURE = "mask_unet"
+FORMAT_VERSION = 1
+TASKS = ("separate", "denoise")
+LEVEL_EPS = 1e-8  # of full scale: an item below -160 dBFS counts as silent
+FEATURE_FLOOR = 1e-3  # relative to the item's mean magnitude
+
+
+@dataclass(frozen=True)
+class MaskUNetConfig:
+    """Shape of the network.
+
+    `frequency_fold`: so many neighbouring bins become channels before the first convolution, and masks of bins again after the last:
+    full resolution at a fraction of the cost. `channels`: one entry an encoder level, each halving frequency; time is halved by
+    `time_strides` (1 or 2 a level). `mask_floor`, `mask_limit`: range of the mask.
+    """
+
+    sample_rate: int = 22050
+    n_fft: int = 512
+    hop_length: int = 128
+    frequency_fold: int = 4
+    channels: tuple[int, ...] = (24, 40, 64)
+    time_strides: tuple[int, ...] = (1, 2, 2)
+    rnn_hidden: int = 128
+    mask_floor: float = 0.0
+    mask_limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "time_strides", tuple(self.time_strides))
+        if len(self.channels) != len(self.time_strides) or not self.channels:
+            raise AudioRestorerError("channels and time_strides need one entry a level")
+        if self.n_fft % self.hop_length or self.hop_length * 2 > self.n_fft or self.n_fft // 2 % self.frequency_stride:
+            raise AudioRestorerError(
+                f"n_fft {self.n_fft} must be a multiple of hop_length {self.hop_length} (at least two)"
+                f" and of {2 * self.frequency_stride}"
+            )
+        if not 0 <= self.mask_floor < self.mask_limit:
+            raise AudioRestorerError("mask_floor must lie in [0, mask_limit)")
+
+    @property
+    def frequency_stride(self) -> int:
+        """Bins that become one at the bottom."""
+        return int(self.frequency_fold * 2 ** len(self.channels))
+
+    @property
+    def time_stride(self) -> int:
+        stride = 1
+        for step in self.time_strides:
+            stride *= step
+        return stride
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions with batch norm and a residual path."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.first_norm = nn.BatchNorm2d(outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.second_norm = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.silu(self.first_norm(self.first(x)))
+        return functional.silu(x + self.second_norm(self.second(x)))
+
+
+class MaskUNet(nn.Module):
+    """Mixture to speech by a magnitude mask. `forward`: `[B, 1, T] -> [B, 1, T]`."""
+
+    window: Tensor
+
+    def __init__(self, config: MaskUNetConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or MaskUNetConfig()
+        widths = config.channels
+        self.encoder = nn.ModuleList()
+        self.down = nn.ModuleList()
+        inputs = 2 * config.frequency_fold
+        for width, stride in zip(widths, config.time_strides, strict=True):
+            self.encoder.append(_Block(inputs, width))
+            self.down.append(nn.Conv2d(width, width, (2, stride), (2, stride), bias=False))
+            inputs = width
+        bottom_bins = config.n_fft // 2 // config.frequency_stride
+        self.squeeze = nn.Linear(widths[-1] * bottom_bins, config.rnn_hidden * 2)
+        self.rnn = nn.GRU(config.rnn_hidden * 2, config.rnn_hidden, num_layers=2, batch_first=True, bidirectional=True)
+        self.expand = nn.Linear(config.rnn_hidden * 2, widths[-1] * bottom_bins)
+        self.up = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for level in reversed(range(len(widths))):
+            stride = config.time_strides[level]
+            self.up.append(nn.ConvTranspose2d(inputs, widths[level], (2, stride), (2, stride), bias=False))
+            self.decoder.append(_Block(widths[level] * 2, widths[level]))
+            inputs = widths[level]
+        self.head = nn.Conv2d(inputs, config.frequency_fold, 1)
+        nn.init.constant_(self.head.bias, 1.0)  # type: ignore[arg-type]
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+
+    def features(self, magnitude: Tensor) -> Tensor:
+        """Two views of `[B, F, N]`: log magnitude relative to the item's mean, and to each bin's mean over time: `[B, 2, F, N]`."""
+        mean = magnitude.mean(dim=(1, 2), keepdim=True)
+        silent = mean <= LEVEL_EPS
+        relative = magnitude / torch.where(silent, torch.ones_like(mean), mean)
+        relative = torch.where(silent, torch.zeros_like(relative), relative)
+        level = torch.log(relative + FEATURE_FLOOR)
+        contrast = level - level.mean(dim=2, keepdim=True)
+        return torch.stack([level * 0.4 + 0.8, contrast * 0.5], dim=1)
+
+    def network(self, features: Tensor) -> Tensor:
+        """Mask of features: `[B, 2, F, N] -> [B, 1, F, N]`, F = n_fft / 2 + 1 (the Nyquist bin repeats its neighbour's mask)."""
+        bins, frames = features.shape[2], features.shape[3]
+        stride = self.config.time_stride
+        x = functional.pad(features[:, :, :-1], (0, (stride - frames % stride) % stride))
+        batch, _, height, width = x.shape
+        fold = self.config.frequency_fold
+        x = (
+            x.reshape(batch, 2, height // fold, fold, width)
+            .permute(0, 1, 3, 2, 4)
+            .reshape(batch, 2 * fold, height // fold, width)
+        )
+        skips = []
+        for block, down in zip(self.encoder, self.down, strict=True):
+            x = block(x)
+            skips.append(x)
+            x = down(x)
+        _, depth, low, steps = x.shape
+        y = x.permute(0, 3, 1, 2).reshape(batch, steps, depth * low)
+        y = self.expand(self.rnn(functional.silu(self.squeeze(y)))[0])
+        x = x + y.reshape(batch, steps, depth, low).permute(0, 2, 3, 1)
+        for up, block in zip(self.up, self.decoder, strict=True):
+            x = block(torch.cat([up(x), skips.pop()], dim=1))
+        config = self.config
+        mask = config.mask_floor + (config.mask_limit - config.mask_floor) * torch.sigmoid(self.head(x).float())
+        mask = mask.permute(0, 2, 1, 3).reshape(batch, 1, height, width)[:, :, :, :frames]
+        return torch.cat([mask, mask[:, :, bins - 2 : bins - 1]], dim=2)
+
+    def spectrum(self, audio: Tensor) -> Tensor:
+        """`[B, T]` to a complex STFT `[B, F, N]`, N = T // hop + 1 (the end is padded to whole frames)."""
+        config = self.config
+        rest = (-audio.shape[-1]) % config.hop_length
+        audio = functional.pad(audio, (config.n_fft // 2, config.n_fft // 2 + rest))
+        return torch.stft(audio, config.n_fft, config.hop_length, window=self.window, center=False, return_complex=True)
+
+    def mask(self, mixture: Tensor) -> Tensor:
+        """The magnitude mask of `[B, 1, T]`: `[B, 1, F, N]` in [mask_floor, mask_limit]."""
+        return self.network(self.features(self.spectrum(mixture[:, 0].float()).abs()))
+
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Speech of a mixture: `[B, 1, T] -> [B, 1, T]`. Any length, any level; one item does not depend on the others (in `eval`)."""
+        length = mixture.shape[-1]
+        spectrum = self.spectrum(mixture[:, 0].float())
+        masked = spectrum * self.network(self.features(spectrum.abs()))[:, 0]
+        config = self.config
+        frames = torch.fft.irfft(masked, n=config.n_fft, dim=1) * self.window[:, None]
+        total = (masked.shape[-1] - 1) * config.hop_length + config.n_fft
+        size, step = (1, config.n_fft), (1, config.hop_length)
+        audio = functional.fold(frames, (1, total), size, stride=step)[:, 0, 0]
+        squares = (self.window**2)[None, :, None].expand(1, -1, masked.shape[-1])
+        norm = functional.fold(squares, (1, total), size, stride=step)[:, 0, 0]
+        begin = config.n_fft // 2
+        return (audio / norm.clamp_min(1e-8))[:, None, begin : begin + length]
+
+
+def save_checkpoint(path: str | Path, model: MaskUNet, task: str, card: dict[str, Any], *, half: bool = True) -> None:
+    """Write one safetensors file, atomically.
+
+    Args:
+        task: `separate` (speech out of music) or `denoise`.
+        card: what a reader should know (data, steps, seed, figures); JSON types.
+        half: store float16 weights (half the size; loaded as float32).
+    """
+    if task not in TASKS:
+        raise AudioRestorerError(f"task {task!r}: not one of {', '.join(TASKS)}")
+    state = {
+        name: (
+            value.detach().to("cpu", torch.float16) if half and value.is_floating_point() else value.detach().cpu()
+        ).contiguous()
+        for name, value in model.state_dict().items()
+    }
+    metadata = {
+        "architecture": ARCHITECTURE,
+        "format_version": str(FORMAT_VERSION),
+        "task": task,
+        "sample_rate": str(model.config.sample_rate),
+        "config": json.dumps(asdict(model.config), sort_keys=True),
+        "card": json.dumps(card, sort_keys=True),
+    }
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(_ordered(save(state, metadata=metadata)))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same safetensors file with its header's keys sorted: the library orders them by chance, and equal models shall be equal bytes."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+
+
+def load_checkpoint(path: str | Path) -> tuple[MaskUNet, dict[str, Any]]:
+    """Read a checkpoint; never executes what is in it.
+
+    Returns:
+        The model (float32, `eval`) and the metadata: architecture, format_version, task, sample_rate, config, card.
+
+    Raises:
+        AudioRestorerError: not a safetensors file, another architecture, missing or wrong weights; names file and reason.
+    """
+    path = Path(path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            raw = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AudioRestorerError(f"{path}: not a readable safetensors file: {error}") from error
+    if raw.get("architecture") != ARCHITECTURE:
+        raise AudioRestorerError(f"{path}: architecture {raw.get('architecture')!r}, expected {ARCHITECTURE!r}")
+    if raw.get("format_version") != str(FORMAT_VERSION):
+        raise AudioRestorerError(f"{path}: format_version {raw.get('format_version')!r}, expected {FORMAT_VERSION}")
+    if raw.get("task") not in TASKS:
+        raise AudioRestorerError(f"{path}: task {raw.get('task')!r}: not one of {', '.join(TASKS)}")
+    try:
+        values = json.loads(raw["config"])
+        unknown = set(values) - {field.name for field in fields(MaskUNetConfig)}
+        if unknown:
+            raise AudioRestorerError(f"unknown keys in config: {', '.join(sorted(unknown))}")
+        model = MaskUNet(MaskUNetConfig(**values))
+        card = json.loads(raw.get("card", "{}"))
+    except (KeyError, TypeError, ValueError, AudioRestorerError) as error:
+        raise AudioRestorerError(f"{path}: bad config in the metadata: {error}") from error
+    try:
+        model.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+        )
+    except RuntimeError as error:
+        raise AudioRestorerError(f"{path}: weights do not fit the config: {error}") from error
+    metadata = {**raw, "format_version": FORMAT_VERSION, "sample_rate": model.config.sample_rate}
+    return model.eval(), {**metadata, "config": values, "card": card}

@@ -1,0 +1,122 @@
+"""What each metric is called, its unit and which way is better; safe access to metrics.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of the results. `better`: `higher`, `lower` or `target` (a set value is reached); `digits` after the point."""
+
+    name: str
+    title: str
+    unit: str
+    better: str
+    digits: int = 2
+    meaning: str = ""
+
+    @property
+    def hint(self) -> str:
+        return {"higher": "higher is better", "lower": "lower is better"}.get(self.better, "as configured is best")
+
+
+_SISDR = "scale-invariant signal-to-distortion ratio against the clean reference"
+_STOI = "short-time objective intelligibility, 0 to 1"
+_LSD = "log-spectral distance to the clean reference"
+_M2S = "level of what is left beside the speech, relative to the speech"
+METRICS = (
+    Metric("si_sdr_improvement_db", "SI-SDR improvement", "dB", "higher", 2, "SI-SDR after minus before"),
+    Metric("si_sdr_in_db", "SI-SDR before", "dB", "higher", 2, _SISDR),
+    Metric("si_sdr_db", "SI-SDR after", "dB", "higher", 2, _SISDR),
+    Metric("music_to_speech_in_db", "music to speech before", "dB", "lower", 2, _M2S),
+    Metric("music_to_speech_db", "music to speech after", "dB", "lower", 2, _M2S),
+    Metric("stoi_in", "STOI before", "", "higher", 3, _STOI),
+    Metric("stoi", "STOI after", "", "higher", 3, _STOI),
+    Metric("estoi_in", "ESTOI before", "", "higher", 3, "extended " + _STOI),
+    Metric("estoi", "ESTOI after", "", "higher", 3, "extended " + _STOI),
+    Metric("wer_in", "WER before", "", "lower", 3, "word error rate of a speech recogniser"),
+    Metric("wer", "WER after", "", "lower", 3, "word error rate of a speech recogniser"),
+    Metric("wer_clean", "WER of the clean", "", "lower", 3, "what the recogniser gets wrong even without music"),
+    Metric("lsd_in_db", "LSD before", "dB", "lower", 2, _LSD),
+    Metric("lsd_db", "LSD after", "dB", "lower", 2, _LSD),
+    Metric("residual_ratio", "residual ratio", "", "lower", 3, "error energy after, relative to before"),
+    Metric("composite", "composite", "of 100", "higher", 1, "weighted score of SI-SDR, LSD and residual"),
+    Metric("music_presence_in", "music presence before", "", "lower", 3, "how sure a tagger is that it hears music"),
+    Metric("music_presence", "music presence after", "", "lower", 3, "how sure a tagger is that it hears music"),
+    Metric("lufs_in", "loudness before", "LUFS", "target", 1, "integrated loudness, ITU-R BS.1770"),
+    Metric("lufs", "loudness after", "LUFS", "target", 1, "integrated loudness, ITU-R BS.1770"),
+    Metric("true_peak_dbtp", "true peak after", "dBTP", "target", 1, "stays below the configured ceiling"),
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A metric that exists before and after."""
+
+    before: str
+    after: str
+    title: str
+    unit: str
+
+
+PAIRS = (
+    Pair("si_sdr_in_db", "si_sdr_db", "SI-SDR (higher is better)", "dB"),
+    Pair("music_to_speech_in_db", "music_to_speech_db", "music to speech (lower is better)", "dB"),
+    Pair("stoi_in", "stoi", "STOI (higher is better)", ""),
+    Pair("lsd_in_db", "lsd_db", "LSD (lower is better)", "dB"),
+    Pair("wer_in", "wer", "WER (lower is better)", ""),
+    Pair("lufs_in", "lufs", "loudness (to the target)", "LUFS"),
+)
+
+
+def number(value: Any) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def get_number(item: Mapping[str, Any], name: str) -> float | None:
+    """An item's metric, or None where it is missing."""
+    return number(item.get(name))
+
+
+def missing_reason(item: Mapping[str, Any], name: str) -> str:
+    """Why an item lacks a metric."""
+    return str((item.get("missing") or {}).get(name) or "not measured")
+
+
+def items_ok(metrics: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The items that went through, sorted by id."""
+    return sorted(
+        (item for item in metrics.get("items", ()) if item.get("status") == "ok"), key=lambda item: str(item["id"])
+    )
+
+
+def snr_of(item: Mapping[str, Any]) -> float | None:
+    """The SNR at which an item was mixed, where that is known."""
+    return number((item.get("conditions") or {}).get("snr_db"))
+
+
+def shown(value: float | None, metric: Metric) -> str:
+    """A number as text: fixed digits, a true minus sign; an en dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:.{metric.digits}f}"
+    return (text.lstrip("-") if float(text) == 0 else text).replace("-", "−")
+
+
+def benefit(item: Mapping[str, Any]) -> tuple[float | None, str]:
+    """How much an item gained and by which metric: SI-SDR improvement, else the fall of music to speech, else None."""
+    gained = get_number(item, "si_sdr_improvement_db")
+    if gained is not None:
+        return gained, "si_sdr_improvement_db"
+    before, after = get_number(item, "music_to_speech_in_db"), get_number(item, "music_to_speech_db")
+    if before is not None and after is not None:
+        return before - after, "music_to_speech_db"
+    return None, ""

@@ -1,0 +1,167 @@
+"""summary.md: what a run achieved, with which settings, models and versions, in one page of Markdown."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import yaml
+
+from audiorestorer.report.metricinfo import BY_NAME, METRICS, number, shown
+from audiorestorer.report.tables import markdown_escape, markdown_table, snr_rows, summary_rows, unit_title
+
+PACKAGES = ("audiorestorer", "torch", "demucs", "snakemake", "numpy", "soundfile")
+NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
+MAX_REJECTED = 1000
+
+
+def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], models: Sequence[Mapping[str, Any]]) -> str:
+    """The whole page.
+
+    Args:
+        metrics: metrics.json.
+        config: the settings of the stages, as they were resolved.
+        models: one record a model in use: name, kind, licence and a digest of the weights.
+    """
+    parts = [
+        "# Summary of the run\n",
+        _highlights(metrics),
+        "## Not measured\n", _missing(metrics),
+        "## Statistics\n", _statistics(metrics),
+        "## SI-SDR improvement by input SNR\n", _by_snr(metrics),
+        "## Rejected files\n", _rejected(metrics),
+        "## Models\n", _models(models),
+        "## Configuration\n", _fenced(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "yaml"),
+        "## Versions\n", markdown_table(("package", "version"), versions()),
+    ]  # fmt: skip
+    return "\n".join(parts)
+
+
+def versions() -> list[tuple[str, str]]:
+    """Versions of what shaped the result. Reads the installed metadata only: torch is not imported."""
+    found = [("python", platform.python_version())]
+    for name in PACKAGES:
+        try:
+            found.append((name, metadata.version(name)))
+        except metadata.PackageNotFoundError:
+            found.append((name, "run from its source tree" if name == "audiorestorer" else "not installed"))
+    return found
+
+
+def highlights(metrics: Mapping[str, Any]) -> list[str]:
+    """The main figures, one sentence each; what was not measured is left out."""
+    counts = metrics.get("counts", {})
+    total = counts.get("ok", 0) + counts.get("rejected", 0)
+    said = [f"{counts.get('ok', 0)} of {total} files were restored and {counts.get('rejected', 0)} rejected."]
+    gain = _median(metrics, "si_sdr_improvement_db")
+    if gain is not None:
+        steps = [
+            f"{_signed(number(statistics.get('median')))} at {f'{snr:g}'.replace('-', '−')} dB input SNR"
+            for snr, statistics in snr_rows(metrics)
+        ]
+        said.append(f"Median SI-SDR improvement: {_signed(gain)}{' overall; ' + ', '.join(steps) if steps else ''}.")
+    for before, after, text in (
+        ("music_to_speech_in_db", "music_to_speech_db", "Median music-to-speech ratio"),
+        ("stoi_in", "stoi", "Median STOI"),
+        ("wer_in", "wer", "Median word error rate"),
+        ("lufs_in", "lufs", "Median loudness"),
+    ):
+        old, new = _median(metrics, before), _median(metrics, after)
+        if new is not None:
+            unit = f" {BY_NAME[after].unit}" if BY_NAME[after].unit else ""
+            start = f"{shown(old, BY_NAME[before])}{unit} before, " if old is not None else ""
+            said.append(f"{text}: {start}{shown(new, BY_NAME[after])}{unit} after.")
+    return said
+
+
+def _highlights(metrics: Mapping[str, Any]) -> str:
+    return " ".join(highlights(metrics)) + "\n"
+
+
+def _median(metrics: Mapping[str, Any], name: str) -> float | None:
+    return number((metrics.get("summary", {}).get(name) or {}).get("median"))
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.2f} dB".replace("-", "−")
+
+
+def _missing(metrics: Mapping[str, Any]) -> str:
+    rows = []
+    for metric in METRICS:
+        found = metrics.get("summary", {}).get(metric.name) or {}
+        if found.get("n_missing"):
+            of = found["n_missing"] + found.get("n", 0)
+            rows.append(
+                (
+                    unit_title(metric),
+                    f"{found['n_missing']} of {of}",
+                    found.get("missing_reason") or "see the results table",
+                )
+            )
+    return (
+        markdown_table(("metric", "files without it", "reason"), rows)
+        if rows
+        else "Every metric was measured for every file.\n"
+    )
+
+
+def _statistics(metrics: Mapping[str, Any]) -> str:
+    rows = [row[:-1] for row in summary_rows(metrics)]
+    return markdown_table(("metric", "median", "25 %", "75 %", "mean", "files"), rows) if rows else "none\n"
+
+
+def _by_snr(metrics: Mapping[str, Any]) -> str:
+    metric = BY_NAME["si_sdr_improvement_db"]
+    rows = [
+        [f"{snr:g}".replace("-", "−"), *(shown(number(found.get(name)), metric) for name in ("median", "q25", "q75", "mean")),
+         found.get("n", 0)]
+        for snr, found in snr_rows(metrics)
+    ]  # fmt: skip
+    if not rows:
+        return "No file's mixing SNR is known.\n"
+    return markdown_table(("input SNR (dB)", "median (dB)", "25 %", "75 %", "mean", "files"), rows)
+
+
+def _rejected(metrics: Mapping[str, Any]) -> str:
+    rejected = list(metrics.get("rejected", ()))
+    if not rejected:
+        return "none\n"
+    rows = [(row.get("input", row.get("id")), row.get("reason")) for row in rejected[:MAX_REJECTED]]
+    more = f"\nand {len(rejected) - MAX_REJECTED} more: see eval/metrics.csv\n" if len(rejected) > MAX_REJECTED else ""
+    return markdown_table(("file", "reason"), rows).replace("---:", "---") + more
+
+
+def _models(models: Sequence[Mapping[str, Any]]) -> str:
+    if not models:
+        return "none\n"
+    rows = [(m.get("name"), m.get("kind"), m.get("licence") or "unknown", _digest(m)) for m in models]
+    text = markdown_table(("model", "kind", "licence", "weights (SHA-256)"), rows).replace("---:", "---")
+    for model in models:
+        if NON_COMMERCIAL.search(str(model.get("licence") or "")):
+            text += (
+                f"\n**Non-commercial use only:** the weights of {markdown_escape(model.get('name'))} are under "
+                f"{markdown_escape(model.get('licence'))}.\n"
+            )
+    return text
+
+
+def _digest(model: Mapping[str, Any]) -> str:
+    for name in ("weights", "weights_digest", "digest", "sha256"):
+        if isinstance(model.get(name), str):
+            return str(model[name])
+    return "unknown"
+
+
+def _fenced(text: str, language: str) -> str:
+    """A code block whose fence is longer than any run of backticks inside."""
+    cleaned = "\n".join(plain_line(line) for line in text.rstrip("\n").split("\n"))
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", cleaned)), default=0))
+    return f"{fence}{language}\n{cleaned}\n{fence}\n"
+
+
+def plain_line(line: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in line)

@@ -1,0 +1,144 @@
+"""The results table (HTML) and the summary's tables (Markdown). File names and reasons come from outside: everything is escaped."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from audiorestorer.report.listening import REPORT_PAGE_BYTES, template
+from audiorestorer.report.metricinfo import (
+    METRICS,
+    Metric,
+    benefit,
+    get_number,
+    items_ok,
+    missing_reason,
+    number,
+    shown,
+    snr_of,
+)
+
+MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]|~$#])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+MAX_REJECTED_HTML = 300
+MAX_NAME = 300  # characters of a file name or a reason that are shown
+STATISTICS = ("median", "q25", "q75", "mean")
+
+
+def plain(text: Any) -> str:
+    """Text without what could deform a page: control, direction and surrogate characters become U+FFFD; 300 characters at most."""
+    cleaned = "".join(
+        " " if char in "\n\r\t" else "\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
+        for char in str(text)
+    )
+    return cleaned if len(cleaned) <= MAX_NAME else cleaned[: MAX_NAME - 1] + "…"
+
+
+def markdown_escape(text: Any) -> str:
+    """Text that shows as itself inside a Markdown table or paragraph."""
+    safe = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", safe).strip()
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table; cells are escaped, the first column is left-aligned and the others right-aligned."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *([markdown_escape(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def unit_title(metric: Metric) -> str:
+    return f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+
+
+def summary_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """A row a metric: title, median, quartiles, mean, number of files, number and reason of the missing."""
+    rows = []
+    for metric in METRICS:
+        found = metrics.get("summary", {}).get(metric.name)
+        if not found:
+            continue
+        missing = str(found.get("n_missing", 0))
+        if found.get("missing_reason"):
+            missing += f": {plain(found['missing_reason'])}"
+        rows.append(
+            [
+                unit_title(metric),
+                *(shown(number(found.get(name)), metric) for name in STATISTICS),
+                str(found.get("n", 0)),
+                missing,
+            ]
+        )
+    return rows
+
+
+def snr_rows(metrics: Mapping[str, Any]) -> list[tuple[float, Mapping[str, Any]]]:
+    """SI-SDR improvement by input SNR in rising order; conditions that hold no number are left out."""
+    found = metrics.get("summary", {}).get("si_sdr_improvement_db_by_snr") or {}
+    rows = []
+    for name, statistics in found.items():
+        try:
+            rows.append((float(name), statistics))
+        except ValueError:
+            continue
+    return sorted(rows, key=lambda row: row[0])
+
+
+def results_html(metrics: Mapping[str, Any], limit_bytes: int = REPORT_PAGE_BYTES) -> str:
+    """The results page: one row a file. Above `limit_bytes` the rows of those that gained most are left out, and the page says so.
+
+    Columns that no file has a value or a reason for do not appear.
+    """
+    items = items_ok(metrics)
+    columns = [
+        metric
+        for metric in METRICS
+        if any(metric.name in item or metric.name in (item.get("missing") or {}) for item in items)
+    ]
+    rows = [(item, _row(item, columns)) for item in items]
+    rejected = [
+        {"input": plain(row.get("input", row.get("id"))), "reason": plain(row.get("reason"))}
+        for row in metrics.get("rejected", ())
+    ]
+    budget = (
+        limit_bytes
+        - 20_000
+        - sum(len(str(escape(row["input"] + row["reason"])).encode()) + 40 for row in rejected[:MAX_REJECTED_HTML])
+    )
+    inside = _fitting(rows, budget)
+    return template("results.html.j2").render(
+        counts={"ok": len(items), "rejected": len(rejected)}, columns=columns, left_out=len(items) - len(inside),
+        rows=Markup("\n").join(inside), summary=summary_rows(metrics), rejected=rejected[:MAX_REJECTED_HTML],
+        rejected_left_out=max(0, len(rejected) - MAX_REJECTED_HTML),
+    )  # fmt: skip
+
+
+def _fitting(rows: Sequence[tuple[Mapping[str, Any], Markup]], budget: int) -> list[Markup]:
+    """All rows in their order, or those of the files that gained least, least first, as far as the budget goes."""
+    sizes = [len(row.encode()) + 1 for _, row in rows]
+    if sum(sizes) <= budget:
+        return [row for _, row in rows]
+    ranked = sorted(range(len(rows)), key=lambda i: (benefit(rows[i][0])[0] is None, benefit(rows[i][0])[0] or 0.0, i))
+    inside: list[Markup] = []
+    for i in ranked:
+        budget -= sizes[i]
+        if budget < 0:
+            break
+        inside.append(rows[i][1])
+    return inside
+
+
+def _row(item: Mapping[str, Any], columns: Sequence[Metric]) -> Markup:
+    name = plain(item.get("input") or item["id"])
+    snr = snr_of(item)
+    cells = [Markup('<td title="{0}">{0}').format(name), Markup("<td>{}").format(f"{snr:g}".replace("-", "−")) if snr is not None
+             else Markup('<td class=m title="not known: not a mixture of this project">–')]  # fmt: skip
+    for metric in columns:
+        value = get_number(item, metric.name)
+        if value is None:
+            cells.append(Markup('<td class=m title="{}">–').format(plain(missing_reason(item, metric.name))))
+        else:
+            cells.append(Markup("<td>{}").format(shown(value, metric)))
+    return Markup("<tr>") + Markup("").join(cells)

@@ -1,0 +1,99 @@
+"""denoise: out = wet * D(V) + (1 - wet) * V, aligned to the sample; the band above the denoiser's Nyquist is not thrown away.
+
+`high_band`: `keep` adds that band of V to D(V) in full and the post-mask leaves it alone; `mask` adds it for the post-mask to judge
+(a `checkpoint` denoiser scales it by its own top gain first); `drop` leaves it out of D(V).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audiorestorer import audio
+from audiorestorer.audio import Audio
+from audiorestorer.config import DenoiseSettings
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item, read_manifest, write_manifest
+from audiorestorer.separators import ModelFiles, Options, Separator, load, module_of, pick_device
+from audiorestorer.separators.streaming import How, Recording, estimates
+from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.store import Entry
+
+
+def mix(block: dict[str, Audio], wet: float, high_band: str) -> Audio:
+    """One block `[C, n]` of the output from what `separators.streaming.estimates` gives."""
+    denoised = block["vocals"]
+    if high_band == "keep":
+        denoised = denoised + block["high"]
+    elif high_band == "mask":
+        denoised = denoised + (block["top_gain"] * block["high"] if "top_gain" in block else block["high"])
+    out: Audio = wet * denoised + (1 - wet) * block["input"]
+    return out.astype("float32", copy=False)
+
+
+def denoise_item(network: Separator, item: Item, settings: DenoiseSettings, folder: Path) -> Made:
+    """Write `denoised.wav`, float32, exactly as long as the input.
+
+    Raises:
+        RejectItem: the speech has no samples or cannot be read.
+    """
+    try:
+        recording = Recording.of_file(item.path or item.noisy)
+    except AudioRestorerError as error:
+        raise RejectItem(str(error)) from error
+    if not recording.frames:
+        raise RejectItem("empty: no samples")
+    how = How(("vocals",), settings.overlap, settings.segment_sec, settings.batch_size)
+    path = folder / "denoised.wav"
+    audio.write_blocks(
+        path,
+        (mix(block, settings.wet, settings.high_band) for block in estimates(network, recording, how)),
+        recording.sample_rate,
+        recording.channels,
+        expected_frames=recording.frames,
+    )
+    return Made({path.name: path}, {"denoiser_nyquist_hz": network.sample_rate / 2})
+
+
+def run(
+    in_manifest: Path,
+    out_manifest: Path,
+    config: DenoiseSettings,
+    model_json: Path | None,
+    store: Path,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Denoise a shard; with no model the rows pass through untouched.
+
+    Raises:
+        AudioRestorerError: no fetched model, or one that cannot be used.
+        StageFailed: an item failed in an unforeseen way.
+    """
+    items = read_manifest(in_manifest)
+    if config.model is None:
+        write_manifest(out_manifest, items)
+        return
+    if model_json is None:
+        raise AudioRestorerError(f"denoise: --model is needed: make it with `audiorestorer fetch-model {config.model}`")
+    model = ModelFiles.read(model_json)
+
+    def describe(entry: Entry, item: Item) -> Item:
+        name = "denoised.wav"
+        return item.updated(
+            path=str(entry.files[name]),
+            sha256=entry.sha256[name],
+            high_band=config.high_band,
+            denoiser_nyquist_hz=entry.row["denoiser_nyquist_hz"],
+        )
+
+    stage: Stage[Separator] = Stage(
+        name="denoise",
+        settings=config.model_dump(exclude={"model", "batch_size"}),
+        code=code_digest("stages.denoise", module_of(model)),
+        weights=model.digest,
+        load=lambda: load(model, Options(pick_device(device, threads), segment_sec=config.segment_sec)),
+        process=lambda network, item, folder: denoise_item(network, item, config, folder),
+        describe=describe,
+    )
+    run_shard(stage, items, out_manifest, store)

@@ -1,0 +1,101 @@
+"""separate: speech out of music with one separator, in the recording's own rate, channels and length."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from audiorestorer import audio
+from audiorestorer.config import SeparatorSettings
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item, read_manifest
+from audiorestorer.separators import ModelFiles, Options, Separator, load, module_of, pick_device
+from audiorestorer.separators.streaming import How, Recording, estimates
+from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.store import Entry
+
+MAX_CHANNELS = 2
+
+
+def wanted_stems(settings: SeparatorSettings) -> tuple[str, ...]:
+    return ("vocals", "accompaniment") if settings.accompaniment == "stems" else ("vocals",)
+
+
+def separate_item(network: Separator, item: Item, settings: SeparatorSettings, folder: Path) -> Made:
+    """Write `vocals.wav` (and `accompaniment.wav`), float32, exactly as long as the input.
+
+    Raises:
+        RejectItem: more than two channels, no samples, or not readable.
+    """
+    try:
+        recording = Recording.of_file(item.noisy)
+    except AudioRestorerError as error:
+        raise RejectItem(str(error)) from error
+    if not 1 <= recording.channels <= MAX_CHANNELS or not recording.frames:
+        raise RejectItem(
+            f"{recording.channels} channels, {recording.frames} samples; mono or stereo with sound is needed"
+        )
+    stems = wanted_stems(settings)
+    seed = int((item.sha256 or "0")[:15], 16)
+    how = How(stems, settings.overlap, settings.segment_sec, settings.batch_size, settings.shifts, seed)
+    files = {f"{stem}.wav": folder / f"{stem}.wav" for stem in stems}
+    with ExitStack() as stack:
+        writers = {
+            stem: stack.enter_context(
+                audio.Writer(
+                    folder / f"{stem}.wav",
+                    recording.sample_rate,
+                    recording.channels,
+                    expected_frames=recording.frames,
+                )
+            )
+            for stem in stems
+        }
+        for block in estimates(network, recording, how):
+            if "top_gain" in block:
+                block["vocals"] = block["vocals"] + block["top_gain"] * block["high"]
+            for stem, writer in writers.items():
+                writer.write(block[stem])
+    return Made(files, {})
+
+
+def _describe(entry: Entry, item: Item) -> Item:
+    stems = {name.removesuffix(".wav"): str(path) for name, path in entry.files.items()}
+    return item.updated(path=stems["vocals"], sha256=entry.sha256["vocals.wav"], stems=stems)
+
+
+def run(
+    in_manifest: Path,
+    out_manifest: Path,
+    config: SeparatorSettings,
+    model_json: Path | None,
+    store: Path,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Separate a shard. `batch_size` and `name` are not in an item's key: they change no result beyond rounding.
+
+    Raises:
+        AudioRestorerError: no fetched model, or one that cannot be used.
+        StageFailed: an item failed in an unforeseen way.
+    """
+    if model_json is None:
+        raise AudioRestorerError(
+            f"separate: --model is needed: make it with `audiorestorer fetch-model {config.model}`"
+        )
+    model = ModelFiles.read(model_json)
+
+    def loader() -> Separator:
+        return load(model, Options(pick_device(device, threads), wanted_stems(config), config.segment_sec))
+
+    stage: Stage[Separator] = Stage(
+        name=f"separate/{config.name}",
+        settings=config.model_dump(exclude={"name", "model", "batch_size"}),
+        code=code_digest("stages.separate", module_of(model)),
+        weights=model.digest,
+        load=loader,
+        process=lambda network, item, folder: separate_item(network, item, config, folder),
+        describe=_describe,
+    )
+    run_shard(stage, read_manifest(in_manifest), out_manifest, store)

@@ -1,0 +1,106 @@
+# Needs: metrics.json, the finished files' manifests, the fetched models' records.
+# Makes: A/B snippets of a few files (never of the whole batch), and in report/ the results table, the listening pages, the figures and
+# summary.md, marked for `snakemake --report`. Snakemake's report.html cannot show an HTML page above about 1.5 MB (Chromium leaves a frame
+# empty whose data: address is above 2 MiB): the pages that are marked stay below; listening.html holds all snippets and is not marked.
+
+from audiorestorer.store import sha256_file
+
+REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
+TEMPLATES = [f"{workflow.basedir}/audiorestorer/report/templates/{name}.html.j2" for name in ("listening", "results")]
+REPORT_FILES = [
+    f"{ART}/report/{name}"
+    for name in (
+        "results.html",
+        "listening.html",
+        "listening-worst.html",
+        "listening-best.html",
+        "listening-sample.html",
+        "figures/overview.png",
+        "figures/distributions.png",
+        "summary.md",
+    )
+]
+
+
+rule snippets:
+    input:
+        metrics=METRICS[0],
+        manifests=expand(manifest("loudness"), shard=SHARDS),
+    output:
+        json=f"{ART}/eval/snippets.json",
+    log:
+        f"{ART}/logs/snippets.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        cfg=cfg_json("snippets"),
+        folder=f"{ART}/eval/snippets",
+        manifests=lambda wildcards, input: [f"--manifest={path}" for path in input.manifests],
+        code=code("stages.snippets"),
+    shell:
+        "{PY:q} -m audiorestorer snippets {input.metrics:q} {output.json:q} {params.manifests:q}"
+        " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
+
+
+rule report:
+    input:
+        metrics=METRICS[0],
+        snippets=f"{ART}/eval/snippets.json",
+        models=[model_json(name) for name in MODELS],
+    output:
+        results=report(
+            REPORT_FILES[0],
+            caption="../report/captions/results.rst",
+            category="Results",
+            labels={"view": "table of all files", "kind": "page"},
+        ),
+        listening=REPORT_FILES[1],
+        worst=report(
+            REPORT_FILES[2],
+            caption="../report/captions/listening.rst",
+            category="Listening",
+            labels={"files": "gained least", "kind": "players"},
+        ),
+        best=report(
+            REPORT_FILES[3],
+            caption="../report/captions/listening.rst",
+            category="Listening",
+            labels={"files": "gained most", "kind": "players"},
+        ),
+        sample=report(
+            REPORT_FILES[4],
+            caption="../report/captions/listening.rst",
+            category="Listening",
+            labels={"files": "a random sample", "kind": "players"},
+        ),
+        overview=report(
+            REPORT_FILES[5],
+            caption="../report/captions/overview.rst",
+            category="Results",
+            labels={"view": "SI-SDR before and after", "kind": "figure"},
+        ),
+        distributions=report(
+            REPORT_FILES[6],
+            caption="../report/captions/distributions.rst",
+            category="Results",
+            labels={"view": "all metrics before and after", "kind": "figure"},
+        ),
+        summary=report(
+            REPORT_FILES[7],
+            caption="../report/captions/summary.rst",
+            category="Summary",
+            labels={"view": "summary, settings, models, versions", "kind": "Markdown to download"},
+        ),
+    log:
+        f"{ART}/logs/report.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        folder=f"{ART}/report",
+        cfg=json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS}),
+        models=lambda wildcards, input: [f"--model={path}" for path in input.models],
+        code=code("stages.report"),
+        templates=[sha256_file(path) for path in TEMPLATES],
+    shell:
+        "{PY:q} -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}"
+        " --config {params.cfg:q} {params.models:q} 2>&1 | tee {log:q}"

@@ -1,0 +1,60 @@
+"""Losses: zero where they should be, growing with the error, finite on silence."""
+
+import numpy as np
+import pytest
+import torch
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.losses.waveform import LOSSES, check_names, si_sdr_db, weighted
+
+
+def pair() -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    target = torch.randn(3, 1, 6000)
+    return target + 0.1 * torch.randn_like(target), target
+
+
+def test_si_sdr_of_known_noise() -> None:
+    target = torch.randn(1, 1, 100_000, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(1, 1, 100_000, generator=torch.Generator().manual_seed(2))
+    for wanted in (0.0, 10.0, 25.0):
+        estimate = 3.0 * (target + 10 ** (-wanted / 20) * noise) + 0.5  # neither gain nor offset counts
+        assert float(si_sdr_db(estimate, target)) == pytest.approx(wanted, abs=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_zero_at_the_target_and_growing(name: str) -> None:
+    estimate, target = pair()
+    worse = target + 3 * (estimate - target)
+    assert float(LOSSES[name](target, target)) == pytest.approx(0, abs=1e-5)
+    assert 0 < float(LOSSES[name](estimate, target)) < float(LOSSES[name](worse, target))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("silent", ["target", "estimate", "both"])
+def test_silence_gives_finite_values_and_gradients(name: str, silent: str) -> None:
+    estimate, target = pair()
+    if silent in ("target", "both"):
+        target = torch.zeros_like(target)
+    if silent in ("estimate", "both"):
+        estimate = torch.zeros_like(estimate)
+    estimate.requires_grad_()
+    loss = LOSSES[name](estimate, target)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert np.isfinite(float(loss.detach())) and estimate.grad is not None and estimate.grad.isfinite().all()
+
+
+def test_one_silent_target_does_not_outweigh_the_batch() -> None:
+    estimate, target = pair()
+    with_silence = target.clone()
+    with_silence[0] = 0
+    assert float(LOSSES["mr_stft"](estimate, with_silence)) < 4
+    assert float(LOSSES["si_sdr"](estimate, with_silence)) < 30
+
+
+def test_weights_and_names() -> None:
+    estimate, target = pair()
+    total, parts = weighted(estimate, target, {"l1": 2.0, "si_sdr": 0.1})
+    assert float(total) == pytest.approx(2 * float(parts["l1"]) + 0.1 * float(parts["si_sdr"]))
+    with pytest.raises(AudioRestorerError, match="mse"):
+        check_names({"mse": 1.0})

@@ -1,0 +1,90 @@
+"""The registry: what it refuses, local files, downloads that fail, files put in by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models import registry
+from audiorestorer.store import sha256_file
+
+LICENCE = "licence: MIT, task: denoise"
+
+
+def written(folder: Path, entry: str) -> Path:
+    path = folder / "models.yaml"
+    path.write_text(f"models:\n  m: {{{entry}}}\n", encoding="utf-8")
+    return path
+
+
+def test_the_projects_registry_is_valid() -> None:
+    loaded = registry.load("config/models.yaml")
+    names = "pilot_sep_a pilot_sep_b pilot_denoiser htdemucs_ft htdemucs mdx_extra_q mdx_extra dns48 dns64 master64"
+    assert set(names.split()) <= set(loaded.models)
+    assert loaded.get("dns64").licence == "CC-BY-NC-4.0"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (f"kind: checkpoint, source: a.safetensors, {LICENCE}, shasum: x", "models.m.shasum: unknown key"),
+        (f"kind: demucs, source: 'http://x.org/a', {LICENCE}", "only https"),
+        (f"kind: demucs, source: 'https://x.org/a', {LICENCE}", "needs `files`"),
+        (f"kind: demucs, source: folder, trust: true, {LICENCE}", "full sha256"),
+        (f"kind: demucs, source: 'https://x.org/a', files: [{{name: ../a.th}}], {LICENCE}", "models.m.files.0.name"),
+    ],
+)
+def test_wrong_entries_name_file_and_key(tmp_path: Path, entry: str, message: str) -> None:
+    path = written(tmp_path, entry)
+    with pytest.raises(AudioRestorerError) as error:
+        registry.load(path)
+    assert message in str(error.value) and str(path) in str(error.value)
+
+
+def test_local_file(tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    path = written(tmp_path, f"kind: checkpoint, source: w.safetensors, {LICENCE}")
+    with pytest.raises(AudioRestorerError, match="no such file"):
+        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+    before = registry.load(path).state("m")
+    weights.write_bytes(b"weights")
+    assert registry.load(path).state("m") != before
+    record = registry.fetch("m", path, tmp_path / "out" / "m.json", tmp_path / "cache")
+    assert json.loads((tmp_path / "out" / "m.json").read_text()) == record
+    assert record["files"] == [{"path": str(weights), "sha256": sha256_file(weights)}]
+    bad = f"kind: checkpoint, source: w.safetensors, {LICENCE}, files: [{{name: w.safetensors, sha256: '{'0' * 64}'}}]"
+    with pytest.raises(AudioRestorerError, match="sha256 is"):
+        registry.fetch("m", written(tmp_path, bad), tmp_path / "x.json", tmp_path / "cache")
+    assert not (tmp_path / "x.json").exists()
+    with pytest.raises(AudioRestorerError, match="no model 'other'; it has m"):
+        registry.load(path).get("other")
+
+
+def test_no_network_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"the weights"
+    (tmp_path / "given").write_bytes(content)
+    sha256 = sha256_file(tmp_path / "given")
+    entry = f"kind: dns64, source: 'https://x.invalid/a', files: [{{name: d.th, sha256: '{sha256[:16]}', size_mb: 134}}], {LICENCE}"
+    path = written(tmp_path, entry)
+
+    def offline(*_: object) -> None:
+        raise OSError("network is unreachable")
+
+    monkeypatch.setattr(registry, "_from_https", offline)
+    with pytest.raises(AudioRestorerError) as error:
+        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+    for part in ("d.th", "134 MB", sha256[:16], str(tmp_path / "cache" / "m"), "unreachable", "MIT"):
+        assert part in str(error.value)
+    (tmp_path / "cache" / "m" / "d.th").write_bytes(content)
+    assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"][0]["sha256"] == sha256
+
+
+def test_a_damaged_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = f"kind: dns64, source: 'https://x.invalid/a', files: [{{name: d.th, sha256: '{'0' * 16}'}}], {LICENCE}"
+    monkeypatch.setattr(registry, "_from_https", lambda url, target, limit: target.write_bytes(b"half"))
+    with pytest.raises(AudioRestorerError, match="damaged"):
+        registry.fetch("m", written(tmp_path, entry), tmp_path / "m.json", tmp_path / "cache")
+    assert list((tmp_path / "cache" / "m").iterdir()) == []

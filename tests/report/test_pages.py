@@ -1,0 +1,140 @@
+"""Figures, tables and pages: what a stranger's names can do to them, what is missing, and equal bytes for equal input."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from audiorestorer.report import figures, listening, tables
+from audiorestorer.report.summary import summary_markdown
+
+HOSTILE = '<script>alert(1)</script>|`x`\n"onload="y\u202e\udcff'
+
+
+def item(number: int, **more: object) -> dict[str, object]:
+    gain = 5.0 + number
+    values = {"si_sdr_in_db": -1.0, "si_sdr_db": gain - 1.0, "si_sdr_improvement_db": gain, "stoi_in": 0.7, "stoi": 0.8}
+    return (
+        {"id": f"i{number}", "input": f"a/{number}.wav", "status": "ok", "conditions": {"snr_db": number % 3 * 5}}
+        | values
+        | more
+    )
+
+
+def metrics(*items: dict[str, object], rejected: int = 0) -> dict[str, object]:
+    statistics = {"median": 6.5, "q25": 5.0, "q75": 8.0, "mean": 6.6, "n": len(items), "n_missing": 0}
+    gone = {
+        "median": None,
+        "q25": None,
+        "q75": None,
+        "mean": None,
+        "n": 0,
+        "n_missing": len(items),
+        "missing_reason": "no | recogniser",
+    }
+    by_snr = {"0": statistics, "10": statistics, "5": statistics}
+    return {
+        "items": list(items), "counts": {"ok": len(items), "rejected": rejected},
+        "summary": {"si_sdr_improvement_db": statistics, "wer": gone, "si_sdr_improvement_db_by_snr": by_snr},
+        "rejected": [{"id": f"r{i}", "input": HOSTILE, "reason": HOSTILE} for i in range(rejected)],
+    }  # fmt: skip
+
+
+def tone(seconds: float = 1.0, rate: int = 16000) -> tuple[np.ndarray, int]:
+    noise = np.random.default_rng(0).standard_normal((1, int(seconds * rate))) * 0.05
+    return noise.astype(np.float32), rate
+
+
+def player(number: int, audio_bytes: int = 30_000, chosen: str = "worst", file: str = "a.wav") -> listening.Player:
+    entry = {"id": f"i{number}", "chosen": chosen, "start_sec": 1.5, "seconds": 6.0}
+    names = ("before", "after", "clean")
+    return listening.player(entry, item(number, input=file), dict.fromkeys(names, bytes(audio_bytes)), b"png")
+
+
+def test_spectrograms_are_small_and_equal() -> None:
+    versions = {name: tone(6.0, 44100) for name in ("before", "after", "clean")}
+    first = figures.spectrograms(versions)
+    assert first == figures.spectrograms(versions)
+    assert len(first) < 120_000
+    picture = Image.open(io.BytesIO(first))
+    assert picture.width > 900 and not picture.info.get("Software")
+
+
+@pytest.mark.parametrize("samples", [0, 1, 10])
+def test_spectrograms_of_next_to_nothing(samples: int) -> None:
+    audio = np.zeros((2, samples), np.float32)
+    assert figures.spectrograms({"before": (audio, 8000), "after": tone()})
+
+
+def test_level_of_a_full_scale_sine_is_0_db() -> None:
+    time = np.arange(16000) / 16000
+    level, _ = figures.level_db(np.sin(2 * np.pi * 1000 * time).astype(np.float32)[None], 16000)
+    assert abs(level.max()) < 0.1
+
+
+@pytest.mark.parametrize("draw", [figures.overview, figures.distributions])
+def test_overview_figures(draw) -> None:
+    full = metrics(*(item(number) for number in range(30)))
+    assert draw(full) == draw(full)
+    assert len(draw(full)) < 120_000
+    assert draw(metrics()) and draw(metrics({"id": "x", "status": "ok", "missing": {"stoi": "no reference"}}))
+    many = metrics(*(item(number, conditions={"snr_db": number * 0.37}) for number in range(30)))
+    assert draw(many)
+
+
+def test_results_escape_names_and_give_reasons() -> None:
+    html = tables.results_html(metrics(item(0, input=HOSTILE, stoi=None, missing={"stoi": HOSTILE}), rejected=1))
+    assert "<script>alert" not in html and "&lt;script&gt;alert" in html and '"onload="' not in html
+    assert "\u202e" not in html and "\udcff" not in html
+    assert '<td class=m title="&lt;script' in html and "–" in html
+    assert "higher is better" in html and "aria-sort" in html and "position: sticky" in html
+
+
+def test_results_of_a_large_batch_stay_showable() -> None:
+    found = metrics(*(item(number) for number in range(20_000)))
+    html = tables.results_html(found)
+    assert len(html.encode()) < listening.REPORT_PAGE_BYTES
+    assert "are not in this table" in html and "a/0.wav" in html and "a/19999.wav" not in html
+
+
+def test_results_without_items() -> None:
+    assert "none" in tables.results_html(metrics())
+
+
+def test_listening_page_has_players_and_switches() -> None:
+    html = listening.page([player(0, file=HOSTILE), player(1)], title="Listening")
+    assert html.count("<audio ") == 6 and html.count('type="radio"') == 6 and html.count('class="play"') == 2
+    assert "data:audio/mpeg;base64," in html and 'src="http' not in html and "default-src 'none'" in html
+    assert "<script>alert" not in html and "&lt;script&gt;alert" in html
+    assert all(f"<kbd>{key}</kbd>" in html for key in ("1", "2", "3", "space"))
+    assert html == listening.page([player(0, file=HOSTILE), player(1)], title="Listening")
+
+
+def test_listening_page_keeps_below_the_limit_and_says_what_it_leaves_out() -> None:
+    players = [player(number, audio_bytes=90_000, file="n" * 300) for number in range(60)]
+    html = listening.page(players, title="L", limit_bytes=listening.REPORT_PAGE_BYTES)
+    assert 1_000_000 < len(html.encode()) <= listening.REPORT_PAGE_BYTES
+    assert "Not on this page" in html and "more</li>" in html
+
+
+def test_listening_page_without_files() -> None:
+    assert "no file to listen to" in listening.page([], title="L")
+
+
+def test_summary_says_all_and_escapes() -> None:
+    models = [{"name": "dns64", "kind": "dns64", "licence": "CC-BY-NC 4.0", "weights": "ab" * 32}]
+    text = summary_markdown(metrics(item(0), rejected=1), {"fuse": {"note": "a```b"}}, models)
+    assert "+6.50 dB overall; +6.50 dB at 0 dB input SNR, +6.50 dB at 5 dB" in text
+    assert (
+        "## Rejected files" in text
+        and "&lt;script&gt;alert(1)&lt;/script&gt;\\|\\`x\\`" in text
+        and "<script>" not in text
+    )
+    assert "no \\| recogniser" in text and "Non-commercial use only" in text and "ab" * 32 in text
+    assert "````yaml" in text and "| torch |" in text and "| python |" in text
+
+
+def test_summary_of_nothing() -> None:
+    text = summary_markdown({"items": [], "counts": {"ok": 0, "rejected": 0}, "summary": {}, "rejected": []}, {}, [])
+    assert "## Rejected files\n\nnone" in text

@@ -1,0 +1,139 @@
+"""Tiny networks with random weights, written in the real formats: what the tests load instead of downloads."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+SOURCES = ["drums", "bass", "other", "vocals"]
+RATE = 8_000
+ONE_HOT = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]
+
+
+def tiny_htdemucs(seed: int = 0, rate: int = RATE) -> Any:
+    import torch
+    from demucs.htdemucs import HTDemucs
+
+    torch.manual_seed(seed)
+    return HTDemucs(
+        SOURCES, channels=4, growth=1, nfft=512, depth=3, t_layers=1, t_heads=2, samplerate=rate,
+        segment=Fraction(3, 4), dconv_comp=2, dconv_init=1.0,
+    ).eval()  # fmt: skip
+
+
+def tiny_hdemucs(seed: int = 0, rate: int = RATE) -> Any:
+    import torch
+    from demucs.hdemucs import HDemucs
+
+    torch.manual_seed(seed)
+    return HDemucs(
+        SOURCES, channels=8, growth=1, samplerate=rate, segment=1, dconv_comp=2, dconv_init=1.0, norm_starts=9
+    ).eval()
+
+
+def package(model: Any, quantiser: Any = None) -> dict[str, Any]:
+    from demucs.states import get_state
+
+    args, kwargs = model._init_args_kwargs
+    return {"klass": type(model), "args": args, "kwargs": kwargs, "state": get_state(model, quantiser)}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Fraction):
+        return {"_type": "fraction", "numerator": value.numerator, "denominator": value.denominator}
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    return [_encode(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def write_safetensors(path: Path, model: Any, klass: str | None = None, **metadata: str) -> None:
+    """As demucs' hub export: class and arguments as JSON in the metadata."""
+    from safetensors.torch import save_file
+
+    args, kwargs = model._init_args_kwargs
+    name = klass or f"{type(model).__module__}.{type(model).__name__}"
+    fields = {"klass": name, "args": json.dumps(_encode(args)), "kwargs": json.dumps(_encode(kwargs)), **metadata}
+    save_file(
+        {key: value.contiguous().clone() for key, value in model.state_dict().items()}, str(path), metadata=fields
+    )
+
+
+def write_bag(
+    folder: Path, name: str, models: list[Any], weights: Any = None, segment: float | None = None,
+    format: str = "th", quantised: bool = False,
+) -> list[Path]:  # fmt: skip
+    """A bag as demucs keeps it locally (`.th`) or on the hub (`.safetensors`): members and a YAML."""
+    import torch
+    import yaml
+
+    folder.mkdir(parents=True, exist_ok=True)
+    signatures = [f"{index:08x}" for index in range(0xA0, 0xA0 + len(models))]
+    paths = []
+    for signature, model in zip(signatures, models, strict=True):
+        path = folder / f"{signature}.{format}"
+        if format == "safetensors":
+            write_safetensors(path, model)
+        else:
+            quantiser = None
+            if quantised:
+                from diffq import DiffQuantizer
+
+                quantiser = DiffQuantizer(model, group_size=8, min_size=0.001)
+            torch.save(package(model, quantiser), path)
+        paths.append(path)
+    bag: dict[str, Any] = {"models": signatures}
+    if weights is not None:
+        bag["weights"] = weights
+    if segment is not None:
+        bag["segment"] = segment
+    recipe = folder / f"{name}.yaml"
+    recipe.write_text(yaml.safe_dump(bag), encoding="utf-8")
+    return [recipe, *paths]
+
+
+def write_tiny_htdemucs_bag(folder: Path, name: str = "htdemucs_ft") -> list[Path]:
+    """Four members, one a stem, as htdemucs_ft."""
+    return write_bag(folder, name, [tiny_htdemucs(seed) for seed in range(4)], ONE_HOT)
+
+
+def write_tiny_hdemucs_bag(folder: Path, name: str = "mdx_extra_q", quantised: bool = False) -> list[Path]:
+    """Two averaged members and a segment of the bag's own, as mdx_extra_q."""
+    return write_bag(folder, name, [tiny_hdemucs(seed) for seed in range(2)], None, 2, quantised=quantised)
+
+
+def write_tiny_dns64(path: Path, serialised: bool = False) -> Any:
+    """The denoiser package's network with 4 hidden channels; needs the package."""
+    import torch
+    from denoiser.demucs import Demucs
+    from denoiser.utils import serialize_model
+
+    torch.manual_seed(0)
+    model = Demucs(hidden=4, sample_rate=16_000).eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(serialize_model(model) if serialised else model.state_dict(), path)
+    return model
+
+
+def write_tiny_mask_unet(path: Path, task: str = "separate") -> Any:
+    import torch
+
+    from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, save_checkpoint
+
+    torch.manual_seed(0)
+    config = MaskUNetConfig(channels=(2, 4), time_strides=(1, 2), rnn_hidden=4)
+    model = MaskUNet(config).eval()
+    save_checkpoint(path, model, task, {"note": "random weights"}, half=False)
+    return model
+
+
+def write_model_json(path: Path, name: str, kind: str, files: list[Path], **more: Any) -> Path:
+    """What `fetch-model` writes."""
+    from audiorestorer.store import key_of, sha256_file
+
+    rows = [{"path": str(file), "sha256": sha256_file(file)} for file in files]
+    record = {"name": name, "kind": kind, "source": "test", "files": rows, "digest": key_of(rows=rows), **more}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record), encoding="utf-8")
+    return path

@@ -1,0 +1,87 @@
+"""Training: it learns, and a run that was interrupted ends with the same bytes as one that was not."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from audiorestorer.datasets.bank import AudioBank
+from audiorestorer.datasets.mixtures import Mixer
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.losses.waveform import si_sdr_db
+from audiorestorer.models.mask_unet import load_checkpoint
+from audiorestorer.stages import evaluate_model, train
+from audiorestorer.training.settings import load_settings
+from tests.datasets.conftest import RATE, write_training_audio
+
+NETWORK = {
+    "sample_rate": RATE, "n_fft": 128, "hop_length": 64, "frequency_fold": 2, "channels": [8, 12],
+    "time_strides": [1, 2], "rnn_hidden": 16,
+}  # fmt: skip
+TINY: dict[str, Any] = {
+    "name": "tiny", "seed": 5, "steps": 6, "steps_per_epoch": 2, "batch_size": 2, "precision": "32-true",
+    "warmup_steps": 2, "network": NETWORK, "mixtures": {"segment_sec": 0.5},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_training_audio(tmp_path_factory.mktemp("audio"))
+
+
+def test_resumed_equals_uninterrupted_byte_for_byte(data: Path, tmp_path: Path) -> None:
+    whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
+    train.run(TINY, data, whole, tmp_path / "work_a", 1)
+    for epochs in (1, 2):
+        assert train.run(TINY, data, resumed, tmp_path / "work_b", 1, stop_after=epochs) is None
+        assert not resumed.exists()
+    train.run(TINY, data, resumed, tmp_path / "work_b", 1)
+    assert whole.read_bytes() == resumed.read_bytes()
+    assert not list((tmp_path / "work_b").rglob("*.tmp"))
+    other = tmp_path / "other.safetensors"
+    train.run({**TINY, "seed": 6}, data, other, tmp_path / "work_b", 1)  # never resumes another run's checkpoint
+    assert other.read_bytes() != whole.read_bytes()
+
+
+def test_learns(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.safetensors"
+    mixtures = {"segment_sec": 1.0, "snr_db": [0, 0], "reverb": 0, "equaliser": 0, "band_limit": 0, "speed": 0}
+    config = {**TINY, "steps": 100, "steps_per_epoch": 50, "batch_size": 4, "warmup_steps": 5, "mixtures": mixtures}
+    train.run(config, data, out, tmp_path / "work", 1)
+    network, metadata = load_checkpoint(out)
+    assert metadata["card"]["steps"] == 100
+    settings = load_settings({**config, "mixtures": {**mixtures, "pure_speech": 0, "no_speech": 0}})
+    mixer = Mixer(AudioBank(data, None, RATE), settings.mixtures, "separate", 99)
+    gains = []
+    for index in range(12):
+        example = mixer.example(0, index)
+        mixture, target = torch.from_numpy(example.mixture), torch.from_numpy(example.target)
+        with torch.no_grad():
+            estimate = network(mixture[None, None])[0, 0]
+        gains.append(float(si_sdr_db(estimate, target) - si_sdr_db(mixture, target)))
+    assert sorted(gains)[6] > 5
+    figures = evaluate_model.run(out, data, tmp_path / "figures.json", count=3)
+    assert set(figures["by_snr_db"]) == {"0", "5", "10"} and (tmp_path / "figures.json").exists()
+
+
+def test_a_second_writer_is_refused(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "work" / f"tiny_{train._digest(load_settings(TINY), data)}"
+    folder.mkdir(parents=True)
+    with train._locked(folder), pytest.raises(AudioRestorerError, match="another process"):
+        train.run(TINY, data, tmp_path / "m.safetensors", tmp_path / "work", 1)
+
+
+def test_settings_name_file_and_key(tmp_path: Path) -> None:
+    path = tmp_path / "e.yaml"
+    path.write_text("stepz: 3\n")
+    with pytest.raises(AudioRestorerError, match=r"e\.yaml: stepz"):
+        load_settings(path)
+    with pytest.raises(AudioRestorerError, match="absent"):
+        load_settings(tmp_path / "absent.yaml")
+
+
+def test_committed_experiments_are_valid() -> None:
+    folder = Path(__file__).parents[2] / "config" / "experiments"
+    names = {load_settings(path).name for path in folder.glob("pilot_*.yaml")}
+    assert names >= {"pilot_sep_a", "pilot_sep_b", "pilot_denoiser"}

@@ -1,0 +1,137 @@
+"""A small batch and tiny models, and a way to run snakemake on them for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+
+from audiorestorer.manifest import read_manifests
+from tests.tiny_models import write_tiny_mask_unet
+
+ROOT = Path(__file__).parents[2]
+RATE = 22_050
+
+
+def speechlike(seed: int, seconds: float = 1.5, rate: int = RATE) -> np.ndarray:
+    """A gliding harmonic tone in syllables, `[T]`."""
+    rng = np.random.default_rng(seed)
+    time_axis = np.arange(int(seconds * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(120 + 60 * rng.random() + 30 * np.sin(2 * np.pi * 0.7 * time_axis)) / rate
+    voice = sum(np.sin(k * phase) / k for k in range(1, 20))
+    return 0.1 * voice * (np.sin(2 * np.pi * 3 * time_axis) > -0.3)
+
+
+class Workspace:
+    """A folder with a batch, a registry of tiny models and a config, in which snakemake runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = {
+            "input": str(folder / "batch" / "input"),
+            "registry": str(folder / "models.yaml"),
+            "shards": 2,
+            "device": "cpu",
+            "separators": [{"name": "a", "model": "tiny_a"}, {"name": "b", "model": "tiny_b"}],
+            "denoise": {"model": "tiny_denoiser"},
+            "snippets": {"count": 2, "seconds": 1.0},
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        (self.folder / "run.json").write_text(json.dumps(self.config))
+        return [
+            sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(self.folder),
+            "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2", "--configfile",
+            str(self.folder / "run.json"), *arguments,
+        ]  # fmt: skip
+
+    def run(self, *arguments: str, ok: bool = True) -> str:
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, env=self.environment())
+        text = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, text[-6000:]
+        return text
+
+    def environment(self) -> dict[str, str]:
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return {**os.environ, "PATH": path, "OMP_WAIT_POLICY": "passive"}
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start a run in its own process group, so that it can be killed whole."""
+        return subprocess.Popen(
+            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env=self.environment(),
+        )  # fmt: skip
+
+    def kill_when(self, process: subprocess.Popen[bytes], pattern: str, count: int) -> None:
+        """Kill -9 the whole run as soon as `count` files match the pattern."""
+        deadline = time.monotonic() + 240
+        while len(list(self.folder.glob(pattern))) < count:
+            assert process.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def rows(self, stage: str) -> dict[str, object]:
+        paths = sorted((self.folder / "artifacts/manifests" / stage).glob("*.jsonl"))
+        return {row.id: row for row in read_manifests(paths)}
+
+    def outputs(self) -> dict[str, bytes]:
+        root = self.folder / "artifacts/output"
+        return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+    def computed(self, stage: str) -> set[str]:
+        """The keys of the finished items of a stage."""
+        return {path.stem for path in (self.folder / "artifacts/store" / stage).glob("??/*.json")}
+
+    def metrics(self) -> dict:
+        return json.loads((self.folder / "artifacts/eval/metrics.json").read_text())
+
+
+def make_workspace(folder: Path, items: int = 5) -> Workspace:
+    workspace = Workspace(folder)
+    batch = folder / "batch/input"
+    rng = np.random.default_rng(1)
+    for number in range(items):
+        clean = speechlike(number)
+        noisy = clean + 0.05 * rng.standard_normal(len(clean))
+        name = ["x one.wav", "sub/tw'o.wav", "sub/ünï/three.flac", "four.wav", "five.wav"][number % 5]
+        for root, signal_ in ((batch, noisy), (folder / "batch/clean", clean)):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            sf.write(root / name, signal_, RATE)
+    sf.write(batch / "silent.wav", np.zeros(RATE), RATE)
+    (batch / "cut.wav").write_bytes((batch / "four.wav").read_bytes()[:2000])
+    for name in ("tiny_a", "tiny_b", "tiny_denoiser"):
+        write_tiny_mask_unet(folder / f"{name}.safetensors")
+    entries = "".join(
+        f"  {name}:\n    kind: checkpoint\n    source: {name}.safetensors\n    licence: MIT\n    sample_rate: 22050\n"
+        f"    task: {'denoise' if 'denoiser' in name else 'separate'}\n"
+        for name in ("tiny_a", "tiny_b", "tiny_denoiser")
+    )
+    (folder / "models.yaml").write_text(f"models:\n{entries}")
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A finished run; tests copy it before they change anything."""
+    workspace = make_workspace(tmp_path_factory.mktemp("finished"))
+    workspace.run()
+    return workspace
+
+
+@pytest.fixture
+def copy(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A finished run of its own, at the same path as seen by no one else: `cp -a`, with the paths in its config moved."""
+    target = tmp_path / "w"
+    shutil.copytree(finished.folder, target, symlinks=True)
+    return Workspace(target)
