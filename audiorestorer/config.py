@@ -97,8 +97,6 @@ class EvaluateSettings(Settings):
     metrics: list[Literal["loudness", "music", "signal", "intelligibility", "wer", "panns"]] = Field(
         ["loudness", "music", "signal", "intelligibility", "wer", "panns"], description="groups of metrics"
     )
-    recogniser: str | None = Field(None, description="speech recogniser for WER (registry entry); null: WER is absent")
-    panns: str | None = Field(None, description="PANNs checkpoint (registry entry); null: music presence is absent")
 
 
 class SnippetSettings(Settings):

@@ -16,12 +16,12 @@ rule training_audio:
         index=f"{ART}/training_audio/index.jsonl",
     log:
         f"{ART}/logs/training_audio.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: 2
     params:
         script=f"{workflow.basedir}/scripts/make_training_audio.py",
         folder=f"{ART}/training_audio",
-    threads: 2
-    conda:
-        "../envs/audiorestorer.yaml"
     shell:
         "{PY:q} {params.script:q} --out {params.folder:q} --minutes-speech 80 --minutes-music 90 --seed 1"
         " --jobs {threads} 2>&1 | tee {log:q}"
@@ -37,19 +37,19 @@ rule train_pilot_model:
         model=protected(f"{ART}/trained/{{network}}.safetensors"),
     log:
         f"{ART}/logs/train/{{network}}.log",
-    params:
-        data=f"{ART}/training_audio",
-        work=f"{ART}/training",
-        code=code("stages.train"),
     wildcard_constraints:
         network="|".join(PILOT_MODELS),
+    conda:
+        "../envs/audiorestorer.yaml"
     threads: 1
     resources:
         gpu=USE_GPU,
         mem_mb=4000,
         runtime=lambda wildcards, attempt: 120 * attempt,
-    conda:
-        "../envs/audiorestorer.yaml"
+    params:
+        data=f"{ART}/training_audio",
+        work=f"{ART}/training",
+        code=code("stages.train"),
     shell:
         "{PY:q} -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}"
         " --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -63,12 +63,12 @@ rule evaluate_pilot_model:
         json=f"{ART}/trained/{{network}}.json",
     log:
         f"{ART}/logs/evaluate_model/{{network}}.log",
-    params:
-        data=f"{ART}/training_audio",
-        code=code("stages.evaluate_model"),
     wildcard_constraints:
         network="|".join(PILOT_MODELS),
     conda:
         "../envs/audiorestorer.yaml"
+    params:
+        data=f"{ART}/training_audio",
+        code=code("stages.evaluate_model"),
     shell:
         "{PY:q} -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}"

@@ -218,7 +218,7 @@ def save_checkpoint(path: str | Path, model: MaskUNet, task: str, card: dict[str
 
 
 def _ordered(content: bytes) -> bytes:
-    """The same safetensors file with its header's keys sorted: the library orders them by chance, and equal models shall be equal bytes."""
+    """The same file with its header's keys sorted: the library orders them by chance, and equal models shall be equal bytes."""
     size = int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)

@@ -71,7 +71,14 @@ class Stage(Generic[Worker]):
 
 
 def run_shard(stage: Stage[Any], items: Iterable[Item], out_manifest: str | Path, store_root: str | Path) -> list[Item]:
-    """Run a shard through a stage and write its manifest.
+    """Run a shard through a stage (`run_items`) and write its manifest."""
+    rows = run_items(stage, items, store_root)
+    write_manifest(out_manifest, rows)
+    return rows
+
+
+def run_items(stage: Stage[Any], items: Iterable[Item], store_root: str | Path) -> list[Item]:
+    """The rows of a shard after a stage; what the store lacks is computed.
 
     Raises:
         StageFailed: an item failed in an unforeseen way. The others were finished first, so nothing that could be done is left undone.
@@ -117,7 +124,6 @@ def run_shard(stage: Stage[Any], items: Iterable[Item], out_manifest: str | Path
             f"{stage.name}: {len(failures)} of {len(rows)} items failed, the others are finished and kept:\n  "
             + "\n  ".join(failures)
         )
-    write_manifest(out_manifest, out)
     return out
 
 

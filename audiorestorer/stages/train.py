@@ -62,14 +62,14 @@ def run(
         module = MaskModule(settings)
         mixer = Mixer(bank, settings.mixtures, settings.task, settings.seed)
         checkpoint = folder / CHECKPOINT
-        epochs = -(-settings.steps // settings.steps_per_epoch)
+        epochs = settings.steps // settings.steps_per_epoch
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # max_epochs, not max_steps: with the latter Lightning 2.6 does one step too many after each resume
             trainer = lightning.Trainer(
                 accelerator="auto",
                 devices=1,
                 precision=settings.precision,
-                max_steps=settings.steps,
                 max_epochs=min(epochs, stop_after or epochs),
                 gradient_clip_val=settings.clip_norm,
                 callbacks=[AtomicCheckpoint(checkpoint), _Progress(settings.steps)],

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
@@ -47,6 +47,12 @@ class TrainSettings(Settings):
     losses: dict[str, float] = Field({"mr_stft": 0.5, "l1": 2.0, "si_sdr": 0.1}, min_length=1)
     network: NetworkSettings = NetworkSettings()
     mixtures: MixtureSettings = MixtureSettings()
+
+    @model_validator(mode="after")
+    def _whole_epochs(self) -> TrainSettings:
+        if self.steps % self.steps_per_epoch:
+            raise ValueError(f"steps {self.steps} must be a multiple of steps_per_epoch {self.steps_per_epoch}")
+        return self
 
 
 def load_settings(source: Path | dict[str, Any]) -> TrainSettings:

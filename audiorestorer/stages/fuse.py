@@ -1,0 +1,96 @@
+"""fuse: the separators' soft ratio masks, fused by maximum, on the mixture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audiorestorer import audio
+from audiorestorer.config import FuseSettings
+from audiorestorer.digest import code_digest
+from audiorestorer.dsp import stft
+from audiorestorer.dsp.masks import fuse_max, ratio_mask
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item, read_manifest
+from audiorestorer.stages.shard import Made, Stage, run_shard
+from audiorestorer.store import Entry
+
+
+def fuse_spectra(
+    mixture: stft.Spectrum, estimates: list[tuple[stft.Spectrum, stft.Spectrum | None]], eps: float
+) -> stft.Spectrum:
+    """V = M X with M = max_i |V_i|^2 / (|V_i|^2 + |A_i|^2 + eps).
+
+    Args:
+        mixture: X, `[C, N, F]`.
+        estimates: (V_i, A_i) of each separator; an A_i of None means X - V_i.
+    """
+    masks = (ratio_mask(v, mixture - v if a is None else a, eps) for v, a in estimates)
+    return mixture * fuse_max(masks)
+
+
+def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
+    """Write `speech.wav`, float32, exactly as long as the mixture."""
+    info = audio.probe(item.noisy)
+    pairs: list[tuple[str, str | None]] = item.field("estimates")
+    paths = [path for pair in pairs for path in pair if path]
+
+    def function(mixture: stft.Spectrum, *stems: stft.Spectrum) -> stft.Spectrum:
+        rest = iter(stems)
+        return fuse_spectra(mixture, [(next(rest), next(rest) if a else None) for _, a in pairs], settings.eps)
+
+    streams = [audio.blocks(path) for path in (item.noisy, *paths)]
+    out = stft.process(streams, info.frames, settings.n_fft, settings.hop_length, function)
+    target = folder / "speech.wav"
+    audio.write_blocks(target, out, info.sample_rate, info.channels, expected_frames=info.frames)
+    return Made({target.name: target}, {})
+
+
+def join(manifests: list[list[Item]]) -> list[Item]:
+    """One row an item from the rows of all separators; rejected by one is rejected.
+
+    Returns:
+        Rows with the field `estimates`: (vocals, accompaniment or None) a separator, and `estimates_sha256`.
+
+    Raises:
+        AudioRestorerError: the manifests do not hold the same items.
+    """
+    tables: list[dict[str, Item]] = [{item.id: item for item in rows} for rows in manifests]
+    if any(table.keys() != tables[0].keys() for table in tables):
+        raise AudioRestorerError("fuse: the separators' manifests do not hold the same items: run the separators again")
+    joined = []
+    for item_id, first in tables[0].items():
+        rows = [table[item_id] for table in tables]
+        bad = next((row for row in rows if not row.ok), None)
+        if bad is not None:
+            joined.append(bad)
+            continue
+        estimates = [((row.stems or {})["vocals"], (row.stems or {}).get("accompaniment")) for row in rows]
+        joined.append(first.updated(estimates=estimates, estimates_sha256=[row.sha256 for row in rows]))
+    return joined
+
+
+def _inputs(item: Item) -> Any:
+    # an accompaniment's file name in the store is the key of what made it
+    accompaniments = [Path(path).name if path else None for _, path in item.field("estimates")]
+    return [item.noisy_sha256, item.field("estimates_sha256"), accompaniments]
+
+
+def _describe(entry: Entry, item: Item) -> Item:
+    name = "speech.wav"
+    row = item.model_dump(exclude={"stems", "estimates", "estimates_sha256"})
+    return Item.model_validate({**row, "path": str(entry.files[name]), "sha256": entry.sha256[name]})
+
+
+def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, store: Path) -> None:
+    """Fuse a shard; one input manifest a separator."""
+    stage: Stage[None] = Stage(
+        name="fuse",
+        settings=config.model_dump(),
+        code=code_digest("stages.fuse"),
+        load=lambda: None,
+        process=lambda _, item, folder: fuse_item(item, config, folder),
+        describe=_describe,
+        inputs=_inputs,
+    )
+    run_shard(stage, join([read_manifest(path) for path in in_manifests]), out_manifest, store)
