@@ -8,17 +8,18 @@ rule fuse:
         manifest=made("fuse"),
     log:
         log_of("fuse"),
-    params:
-        cfg=cfg_json("fuse"),
-        code=code("stages.fuse"),
+    conda:
+        "../envs/audiorestorer.yaml"
     resources:
         mem_mb=1000,
         runtime=60,
-    conda:
-        "../envs/audiorestorer.yaml"
+    params:
+        store=STORE,
+        cfg=cfg_json("fuse"),
+        code=code("stages.fuse"),
     shell:
-        "{PY:q} -m audiorestorer fuse {input.manifests:q} {output.manifest:q} --config {params.cfg:q}"
-        " --store {STORE:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer fuse {input.manifests:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {params.store:q} 2>&1 | tee {log:q}"
 
 
 rule denoise:
@@ -29,21 +30,22 @@ rule denoise:
         manifest=made("denoise"),
     log:
         log_of("denoise"),
-    params:
-        cfg=cfg_json("denoise"),
-        code=network_code("denoise", CFG.denoise.model) if CFG.denoise.model else code("stages.denoise"),
-        model=f"--model={model_json(CFG.denoise.model)}" if CFG.denoise.model else [],
-        device=CFG.device,
+    conda:
+        "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
         gpu=USE_GPU if CFG.denoise.model else 0,
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../envs/audiorestorer.yaml"
+    params:
+        store=STORE,
+        cfg=cfg_json("denoise"),
+        code=network_code("denoise", CFG.denoise.model) if CFG.denoise.model else code("stages.denoise"),
+        model=f"--model={model_json(CFG.denoise.model)}" if CFG.denoise.model else [],
+        device=CFG.device,
     shell:
-        "{PY:q} -m audiorestorer denoise {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
-        " {params.model:q} --store {STORE:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m audiorestorer denoise {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " {params.model:q} --store {params.store:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule postmask:
@@ -53,17 +55,18 @@ rule postmask:
         manifest=made("postmask"),
     log:
         log_of("postmask"),
-    params:
-        cfg=cfg_json("postmask"),
-        code=code("stages.postmask"),
+    conda:
+        "../envs/audiorestorer.yaml"
     resources:
         mem_mb=1000,
         runtime=60,
-    conda:
-        "../envs/audiorestorer.yaml"
+    params:
+        store=STORE,
+        cfg=cfg_json("postmask"),
+        code=code("stages.postmask"),
     shell:
-        "{PY:q} -m audiorestorer postmask {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
-        " --store {STORE:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer postmask {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {params.store:q} 2>&1 | tee {log:q}"
 
 
 rule loudness:
@@ -73,14 +76,15 @@ rule loudness:
         manifest=ensure(manifest("loudness"), non_empty=True),
     log:
         log_of("loudness"),
-    params:
-        cfg=cfg_json("loudness"),
-        code=code("stages.loudness"),
+    conda:
+        "../envs/audiorestorer.yaml"
     resources:
         mem_mb=1000,
         runtime=60,
-    conda:
-        "../envs/audiorestorer.yaml"
+    params:
+        store=STORE,
+        cfg=cfg_json("loudness"),
+        code=code("stages.loudness"),
     shell:
-        "{PY:q} -m audiorestorer loudness {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
-        " --store {STORE:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer loudness {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {params.store:q} 2>&1 | tee {log:q}"

@@ -9,6 +9,8 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
+# `python` in a rule is the one that runs snakemake; a conda environment, where asked for, comes before it
+os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
@@ -44,9 +46,6 @@ LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
 USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and os.path.exists("/dev/nvidia0")))
-CONDA = "conda" in {str(method).lower().split(".")[-1] for method in workflow.deployment_settings.deployment_method}
-PY = "python" if CONDA else sys.executable
-
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
 
 

@@ -21,16 +21,17 @@ rule publish:
         manifest=ensure(manifest("publish"), non_empty=True),
     log:
         log_of("publish"),
+    conda:
+        "../envs/audiorestorer.yaml"
     params:
+        store=STORE,
         output=CFG.output,
         absent=lambda wildcards: absent_outputs(wildcards.shard),
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
         code=code("stages.publish"),
-    conda:
-        "../envs/audiorestorer.yaml"
     shell:
-        "{PY:q} -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}"
-        " {params.sweep:q} --store {STORE:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}"
+        " {params.sweep:q} --store {params.store:q} 2>&1 | tee {log:q}"
 
 
 rule zip_delivery:
@@ -41,12 +42,12 @@ rule zip_delivery:
         f"{ART}/delivery/{CFG.deliver.name}.zip",
     log:
         f"{ART}/logs/deliver.log",
+    conda:
+        "../envs/audiorestorer.yaml"
     params:
         name=CFG.deliver.name,
         extras=lambda wildcards, input: [f"--extra={path}" for path in input.extras],
         code=code("stages.deliver"),
-    conda:
-        "../envs/audiorestorer.yaml"
     shell:
-        "{PY:q} -m audiorestorer deliver {input.manifests:q} --out {output:q} --name {params.name:q}"
+        "python -m audiorestorer deliver {input.manifests:q} --out {output:q} --name {params.name:q}"
         " {params.extras:q} 2>&1 | tee {log:q}"

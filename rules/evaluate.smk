@@ -8,17 +8,18 @@ rule evaluate:
         manifest=ensure(manifest("evaluate"), non_empty=True),
     log:
         log_of("evaluate"),
-    params:
-        cfg=cfg_json("evaluate"),
-        code=code("stages.evaluate"),
+    conda:
+        "../envs/audiorestorer.yaml"
     resources:
         mem_mb=2000,
         runtime=120,
-    conda:
-        "../envs/audiorestorer.yaml"
+    params:
+        store=STORE,
+        cfg=cfg_json("evaluate"),
+        code=code("stages.evaluate"),
     shell:
-        "{PY:q} -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
-        " --store {STORE:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --store {params.store:q} 2>&1 | tee {log:q}"
 
 
 rule collect:
@@ -29,12 +30,12 @@ rule collect:
         csv=METRICS[1],
     log:
         f"{ART}/logs/collect.log",
-    params:
-        code=code("stages.collect"),
     conda:
         "../envs/audiorestorer.yaml"
+    params:
+        code=code("stages.collect"),
     shell:
-        "{PY:q} -m audiorestorer collect {input.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer collect {input.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
 
 
 rule strict:
@@ -49,4 +50,4 @@ rule strict:
     conda:
         "../envs/audiorestorer.yaml"
     shell:
-        "{PY:q} -m audiorestorer strict {input.metrics:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer strict {input.metrics:q} 2>&1 | tee {log:q}"

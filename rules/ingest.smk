@@ -6,12 +6,13 @@ rule ingest:
         manifest=ensure(manifest("ingest"), non_empty=True),
     log:
         log_of("ingest"),
+    conda:
+        "../envs/audiorestorer.yaml"
     params:
+        store=STORE,
         cfg=ingest_json(),
         listing=lambda wildcards: LISTING[wildcards.shard],
         code=code("stages.ingest"),
-    conda:
-        "../envs/audiorestorer.yaml"
     shell:
-        "{PY:q} -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}"
-        " --store {STORE:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}"
+        " --store {params.store:q} 2>&1 | tee {log:q}"

@@ -38,7 +38,7 @@ rule snippets:
         manifests=lambda wildcards, input: [f"--manifest={path}" for path in input.manifests],
         code=code("stages.snippets"),
     shell:
-        "{PY:q} -m audiorestorer snippets {input.metrics:q} {output.json:q} {params.manifests:q}"
+        "python -m audiorestorer snippets {input.metrics:q} {output.json:q} {params.manifests:q}"
         " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
 
 
@@ -102,5 +102,5 @@ rule report:
         code=code("stages.report"),
         templates=[sha256_file(path) for path in TEMPLATES],
     shell:
-        "{PY:q} -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}"
+        "python -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}"
         " --config {params.cfg:q} {params.models:q} 2>&1 | tee {log:q}"

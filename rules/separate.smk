@@ -6,14 +6,14 @@ rule fetch_model:
         model_json("{model}"),
     log:
         f"{ART}/logs/fetch_model/{{model}}.log",
+    conda:
+        "../envs/audiorestorer.yaml"
     params:
         entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
         registry=CFG.registry,
         folder=f"{ART}/models",
-    conda:
-        "../envs/audiorestorer.yaml"
     shell:
-        "{PY:q} -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
+        "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
         " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
 
 
@@ -25,17 +25,18 @@ rule separate:
         manifest=made("separate/{separator}"),
     log:
         log_of("separate/{separator}"),
-    params:
-        cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),
-        code=lambda wildcards: network_code("separate", SEPARATORS[wildcards.separator].model),
-        device=CFG.device,
+    conda:
+        "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
         gpu=USE_GPU,
         mem_mb=4000,
         runtime=240,
-    conda:
-        "../envs/audiorestorer.yaml"
+    params:
+        store=STORE,
+        cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),
+        code=lambda wildcards: network_code("separate", SEPARATORS[wildcards.separator].model),
+        device=CFG.device,
     shell:
-        "{PY:q} -m audiorestorer separate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
-        " --model {input.model:q} --store {STORE:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
+        "python -m audiorestorer separate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --model {input.model:q} --store {params.store:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -23,7 +23,7 @@ rule training_audio:
         script=f"{workflow.basedir}/scripts/make_training_audio.py",
         folder=f"{ART}/training_audio",
     shell:
-        "{PY:q} {params.script:q} --out {params.folder:q} --minutes-speech 80 --minutes-music 90 --seed 1"
+        "python {params.script:q} --out {params.folder:q} --minutes-speech 80 --minutes-music 90 --seed 1"
         " --jobs {threads} 2>&1 | tee {log:q}"
 
 
@@ -47,11 +47,11 @@ rule train_pilot_model:
         mem_mb=4000,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        data=f"{ART}/training_audio",
-        work=f"{ART}/training",
+        data=lambda wildcards, input: os.path.dirname(input.data),
+        work=f"{ART}/runs",
         code=code("stages.train"),
     shell:
-        "{PY:q} -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}"
+        "python -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}"
         " --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -68,7 +68,7 @@ rule evaluate_pilot_model:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        data=f"{ART}/training_audio",
+        data=lambda wildcards, input: os.path.dirname(input.data),
         code=code("stages.evaluate_model"),
     shell:
-        "{PY:q} -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}"

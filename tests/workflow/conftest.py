@@ -36,6 +36,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.house = ROOT
         self.config = {
             "input": str(folder / "batch" / "input"),
             "registry": str(folder / "models.yaml"),
@@ -49,8 +50,8 @@ class Workspace:
     def command(self, *arguments: str) -> list[str]:
         (self.folder / "run.json").write_text(json.dumps(self.config))
         return [
-            sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(self.folder),
-            "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2", "--configfile",
+            sys.executable, "-m", "snakemake", "-s", str(self.house / "Snakefile"), "--directory", str(self.folder),
+            "--workflow-profile", str(self.house / "profiles/default"), "--cores", "2", "--configfile",
             str(self.folder / "run.json"), *arguments,
         ]  # fmt: skip
 
