@@ -1,16 +1,19 @@
-# Needs: the configuration. Makes: what every rules file uses (names, shards, parameters, digests); no rule.
+# Needs: the configuration. Makes: what every other file here uses (names, shards, parameters, digests).
 
 import fcntl
 import json
 import os
+import shutil
 import sys
 
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")]))
-# `python` in a rule is the one that runs snakemake; a conda environment, where asked for, comes before it
-os.environ["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])),
+    # `python` of a job is the one that runs snakemake; a conda environment, where asked for, comes before it
+    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
+)
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
@@ -45,7 +48,7 @@ MODELS = list(dict.fromkeys([s.model for s in CFG.separators] + ([CFG.denoise.mo
 LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
-USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and os.path.exists("/dev/nvidia0")))
+USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and shutil.which("nvidia-smi") is not None))
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
 
 
@@ -82,7 +85,7 @@ def ingest_json():
 
 
 def code(*modules):
-    """A digest of the code that a rule runs: Snakemake does not look into imported packages."""
+    """A digest of the code that a job runs: Snakemake does not look into imported packages."""
     return code_digest(*modules)
 
 
@@ -103,3 +106,13 @@ def lock_artifacts():
         fcntl.flock(_lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise WorkflowError(f"another run is working in {ART}: wait for it, or give this one --config artifacts=DIR")
+
+
+def absent_outputs(shard):
+    """How many of a shard's published files are gone (a deleted output folder must not stay "nothing to be done")."""
+    path = manifest("publish").format(shard=shard)
+    if not os.path.exists(path):
+        return 0
+    with open(path, encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file if line.strip()]
+    return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)

@@ -3,16 +3,6 @@
 INTERMEDIATE = [f"separate/{name}" for name in SEPARATORS] + ["fuse", "denoise", "postmask"]
 
 
-def absent_outputs(shard):
-    """How many of a shard's published files are gone (a deleted output folder must not stay "nothing to be done")."""
-    path = manifest("publish").format(shard=shard)
-    if not os.path.exists(path):
-        return 0
-    with open(path, encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file if line.strip()]
-    return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
-
-
 rule publish:
     input:
         manifest=manifest("loudness"),

@@ -34,7 +34,7 @@ rule snippets:
         "../envs/audiorestorer.yaml"
     params:
         cfg=cfg_json("snippets"),
-        folder=f"{ART}/eval/snippets",
+        folder=lambda wildcards, output: f"{os.path.dirname(output[0])}/snippets",
         manifests=lambda wildcards, input: [f"--manifest={path}" for path in input.manifests],
         code=code("stages.snippets"),
     shell:
@@ -96,7 +96,7 @@ rule report:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        folder=f"{ART}/report",
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
         cfg=json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS}),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         code=code("stages.report"),

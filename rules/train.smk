@@ -21,9 +21,9 @@ rule training_audio:
     threads: 2
     params:
         script=f"{workflow.basedir}/scripts/make_training_audio.py",
-        folder=f"{ART}/training_audio",
+        folder=lambda wildcards, output: os.path.dirname(output.index),
     shell:
-        "python {params.script:q} --out {params.folder:q} --minutes-speech 80 --minutes-music 90 --seed 1"
+        "python {params.script:q} --out {params.folder:q} --minutes-speech 120 --minutes-music 120 --seed 2"
         " --jobs {threads} 2>&1 | tee {log:q}"
 
 

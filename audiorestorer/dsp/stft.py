@@ -1,7 +1,7 @@
 """Short-time Fourier transform of streams: bounded memory, exact length, and the same result for any block size.
 
-Spectra are `[C, N, F]` (channels, frames, bins), complex64. The window is a periodic Hann in analysis and synthesis; the overlap-add is
-divided by the sum of its squares (Griffin & Lim 1984, eq. 6), so that an unchanged spectrum gives the signal back.
+Spectra are `[C, N, F]` (channels, frames, bins), complex64. The window is a periodic Hann, twice; the overlap-add is divided
+by the sum of its squares (Griffin & Lim 1984, eq. 6), so that an unchanged spectrum gives the signal back.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,17 @@ def row_of(item: Item) -> dict[str, Any]:
     row: dict[str, Any] = {"id": item.id, "input": item.relative or item.noisy, "status": item.status}
     if not item.ok:
         return {**row, "reason": item.reason}
-    row |= {"output": item.output, "duration_sec": item.duration, "conditions": item.conditions or {}}
+    row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
     row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
     return {**row, "missing": item.field("missing") or {}}
+
+
+def conditions_of(item: Item) -> dict[str, Any]:
+    """What the transcripts file says of an item; an SNR that is a number becomes one."""
+    conditions: dict[str, Any] = dict(item.conditions or {})
+    with contextlib.suppress(KeyError, ValueError):
+        conditions["snr_db"] = float(conditions["snr_db"])
+    return conditions
 
 
 def statistics(values: list[float], reasons: list[str]) -> dict[str, Any]:
@@ -57,22 +65,16 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
         )
         for name in names
     }
-    levels = {row["conditions"]["snr_db"] for row in done if row["conditions"].get("snr_db") and BY_SNR in row}
-    if levels:
+    levels = {row["conditions"].get("snr_db") for row in done if BY_SNR in row}
+    numbers = sorted(level for level in levels if isinstance(level, float))
+    if numbers:
         summary[f"{BY_SNR}_by_snr"] = {
-            level: statistics(
-                [row[BY_SNR] for row in done if row["conditions"].get("snr_db") == level and BY_SNR in row], []
+            f"{level:g}": statistics(
+                [row[BY_SNR] for row in done if BY_SNR in row and row["conditions"].get("snr_db") == level], []
             )
-            for level in sorted(levels, key=_number)
+            for level in numbers
         }
     return summary
-
-
-def _number(text: str) -> tuple[float, str]:
-    try:
-        return float(text), text
-    except ValueError:
-        return math.inf, text
 
 
 def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:

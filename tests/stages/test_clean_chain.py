@@ -217,7 +217,11 @@ def test_summary_counts_and_rejected(measured):
     assert result["rejected"] == [{"id": "bad", "input": "b|a`d.wav", "reason": "empty"}]
     figure = result["summary"]["si_sdr_improvement_db"]
     assert figure["n"] == 1 and figure["n_missing"] == 2 and figure["median"] == pytest.approx(26, abs=1)
-    assert result["summary"]["wer"] == {"n": 0, "n_missing": 3, "missing_reason": "no speech recogniser in this version"}
+    assert result["summary"]["wer"] == {
+        "n": 0,
+        "n_missing": 3,
+        "missing_reason": "no speech recogniser in this version",
+    }
     assert result["summary"]["si_sdr_improvement_db_by_snr"]["5"]["n"] == 1
     table = pd.read_csv(tmp_path / "m.csv").set_index("id")
     assert len(table) == 4 and np.isnan(table.loc["alone", "si_sdr_db"]) and table.loc["good", "snr_db"] == 5

@@ -143,7 +143,9 @@ def test_a_deleted_output_comes_back(copy: Workspace):
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_killed_in_the_middle_of_separation_it_goes_on_and_ends_the_same(finished: Workspace, tmp_path: Path, count: int):
+def test_killed_in_the_middle_of_separation_it_goes_on_and_ends_the_same(
+    finished: Workspace, tmp_path: Path, count: int
+):
     workspace = make_workspace(tmp_path / "w")
     workspace.kill_when(workspace.start(), "artifacts/store/separate/*/??/*.json", count)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "w/artifacts/store/separate").rglob("*.json")}
