@@ -1,4 +1,7 @@
-"""ITU-R BS.1770-4 integrated loudness and true peak of streams, and a look-ahead true-peak limiter. Memory is bounded."""
+"""ITU-R BS.1770-4 integrated loudness and true peak of streams, and a look-ahead true-peak limiter. Memory is bounded.
+
+A mono stream is one channel of weight 1, as in ffmpeg's `ebur128` and pyloudnorm: it reads 3.01 LU less than the same on two channels.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyloudnorm
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from audiorestorer.audio import Audio, rechunk
+from audiorestorer.dsp.true_peak import HALF_TAPS, inter_sample_peaks, stream_peak
 
 STEP_SEC = 0.1  # a gating block of 400 ms overlaps the next by 75 % (BS.1770-4, annex 1): four steps a block
 STEPS_A_BLOCK = 4
 OFFSET_LUFS = -0.691  # eq. 2: makes a 997 Hz tone at 0 dBFS read -3.01 LUFS
 ABSOLUTE_GATE_LUFS = -70.0  # eq. 5
 RELATIVE_GATE_LU = -10.0  # eq. 6
-OVERSAMPLING = 4  # annex 2: at least 192 kHz
-TAPS_A_PHASE = 24
 LOOKAHEAD_SEC = 0.005
-MARGIN_DB = 0.02  # of the limiter below the ceiling, for the rounding of the sample format
+RELEASE_DB_PER_SEC = 200.0  # 2 dB in a period of a 100 Hz voice: a gain that follows periods is heard as distortion
+MARGIN_DB = 0.05  # of the limiter below the ceiling, for the rounding of the sample format and other meters' filters
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,29 @@ class Level:
     true_peak_dbtp: float | None
 
 
-def true_peak_filter() -> NDArray[np.float64]:
-    """Low-pass at the original Nyquist for 4 times oversampling, 24 taps a phase (annex 2 gives 12)."""
-    return signal.firwin(OVERSAMPLING * TAPS_A_PHASE + 1, 1 / OVERSAMPLING, window=("kaiser", 8.0)) * OVERSAMPLING
-
-
 def k_weighting(sample_rate: int) -> NDArray[np.float64]:
-    """The two filters of BS.1770-4 (annex 1, tables 1 and 2) as second-order sections, redesigned for any rate by pyloudnorm."""
-    filters = pyloudnorm.Meter(sample_rate)._filters
-    return np.array([np.concatenate([f.b, f.a]) / f.a[0] for f in filters.values()])
+    """The two filters of BS.1770-4 (annex 1, tables 1 and 2) as second-order sections `[2, 6]`, for any rate.
+
+    The analogue prototypes whose bilinear transform gives the standard's coefficients at 48 kHz to the last digit (De Man, "Evaluation
+    of implementations of the EBU R128 loudness measurement", AES 2018; libebur128 and ffmpeg use them too).
+    """
+    gain, quality = 10 ** (3.999843853973347 / 20), 0.7071752369554196
+    middle = gain**0.4996667741545416
+    k = math.tan(math.pi * 1681.974450955533 / sample_rate)
+    norm = 1 + k / quality + k * k
+    shelf = [
+        (gain + middle * k / quality + k * k) / norm, 2 * (k * k - gain) / norm, (gain - middle * k / quality + k * k) / norm,
+        1.0, 2 * (k * k - 1) / norm, (1 - k / quality + k * k) / norm,
+    ]  # fmt: skip
+    quality = 0.5003270373238773
+    k = math.tan(math.pi * 38.13547087602444 / sample_rate)
+    norm = 1 + k / quality + k * k
+    high_pass = [1.0, -2.0, 1.0, 1.0, 2 * (k * k - 1) / norm, (1 - k / quality + k * k) / norm]
+    return np.array([shelf, high_pass])
 
 
 class Meter:
-    """Feed `[C, n]` blocks, then ask `level()`. It keeps one number a channel for every 100 ms (0.8 MB for three hours of stereo)."""
+    """Feed `[C, n]` blocks, then ask `level()`. It keeps one number for every 100 ms (a few MB for eight hours)."""
 
     def __init__(self, sample_rate: int, channels: int) -> None:
         self.sample_rate = sample_rate
@@ -52,8 +64,7 @@ class Meter:
         self._state = np.zeros((len(self._sections), channels, 2))
         self._steps: list[float] = []
         self._energy, self._filled, self._step = 0.0, 0, 0
-        self._taps = true_peak_filter()
-        self._past = np.zeros((channels, TAPS_A_PHASE), np.float32)
+        self._past = np.zeros((channels, 2 * HALF_TAPS), np.float32)
         self._peak = 0.0
 
     def add(self, block: Audio) -> None:
@@ -61,7 +72,7 @@ class Meter:
             return
         weighted, self._state = signal.sosfilt(self._sections, block.astype(np.float64), axis=-1, zi=self._state)
         self._gather(np.square(weighted).sum(axis=0))  # eq. 1 and 3; the weights of left, right and mono are 1
-        self._add_peak(block)
+        self._past, self._peak = self._peak_after(block)
 
     def _gather(self, power: NDArray[np.float64]) -> None:
         begin = 0
@@ -78,21 +89,22 @@ class Meter:
     def _boundary(self, step: int) -> int:
         return round(step * STEP_SEC * self.sample_rate)
 
-    def _add_peak(self, block: Audio) -> None:
+    def _peak_after(self, block: Audio) -> tuple[Audio, float]:
+        # a sample is judged once all that stands around it is known: a cut rings, and would read up to 1 dB too high
         joined = np.concatenate([self._past, block], axis=1)
-        self._peak = max(self._peak, float(np.abs(oversampled(joined, self._taps)).max()))
-        self._past = joined[:, -TAPS_A_PHASE:]
+        return joined[:, -2 * HALF_TAPS :], stream_peak(joined, self.sample_rate, self._peak)
 
     def level(self) -> Level:
-        peak = max(
-            self._peak, float(np.abs(oversampled(np.pad(self._past, ((0, 0), (0, TAPS_A_PHASE))), self._taps)).max())
-        )
-        return Level(integrated(np.array(self._steps)), 20 * math.log10(peak) if peak > 0 else None)
+        """Of all that was added.
 
-
-def oversampled(x: Audio, taps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`[C, T]` at 4 times the rate, `[C, 4 T]`, without delay; the samples themselves are among them."""
-    return signal.resample_poly(x, OVERSAMPLING, 1, axis=-1, window=taps / OVERSAMPLING)
+        Raises:
+            ValueError: the stream held NaN or infinity.
+        """
+        steps = np.array(self._steps)
+        _, peak = self._peak_after(np.zeros((len(self._past), HALF_TAPS), np.float32))
+        if not (np.isfinite(steps).all() and math.isfinite(peak)):
+            raise ValueError("the signal holds NaN or infinity")
+        return Level(integrated(steps), 20 * math.log10(peak) if peak > 0 else None)
 
 
 def integrated(steps: NDArray[np.float64]) -> float | None:
@@ -132,23 +144,25 @@ def scaled(source: Iterable[Audio], gain_db: float) -> Iterator[Audio]:
 def limited(source: Iterable[Audio], sample_rate: int, ceiling_dbtp: float) -> Iterator[Audio]:
     """A stream whose true peak stays below the ceiling; all channels get one gain, nothing is delayed.
 
-    The gain that each sample needs is widened by a running minimum over +-5 ms, then smoothed by a Hann window of the same width: an
-    average of values that are all small enough is small enough.
+    The reduction that each sample needs (dB) is widened by a running maximum over +-5 ms, falls by at most 200 dB a second, and is
+    then smoothed by a Hann window of +-5 ms: an average of values that are all large enough is large enough.
     """
     reach = max(8, round(LOOKAHEAD_SEC * sample_rate))
-    margin = 2 * reach + TAPS_A_PHASE
-    taps = true_peak_filter()
+    margin = 2 * reach + HALF_TAPS
     ceiling = 10 ** ((ceiling_dbtp - MARGIN_DB) / 20)
-    smooth = signal.get_window("hann", 2 * reach + 1, fftbins=False)
+    smooth = signal.get_window("hann", 2 * reach + 3, fftbins=False)[1:-1]
     smooth /= smooth.sum()
+    held = 0.0  # reduction one sample before the part that the next block smooths
     for window in _with_margins(source, sample_rate, margin):
-        peaks = np.abs(oversampled(window, taps)).max(axis=0).reshape(-1, OVERSAMPLING).max(axis=1)
-        peaks = np.maximum(peaks, np.append(peaks[1:], 0))
-        need = np.minimum(1.0, ceiling / np.maximum(peaks, 1e-12))
-        if need.min() < 1:
-            gain = np.convolve(ndimage.minimum_filter1d(need, 2 * reach + 1), smooth, mode="same")
-            window = (window * gain).astype(np.float32)
-        yield window[:, margin : window.shape[1] - margin]
+        block = window[:, margin : window.shape[1] - margin]
+        need = 20 * np.log10(np.maximum(inter_sample_peaks(window, sample_rate, ceiling) / ceiling, 1.0))
+        if held or need.any():
+            wide = ndimage.maximum_filter1d(need, 2 * reach + 1)[margin - reach : len(need) - margin + reach]
+            fall = np.arange(len(wide) + 1) * (RELEASE_DB_PER_SEC / sample_rate)
+            reduction = np.maximum(np.maximum.accumulate(np.append(held, wide) + fall) - fall, 0.0)
+            held = float(reduction[block.shape[1]])
+            block = (block * 10 ** (np.convolve(reduction[1:], smooth, mode="valid") / -20)).astype(np.float32)
+        yield block
 
 
 def _with_margins(source: Iterable[Audio], size: int, margin: int) -> Iterator[Audio]:

@@ -34,11 +34,16 @@ def analyse(sources: Sequence[Iterable[Audio]], total: int, n_fft: int, hop_leng
 
     Yields:
         For each source `[C, N, F]`, N <= GROUP_FRAMES. Frame k starts at sample k * hop - (n_fft - hop); zeros outside.
+
+    Raises:
+        ValueError: a stream is longer or shorter than `total`.
     """
+    if not total:
+        return
     window = hann(n_fft)
     past = n_fft - hop_length
     frames = -(-(total + past) // hop_length)
-    streams = [rechunk(source, GROUP_FRAMES * hop_length) for source in sources]
+    streams = [rechunk(_exactly(source, total), GROUP_FRAMES * hop_length) for source in sources]
     held: list[Audio | None] = [None] * len(streams)
     for first in range(0, frames, GROUP_FRAMES):
         count = min(GROUP_FRAMES, frames - first)
@@ -57,6 +62,15 @@ def analyse(sources: Sequence[Iterable[Audio]], total: int, n_fft: int, hop_leng
             group.append(fft.rfft(views * window, axis=-1))
             held[index] = joined[:, count * hop_length : count * hop_length + past]
         yield group
+
+
+def _exactly(source: Iterable[Audio], total: int) -> Iterator[Audio]:
+    done = 0
+    for block in source:
+        done += block.shape[1]
+        yield block
+    if done != total:
+        raise ValueError(f"a stream has {done} samples and the others {total}")
 
 
 def synthesise(spectra: Iterable[Spectrum], total: int, n_fft: int, hop_length: int) -> Iterator[Audio]:

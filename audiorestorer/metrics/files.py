@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -52,6 +53,11 @@ class Files:
 def gather(values: Values, missing: Reasons, name: str, function: Callable[[], float]) -> None:
     """Put a metric into `values`, or the reason for its absence into `missing`."""
     try:
-        values[name] = float(function())
+        value = float(function())
     except Missing as reason:
         missing[name] = str(reason)
+        return
+    if math.isfinite(value):
+        values[name] = value
+    else:
+        missing[name] = "not a finite number: the signals hold NaN or infinity"

@@ -73,10 +73,11 @@ def _sides(files: Files) -> tuple[Side, Side]:
         name: Side(part, metric.LogSpectralDistance(floor), metric.MusicToSpeech(part.ys / part.ss))
         for name, part in sums.items()
     }
-    # the loudness stage changed the output's level: its spectra are compared at the scale that fits
-    scale = np.float32(sums["output"].scale)
-    streams = [files.stream("clean"), files.stream("noisy"), _times(files, scale)]
-    sides["output"].music.gain *= float(scale)
+    # the loudness stage changed the output's level: spectra are compared where their speech has the reference's
+    scales = {name: np.float32(part.scale) for name, part in sums.items()}
+    streams = [files.stream("clean"), *(_times(files, name, scale) for name, scale in scales.items())]
+    for name, scale in scales.items():
+        sides[name].music.gain *= float(scale)
     for clean_f, noisy_f, output_f in stft.analyse(streams, files.info.frames, N_FFT, HOP):
         for side, spectrum in ((sides["noisy"], noisy_f), (sides["output"], output_f)):
             side.lsd.add(spectrum, clean_f)
@@ -84,5 +85,5 @@ def _sides(files: Files) -> tuple[Side, Side]:
     return sides["noisy"], sides["output"]
 
 
-def _times(files: Files, scale: np.float32) -> Iterator[Audio]:
-    return (block * scale for block in files.stream("output"))
+def _times(files: Files, name: str, scale: np.float32) -> Iterator[Audio]:
+    return (block * scale for block in files.stream(name))

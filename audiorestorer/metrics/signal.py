@@ -23,6 +23,10 @@ LSD_STEEPNESS, LSD_CENTRE_DB = 0.8, 1.0
 RESIDUAL_LIMIT = 1.5
 RESIDUAL_EPS = 1e-12
 
+LEAST_COSINE = 1e-3  # below it an estimate holds nothing of the reference, and no scale fits
+LEVEL_STEP_DB = 0.5
+LEVELS = np.arange(-200.0, 200.0, LEVEL_STEP_DB)
+
 
 @dataclass
 class Sums:
@@ -43,8 +47,12 @@ class Sums:
 
     @property
     def scale(self) -> float:
-        """The factor that fits the estimate to the reference, <y, s> / <y, y>; 1 for a silent estimate."""
-        return self.ys / self.yy if self.yy > 0 and self.ys > 0 else 1.0
+        """The factor <s, s> / <y, s> that brings the speech in the estimate to the reference's level (Le Roux et al. 2019, eq. 2).
+
+        For s + noise it is 1, so that a mixture keeps its scale; the least squares factor <y, s> / <y, y> would shrink it, and a
+        mixture that was not touched would have less residual than itself. 1 for an estimate that holds nothing of the reference.
+        """
+        return self.ss / self.ys if self.ys > LEAST_COSINE * math.sqrt(self.ss * self.yy) else 1.0
 
     def error(self, scale: float = 1.0) -> float:
         """|scale * y - s|^2, never below zero by rounding."""
@@ -69,8 +77,11 @@ def si_sdr(sums: Sums) -> float:
 
 
 def residual_ratio(output: Sums, noisy: Sums) -> float:
-    """r = |yhat - clean|^2 / (|noisy - clean|^2 + 1e-12), clipped to [0, 1.5]; yhat is scaled to fit, for its loudness was changed."""
-    return min(RESIDUAL_LIMIT, output.error(output.scale) / (noisy.error() + RESIDUAL_EPS))
+    """r = |yhat - clean|^2 / (|noisy - clean|^2 + 1e-12), clipped to [0, 1.5].
+
+    Both are at the scale at which their speech has the reference's level: the loudness stage changed that of yhat.
+    """
+    return min(RESIDUAL_LIMIT, output.error(output.scale) / (noisy.error(noisy.scale) + RESIDUAL_EPS))
 
 
 def composite(delta_si_db: float, delta_lsd_db: float, residual: float) -> float:
@@ -128,23 +139,27 @@ class MusicToSpeech:
     Definition: what of the signal y is not the reference s, y - a s with a = <y, s> / <s, s>, counts as music; its energy over that of
     a s, both summed only over the frames in which s speaks (energy within 40 dB of its loudest frame), so that long pauses do not
     flatter. For a mixture s + m this is the ratio of m to s at active speech level. Limits: artefacts and lost speech count as music,
-    so for an output it is an upper bound of the music left.
+    so for an output it is an upper bound of the music left. Frames are gathered by their speech level in steps of 0.5 dB, so that
+    memory does not grow with the file: the threshold is exact to one step.
     """
 
     gain: float
-    speech: list[NDArray[np.float64]] = field(default_factory=list)
-    residual: list[NDArray[np.float64]] = field(default_factory=list)
+    speech: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(LEVELS)))
+    residual: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(LEVELS)))
 
     def add(self, signal_: NDArray[Any], reference: NDArray[Any]) -> None:
-        """Add spectra `[C, N, F]`. Two numbers a frame are kept."""
+        """Add spectra `[C, N, F]`."""
         scaled = self.gain * reference
-        self.speech.append((np.abs(scaled) ** 2).sum(axis=(0, 2), dtype=np.float64))
-        self.residual.append((np.abs(signal_ - scaled) ** 2).sum(axis=(0, 2), dtype=np.float64))
+        speech = (np.abs(scaled) ** 2).sum(axis=(0, 2), dtype=np.float64)
+        residual = (np.abs(signal_ - scaled) ** 2).sum(axis=(0, 2), dtype=np.float64)
+        level = np.searchsorted(LEVELS, 10 * np.log10(np.maximum(speech, 1e-20)), side="right") - 1
+        self.speech += np.bincount(level, speech, len(LEVELS))
+        self.residual += np.bincount(level, residual, len(LEVELS))
 
     def value(self) -> float:
-        speech, residual = np.concatenate(self.speech), np.concatenate(self.residual)
-        active = speech > speech.max() * 10 ** (ACTIVE_DB / 10)
-        if not active.any() or speech.max() <= 0:
+        used = np.flatnonzero(self.speech)
+        if not len(used):
             raise Missing("the reference is silent, or the signal holds nothing of it")
-        ratio = residual[active].sum() / speech[active].sum()
+        active = slice(max(0, used[-1] + int(ACTIVE_DB / LEVEL_STEP_DB)), None)
+        ratio = self.residual[active].sum() / self.speech[active].sum()
         return float(np.clip(10 * math.log10(max(ratio, 1e-10)), -MAX_DB, MAX_DB))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ def conditions_of(item: Item) -> dict[str, Any]:
     """What the transcripts file says of an item; an SNR that is a number becomes one."""
     conditions: dict[str, Any] = dict(item.conditions or {})
     with contextlib.suppress(KeyError, ValueError):
-        conditions["snr_db"] = float(conditions["snr_db"])
+        snr_db = float(conditions["snr_db"])
+        if math.isfinite(snr_db):
+            conditions["snr_db"] = snr_db
     return conditions
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ from audiorestorer.config import LoudnessSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages.shard import Made, Stage, run_shard
+from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry
 
 log = logging.getLogger("audiorestorer")
 
 TOLERANCE_LU = 0.05
+REPORTED_LU = 0.1  # what is further from the target gets a note
+LEAST_SLOPE = 0.2
 ATTEMPTS = 4
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
@@ -32,37 +36,49 @@ def output_format(source: audio.AudioInfo, suffix: str, subtype: str) -> tuple[s
     return "WAV", subtype
 
 
-def plan(item: Item, info: audio.AudioInfo, settings: LoudnessSettings) -> tuple[float, float | None, dict[str, Any]]:
-    """Measure the input, choose a gain and, where the ceiling needs it, a limiter; correct both until the result fits.
+@dataclass
+class Plan:
+    """What is tried next: the gain in dB, the limiter's ceiling (None: no limiter), and the gain and loudness of the try before."""
 
-    Returns:
-        (gain in dB, ceiling of the limiter or None, row fields).
-    """
-    path = item.path or ""
-    level = meter.measure(audio.blocks(path), info.sample_rate, info.channels)
-    row: dict[str, Any] = {"input_lufs": level.lufs, "limited": False}
-    ceiling = settings.true_peak_dbtp
-    gain = 0.0
+    gain_db: float
+    ceiling_dbtp: float | None
+    before: tuple[float, float] | None = None
+
+
+def first_plan(level: meter.Level, settings: LoudnessSettings) -> Plan:
+    """The gain to the target, and a limiter where the true peak would then be above the ceiling. No loudness: 0 dB."""
+    gain = 0.0 if level.lufs is None else min(settings.target_lufs - level.lufs, settings.max_gain_db)
+    peak = -math.inf if level.true_peak_dbtp is None else level.true_peak_dbtp + gain
+    return Plan(gain, settings.true_peak_dbtp if peak > settings.true_peak_dbtp - meter.MARGIN_DB else None)
+
+
+def next_plan(plan: Plan, level: meter.Level, settings: LoudnessSettings) -> Plan | None:
+    """What to try after `plan` gave `level`; None where nothing is left to mend. The gain goes by the secant of the last two tries."""
+    over = -math.inf if level.true_peak_dbtp is None else level.true_peak_dbtp - settings.true_peak_dbtp
+    short = 0.0 if level.lufs is None else settings.target_lufs - level.lufs
+    slope = 1.0
+    if plan.before is not None and level.lufs is not None and plan.gain_db != plan.before[0]:
+        slope = min(1.0, max(LEAST_SLOPE, (level.lufs - plan.before[1]) / (plan.gain_db - plan.before[0])))
+    step = short / slope if abs(short) > TOLERANCE_LU else 0.0
+    gain = min(plan.gain_db + step, settings.max_gain_db)
+    if over <= 0 and abs(gain - plan.gain_db) < TOLERANCE_LU / 10:
+        return None
+    held = settings.true_peak_dbtp if plan.ceiling_dbtp is None else plan.ceiling_dbtp
+    limiter = plan.ceiling_dbtp is not None or over > 0 or (level.true_peak_dbtp or 0) + step > settings.true_peak_dbtp
+    before = None if level.lufs is None else (plan.gain_db, level.lufs)
+    return Plan(gain, held - max(0.0, over) if limiter else None, before)
+
+
+def note(plan: Plan, level: meter.Level, settings: LoudnessSettings) -> str | None:
+    """Why the target was not reached, or None."""
     if level.lufs is None:
-        row["loudness_note"] = "silent, or shorter than 400 ms: BS.1770 gives no loudness; the gain is 0 dB"
-    else:
-        gain = min(settings.target_lufs - level.lufs, settings.max_gain_db)
-        if gain < settings.target_lufs - level.lufs:
-            row["loudness_note"] = f"the gain is held at max_gain_db ({settings.max_gain_db:g} dB)"
-    if level.true_peak_dbtp is None or level.true_peak_dbtp + gain <= ceiling - meter.MARGIN_DB:
-        return gain, None, row
-    row["limited"] = True
-    held = ceiling
-    for _ in range(ATTEMPTS):
-        reached = meter.measure(render(path, info, gain, held), info.sample_rate, info.channels)
-        over = (reached.true_peak_dbtp or -200.0) - ceiling
-        short = settings.target_lufs - reached.lufs if reached.lufs is not None and "loudness_note" not in row else 0.0
-        if over <= 0 and abs(short) <= TOLERANCE_LU:
-            return gain, held, row
-        held -= max(0.0, over)
-        gain += short
-    row["loudness_note"] = f"the true-peak ceiling leaves the loudness {short:+.2f} LU short of the target"
-    return gain, held, row
+        return "silent, or shorter than 400 ms: BS.1770 gives no loudness; the gain is 0 dB"
+    short = settings.target_lufs - level.lufs
+    if abs(short) <= REPORTED_LU:
+        return None
+    if plan.gain_db >= settings.max_gain_db:
+        return f"{short:+.2f} LU short of the target: the gain is held at max_gain_db ({settings.max_gain_db:g} dB)"
+    return f"the true-peak ceiling leaves the loudness {short:+.2f} LU short of the target"
 
 
 def render(path: str, info: audio.AudioInfo, gain_db: float, ceiling_dbtp: float | None) -> Iterator[audio.Audio]:
@@ -72,20 +88,38 @@ def render(path: str, info: audio.AudioInfo, gain_db: float, ceiling_dbtp: float
 
 
 def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
-    """Write `output.wav` or `output.flac` and measure it as it stands on disk."""
-    info = audio.probe(item.path or "")
-    source = audio.probe(item.noisy)
+    """Write `output.wav` or `output.flac`, measure it as it stands on disk, and correct gain and ceiling until both fit.
+
+    Raises:
+        RejectItem: the speech holds NaN or infinity.
+    """
+    path = item.path or ""
+    info = audio.probe(path)
     suffix = Path(item.output or "x.wav").suffix.lower()
-    kind, subtype = output_format(source, suffix, settings.subtype)
-    gain, ceiling, row = plan(item, info, settings)
+    kind, subtype = output_format(audio.probe(item.noisy), suffix, settings.subtype)
     target = folder / f"output{suffix}"
-    audio.write_blocks(
-        target, render(item.path or "", info, gain, ceiling), info.sample_rate, info.channels,
-        format=kind, subtype=subtype, expected_frames=info.frames,
-    )  # fmt: skip
-    level = meter.measure(audio.blocks(target), info.sample_rate, info.channels)
-    row |= {"gain_db": round(gain, 4), "output_lufs": level.lufs, "true_peak_dbtp": level.true_peak_dbtp}
-    log.info("loudness: %s: gain %+.2f dB%s", item.id, gain, ", limited" if row["limited"] else "")
+    try:
+        before = meter.measure(audio.blocks(path), info.sample_rate, info.channels)
+    except ValueError as error:
+        raise RejectItem(str(error)) from error
+    plan = first_plan(before, settings)
+    for attempt in range(1, ATTEMPTS + 1):
+        audio.write_blocks(
+            target, render(path, info, plan.gain_db, plan.ceiling_dbtp), info.sample_rate, info.channels,
+            format=kind, subtype=subtype, expected_frames=info.frames,
+        )  # fmt: skip
+        level = meter.measure(audio.blocks(target), info.sample_rate, info.channels)
+        following = next_plan(plan, level, settings)
+        if following is None or attempt == ATTEMPTS:
+            break
+        plan = following
+    row: dict[str, Any] = {
+        "gain_db": round(plan.gain_db, 4), "limited": plan.ceiling_dbtp is not None, "input_lufs": before.lufs,
+        "output_lufs": level.lufs, "true_peak_dbtp": level.true_peak_dbtp,
+    }  # fmt: skip
+    if (reason := note(plan, level, settings)) is not None:
+        row["loudness_note"] = reason
+    log.info("loudness: %s: gain %+.2f dB%s", item.id, plan.gain_db, ", limited" if row["limited"] else "")
     return Made({target.name: target}, row)
 
 
