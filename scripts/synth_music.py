@@ -1,6 +1,6 @@
 """Music by rules: genre templates -> MIDI (mido) -> audio (fluidsynth with the FluidR3 GM soundfont, MIT licence).
 
-Genre templates and instruments are split: `TEST` genres play `TEST_PROGRAMS` only, which no training piece uses.
+`TEST` genres play `TEST_PROGRAMS` only; they make the pilot input and the test split. Training hears them too, in other pieces.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PROGRESSIONS = (
     (3, 4, 2, 5),
     (0, 4, 1, 3),
 )
-# General MIDI programs (0-based) that only test pieces play: harpsichord .. as listed in the GM standard.
+# General MIDI programs (0-based) that the test genres play and the others do not: harpsichord .. as listed in the GM standard.
 TEST_PROGRAMS = frozenset({6, 13, 18, 21, 28, 32, 43, 46, 61, 65, 69, 78, 105, 110})
 
 PIANO, ORGAN, GUITAR = (0, 1, 2, 3, 4, 5, 7), (16, 17, 19, 20, 22, 23), (24, 25, 26, 27, 29, 30, 31)

@@ -169,9 +169,14 @@ class MaskUNet(nn.Module):
 
     def forward(self, mixture: Tensor) -> Tensor:
         """Speech of a mixture: `[B, 1, T] -> [B, 1, T]`. Any length, any level; one item does not depend on the others (in `eval`)."""
+        return self.speech_and_mask(mixture)[0]
+
+    def speech_and_mask(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
+        """What `forward` and `mask` give, by one pass of the network."""
         length = mixture.shape[-1]
         spectrum = self.spectrum(mixture[:, 0].float())
-        masked = spectrum * self.network(self.features(spectrum.abs()))[:, 0]
+        mask = self.network(self.features(spectrum.abs()))
+        masked = spectrum * mask[:, 0]
         config = self.config
         frames = torch.fft.irfft(masked, n=config.n_fft, dim=1) * self.window[:, None]
         total = (masked.shape[-1] - 1) * config.hop_length + config.n_fft
@@ -180,7 +185,7 @@ class MaskUNet(nn.Module):
         squares = (self.window**2)[None, :, None].expand(1, -1, masked.shape[-1])
         norm = functional.fold(squares, (1, total), size, stride=step)[:, 0, 0]
         begin = config.n_fft // 2
-        return (audio / norm.clamp_min(1e-8))[:, None, begin : begin + length]
+        return (audio / norm.clamp_min(1e-8))[:, None, begin : begin + length], mask
 
 
 def save_checkpoint(path: str | Path, model: MaskUNet, task: str, card: dict[str, Any], *, half: bool = True) -> None:

@@ -28,12 +28,15 @@ _SISDR = "scale-invariant signal-to-distortion ratio against the clean reference
 _STOI = "short-time objective intelligibility, 0 to 1"
 _LSD = "log-spectral distance to the clean reference"
 _M2S = "level of what is left beside the speech, relative to the speech"
+_BLIND = "what sounds in the speaker's pauses, relative to the speech; needs no reference, compares a file with itself only"
 METRICS = (
     Metric("si_sdr_improvement_db", "SI-SDR improvement", "dB", "higher", 2, "SI-SDR after minus before"),
     Metric("si_sdr_in_db", "SI-SDR before", "dB", "higher", 2, _SISDR),
     Metric("si_sdr_db", "SI-SDR after", "dB", "higher", 2, _SISDR),
     Metric("music_to_speech_in_db", "music to speech before", "dB", "lower", 2, _M2S),
     Metric("music_to_speech_db", "music to speech after", "dB", "lower", 2, _M2S),
+    Metric("music_to_speech_blind_in_db", "music to speech before, blind", "dB", "lower", 2, _BLIND),
+    Metric("music_to_speech_blind_db", "music to speech after, blind", "dB", "lower", 2, _BLIND),
     Metric("stoi_in", "STOI before", "", "higher", 3, _STOI),
     Metric("stoi", "STOI after", "", "higher", 3, _STOI),
     Metric("estoi_in", "ESTOI before", "", "higher", 3, "extended " + _STOI),

@@ -54,8 +54,8 @@ class Checkpoint(Separator):
         with torch.inference_mode():
             mixture = as_torch(audio, self.device)
             config = self.model.config
-            spoken = self.model(mixture)
-            gain = top_gain(self.model.mask(mixture).float(), audio.shape[-1], config.hop_length)
+            spoken, mask = self.model.speech_and_mask(mixture)
+            gain = top_gain(mask.float(), audio.shape[-1], config.hop_length)
             return {"vocals": _numpy(spoken), "top_gain": _numpy(gain)}
 
 
