@@ -2,7 +2,7 @@
 
     python scripts/make_pilot_input.py --out data/pilot --seed 42
 
-Voices are those that the training audio never uses, and so is every piece (`test` of synth_speech and synth_music, seeds of their own).
+Voices are those that the training audio never uses, and so is every piece (`test` of synth_speech and synth_music, own seeds).
 Needs espeak-ng, flite, festival, fluidsynth with FluidR3_GM, and mido; the result is committed, so nobody else does.
 """
 
