@@ -111,18 +111,40 @@ def inside(folder: Path, relative: str) -> Path:
 
 
 def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write a text file so that nothing half-written ever stands under its name."""
+    """Write a text file (UTF-8) so that nothing half-written ever stands under its name."""
+    write_bytes_atomic(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_bytes_atomic(path: str | Path, content: bytes) -> None:
+    """Write a file so that nothing half-written ever stands under its name."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
+        with open(temporary, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        AudioRestorerError: cannot be read, not JSON, or no object.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
+    except ValueError as error:
+        raise AudioRestorerError(f"{path}: not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise AudioRestorerError(f"{path}: not a JSON object")
+    return found
 
 
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:

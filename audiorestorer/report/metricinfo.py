@@ -28,7 +28,9 @@ _SISDR = "scale-invariant signal-to-distortion ratio against the clean reference
 _STOI = "short-time objective intelligibility, 0 to 1"
 _LSD = "log-spectral distance to the clean reference"
 _M2S = "level of what is left beside the speech, relative to the speech"
-_BLIND = "what sounds in the speaker's pauses, relative to the speech; needs no reference, compares a file with itself only"
+_BLIND = (
+    "what sounds in the speaker's pauses, relative to the speech; needs no reference, compares a file with itself only"
+)
 METRICS = (
     Metric("si_sdr_improvement_db", "SI-SDR improvement", "dB", "higher", 2, "SI-SDR after minus before"),
     Metric("si_sdr_in_db", "SI-SDR before", "dB", "higher", 2, _SISDR),

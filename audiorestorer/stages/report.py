@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from audiorestorer.config import read_yaml
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import read_json, write_bytes_atomic, write_text_atomic
 from audiorestorer.report import figures, listening, tables
 from audiorestorer.report.summary import summary_markdown
 
@@ -36,12 +35,12 @@ def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: lis
     Raises:
         AudioRestorerError: an input is missing or not what it should be.
     """
-    metrics = _object(metrics_json)
+    metrics = read_json(metrics_json)
     settings = _settings(str(config))
-    records = [_object(path) for path in models]
-    players = _players(_object(snippets_json), metrics)
-    _write_bytes(out_dir / "figures" / "overview.png", figures.overview(metrics))
-    _write_bytes(out_dir / "figures" / "distributions.png", figures.distributions(metrics))
+    records = [read_json(path) for path in models]
+    players = _players(read_json(snippets_json), metrics)
+    write_bytes_atomic(out_dir / "figures" / "overview.png", figures.overview(metrics))
+    write_bytes_atomic(out_dir / "figures" / "distributions.png", figures.distributions(metrics))
     write_text_atomic(out_dir / "results.html", tables.results_html(metrics))
     write_text_atomic(out_dir / "listening.html", listening.page(players, title="Listening: before and after"))
     for name, title in GROUPS.items():
@@ -83,25 +82,3 @@ def _settings(source: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise AudioRestorerError(f"{source}: not a mapping of settings")
     return found
-
-
-def _object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
-    except ValueError as error:
-        raise AudioRestorerError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{path}: not a JSON object")
-    return found
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import SnippetSettings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_manifests, write_text_atomic
+from audiorestorer.manifest import Item, read_json, read_manifests, write_bytes_atomic, write_text_atomic
 from audiorestorer.report.figures import spectrograms
 from audiorestorer.report.metricinfo import benefit, items_ok
 
@@ -62,23 +62,6 @@ def run(metrics_json: Path, manifests: list[Path], out_json: Path, folder: Path,
     text = json.dumps({"seconds": config.seconds, "items": entries}, indent=1, sort_keys=True, allow_nan=False)
     write_text_atomic(out_json, text + "\n")
     log.info("snippets: %d files: %s", len(entries), out_json)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        AudioRestorerError: unreadable, or no JSON object.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
-    except ValueError as error:
-        raise AudioRestorerError(f"{path}: not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{path}: not a JSON object")
-    return found
 
 
 def choose(metrics: Mapping[str, Any], config: SnippetSettings) -> list[tuple[Mapping[str, Any], str]]:
@@ -124,7 +107,7 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
         files[name] = str(place / f"{name}.mp3")
         write_mp3(place / f"{name}.mp3", version, rate)
     picture = place / "spectrogram.png"
-    _write_bytes(picture, spectrograms({name: (version, rate) for name, version in matched.items()}))
+    write_bytes_atomic(picture, spectrograms({name: (version, rate) for name, version in matched.items()}))
     return {
         "id": row.id, "start_sec": round(start_sec, 3), "seconds": round(length / rate, 3), "sample_rate": rate,
         "files": files, "gain_db": {name: round(gain, 2) for name, gain in gains_db.items()}, "spectrogram": str(picture),
@@ -215,16 +198,6 @@ def write_mp3(path: Path, version: Audio, rate: int) -> None:
             compression_level=MP3_COMPRESSION, bitrate_mode="VARIABLE",
         ) as file:  # fmt: skip
             file.write(np.ascontiguousarray(version.T))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_json
 
 
 def run(metrics_json: Path) -> None:
     """Raise an error that lists the rejected files of a finished run, if there are any."""
-    rejected = json.loads(metrics_json.read_text(encoding="utf-8"))["rejected"]
+    rejected = read_json(metrics_json)["rejected"]
     if rejected:
         lines = [f"  {row['input']}: {row['reason']}" for row in rejected]
         raise AudioRestorerError(f"strict: {len(rejected)} files were rejected:\n" + "\n".join(lines))
