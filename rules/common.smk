@@ -45,6 +45,8 @@ METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
 MODELS = list(dict.fromkeys([s.model for s in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])))
+for model in MODELS:
+    or_stop(REGISTRY.get, model)  # an unknown name ends the run here, not in the middle of it
 LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4

@@ -51,8 +51,8 @@ class Workspace:
         (self.folder / "run.json").write_text(json.dumps(self.config))
         return [
             sys.executable, "-m", "snakemake", "-s", str(self.house / "Snakefile"), "--directory", str(self.folder),
-            "--workflow-profile", str(self.house / "profiles/default"), "--cores", "2", "--configfile",
-            str(self.folder / "run.json"), *arguments,
+            "--configfile", str(self.folder / "run.json"), "--workflow-profile", str(self.house / "profiles/default"),
+            "--cores", "2", *arguments,
         ]  # fmt: skip
 
     def run(self, *arguments: str, ok: bool = True) -> str:
@@ -110,7 +110,7 @@ def make_workspace(folder: Path, items: int = 5) -> Workspace:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             sf.write(root / name, signal_, RATE)
     sf.write(batch / "silent.wav", np.zeros(RATE), RATE)
-    (batch / "cut.wav").write_bytes((batch / "four.wav").read_bytes()[:2000])
+    (batch / "cut.wav").write_bytes((batch / "x one.wav").read_bytes()[:2000])
     for name in ("tiny_a", "tiny_b", "tiny_denoiser"):
         write_tiny_mask_unet(folder / f"{name}.safetensors")
     entries = "".join(
