@@ -7,7 +7,6 @@ So the output is the mixture, filtered: it is level-invariant, keeps the length,
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import write_bytes_atomic
 
 ARCHITECTURE = "mask_unet"
 FORMAT_VERSION = 1
@@ -212,14 +212,7 @@ def save_checkpoint(path: str | Path, model: MaskUNet, task: str, card: dict[str
         "config": json.dumps(asdict(model.config), sort_keys=True),
         "card": json.dumps(card, sort_keys=True),
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(_ordered(save(state, metadata=metadata)))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes_atomic(path, _ordered(save(state, metadata=metadata)))
 
 
 def _ordered(content: bytes) -> bytes:

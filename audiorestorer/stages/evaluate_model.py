@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.mixtures import Example, Mixer, MixtureSettings, Task
 from audiorestorer.losses.waveform import si_sdr_db
+from audiorestorer.manifest import write_text_atomic
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.store import sha256_file
 
@@ -62,11 +62,7 @@ def run(model: Path, data: Path, out_json: Path, count: int = 40) -> dict[str, A
         "clean_in_si_sdr_db": _median(clean),
         "no_speech_attenuation_db": _median(lonely),
     }
-    out_json = Path(out_json)
-    out_json.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out_json.with_name(f".{out_json.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, out_json)
+    write_text_atomic(out_json, json.dumps(figures, indent=2) + "\n")
     return figures
 
 

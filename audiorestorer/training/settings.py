@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from audiorestorer.config import NAME_PATTERN, Settings
+from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
-from audiorestorer.errors import AudioRestorerError
 
 
 class NetworkSettings(Settings):
@@ -61,15 +59,6 @@ def load_settings(source: Path | dict[str, Any]) -> TrainSettings:
     Raises:
         AudioRestorerError: unreadable, an unknown key, a value out of bounds; names the file and the key.
     """
-    values: Any = source
-    if not isinstance(source, dict):
-        try:
-            values = yaml.safe_load(Path(source).read_text(encoding="utf-8")) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise AudioRestorerError(f"{source}: {error}") from error
-    try:
-        return TrainSettings.model_validate(values)
-    except ValidationError as error:
-        where = "experiment" if isinstance(source, dict) else str(source)
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        raise AudioRestorerError(f"{where}: " + "; ".join(lines)) from error
+    if isinstance(source, dict):
+        return validate(TrainSettings, source, "experiment")
+    return validate(TrainSettings, read_yaml(source), str(source))
