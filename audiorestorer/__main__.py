@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from audiorestorer import config as settings
+from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
 
@@ -181,22 +182,7 @@ def deliver(
     stage("deliver").run(manifests, out, extra or [], name)
 
 
-@app.command()
-def train(
-    config: Annotated[Path, typer.Option("--config")], data: Annotated[Path, typer.Option("--data")],
-    out: Annotated[Path, typer.Option("--out")], work: Annotated[Path, typer.Option("--work", help="checkpoints and logs")],
-    threads: ThreadsOption = 1,
-) -> None:  # fmt: skip
-    """Train a mask network; goes on from its last checkpoint."""
-    stage("train").run(config, data, out, work, threads)
-
-
-@app.command("evaluate-model")
-def evaluate_model(
-    model: Path, data: Annotated[Path, typer.Option("--data")], out_json: Annotated[Path, typer.Option("--out")]
-) -> None:
-    """Measure a trained network on voices and pieces that its training never saw."""
-    stage("evaluate_model").run(model, data, out_json)
+training.add_to(app)
 
 
 def main() -> None:

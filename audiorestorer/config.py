@@ -111,6 +111,17 @@ class DeliverSettings(Settings):
     name: str = Field("cleaned", pattern=NAME_PATTERN, description="artifacts/delivery/<name>.zip")
 
 
+class TrainingSettings(Settings):
+    """`snakemake training`: from stems and noise to a registered model."""
+
+    experiment: str = Field("config/experiments/denoiser_demo.yaml", description="experiment file: network, losses, steps")
+    stems: str | None = Field(None, description="MUSDB18-HQ or MoisesDB folder; null: generated, to try it")
+    noises: str | None = Field(None, description="folder of noises; null: generated")
+    target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
+    tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")
+    name: str = Field("trained_denoiser", pattern=NAME_PATTERN, description="of the model in artifacts/training/models.yaml")
+
+
 class Config(Settings):
     """The whole configuration."""
 
@@ -148,6 +159,7 @@ class Config(Settings):
     evaluate: EvaluateSettings = EvaluateSettings()
     snippets: SnippetSettings = SnippetSettings()
     deliver: DeliverSettings = DeliverSettings()
+    training: TrainingSettings = TrainingSettings()
 
     @field_validator("separators")
     @classmethod

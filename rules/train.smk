@@ -23,7 +23,7 @@ rule training_audio:
         script=f"{workflow.basedir}/scripts/make_training_audio.py",
         folder=lambda wildcards, output: os.path.dirname(output.index),
     shell:
-        "python {params.script:q} --out {params.folder:q} --minutes-speech 120 --minutes-music 120 --seed 2"
+        "python {params.script:q} --out {params.folder:q} --minutes-speech 180 --minutes-music 200 --seed 2"
         " --jobs {threads} 2>&1 | tee {log:q}"
 
 
@@ -72,3 +72,223 @@ rule evaluate_pilot_model:
         code=code("stages.evaluate_model"),
     shell:
         "python -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}"
+
+
+# The training half from end to end, on stems and noises that it generates: `snakemake training`, then
+# `snakemake training --report artifacts/report/training_report.html`. With your own: --config stems=DIR noises=DIR experiment=FILE.
+TRAINING = f"{ART}/training"
+STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
+NOISES = CFG.training.noises or f"{TRAINING}/data/noise"
+GENERATED = [] if CFG.training.stems and CFG.training.noises else [f"{TRAINING}/data/index.json"]
+
+
+rule training:
+    input:
+        f"{TRAINING}/training.html",
+        f"{TRAINING}/models.yaml",
+
+
+rule generate_data:
+    output:
+        index=f"{TRAINING}/data/index.json",
+    log:
+        f"{ART}/logs/training/generate_data.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output.index),
+        code=code("datasets.generated"),
+    shell:
+        "python -m audiorestorer generate-data --out {params.folder:q} 2>&1 | tee {log:q}"
+
+
+rule audit_stems:
+    input:
+        GENERATED,
+    output:
+        csv=f"{TRAINING}/audit.csv",
+        json=f"{TRAINING}/audit.json",
+        figure=f"{TRAINING}/audit.png",
+    log:
+        f"{ART}/logs/training/audit_stems.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        root=STEMS,
+        tol=CFG.training.tol_db,
+        code=code("stages.audit_stems"),
+    shell:
+        "python -m audiorestorer audit-stems --root {params.root:q} --tol-db {params.tol} --csv {output.csv:q}"
+        " --figure {output.figure:q} 2>&1 | tee {log:q}"
+
+
+rule filter_noise:
+    input:
+        GENERATED,
+    output:
+        manifest=f"{TRAINING}/noise.jsonl",
+        csv=f"{TRAINING}/noise.csv",
+        json=f"{TRAINING}/noise.json",
+        figure=f"{TRAINING}/noise.png",
+    log:
+        f"{ART}/logs/training/filter_noise.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        root=NOISES,
+        code=code("stages.filter_noise"),
+    shell:
+        "python -m audiorestorer filter-noise --root {params.root:q} --out {output.manifest:q} --csv {output.csv:q}"
+        " --figure {output.figure:q} 2>&1 | tee {log:q}"
+
+
+rule build_manifest:
+    input:
+        GENERATED,
+        audit=f"{TRAINING}/audit.csv",
+    output:
+        manifest=f"{TRAINING}/train.jsonl",
+        json=f"{TRAINING}/train.json",
+    log:
+        f"{ART}/logs/training/build_manifest.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        root=STEMS,
+        speakers=[] if CFG.training.stems else ["--speakers", f"{TRAINING}/data/speakers.json"],
+        target=CFG.training.target,
+        code=code("stages.build_manifest"),
+    shell:
+        "python -m audiorestorer build-manifest --root {params.root:q} --out {output.manifest:q} --audit {input.audit:q}"
+        " --target {params.target:q} {params.speakers:q} 2>&1 | tee {log:q}"
+
+
+rule train_denoiser:
+    input:
+        manifest=f"{TRAINING}/train.jsonl",
+        noise=f"{TRAINING}/noise.jsonl",
+        config=located(CFG.training.experiment),
+    output:
+        model=f"{TRAINING}/model.safetensors",
+        json=f"{TRAINING}/model.json",
+    log:
+        f"{ART}/logs/training/train.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: workflow.cores
+    resources:
+        gpu=USE_GPU,
+        mem_mb=4000,
+    params:
+        work=f"{ART}/runs",
+        code=code("stages.train"),
+    shell:
+        "python -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q}"
+        " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule diagnose:
+    input:
+        model=f"{TRAINING}/model.json",
+    output:
+        table=f"{TRAINING}/triad_diagnostics.csv",
+        summary=f"{TRAINING}/triad_summary.csv",
+        learning=f"{TRAINING}/learning_summary.csv",
+        figure=report(
+            f"{TRAINING}/triads.png",
+            caption="../report/captions/training.rst",
+            category="Training",
+            labels={"view": "trends over epochs", "kind": "figure"},
+        ),
+    log:
+        f"{ART}/logs/training/diagnose.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        folder=TRAINING,
+        code=code("stages.triad_diagnostics", "stages.learning_from_audio_debug"),
+    shell:
+        "(python -m audiorestorer triad-diagnostics --root {input.model:q} --write-csv --summary-csv --out {params.folder:q}"
+        " --figure {output.figure:q} && python -m audiorestorer learning-from-audio-debug --root {input.model:q} --write-csv"
+        " --out {params.folder:q} --measured {output.table:q}) 2>&1 | tee {log:q}"
+
+
+rule export_onnx:
+    input:
+        model=f"{TRAINING}/model.safetensors",
+    output:
+        onnx=f"{TRAINING}/onnx.onnx",
+        json=f"{TRAINING}/onnx.json",
+    log:
+        f"{ART}/logs/training/export_onnx.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        code=code("stages.export_onnx"),
+    shell:
+        "python -m audiorestorer export-onnx --checkpoint {input.model:q} --out {output.onnx:q} 2>&1 | tee {log:q}"
+
+
+rule profile_infer:
+    input:
+        model=f"{TRAINING}/model.safetensors",
+    output:
+        json=f"{TRAINING}/profile.json",
+        figure=f"{TRAINING}/profile.png",
+    log:
+        f"{ART}/logs/training/profile_infer.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: workflow.cores
+    params:
+        code=code("stages.profile_infer"),
+    shell:
+        "python -m audiorestorer profile-infer --checkpoint {input.model:q} --out {output.json:q} --figure {output.figure:q}"
+        " --runs 10 --secs 5 2>&1 | tee {log:q}"
+
+
+rule register_model:
+    input:
+        model=f"{TRAINING}/model.safetensors",
+    output:
+        registry=f"{TRAINING}/models.yaml",
+    log:
+        f"{ART}/logs/training/register_model.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        name=CFG.training.name,
+        code=code("stages.register_model"),
+    shell:
+        "python -m audiorestorer register-model --checkpoint {input.model:q} --name {params.name:q}"
+        " --registry {output.registry:q} 2>&1 | tee {log:q}"
+
+
+rule training_report:
+    input:
+        f"{TRAINING}/train.json",
+        f"{TRAINING}/learning_summary.csv",
+        f"{TRAINING}/onnx.json",
+        model=f"{TRAINING}/model.json",
+        audit=f"{TRAINING}/audit.png",
+        noise=f"{TRAINING}/noise.png",
+        triads=f"{TRAINING}/triads.png",
+        profile=f"{TRAINING}/profile.png",
+    output:
+        html=report(
+            f"{TRAINING}/training.html",
+            caption="../report/captions/training.rst",
+            category="Training",
+            labels={"view": "audit, noise, losses, triads, export, profile", "kind": "page"},
+        ),
+    log:
+        f"{ART}/logs/training/report.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        folder=TRAINING,
+        figures=json.dumps({name: f"{TRAINING}/{name}.png" for name in ("audit", "noise", "triads", "profile")}),
+        code=code("stages.training_report"),
+    shell:
+        "python -m audiorestorer training-report --folder {params.folder:q} --model {input.model:q} --out {output.html:q}"
+        " --figures {params.figures:q} 2>&1 | tee {log:q}"

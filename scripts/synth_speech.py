@@ -49,21 +49,34 @@ class Voice:
         return f"{self.engine}:{self.name}"
 
 
+# Voices built from a person's recordings. Those of other languages read English by their own letter-to-sound rules.
 RECORDED = (
     ("flite", "slt", "train"),
     ("flite", "rms", "train"),
     ("flite", "kal16", "train"),
     ("festival", "kal_diphone", "train"),
+    ("festival", "ked_diphone", "train"),
+    ("festival", "lp_diphone", "train"),
+    ("festival", "pc_diphone", "train"),
+    ("festival", "czech_dita", "train"),
+    ("festival", "czech_krb", "train"),
+    ("festival", "czech_machac", "train"),
+    ("festival", "czech_ph", "train"),
+    ("festival", "hy_fi_mv_diphone", "train"),
+    ("festival", "suo_fi_lj_diphone", "train"),
+    ("festival", "msu_ru_nsh_clunits", "train"),
+    ("festival", "upc_ca_ona_hts", "train"),
     ("flite", "awb", "test"),
     ("festival", "cmu_us_slt_arctic_hts", "test"),
 )
+ENGLISH = ("slt", "rms", "kal16", "kal_diphone", "ked_diphone", "awb", "cmu_us_slt_arctic_hts")
 
 
 def draw_voice(rng: np.random.Generator, split: str) -> Voice:
     """A random voice of a split, with random pitch, rate and warp."""
     warp = float(np.exp(rng.uniform(np.log(0.84), np.log(1.2)))) if rng.random() < 0.75 else 1.0
     recorded = [(engine, name) for engine, name, where in RECORDED if where == split]
-    if recorded and rng.random() < 0.45:
+    if recorded and rng.random() < 0.6:
         engine, name = recorded[rng.integers(len(recorded))]
         return Voice(engine, name, split, int(rng.integers(20, 80)), int(rng.integers(140, 190)), warp)
     if split == "train":
@@ -124,7 +137,7 @@ def babble_words(rng: np.random.Generator) -> str:
 
 def text_for(rng: np.random.Generator, voice: Voice, sentences: int) -> str:
     """Text of so many sentences in what the voice can read."""
-    english = voice.engine != "espeak" or voice.name.startswith("en") or rng.random() < 0.3
+    english = voice.name in ENGLISH or voice.name.startswith("en") or rng.random() < 0.3
     return " ".join(sentence(rng) if english else babble_words(rng) for _ in range(sentences))
 
 

@@ -61,6 +61,10 @@ class AudioBank:
             self._clips.setdefault((row["kind"], row["split"]), []).append(Clip(start, length, row["label"]))
             start += length
 
+    def has(self, kind: str, split: str) -> bool:
+        """Whether a split holds recordings of a kind."""
+        return (kind, split) in self._clips
+
     def clips(self, kind: str, split: str) -> list[Clip]:
         """The recordings of a kind in a split, in the index's order.
 

@@ -6,7 +6,7 @@ An example depends on (seed, epoch, index) alone: not on workers, order or what 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import soxr
@@ -16,11 +16,23 @@ from torch.utils.data import Dataset
 
 from audiorestorer.config import Settings
 from audiorestorer.datasets import noises
-from audiorestorer.datasets.bank import AudioBank, Clip
 from audiorestorer.datasets.levels import scale_to_snr
 
 Mono = NDArray[np.float32]
 Task = Literal["separate", "denoise"]
+
+
+class CurriculumStage(Settings):
+    """SNRs up to a share of the epochs."""
+
+    until: float = Field(gt=0, le=1, description="share of the epochs at which the next stage begins")
+    snr_db: tuple[float, float]
+
+    @model_validator(mode="after")
+    def _range(self) -> CurriculumStage:
+        if self.snr_db[0] > self.snr_db[1]:
+            raise ValueError("snr_db is [lowest, highest]")
+        return self
 
 
 class MixtureSettings(Settings):
@@ -30,13 +42,23 @@ class MixtureSettings(Settings):
     snr_db: tuple[float, float] = Field((-2.0, 12.0), description="speech-active SNR, uniform")
     pure_speech: float = Field(0.08, ge=0, le=1, description="no interference: target = input")
     no_speech: float = Field(0.04, ge=0, le=1, description="interference only: target = silence")
-    second_source: float = Field(0.2, ge=0, le=1, description="a second piece of music, or a second noise")
+    second_source: float = Field(0.2, ge=0, le=1, description="one more piece of music, or one more noise")
+    most_noises: int = Field(2, ge=1, le=8, description="denoise: so many noises at once at most")
+    recorded_noise: float = Field(
+        0.6, ge=0, le=1, description="share of noises from the noise manifest, where there is one"
+    )
+    resample: bool = Field(False, description="recordings of a manifest may have another rate than the network")
+    curriculum: list[CurriculumStage] = Field(
+        [], description="SNR ranges of parts of the training; empty: snr_db throughout"
+    )
     equaliser: float = Field(0.4, ge=0, le=1, description="random smooth EQ, of speech and interference each")
     equaliser_db: float = Field(6.0, ge=0, le=30, description="its range")
     speed: float = Field(0.5, ge=0, le=1, description="resampled by up to 1.2 (pitch, formants and rate)")
     reverb: float = Field(0.12, ge=0, le=1, description="synthetic room; the reverberant speech is the target")
     band_limit: float = Field(0.15, ge=0, le=1, description="mixture and target low-passed at 4, 5.5 or 8 kHz")
-    residue: float = Field(0.45, ge=0, le=1, description="denoise: share of examples with residues of music")
+    residue: float = Field(
+        0.45, ge=0, le=1, description="denoise: share of examples with residues of music, where there is music"
+    )
     gain_db: tuple[float, float] = Field((-30.0, 0.0), description="peak of the mixture, uniform")
 
     @model_validator(mode="after")
@@ -45,7 +67,17 @@ class MixtureSettings(Settings):
             raise ValueError("snr_db and gain_db are [lowest, highest], gain_db at most 0")
         if self.pure_speech + self.no_speech > 1:
             raise ValueError("pure_speech + no_speech must not exceed 1")
+        ends = [stage.until for stage in self.curriculum]
+        if ends != sorted(set(ends)) or (ends and ends[-1] != 1):
+            raise ValueError("curriculum: until must rise and end with 1")
         return self
+
+    def snr_range(self, progress: float) -> tuple[float, float]:
+        """The SNRs at a point of the training, `progress` in [0, 1): those of the first stage that has not ended."""
+        for stage in self.curriculum:
+            if progress < stage.until:
+                return stage.snr_db
+        return self.curriculum[-1].snr_db if self.curriculum else self.snr_db
 
 
 @dataclass(frozen=True)
@@ -57,13 +89,35 @@ class Example:
     snr_db: float
 
 
-class Mixer:
-    """Makes example (epoch, index) of a seed."""
+class Bank(Protocol):
+    """Where recordings come from: `AudioBank` (all in one array) or `ManifestBank` (files)."""
 
-    def __init__(self, bank: AudioBank, settings: MixtureSettings, task: Task, seed: int, split: str = "train") -> None:
-        self.bank, self.settings, self.task, self.seed = bank, settings, task, seed
+    sample_rate: int
+
+    def has(self, kind: str, split: str) -> bool: ...
+
+    def clips(self, kind: str, split: str) -> list[Any]: ...
+
+    def read(self, clip: Any, start: int = 0, length: int | None = None) -> Mono: ...
+
+
+class Mixer:
+    """Makes example (epoch, index) of a seed.
+
+    Args:
+        bank: recordings of kind speech (what is wanted), music (what `separate` takes out), and, if there are any, noise and rir.
+        epochs: of the whole training, for the curriculum; 0 holds its last stage.
+    """
+
+    def __init__(
+        self, bank: Bank, settings: MixtureSettings, task: Task, seed: int, split: str = "train", epochs: int = 0
+    ) -> None:
+        self.bank, self.settings, self.task, self.seed, self.epochs = bank, settings, task, seed, epochs
         self.length = int(settings.segment_sec * bank.sample_rate)
-        self._speech, self._music = bank.clips("speech", split), bank.clips("music", split)
+        self._speech = bank.clips("speech", split)
+        self._music = bank.clips("music", split) if task == "separate" or bank.has("music", split) else []
+        self._noises = bank.clips("noise", split) if bank.has("noise", split) else []
+        self._rooms = bank.clips("rir", split) if bank.has("rir", split) else []
 
     def example(self, epoch: int, index: int) -> Example:
         """One mixture with its target."""
@@ -78,7 +132,7 @@ class Mixer:
         elif draw < chosen.pure_speech + chosen.no_speech:
             speech = np.zeros_like(speech)
         else:
-            wanted = float(rng.uniform(*chosen.snr_db))
+            wanted = float(rng.uniform(*chosen.snr_range(epoch / self.epochs if self.epochs else 1.0)))
             other = scale_to_snr(speech, other, wanted, self.bank.sample_rate)
         mixture = speech + other
         if rng.random() < chosen.band_limit:
@@ -92,7 +146,7 @@ class Mixer:
         scale = np.float32(10 ** (rng.uniform(*chosen.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
         return Example(mixture * scale, speech * scale, wanted)
 
-    def _cut(self, rng: np.random.Generator, clips: list[Clip], *, gap: bool = False) -> Mono:
+    def _cut(self, rng: np.random.Generator, clips: list[Any], *, gap: bool = False) -> Mono:
         """A stretch of random recordings, `[T]`; with `gap` now and then a pause before it."""
         parts: list[Mono] = []
         held = 0
@@ -120,11 +174,21 @@ class Mixer:
             curve = noises.equaliser(rng, size // 2 + 1, self.bank.sample_rate, self.settings.equaliser_db)
             gain = curve.astype(np.complex128)
         if rng.random() < self.settings.reverb:
-            response = np.fft.rfft(noises.room(rng, self.bank.sample_rate), size)
+            response = np.fft.rfft(self._room(rng), size)
             gain = response if gain is None else gain * response
         if gain is None:
             return signal
         return np.asarray(np.fft.irfft(np.fft.rfft(signal, size) * gain, size)[: self.length], np.float32)
+
+    def _room(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A measured room where there are some, else a synthetic one; the direct path comes first, at 1, so that nothing moves."""
+        if not self._rooms:
+            return noises.room(rng, self.bank.sample_rate)
+        response = self.bank.read(self._rooms[int(rng.integers(len(self._rooms)))]).astype(np.float64)
+        direct = int(np.abs(response).argmax()) if len(response) else 0
+        if not len(response) or response[direct] == 0:
+            return np.ones(1)
+        return np.asarray(response[direct:][: int(0.7 * self.bank.sample_rate)] / response[direct])
 
     def _music_mix(self, rng: np.random.Generator) -> Mono:
         music = self._coloured(rng, _unit(self._cut(rng, self._music)))
@@ -137,13 +201,17 @@ class Mixer:
 
     def _noise_mix(self, rng: np.random.Generator) -> Mono:
         noise = self._noise(rng)
-        if rng.random() < self.settings.second_source:
+        for _ in range(self.settings.most_noises - 1):
+            if rng.random() >= self.settings.second_source:
+                break
             noise = noise + np.float32(rng.uniform(0.1, 1)) * self._noise(rng)
         return noise
 
     def _noise(self, rng: np.random.Generator) -> Mono:
         length, rate = self.length, self.bank.sample_rate
-        if rng.random() < self.settings.residue:
+        if self._noises and rng.random() < self.settings.recorded_noise:
+            return self._coloured(rng, _unit(self._cut(rng, self._noises)))
+        if self._music and rng.random() < self.settings.residue:
             music = _unit(self._cut(rng, self._music))
             return self._coloured(rng, _unit(noises.gated(rng, music)) if rng.random() < 0.7 else music)
         kind = int(rng.integers(6))
@@ -167,10 +235,10 @@ def _unit(signal: Mono) -> Mono:
 
 
 class MixtureDataset(Dataset[tuple[NDArray[np.float32], NDArray[np.float32]]]):
-    """One epoch of the mixer: `(mixture [1, T], target [1, T])`."""
+    """One epoch of the mixer: `(mixture [1, T], target [1, T])`; with `repeat` always the first so many examples of epoch 0."""
 
-    def __init__(self, mixer: Mixer, epoch: int, size: int) -> None:
-        self.mixer, self.epoch, self.size = mixer, epoch, size
+    def __init__(self, mixer: Mixer, epoch: int, size: int, repeat: int = 0) -> None:
+        self.mixer, self.epoch, self.size, self.repeat = mixer, epoch, size, repeat
 
     def __len__(self) -> int:
         return self.size
@@ -178,5 +246,5 @@ class MixtureDataset(Dataset[tuple[NDArray[np.float32], NDArray[np.float32]]]):
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if not 0 <= index < self.size:
             raise IndexError(index)
-        example = self.mixer.example(self.epoch, index)
+        example = self.mixer.example(0, index % self.repeat) if self.repeat else self.mixer.example(self.epoch, index)
         return example.mixture[None], example.target[None]

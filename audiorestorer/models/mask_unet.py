@@ -1,4 +1,4 @@
-"""A small mask network: U-Net over the magnitude spectrogram with a bidirectional GRU at its bottom.
+"""A small mask network: U-Net over the magnitude spectrogram with a recurrent or attention layer at its bottom.
 
 The network sees log magnitudes that are normalised for each item, and gives one real mask per bin; the phase is the mixture's.
 So the output is the mixture, filtered: it is level-invariant, keeps the length, and maps silence to silence.
@@ -19,9 +19,10 @@ from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic
+from audiorestorer.models import bottleneck
 
 ARCHITECTURE = "mask_unet"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TASKS = ("separate", "denoise")
 LEVEL_EPS = 1e-8  # of full scale: an item below -160 dBFS counts as silent
 FEATURE_FLOOR = 1e-3  # relative to the item's mean magnitude
@@ -33,7 +34,9 @@ class MaskUNetConfig:
 
     `frequency_fold`: so many neighbouring bins become channels before the first convolution, and masks of bins again after the last:
     full resolution at a fraction of the cost. `channels`: one entry an encoder level, each halving frequency; time is halved by
-    `time_strides` (1 or 2 a level). `mask_floor`, `mask_limit`: range of the mask.
+    `time_strides` (1 or 2 a level). No level at all leaves a recurrent network over whole frames (as Open-Unmix is one).
+    `bottleneck`: gru, lstm, attention or none, `rnn_layers` of it, `rnn_hidden` units a direction. `mask_floor`, `mask_limit`:
+    range of the mask.
     """
 
     sample_rate: int = 22050
@@ -42,15 +45,23 @@ class MaskUNetConfig:
     frequency_fold: int = 4
     channels: tuple[int, ...] = (24, 40, 64)
     time_strides: tuple[int, ...] = (1, 2, 2)
+    bottleneck: str = "gru"
     rnn_hidden: int = 128
+    rnn_layers: int = 2
     mask_floor: float = 0.0
     mask_limit: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "time_strides", tuple(self.time_strides))
-        if len(self.channels) != len(self.time_strides) or not self.channels:
+        if len(self.channels) != len(self.time_strides):
             raise AudioRestorerError("channels and time_strides need one entry a level")
+        if self.bottleneck not in bottleneck.KINDS:
+            raise AudioRestorerError(f"bottleneck {self.bottleneck!r}: not one of {', '.join(bottleneck.KINDS)}")
+        if self.bottleneck == "attention" and self.rnn_hidden * 2 % bottleneck.ATTENTION_HEADS:
+            raise AudioRestorerError(
+                f"rnn_hidden {self.rnn_hidden}: twice it must be a multiple of the attention's heads"
+            )
         if self.n_fft % self.hop_length or self.hop_length * 2 > self.n_fft or self.n_fft // 2 % self.frequency_stride:
             raise AudioRestorerError(
                 f"n_fft {self.n_fft} must be a multiple of hop_length {self.hop_length} (at least two)"
@@ -104,9 +115,11 @@ class MaskUNet(nn.Module):
             self.down.append(nn.Conv2d(width, width, (2, stride), (2, stride), bias=False))
             inputs = width
         bottom_bins = config.n_fft // 2 // config.frequency_stride
-        self.squeeze = nn.Linear(widths[-1] * bottom_bins, config.rnn_hidden * 2)
-        self.rnn = nn.GRU(config.rnn_hidden * 2, config.rnn_hidden, num_layers=2, batch_first=True, bidirectional=True)
-        self.expand = nn.Linear(config.rnn_hidden * 2, widths[-1] * bottom_bins)
+        if config.bottleneck != "none":
+            width = config.rnn_hidden * 2
+            self.squeeze = nn.Linear(inputs * bottom_bins, width)
+            self.bottleneck = bottleneck.build(config.bottleneck, width, config.rnn_hidden, config.rnn_layers)
+            self.expand = nn.Linear(width, inputs * bottom_bins)
         self.up = nn.ModuleList()
         self.decoder = nn.ModuleList()
         for level in reversed(range(len(widths))):
@@ -145,10 +158,7 @@ class MaskUNet(nn.Module):
             x = block(x)
             skips.append(x)
             x = down(x)
-        _, depth, low, steps = x.shape
-        y = x.permute(0, 3, 1, 2).reshape(batch, steps, depth * low)
-        y = self.expand(self.rnn(functional.silu(self.squeeze(y)))[0])
-        x = x + y.reshape(batch, steps, depth, low).permute(0, 2, 3, 1)
+        x = self._along_time(x)
         for up, block in zip(self.up, self.decoder, strict=True):
             x = block(torch.cat([up(x), skips.pop()], dim=1))
         config = self.config
@@ -156,12 +166,35 @@ class MaskUNet(nn.Module):
         mask = mask.permute(0, 2, 1, 3).reshape(batch, 1, height, width)[:, :, :, :frames]
         return torch.cat([mask, mask[:, :, bins - 2 : bins - 1]], dim=2)
 
-    def spectrum(self, audio: Tensor) -> Tensor:
+    def _along_time(self, x: Tensor) -> Tensor:
+        """The bottleneck: what `[B, C, F, N]` says of its neighbours in time, added to it."""
+        if self.config.bottleneck == "none":
+            return x
+        batch, depth, low, steps = x.shape
+        y = x.permute(0, 3, 1, 2).reshape(batch, steps, depth * low)
+        y = self.expand(functional.silu(self.bottleneck(self.squeeze(y))))
+        return x + y.reshape(batch, steps, depth, low).permute(0, 2, 3, 1)
+
+    def spectrum(self, audio: Tensor, hop_length: int | None = None) -> Tensor:
         """`[B, T]` to a complex STFT `[B, F, N]`, N = T // hop + 1 (the end is padded to whole frames)."""
         config = self.config
-        rest = (-audio.shape[-1]) % config.hop_length
+        hop = hop_length or config.hop_length
+        rest = (-audio.shape[-1]) % hop
         audio = functional.pad(audio, (config.n_fft // 2, config.n_fft // 2 + rest))
-        return torch.stft(audio, config.n_fft, config.hop_length, window=self.window, center=False, return_complex=True)
+        return torch.stft(audio, config.n_fft, hop, window=self.window, center=False, return_complex=True)
+
+    def inverse(self, spectrum: Tensor, length: int, hop_length: int | None = None) -> Tensor:
+        """What `spectrum` undoes: `[B, F, N]` to `[B, 1, length]` (weighted overlap-add, Griffin & Lim 1984, eq. 6)."""
+        config = self.config
+        hop = hop_length or config.hop_length
+        frames = torch.fft.irfft(spectrum, n=config.n_fft, dim=1) * self.window[:, None]
+        total = (spectrum.shape[-1] - 1) * hop + config.n_fft
+        size, step = (1, config.n_fft), (1, hop)
+        audio = functional.fold(frames, (1, total), size, stride=step)[:, 0, 0]
+        squares = (self.window**2)[None, :, None].expand(1, -1, spectrum.shape[-1])
+        norm = functional.fold(squares, (1, total), size, stride=step)[:, 0, 0]
+        begin = config.n_fft // 2
+        return (audio / norm.clamp_min(1e-8))[:, None, begin : begin + length]
 
     def mask(self, mixture: Tensor) -> Tensor:
         """The magnitude mask of `[B, 1, T]`: `[B, 1, F, N]` in [mask_floor, mask_limit]."""
@@ -171,21 +204,44 @@ class MaskUNet(nn.Module):
         """Speech of a mixture: `[B, 1, T] -> [B, 1, T]`. Any length, any level; one item does not depend on the others (in `eval`)."""
         return self.speech_and_mask(mixture)[0]
 
-    def speech_and_mask(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` and `mask` give, by one pass of the network."""
-        length = mixture.shape[-1]
+    def speech_and_mask(self, mixture: Tensor, overlap: int | None = None, floor: float = 0.0) -> tuple[Tensor, Tensor]:
+        """What `forward` and `mask` give, by one pass of the network.
+
+        Args:
+            overlap: frames that cover a sample when the mask is applied (n_fft / hop); more than the trained ones smooth what a
+                changing mask does. The network always sees the frames it was trained on; its mask is interpolated in time.
+            floor: least mask.
+        """
+        length, config = mixture.shape[-1], self.config
         spectrum = self.spectrum(mixture[:, 0].float())
         mask = self.network(self.features(spectrum.abs()))
-        masked = spectrum * mask[:, 0]
+        if floor > 0:
+            mask = mask.clamp_min(floor)
+        hop = self.hop_of(overlap)
+        if hop == config.hop_length:
+            return self.inverse(spectrum * mask[:, 0], length), mask
+        fine = self.spectrum(mixture[:, 0].float(), hop)
+        factor = config.hop_length // hop
+        frames = functional.interpolate(
+            mask[:, 0], size=(mask.shape[-1] - 1) * factor + 1, mode="linear", align_corners=True
+        )
+        return self.inverse(fine * frames[:, :, : fine.shape[-1]], length, hop), mask
+
+    def hop_of(self, overlap: int | None) -> int:
+        """The hop of an overlap.
+
+        Raises:
+            AudioRestorerError: not a multiple of the trained overlap that divides n_fft.
+        """
         config = self.config
-        frames = torch.fft.irfft(masked, n=config.n_fft, dim=1) * self.window[:, None]
-        total = (masked.shape[-1] - 1) * config.hop_length + config.n_fft
-        size, step = (1, config.n_fft), (1, config.hop_length)
-        audio = functional.fold(frames, (1, total), size, stride=step)[:, 0, 0]
-        squares = (self.window**2)[None, :, None].expand(1, -1, masked.shape[-1])
-        norm = functional.fold(squares, (1, total), size, stride=step)[:, 0, 0]
-        begin = config.n_fft // 2
-        return (audio / norm.clamp_min(1e-8))[:, None, begin : begin + length], mask
+        trained = config.n_fft // config.hop_length
+        if overlap is None:
+            return config.hop_length
+        if overlap < trained or overlap % trained or config.n_fft % overlap:
+            raise AudioRestorerError(
+                f"overlap {overlap}: must be a multiple of the trained {trained} that divides n_fft {config.n_fft}"
+            )
+        return config.n_fft // overlap
 
 
 def save_checkpoint(path: str | Path, model: MaskUNet, task: str, card: dict[str, Any], *, half: bool = True) -> None:

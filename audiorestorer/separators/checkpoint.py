@@ -36,7 +36,10 @@ def top_gain(mask: torch.Tensor, length: int, hop_length: int) -> torch.Tensor:
 
 
 class Checkpoint(Separator):
-    """A mask network. The speech is its output; `extras` holds the gain for the band above its Nyquist."""
+    """A mask network. The speech is its output; `extras` holds the gain for the band above its Nyquist.
+
+    `overlap` and `floor_db`: see `MaskUNet.speech_and_mask`.
+    """
 
     channels = 1
     segment_sec = SEGMENT_SEC
@@ -44,8 +47,12 @@ class Checkpoint(Separator):
     edges = "cut"
     extras = ("top_gain",)
 
-    def __init__(self, model: Any, sample_rate: int, device: str) -> None:
+    def __init__(
+        self, model: Any, sample_rate: int, device: str, overlap: int | None = None, floor_db: float | None = None
+    ) -> None:
         self.model = model.eval().to(device)
+        model.hop_of(overlap)  # refuses what cannot be
+        self.overlap, self.floor = overlap, 0.0 if floor_db is None else 10 ** (floor_db / 20)
         self.sample_rate, self.device = sample_rate, device
         self.align = model.config.hop_length
 
@@ -54,7 +61,7 @@ class Checkpoint(Separator):
         with torch.inference_mode():
             mixture = as_torch(audio, self.device)
             config = self.model.config
-            spoken, mask = self.model.speech_and_mask(mixture)
+            spoken, mask = self.model.speech_and_mask(mixture, self.overlap, self.floor)
             gain = top_gain(mask.float(), audio.shape[-1], config.hop_length)
             return {"vocals": _numpy(spoken), "top_gain": _numpy(gain)}
 

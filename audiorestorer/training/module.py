@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -38,7 +36,8 @@ class MaskModule(lightning.LightningModule):
         estimate = self.network(mixture).float()
         with torch.autocast(mixture.device.type, enabled=False):
             loss, parts = weighted(estimate, target, self.settings.losses)
-        self.log_dict({"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}, prog_bar=False)
+        self.log("loss", loss.detach(), prog_bar=True)
+        self.log_dict({name: part.detach() for name, part in parts.items()})
         return loss
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
@@ -85,20 +84,7 @@ class MixtureData(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
-        size = self.settings.steps_per_epoch * self.settings.batch_size
-        dataset = MixtureDataset(self.mixer, self.trainer.current_epoch, size)
-        return DataLoader(
-            dataset, self.settings.batch_size, shuffle=False, num_workers=self.settings.workers, drop_last=True
-        )
-
-
-class AtomicCheckpoint(lightning.Callback):
-    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        trainer.save_checkpoint(temporary)
-        os.replace(temporary, self.path)
+        settings = self.settings
+        size = settings.steps_per_epoch * settings.batch_size * settings.devices
+        dataset = MixtureDataset(self.mixer, self.trainer.current_epoch, size, settings.overfit_items)
+        return DataLoader(dataset, settings.batch_size, shuffle=False, num_workers=settings.workers, drop_last=True)

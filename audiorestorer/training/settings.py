@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,9 @@ from pydantic import Field, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models.bottleneck import Kind
+from audiorestorer.models.mask_unet import MaskUNetConfig
 
 
 class NetworkSettings(Settings):
@@ -18,11 +22,41 @@ class NetworkSettings(Settings):
     n_fft: int = Field(512, ge=64, le=8192)
     hop_length: int = Field(128, ge=16)
     frequency_fold: int = Field(4, ge=1, le=32)
-    channels: list[int] = Field([24, 40, 64], min_length=1, max_length=7)
-    time_strides: list[int] = Field([1, 2, 2], min_length=1, max_length=7)
+    channels: list[int] = Field([24, 40, 64], max_length=7)
+    time_strides: list[int] = Field([1, 2, 2], max_length=7)
+    bottleneck: Kind = "gru"
     rnn_hidden: int = Field(128, ge=4, le=1024)
+    rnn_layers: int = Field(2, ge=1, le=8)
     mask_floor: float = Field(0.0, ge=0, lt=1)
     mask_limit: float = Field(1.0, gt=0, le=4)
+
+
+class AudioDebugSettings(Settings):
+    """Triads (noisy, output, clean) of fixed items of the valid split, written as WAV."""
+
+    every_epochs: int = Field(0, ge=0, description="0: never; the last epoch counts too")
+    items: int = Field(4, ge=1, le=200)
+    seconds: float = Field(4.0, gt=0.1, le=60)
+
+
+class DataAuditSettings(Settings):
+    """What the mixer makes, measured."""
+
+    every_epochs: int = Field(0, ge=0, description="0: never")
+    items: int = Field(64, ge=1, le=10000, description="examples measured each time")
+    clean_snr_db: float = Field(25.0, description="above this SNR an example counts as too clean")
+    silence_share: float = Field(
+        0.95, gt=0, le=1, description="an example with more silence than this counts as silent"
+    )
+    warn_share: float = Field(0.2, gt=0, le=1, description="more such examples than this: a warning")
+
+
+class PerceptualEvalSettings(Settings):
+    """SI-SDR, LSD, residual, composite and STOI on fixed items of the valid split."""
+
+    every_epochs: int = Field(0, ge=0, description="0: never; the last epoch counts too")
+    items: int = Field(8, ge=1, le=1000)
+    seconds: float = Field(4.0, gt=0.1, le=60)
 
 
 class TrainSettings(Settings):
@@ -39,12 +73,25 @@ class TrainSettings(Settings):
     weight_decay: float = Field(1e-4, ge=0)
     clip_norm: float = Field(5.0, gt=0, description="the gradient's norm is clipped to this")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="the saved weights are this moving average")
-    precision: Literal["32-true", "bf16-mixed"] = Field("bf16-mixed", description="Lightning's name")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("bf16-mixed", description="Lightning's name")
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = Field(1, ge=1, le=64, description="GPUs (or processes) that share each batch's examples")
+    strategy: str = Field("auto", pattern="^(auto|ddp|ddp_spawn|fsdp)$", description="Lightning's name")
+    overfit_items: int = Field(
+        0, ge=0, description="train on this many fixed examples again and again; 0: never the same"
+    )
     threads: int = Field(1, ge=1, le=256, description="two runs of one thread do more than one run of two")
     workers: int = Field(0, ge=0, le=64, description="processes that make examples")
     losses: dict[str, float] = Field({"mr_stft": 0.5, "l1": 2.0, "si_sdr": 0.1}, min_length=1)
     network: NetworkSettings = NetworkSettings()
     mixtures: MixtureSettings = MixtureSettings()
+    audio_debug: AudioDebugSettings = AudioDebugSettings()
+    data_audit: DataAuditSettings = DataAuditSettings()
+    perceptual_eval: PerceptualEvalSettings = PerceptualEvalSettings()
+
+    @property
+    def epochs(self) -> int:
+        return self.steps // self.steps_per_epoch
 
     @model_validator(mode="after")
     def _whole_epochs(self) -> TrainSettings:
@@ -62,3 +109,19 @@ def load_settings(source: Path | dict[str, Any]) -> TrainSettings:
     if isinstance(source, dict):
         return validate(TrainSettings, source, "experiment")
     return validate(TrainSettings, read_yaml(source), str(source))
+
+
+def check_network(own: MaskUNetConfig, config: Path) -> None:
+    """Whether an experiment file describes a checkpoint's network.
+
+    Raises:
+        AudioRestorerError: names the keys that differ.
+    """
+    wanted = MaskUNetConfig(**load_settings(config).network.model_dump())
+    wrong = [
+        f"{field.name} {getattr(wanted, field.name)!r}, the checkpoint has {getattr(own, field.name)!r}"
+        for field in fields(MaskUNetConfig)
+        if getattr(wanted, field.name) != getattr(own, field.name)
+    ]
+    if wrong:
+        raise AudioRestorerError(f"{config}: network: {'; '.join(wrong)}")

@@ -12,6 +12,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.stages import evaluate_model, train
+from audiorestorer.training import fit, runs
 from audiorestorer.training.settings import load_settings
 from tests.datasets.conftest import RATE, write_training_audio
 
@@ -39,6 +40,9 @@ def test_resumed_equals_uninterrupted_byte_for_byte(data: Path, tmp_path: Path) 
     train.run(TINY, data, resumed, tmp_path / "work_b", 1)
     assert whole.read_bytes() == resumed.read_bytes()
     assert not list((tmp_path / "work_b").rglob("*.tmp"))
+    curves = [next((tmp_path / work).glob("*_tiny/logs/loss.csv")).read_text() for work in ("work_a", "work_b")]
+    assert curves[0] == curves[1]  # no gap, no overlap, the same losses to the last digit
+    assert [line.split(",")[0] for line in curves[0].splitlines()] == ["step", *map(str, range(1, 7))]
     other = tmp_path / "other.safetensors"
     train.run({**TINY, "seed": 6}, data, other, tmp_path / "work_b", 1)  # never resumes another run's checkpoint
     assert other.read_bytes() != whole.read_bytes()
@@ -66,9 +70,8 @@ def test_learns(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_second_writer_is_refused(data: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "work" / f"tiny_{train._digest(load_settings(TINY), data)}"
-    folder.mkdir(parents=True)
-    with train._locked(folder), pytest.raises(AudioRestorerError, match="another process"):
+    digest = fit.digest(load_settings(TINY), fit.Data(folder=data))
+    with runs.opened(tmp_path / "work", "tiny", digest), pytest.raises(AudioRestorerError, match="another process"):
         train.run(TINY, data, tmp_path / "m.safetensors", tmp_path / "work", 1)
 
 

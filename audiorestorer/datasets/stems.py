@@ -1,0 +1,204 @@
+"""Stem data sets on disk: finding tracks (MUSDB18-HQ's and MoisesDB's layouts) and measuring whether a mixture is its stems' sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from audiorestorer import audio
+from audiorestorer.errors import AudioRestorerError
+
+SUFFIXES = (".wav", ".flac")
+SUBSETS = ("train", "test", "valid")
+MIXTURE = "mixture"
+FULL_SCALE = 32767 / 32768  # PCM_16's highest sample: at or above it a sample may have been cut
+CLIPPED_RUN = 3  # so many such samples in a row are clipping; one alone may be a peak
+SILENCE_DBFS = -90.0  # peak below this: a file of dither or nothing
+MIN_DB = -120.0  # residuals are reported no lower: float32 sums carry no more
+
+
+@dataclass(frozen=True)
+class Track:
+    """One track. `stems` by name (MoisesDB has several files a stem); `mixture` None where the layout has none."""
+
+    name: str
+    subset: str
+    layout: str
+    mixture: Path | None
+    stems: dict[str, list[Path]]
+
+    @property
+    def files(self) -> list[Path]:
+        return [path for paths in self.stems.values() for path in paths]
+
+
+def find_tracks(root: Path) -> list[Track]:
+    """All tracks below a folder, sorted by subset and name.
+
+    MUSDB18-HQ: `[train|test/]TRACK/{mixture,vocals,drums,bass,other}.wav`. MoisesDB: `TRACK/data.json` and `TRACK/STEM/*.wav`.
+
+    Raises:
+        AudioRestorerError: no such folder, or no track of either layout.
+    """
+    if not root.is_dir():
+        raise AudioRestorerError(f"{root}: no such folder")
+    tracks = []
+    for folder in sorted(path for path in root.rglob("*") if path.is_dir()):
+        track = _moises(folder, root) if (folder / "data.json").is_file() else _musdb(folder, root)
+        if track is not None:
+            tracks.append(track)
+    if not tracks:
+        raise AudioRestorerError(
+            f"{root}: no tracks. Understood are MUSDB18-HQ ([train|test/]TRACK/mixture.wav, vocals.wav, ...)"
+            " and MoisesDB (TRACK/data.json, TRACK/STEM/*.wav)"
+        )
+    return tracks
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+
+
+def _subset(folder: Path, root: Path) -> str:
+    return next((part for part in folder.relative_to(root).parts[:-1] if part in SUBSETS), "")
+
+
+def _musdb(folder: Path, root: Path) -> Track | None:
+    files = {path.stem: path for path in _audio_files(folder)}
+    mixture = files.pop(MIXTURE, None)
+    if mixture is None:
+        return None
+    return Track(
+        folder.name, _subset(folder, root), "musdb18hq", mixture, {name: [path] for name, path in files.items()}
+    )
+
+
+def _moises(folder: Path, root: Path) -> Track:
+    parts = {path.name: _audio_files(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    mixture = next((path for path in _audio_files(folder) if path.stem == MIXTURE), None)
+    return Track(
+        folder.name, _subset(folder, root), "moises", mixture, {name: files for name, files in parts.items() if files}
+    )
+
+
+@dataclass
+class Finding:
+    """What an audit found of one track; `residual_db` None with its reason in `residual_missing`."""
+
+    track: Track
+    residual_db: float | None = None
+    residual_missing: str = ""
+    sample_rate: int | None = None
+    channels: int | None = None
+    duration_sec: float | None = None
+    clipped_share: float = 0.0
+    silent_files: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.reasons
+
+
+def audit(track: Track, tol_db: float) -> Finding:
+    """Measure one track, in blocks.
+
+    The residual is 10 log10(|mixture - sum of stems|^2 / |mixture|^2) over the whole track. Above `tol_db` the track fails; so it
+    does for files that differ in rate, channels or length, that hold NaN, that cannot be read, and for a silent mixture.
+    Clipping and silent stems are reported (mastered mixtures clip, and a stem may rest).
+    """
+    found = Finding(track)
+    files = ([track.mixture] if track.mixture else []) + track.files
+    infos = {}
+    for path in files:
+        try:
+            infos[path] = audio.probe(path)
+        except AudioRestorerError as error:
+            found.reasons.append(str(error))
+    if not track.stems:
+        found.reasons.append("no stems")
+    if found.reasons or not infos:
+        found.residual_missing = "a file cannot be read" if infos or files else "no files"
+        return found
+    first = next(iter(infos.values()))
+    found.sample_rate, found.channels, found.duration_sec = (
+        first.sample_rate,
+        first.channels,
+        round(first.duration_sec, 3),
+    )
+    for what in ("sample_rate", "channels", "frames"):
+        wrong = [
+            f"{path.name} {getattr(info, what)}"
+            for path, info in infos.items()
+            if getattr(info, what) != getattr(first, what)
+        ]
+        if wrong:
+            found.reasons.append(f"{what}: {files[0].name} has {getattr(first, what)}, but {', '.join(wrong)}")
+    if found.reasons:
+        found.residual_missing = "the files do not fit together"
+        return found
+    try:
+        _measure(track, files, found)
+    except AudioRestorerError as error:
+        found.reasons.append(str(error))
+        found.residual_missing = "a file cannot be read to its end"
+        return found
+    if found.residual_db is not None and found.residual_db > tol_db:
+        found.reasons.append(
+            f"residual {found.residual_db:.1f} dB above {tol_db:g} dB: the stems do not sum to the mixture"
+        )
+    return found
+
+
+def _measure(track: Track, files: list[Path], found: Finding) -> None:
+    error = power = 0.0
+    peaks = dict.fromkeys(files, 0.0)
+    clipped = samples = 0
+    broken: set[str] = set()
+    for parts in _together(files):
+        for path, block in parts.items():
+            if not np.isfinite(block).all():
+                broken.add(path.name)
+                continue
+            peaks[path] = max(peaks[path], float(np.abs(block).max(initial=0.0)))
+            clipped += clipped_samples(block)
+            samples += block.size
+        if track.mixture and not broken:
+            mixture = parts[track.mixture].astype(np.float64)
+            rest = mixture - sum(parts[path].astype(np.float64) for path in track.files)
+            error += float(np.square(rest).sum())
+            power += float(np.square(mixture).sum())
+    found.clipped_share = clipped / max(samples, 1)
+    found.silent_files = [path.name for path, peak in peaks.items() if peak < 10 ** (SILENCE_DBFS / 20)]
+    if broken:
+        found.reasons.append(f"NaN or infinite samples: {', '.join(sorted(broken))}")
+        found.residual_missing = "not finite"
+    elif track.mixture is None:
+        found.residual_missing = "this layout has no mixture"
+    elif track.mixture.name in found.silent_files:
+        found.reasons.append(f"{track.mixture.name} is silent")
+        found.residual_missing = "the mixture is silent"
+    else:
+        found.residual_db = round(max(MIN_DB, 10 * math.log10(max(error / power, 1e-13))), 2)
+
+
+def _together(files: list[Path]) -> Iterator[dict[Path, audio.Audio]]:
+    """The same stretch of all files, block by block."""
+    for parts in zip(*(audio.blocks(path) for path in files), strict=True):
+        yield dict(zip(files, parts, strict=True))
+
+
+def clipped_samples(block: audio.Audio) -> int:
+    """Samples at full scale that stand in runs of at least `CLIPPED_RUN`, over all channels of `[C, n]`."""
+    total = 0
+    for channel in np.abs(block) >= FULL_SCALE:
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], channel.astype(np.int8), [0]])))
+        runs = edges[1::2] - edges[::2]
+        total += int(runs[runs >= CLIPPED_RUN].sum())
+    return total

@@ -1,0 +1,239 @@
+"""Build a training manifest from stems, from a folder of clean recordings, or from noisy/clean pairs; splits never share a track."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiorestorer import audio
+from audiorestorer.datasets.splits import SPLITS, joined, split_of
+from audiorestorer.datasets.stems import SUBSETS, find_tracks
+from audiorestorer.datasets.training_manifest import check_manifest, to_line
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_csv, read_json, unique_ids, write_text_atomic
+
+LAYOUTS = ("stems", "folder", "pairs")
+SUM = "sum"
+
+
+@dataclass
+class _Source:
+    """One recording before it has a split; `parts` are the files whose sum is the clean signal."""
+
+    id: str
+    track: str
+    subset: str
+    parts: list[Path]
+    noisy: Path | None = None
+    stems: list[str] | None = None
+    speaker: str | None = None
+    digest: str = ""
+    info: audio.AudioInfo | None = None
+
+
+def run(
+    root: Path,
+    out_manifest: Path,
+    *,
+    layout: str = "stems",
+    target: str = SUM,
+    audit_csv: Path | None = None,
+    render: Path | None = None,
+    shares: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    seed: int = 0,
+    keep_subsets: bool = True,
+    speakers: Path | None = None,
+    min_sec: float = 1.0,
+) -> dict[str, Any]:
+    """Write the manifest, and beside it the counts (`.json`).
+
+    Args:
+        layout: stems (MUSDB18-HQ, MoisesDB), folder (clean recordings), pairs (`noisy/` and `clean/` with the same names).
+        target: of stems: `sum`, or the name of one stem.
+        audit_csv: of `audit-stems`: tracks that failed are left out.
+        render: where sums of stems are written, once. Default: `clean/` beside the manifest.
+        shares: of train, valid and test. A track's split follows from its group's name and the seed alone.
+        keep_subsets: a data set's own test (valid, train) folder stays so.
+        speakers: JSON, track name -> speaker; tracks of one speaker go together.
+        min_sec: a shorter recording is an error.
+
+    Raises:
+        AudioRestorerError: no recordings, a bad file (file and reason), content or a speaker in two splits, an empty split.
+    """
+    if layout not in LAYOUTS:
+        raise AudioRestorerError(f"layout {layout!r}: not one of {', '.join(LAYOUTS)}")
+    root, out_manifest = Path(root), Path(out_manifest)
+    sources, left_out = _sources(root, layout, target, audit_csv)
+    names = read_json(speakers) if speakers else {}
+    for source in sources:
+        source.speaker = names.get(source.track)
+        _examine(source, min_sec)
+    splits = _splits(sources, shares, seed, keep_subsets)
+    folder = Path(render) if render else out_manifest.parent / "clean"
+    rows = [_row(source, splits[source.id], folder, out_manifest.parent) for source in sources]
+    write_text_atomic(out_manifest, "".join(to_line(row) for row in rows))
+    check_manifest(out_manifest, splits=())
+    counts = Counter(row["split"] for row in rows)
+    minutes = {split: round(sum(r["duration"] for r in rows if r["split"] == split) / 60, 3) for split in SPLITS}
+    summary = {
+        "rows": len(rows),
+        "left_out": left_out,
+        "splits": {s: counts.get(s, 0) for s in SPLITS},
+        "minutes": minutes,
+    }
+    write_text_atomic(out_manifest.with_suffix(".json"), json.dumps(summary, indent=2) + "\n")
+    shown = ", ".join(f"{split} {counts.get(split, 0)} ({minutes[split]:.1f} min)" for split in SPLITS)
+    print(f"{len(rows)} recordings: {shown}; {left_out} left out (failed the audit)")
+    return summary
+
+
+def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tuple[list[_Source], int]:
+    if layout == "stems":
+        return _stem_sources(root, target, audit_csv)
+    clean = root / "clean" if layout == "pairs" else root
+    paths = (
+        sorted(p for p in clean.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file())
+        if clean.is_dir()
+        else []
+    )
+    if not paths:
+        raise AudioRestorerError(f"{clean}: no recordings ({', '.join(audio.SUFFIXES)})")
+    ids = unique_ids([str(path.relative_to(clean)) for path in paths])
+    found = []
+    for path in paths:
+        name = str(path.relative_to(clean))
+        noisy = root / "noisy" / name if layout == "pairs" else None
+        if noisy is not None and not noisy.is_file():
+            raise AudioRestorerError(f"{noisy}: the noisy half of {path} is missing")
+        subset = next((part for part in path.relative_to(clean).parts[:-1] if part in SUBSETS), "")
+        found.append(_Source(ids[name], ids[name], subset, [path], noisy))
+    return found, 0
+
+
+def _stem_sources(root: Path, target: str, audit_csv: Path | None) -> tuple[list[_Source], int]:
+    failed = (
+        {(row["subset"], row["track"]) for row in read_csv(audit_csv) if row["status"] != "ok"} if audit_csv else set()
+    )
+    tracks = find_tracks(root)
+    kept = [track for track in tracks if (track.subset, track.name) not in failed]
+    if not kept:
+        raise AudioRestorerError(f"{root}: all {len(tracks)} tracks failed the audit ({audit_csv})")
+    ids = unique_ids([f"{track.subset}/{track.name}" for track in kept])
+    found = []
+    for track in kept:
+        if target != SUM and target not in track.stems:
+            raise AudioRestorerError(
+                f"{root}: track {track.name} has no stem {target!r}; it has {', '.join(track.stems)}"
+            )
+        stems = list(track.stems) if target == SUM else [target]
+        parts = [path for stem in stems for path in track.stems[stem]]
+        found.append(_Source(ids[f"{track.subset}/{track.name}"], track.name, track.subset, parts, stems=stems))
+    return found, len(tracks) - len(kept)
+
+
+def _sum(parts: list[Path]) -> Iterator[audio.Audio]:
+    for blocks in zip(*(audio.blocks(path) for path in parts), strict=True):
+        yield np.sum(blocks, axis=0, dtype=np.float32) if len(blocks) > 1 else blocks[0]
+
+
+def _examine(source: _Source, min_sec: float) -> None:
+    """Read all of it once: its content's digest, and whether it can be trained on."""
+    infos = [audio.probe(path) for path in source.parts]
+    first = source.info = infos[0]
+    for path, info in zip(source.parts, infos, strict=True):
+        if (info.sample_rate, info.channels, info.frames) != (first.sample_rate, first.channels, first.frames):
+            raise AudioRestorerError(f"{path}: stems: differs from {source.parts[0]} in rate, channels or length")
+    if first.duration_sec < min_sec:
+        raise AudioRestorerError(f"{source.parts[0]}: duration: {first.duration_sec:.2f} s, shorter than {min_sec:g} s")
+    digest = hashlib.sha256(f"{first.sample_rate} {first.channels}\n".encode())
+    for block in _sum(source.parts):
+        if not np.isfinite(block).all():
+            raise AudioRestorerError(f"{source.parts[0]}: clean: holds NaN or infinite samples")
+        digest.update(block.tobytes())
+    source.digest = digest.hexdigest()
+    if source.noisy is not None:
+        noisy = audio.probe(source.noisy)
+        if (noisy.sample_rate, noisy.frames) != (first.sample_rate, first.frames):
+            raise AudioRestorerError(f"{source.noisy}: noisy: differs from its clean half in rate or length")
+        if not all(bool(np.isfinite(block).all()) for block in audio.blocks(source.noisy)):
+            raise AudioRestorerError(f"{source.noisy}: noisy: holds NaN or infinite samples")
+
+
+def _splits(
+    sources: list[_Source], shares: tuple[float, float, float], seed: int, keep_subsets: bool
+) -> dict[str, str]:
+    """By groups that share a track, a speaker or content; a data set's own subset wins, and must not cut through a group."""
+    groups = joined(
+        [(f"track {s.track}", f"content {s.digest}", *([f"speaker {s.speaker}"] if s.speaker else [])) for s in sources]
+    )
+    own: dict[Any, dict[str, _Source]] = {}
+    splits = {}
+    for source in sources:
+        group = groups[f"track {source.track}"]
+        subset = source.subset if keep_subsets and source.subset in ("test", "valid") else ""
+        if keep_subsets and source.subset:
+            own.setdefault(group, {}).setdefault("held out" if subset else "train", source)
+        # a data set that names its test set has no test among its training tracks
+        left = (shares[0], shares[1], 0.0) if keep_subsets and source.subset == "train" else shares
+        splits[source.id] = subset or split_of(str(group), left, seed)
+    for found in own.values():
+        if len(found) > 1:
+            one, other = found.values()
+            raise AudioRestorerError(
+                f"leak between splits: {one.parts[0]} ({one.subset}) and {other.parts[0]} ({other.subset}) share"
+                f" {'content' if one.digest == other.digest else 'a speaker or a track name'}"
+            )
+    _fill_valid(sources, splits, groups)
+    return splits
+
+
+def _fill_valid(sources: list[_Source], splits: dict[str, str], groups: dict[Any, Any]) -> None:
+    """A small data set can leave `valid` empty: the training group whose hash is last moves there, if another remains."""
+    if "valid" in splits.values():
+        return
+    train = sorted(
+        {str(groups[f"track {s.track}"]) for s in sources if splits[s.id] == "train"},
+        key=lambda g: hashlib.sha256(g.encode()).digest(),
+    )
+    if len(train) > 1:
+        for source in sources:
+            if str(groups[f"track {source.track}"]) == train[-1]:
+                splits[source.id] = "valid"
+        print(f"split valid was empty: {train[-1]} moved there from train")
+
+
+def _row(source: _Source, split: str, render: Path, base: Path) -> dict[str, Any]:
+    info = source.info
+    assert info is not None
+    clean = source.parts[0] if len(source.parts) == 1 else _rendered(source, render)
+    row: dict[str, Any] = {
+        "id": source.id, "split": split, "clean": _where(clean, base),
+        "noisy": _where(source.noisy, base) if source.noisy else None,
+        "sr": info.sample_rate, "duration": round(info.duration_sec, 6), "channels": info.channels, "track": source.track,
+    }  # fmt: skip
+    optional = {"speaker": source.speaker, "stems": source.stems}
+    return {**row, **{k: v for k, v in optional.items() if v}, "sha256": source.digest, "finite": True}
+
+
+def _rendered(source: _Source, folder: Path) -> Path:
+    """The sum as float WAV, named by its content: what is there already is not made again."""
+    path = folder / f"{source.id}-{source.digest[:12]}.wav"
+    if not path.exists():
+        info = source.info
+        assert info is not None
+        audio.write_blocks(path, _sum(source.parts), info.sample_rate, info.channels, expected_frames=info.frames)
+    return path
+
+
+def _where(path: Path, base: Path) -> str:
+    """Relative to the manifest's folder for what lies in it, else absolute."""
+    path, base = path.resolve(), base.resolve()
+    return os.path.relpath(path, base) if path.is_relative_to(base) else str(path)

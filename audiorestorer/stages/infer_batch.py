@@ -1,0 +1,201 @@
+"""Run one checkpoint over a folder or a manifest, and measure it where clean references are known.
+
+For whoever trains: the render half (`snakemake`) is for batches. Finished files are kept: `infer.jsonl` in the output folder says of
+each what it was made from, so that a killed run goes on and a changed input, checkpoint or option is done again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from audiorestorer import audio
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import inside, unique_ids, write_csv
+from audiorestorer.metrics import triads
+from audiorestorer.models.mask_unet import load_checkpoint
+from audiorestorer.separators import pick_device
+from audiorestorer.separators.checkpoint import Checkpoint
+from audiorestorer.separators.streaming import How, Recording, estimates
+from audiorestorer.store import key_of, sha256_file
+from audiorestorer.training.settings import check_network
+
+INDEX = "infer.jsonl"
+FIELDS = ("id", "input", "output", "seconds", *triads.FIGURES, "status", "reason")
+
+
+@dataclass(frozen=True)
+class _Job:
+    id: str
+    source: Path
+    target: Path
+    clean: Path | None
+
+
+def run(
+    source: Path,
+    checkpoint: Path,
+    out: Path,
+    *,
+    config: Path | None = None,
+    clean: Path | None = None,
+    metrics_csv: Path | None = None,
+    overlap: int | None = None,
+    floor_db: float | None = None,
+    device: str = "auto",
+    threads: int = 1,
+) -> list[dict[str, Any]]:
+    """Write each recording's output below `out`, in its input's rate and channels, exactly as long.
+
+    Args:
+        source: a folder (any nesting), or a JSONL manifest (rows with `noisy`, or `clean` and `noisy`, and `id`).
+        config: experiment file; its network must be the checkpoint's.
+        clean: folder of references with the inputs' relative names (the suffix may differ).
+        metrics_csv: one row a file: the triads' figures, or the reason why there are none.
+        overlap, floor_db: see `MaskUNet.speech_and_mask`; the floor in dB below the mixture.
+
+    Returns:
+        The rows of the CSV.
+
+    Raises:
+        AudioRestorerError: nothing to do, a checkpoint that cannot be used, or settings that are not the checkpoint's.
+    """
+    network, metadata = load_checkpoint(checkpoint)
+    if config is not None:
+        check_network(network.config, Path(config))
+    jobs = (
+        _manifest_jobs(Path(source), Path(out))
+        if Path(source).is_file()
+        else _folder_jobs(Path(source), Path(out), clean)
+    )
+    options = {
+        "overlap": overlap,
+        "floor_db": floor_db,
+        "code": code_digest("stages.infer_batch", "separators.checkpoint"),
+    }
+    weights = sha256_file(checkpoint)
+    separator = Checkpoint(network, int(metadata["sample_rate"]), pick_device(device, threads), overlap, floor_db)
+    rows = []
+    with _Finished(Path(out) / INDEX) as finished:
+        for number, job in enumerate(jobs, 1):
+            rows.append(_one(job, separator, finished, options, weights, measure=metrics_csv is not None))
+            print(
+                f"{number}/{len(jobs)} {job.id}: {rows[-1]['status']} {rows[-1].get('reason', '')}".rstrip(), flush=True
+            )
+    if metrics_csv:
+        write_csv(metrics_csv, FIELDS, rows)
+    _say(rows)
+    return rows
+
+
+class _Finished:
+    """The index of finished files: read at the start, a line added after each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.keys: dict[str, str] = {}
+
+    def __enter__(self) -> _Finished:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
+            try:
+                row = json.loads(line)
+                self.keys[row["output"]] = row["key"]
+            except (ValueError, KeyError, TypeError):
+                continue  # the line on which a run was killed
+        self._file = open(self.path, "a", encoding="utf-8")
+        self._file.write("\n" if self.keys else "")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, output: str, key: str) -> None:
+        self._file.write(json.dumps({"output": output, "key": key}) + "\n")
+        self._file.flush()
+        self.keys[output] = key
+
+
+def _one(
+    job: _Job, separator: Checkpoint, finished: _Finished, options: dict[str, Any], weights: str, *, measure: bool
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"id": job.id, "input": str(job.source), "output": str(job.target)}
+    try:
+        info = audio.probe(job.source)
+        if not info.frames:
+            raise AudioRestorerError(f"{job.source}: empty: no samples")
+        key = key_of(content=sha256_file(job.source), settings=options, weights=weights)
+        if not (finished.keys.get(row["output"]) == key and job.target.exists()):
+            recording = Recording.of_file(str(job.source))
+            spoken: Iterator[audio.Audio] = (
+                block["vocals"] + block["high"] * block["top_gain"] for block in estimates(separator, recording, How())
+            )
+            audio.write_blocks(job.target, spoken, info.sample_rate, info.channels, expected_frames=info.frames)
+            finished.add(row["output"], key)
+        row |= {"seconds": round(info.duration_sec, 3), "status": "ok"}
+        if measure and job.clean is None:
+            row["reason"] = "no clean reference"
+        elif measure and job.clean is not None:
+            values, reason = triads.measure(job.source, job.target, job.clean)
+            row |= {**triads.rounded(values), "reason": reason}
+    except AudioRestorerError as error:
+        row |= {"status": "rejected", "reason": str(error)}
+    return row
+
+
+def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
+    paths = (
+        sorted(p for p in source.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file())
+        if source.is_dir()
+        else []
+    )
+    paths = [path for path in paths if not path.is_relative_to(out)]
+    if not paths:
+        raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
+    names = [str(path.relative_to(source)) for path in paths]
+    ids = unique_ids(names)
+    stems = Counter(name.rpartition(".")[0] for name in names)
+    jobs = []
+    for path, name in zip(paths, names, strict=True):
+        stem = name.rpartition(".")[0]
+        target = out / (f"{name}.wav" if stems[stem] > 1 else f"{stem}.wav")  # a.wav and a.flac stay apart
+        references = [clean / f"{stem}{suffix}" for suffix in audio.SUFFIXES] if clean else []
+        jobs.append(_Job(ids[name], path, target, next((p for p in references if p.is_file()), None)))
+    return jobs
+
+
+def _manifest_jobs(manifest: Path, out: Path) -> list[_Job]:
+    jobs, ids = [], set()
+    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            name = str(row["id"])
+            source = manifest.parent / str(row["noisy"] or row["clean"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise AudioRestorerError(f"{manifest}:{number}: needs id and noisy: {error}") from error
+        if name in ids:
+            raise AudioRestorerError(f"{manifest}:{number}: id: {name!r} occurs twice")
+        ids.add(name)
+        clean = manifest.parent / str(row["clean"]) if row.get("noisy") and row.get("clean") else None
+        jobs.append(_Job(name, source, inside(out, f"{name}.wav"), clean))
+    if not jobs:
+        raise AudioRestorerError(f"{manifest}: no rows")
+    return jobs
+
+
+def _say(rows: list[dict[str, Any]]) -> None:
+    done = sum(row["status"] == "ok" for row in rows)
+    parts = [f"{done} of {len(rows)} done"]
+    for name in ("delta_si_db", "delta_lsd_db", "residual_percent", "composite"):
+        values = [row[name] for row in rows if name in row]
+        if values:
+            parts.append(f"median {name} {median(values):.2f} (n={len(values)})")
+    print("; ".join(parts))

@@ -1,0 +1,209 @@
+"""What a run writes beside its model: checkpoint, loss curve, triads to listen to, an audit of its data, figures on held-out items."""
+
+from __future__ import annotations
+
+import logging
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiorestorer import audio
+from audiorestorer.datasets.levels import active_mask
+from audiorestorer.datasets.mixtures import Example, Mixer
+from audiorestorer.manifest import read_csv, write_csv, write_text_atomic
+from audiorestorer.metrics import Missing
+from audiorestorer.metrics.files import Files
+from audiorestorer.metrics.group_signal import compute
+from audiorestorer.metrics.intelligibility import stoi
+from audiorestorer.models.mask_unet import MaskUNet
+from audiorestorer.training.settings import AudioDebugSettings, DataAuditSettings, PerceptualEvalSettings
+
+LOG = logging.getLogger(__name__)
+AUDIT_FIELDS = ("index", "snr_db", "silence_share", "mixture_dbfs", "too_clean", "silent")
+PERCEPTUAL_FIELDS = (
+    "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
+    "stoi_in", "stoi",
+)  # fmt: skip
+TRIAD = ("noisy", "yhat", "clean")
+
+
+def epoch_name(epoch: int) -> str:
+    """`ep003`: epochs count from 1."""
+    return f"ep{epoch:03d}"
+
+
+def _due(trainer: lightning.Trainer, every: int, *, last_too: bool = True) -> bool:
+    """Whether this epoch's end is one of every so many, on the process that writes."""
+    done = trainer.current_epoch + 1
+    return bool(every and trainer.is_global_zero and (done % every == 0 or (last_too and done == trainer.max_epochs)))
+
+
+class AtomicCheckpoint(lightning.Callback):
+    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        trainer.save_checkpoint(temporary)  # every process takes part, one writes
+        if trainer.is_global_zero:
+            os.replace(temporary, self.path)
+
+
+class LossCurve(lightning.Callback):
+    """`loss.csv`: step, loss and its parts at every step; kept in the checkpoint: a resumed run's curve has no gap or overlap."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[list[float]] = []
+        self.names: list[str] = []
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        found = trainer.callback_metrics
+        self.names = sorted(found)
+        self.rows.append([trainer.global_step, *(float(found[name]) for name in self.names)])
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            lines = [f"{int(step)},{','.join(f'{value:.9g}' for value in values)}" for step, *values in self.rows]
+            write_text_atomic(self.path, "\n".join([",".join(["step", *self.names]), *lines]) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": self.names, "rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.names, self.rows = list(state_dict["names"]), [list(row) for row in state_dict["rows"]]
+
+
+class Progress(lightning.Callback):
+    """One line an epoch for logs (a terminal has Lightning's bar)."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            shown = "  ".join(f"{name} {float(value):.3f}" for name, value in trainer.callback_metrics.items())
+            print(f"step {trainer.global_step}/{self.steps}  {shown}", flush=True)
+
+
+class DataAudit(lightning.Callback):
+    """`epXXX/audit.csv`: SNR, silence and level of the epoch's first examples; a warning where too many are too clean or silent."""
+
+    def __init__(self, folder: Path, mixer: Mixer, settings: DataAuditSettings, repeat: int = 0) -> None:
+        self.folder, self.mixer, self.settings, self.repeat = folder, mixer, settings, repeat
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        epoch = trainer.current_epoch
+        if not self.settings.every_epochs or epoch % self.settings.every_epochs or not trainer.is_global_zero:
+            return
+        rows = [self._row(0 if self.repeat else epoch, index) for index in range(self.repeat or self.settings.items)]
+        path = self.folder / epoch_name(epoch + 1) / "audit.csv"
+        write_csv(path, AUDIT_FIELDS, rows)
+        for name, meaning in (
+            ("too_clean", f"above {self.settings.clean_snr_db:g} dB SNR"),
+            ("silent", f"{self.settings.silence_share:.0%} silent or more"),
+        ):
+            share = sum(row[name] for row in rows) / len(rows)
+            if share > self.settings.warn_share:
+                LOG.warning("%s: %.0f %% of the examples are %s", path, 100 * share, meaning)
+
+    def _row(self, epoch: int, index: int) -> dict[str, Any]:
+        example = self.mixer.example(epoch, index)
+        silence = 1 - float(active_mask(example.target, self.mixer.bank.sample_rate).mean())
+        power = float(np.mean(np.square(example.mixture, dtype=np.float64)))
+        # without interference there is no SNR to state, but the example is as clean as can be
+        clean = bool(np.array_equal(example.mixture, example.target)) or example.snr_db > self.settings.clean_snr_db
+        return {
+            "index": index,
+            "snr_db": round(example.snr_db, 3) if np.isfinite(example.snr_db) else "",
+            "silence_share": round(silence, 4),
+            "mixture_dbfs": round(10 * np.log10(power), 2) if power > 0 else "",
+            "too_clean": int(clean),
+            "silent": int(silence >= self.settings.silence_share),
+        }
+
+
+class _OnHeldOut(lightning.Callback):
+    """Runs the averaged network on the first items of a held-out mixer."""
+
+    def __init__(self, mixer: Mixer) -> None:
+        self.mixer = mixer
+
+    def outputs(self, module: Any, count: int) -> Iterator[tuple[int, Example, NDArray[np.float32]]]:
+        """(index, example, output `[T]`) of each item."""
+        network: MaskUNet = module.average
+        for index in range(count):
+            example = self.mixer.example(0, index)
+            with torch.no_grad():
+                mixture = torch.from_numpy(example.mixture)[None, None].to(module.device)
+                yield index, example, network(mixture)[0, 0].float().cpu().numpy()
+
+
+class AudioDebug(_OnHeldOut):
+    """Triads `epXXX/<id>_{noisy,yhat,clean}.wav` of the same items each time."""
+
+    def __init__(self, folder: Path, mixer: Mixer, settings: AudioDebugSettings) -> None:
+        super().__init__(mixer)
+        self.folder, self.settings = folder, settings
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if _due(trainer, self.settings.every_epochs):
+            folder = self.folder / epoch_name(trainer.current_epoch + 1)
+            for index, example, output in self.outputs(pl_module, self.settings.items):
+                write_triad(folder, f"item{index:02d}", example, output, self.mixer.bank.sample_rate)
+
+
+class PerceptualEval(_OnHeldOut):
+    """`perceptual.csv`: one row an epoch, medians over the items; a figure that no item has is left empty."""
+
+    def __init__(self, path: Path, mixer: Mixer, settings: PerceptualEvalSettings) -> None:
+        super().__init__(mixer)
+        self.path, self.settings = path, settings
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if not _due(trainer, self.settings.every_epochs):
+            return
+        found: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
+        rate = self.mixer.bank.sample_rate
+        with tempfile.TemporaryDirectory() as folder:
+            for index, example, output in self.outputs(pl_module, self.settings.items):
+                noisy, yhat, clean = write_triad(Path(folder), f"item{index}", example, output, rate)
+                values = {**compute(Files(str(noisy), str(yhat), str(clean)))[0], **_stoi(example, output, rate)}
+                for name in PERCEPTUAL_FIELDS:
+                    found[name] += [values[name]] if name in values else []
+        medians = {name: statistics.median(values) for name, values in found.items() if values}
+        for logger in trainer.loggers:
+            logger.log_metrics({f"valid/{name}": value for name, value in medians.items()}, trainer.global_step)
+        epoch = trainer.current_epoch + 1
+        row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step, "items": self.settings.items}
+        row |= {name: f"{value:.4f}" for name, value in medians.items()}
+        earlier = [old for old in (read_csv(self.path) if self.path.exists() else []) if int(old["epoch"]) < epoch]  # a resumed run repeats its epoch
+        write_csv(self.path, ("epoch", "step", "items", *PERCEPTUAL_FIELDS), [*earlier, row])
+
+
+def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str, float]:
+    values = {}
+    for name, signal in (("stoi_in", example.mixture), ("stoi", output)):
+        try:
+            values[name] = stoi(signal, example.target, rate)
+        except Missing:
+            return {}
+    return values
+
+
+def write_triad(folder: Path, name: str, example: Example, output: NDArray[np.float32], rate: int) -> list[Path]:
+    """Write one triad as float WAV; returns the paths of noisy, yhat and clean."""
+    paths = [folder / f"{name}_{part}.wav" for part in TRIAD]
+    for path, signal in zip(paths, (example.mixture, output, example.target), strict=True):
+        audio.write(path, signal[None].astype(np.float32, copy=False), rate)
+    return paths

@@ -1,0 +1,85 @@
+"""Run folders: `RUNS/<date_time>_<name>/{checkpoints,logs}`; a run is found again by what it trains, not by its date.
+
+They are no output of a rule: Snakemake deletes the outputs of a failed job, and the checkpoints in here are what the next attempt
+goes on from.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_json, write_text_atomic
+
+RECORD = "run.json"
+LAST = "last.ckpt"
+DEBUG = "audio_debug"
+
+
+class RunFolder:
+    """Paths of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoints" / LAST
+        self.logs = path / "logs"
+        self.debug = self.logs / DEBUG
+        self.audit = self.logs / "data_audit"
+
+
+@contextmanager
+def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
+    """The newest run of this digest (settings and data), or a new folder; held by a lock that dies with the process.
+
+    Raises:
+        AudioRestorerError: another process trains the same.
+    """
+    runs.mkdir(parents=True, exist_ok=True)
+    with open(runs / f".lock_{name}_{digest}", "w", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AudioRestorerError(f"{runs}: another process is training {name} from the same settings") from None
+        folder = RunFolder(_find(runs, name, digest) or _create(runs, name, digest))
+        for path in (folder.checkpoint.parent, folder.logs):
+            path.mkdir(parents=True, exist_ok=True)
+        yield folder
+
+
+def _find(runs: Path, name: str, digest: str) -> Path | None:
+    for record in sorted(runs.glob(f"*_{name}/{RECORD}"), reverse=True):
+        if read_json(record).get("digest") == digest:
+            return record.parent
+    return None
+
+
+def _create(runs: Path, name: str, digest: str) -> Path:
+    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    path, number = runs / f"{stamp}_{name}", 1
+    while path.exists():
+        path, number = runs / f"{stamp}-{number}_{name}", number + 1
+    path.mkdir()
+    write_text_atomic(path / RECORD, json.dumps({"name": name, "digest": digest}) + "\n")
+    return path
+
+
+def debug_folder(source: Path) -> Path:
+    """Where the triads are: of a folder itself, of a run folder, or of the record that `train` writes beside its model.
+
+    Raises:
+        AudioRestorerError: neither a folder nor such a record.
+    """
+    if source.is_file():
+        run = read_json(source).get("run")
+        if not isinstance(run, str):
+            raise AudioRestorerError(f"{source}: no record of a training run (field run)")
+        source = Path(run)
+    if not source.is_dir():
+        raise AudioRestorerError(f"{source}: no such folder")
+    inside = source / "logs" / DEBUG
+    return inside if inside.is_dir() else source

@@ -1,0 +1,251 @@
+"""The training half's commands; `__main__` adds them to its list. A stage's module is imported only when its command runs."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from audiorestorer.config import read_yaml
+from audiorestorer.errors import AudioRestorerError
+
+PANEL = "Training"
+Root = Annotated[Path, typer.Option("--root", help="the folder")]
+Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="safetensors file that train wrote")]
+Experiment = Annotated[
+    Path | None, typer.Option("--config", help="experiment file, as a check of the checkpoint's network")
+]
+FigureOption = Annotated[Path | None, typer.Option("--figure", help="PNG to write")]
+Threads = Annotated[int, typer.Option("--threads", min=1)]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
+
+
+def stage(name: str) -> Any:
+    """A stage's module."""
+    return import_module(f"audiorestorer.stages.{name}")
+
+
+def generate_data(
+    out: Annotated[Path, typer.Option("--out")],
+    tracks: Annotated[int, typer.Option(min=4)] = 12,
+    seconds: Annotated[float, typer.Option(min=2)] = 12.0,
+    noises: Annotated[int, typer.Option(min=4)] = 24,
+    sr: Annotated[int, typer.Option(min=8000)] = 22050,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    faults: Annotated[bool, typer.Option(help="one track whose mixture lacks a stem")] = True,
+) -> None:
+    """Make stems and noises by formulas: a data set to try the training half on."""
+    import_module("audiorestorer.datasets.generated").make(
+        out, tracks=tracks, seconds=seconds, noises=noises, sample_rate=sr, seed=seed, faults=faults
+    )
+
+
+def audit_stems(
+    root: Root,
+    tol_db: Annotated[float, typer.Option("--tol-db", help="largest residual, dB below the mixture")] = -40.0,
+    out_csv: Annotated[Path, typer.Option("--csv")] = Path("stem_audit.csv"),
+    figure: FigureOption = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when tracks fail")] = False,
+) -> None:
+    """Is each mixture the sum of its stems? (MUSDB18-HQ's and MoisesDB's layouts)"""
+    totals = stage("audit_stems").run(root, out_csv, tol_db=tol_db, figure=figure)
+    if strict and totals["failed"]:
+        raise typer.Exit(1)
+
+
+def filter_noise(
+    root: Root,
+    out: Annotated[Path, typer.Option("--out", help="manifest of the noises that are kept")],
+    out_csv: Annotated[Path, typer.Option("--csv", help="every file with its features and the reason")] = Path(
+        "noise_filter.csv"
+    ),
+    config: Annotated[Path | None, typer.Option("--config", help="YAML of thresholds that differ")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the splits")] = 0,
+    figure: FigureOption = None,
+) -> None:
+    """Keep noises that a denoiser should learn, reject alarms, beeps, speech, clipping and blows."""
+    stage("filter_noise").run(
+        root, out, out_csv, settings=read_yaml(config) if config else None, seed=seed, figure=figure
+    )
+
+
+def build_manifest(
+    root: Root,
+    out: Annotated[Path, typer.Option("--out")],
+    layout: Annotated[str, typer.Option(help="stems, folder or pairs (noisy/ and clean/)")] = "stems",
+    target: Annotated[str, typer.Option(help="of stems: sum, or one stem's name")] = "sum",
+    audit: Annotated[Path | None, typer.Option(help="CSV of audit-stems: failed tracks are left out")] = None,
+    speakers: Annotated[
+        Path | None, typer.Option(help="JSON, track -> speaker: one speaker's tracks go together")
+    ] = None,
+    render: Annotated[Path | None, typer.Option(help="folder of summed stems")] = None,
+    shares: Annotated[tuple[float, float, float], typer.Option(help="of train, valid and test")] = (0.8, 0.1, 0.1),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    keep_subsets: Annotated[bool, typer.Option(help="a data set's own test folder stays its test")] = True,
+    min_sec: Annotated[float, typer.Option(min=0)] = 1.0,
+) -> None:
+    """Training manifest with splits by track, checked for leaks."""
+    stage("build_manifest").run(
+        root, out, layout=layout, target=target, audit_csv=audit, speakers=speakers, render=render, shares=shares, seed=seed,
+        keep_subsets=keep_subsets, min_sec=min_sec,
+    )  # fmt: skip
+
+
+def train(
+    config: Annotated[Path, typer.Option("--config", help="experiment file")],
+    out: Annotated[Path, typer.Option("--out", help="the model, safetensors")],
+    data: Annotated[Path | None, typer.Option("--data", help="folder with index.jsonl (pilot models)")] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="training manifest (build-manifest)")] = None,
+    noise: Annotated[Path | None, typer.Option("--noise", help="noise manifest (filter-noise)")] = None,
+    rooms: Annotated[Path | None, typer.Option("--rooms", help="folder of impulse responses")] = None,
+    work: Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")] = Path("artifacts/runs"),
+    threads: Annotated[int | None, typer.Option(min=1, help="instead of the experiment's")] = None,
+) -> None:
+    """Train a mask network; goes on from its last checkpoint."""
+    from audiorestorer.training.fit import Data
+
+    stage("train").run(config, Data(data, manifest, noise, rooms), out, work, threads)
+
+
+def evaluate_model(
+    model: Path, data: Annotated[Path, typer.Option("--data")], out_json: Annotated[Path, typer.Option("--out")]
+) -> None:
+    """Measure a trained network on voices and pieces that its training never saw."""
+    stage("evaluate_model").run(model, data, out_json)
+
+
+def triad_diagnostics(
+    root: Annotated[Path, typer.Option("--root", help="triads' folder, run folder, or the JSON that train wrote")],
+    write_csv: Annotated[bool, typer.Option("--write-csv", help="write triad_diagnostics.csv")] = False,
+    summary_csv: Annotated[bool, typer.Option("--summary-csv", help="write triad_summary.csv")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="folder of the CSVs; the triads' own if left out")] = None,
+    figure: FigureOption = None,
+) -> None:
+    """SI-SDR, LSD, residual and composite of noisy/yhat/clean triads, an item and an epoch."""
+    module = stage("triad_diagnostics")
+    folder = out or _debug_folder(root)
+    module.run(
+        root, out_csv=folder / module.ITEMS if write_csv else None,
+        summary_csv=folder / module.SUMMARY if summary_csv else None, figure=figure,
+    )  # fmt: skip
+
+
+def learning_from_audio_debug(
+    root: Annotated[Path, typer.Option("--root", help="as of triad-diagnostics")],
+    write_csv: Annotated[bool, typer.Option("--write-csv", help="write learning_summary.csv")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="folder of the CSV; the triads' own if left out")] = None,
+    measured: Annotated[Path | None, typer.Option(help="triad_diagnostics.csv of the same triads")] = None,
+    figure: FigureOption = None,
+) -> None:
+    """Does the run learn? Trend over epochs, best epoch, a verdict."""
+    module = stage("learning_from_audio_debug")
+    folder = out or _debug_folder(root)
+    module.run(root, out_csv=folder / module.SUMMARY if write_csv else None, figure=figure, measured=measured)
+
+
+def _debug_folder(root: Path) -> Path:
+    from audiorestorer.training.runs import debug_folder
+
+    return debug_folder(root)
+
+
+def infer_batch(
+    source: Annotated[Path, typer.Option("--in", help="folder, or JSONL manifest with noisy (and clean)")],
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option("--out")],
+    config: Experiment = None,
+    clean: Annotated[Path | None, typer.Option(help="folder of references with the inputs' names")] = None,
+    metrics: Annotated[Path | None, typer.Option(help="CSV of the triads' figures")] = None,
+    overlap: Annotated[int | None, typer.Option(min=2, help="n_fft / hop where the mask is applied")] = None,
+    floor_db: Annotated[float | None, typer.Option(max=0, help="least mask, dB")] = None,
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Run one checkpoint over a folder or a manifest, with metrics."""
+    stage("infer_batch").run(
+        source, checkpoint, out, config=config, clean=clean, metrics_csv=metrics, overlap=overlap, floor_db=floor_db,
+        device=device, threads=threads,
+    )  # fmt: skip
+
+
+def sanity_suite(
+    manifest: Annotated[Path | None, typer.Option(help="training manifest; generated audio if left out")] = None,
+    noise: Annotated[Path | None, typer.Option(help="noise manifest")] = None,
+    sr: Annotated[int, typer.Option(help="the rate that recordings must have")] = 22050,
+    mono: Annotated[bool, typer.Option("--mono", help="recordings must be mono")] = False,
+    out_json: Annotated[Path | None, typer.Option("--json")] = None,
+    out_html: Annotated[Path | None, typer.Option("--html")] = None,
+    threads: Threads = 2,
+) -> None:
+    """Eight checks of the training half, green or red; exit code 1 when one is red."""
+    if noise and not manifest:
+        raise AudioRestorerError("--noise goes with --manifest")
+    if not stage("sanity_suite").run(
+        manifest, noise=noise, sample_rate=sr, mono=mono, out_json=out_json, out_html=out_html, threads=threads
+    ):
+        raise typer.Exit(1)
+
+
+def export_onnx(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option("--out")],
+    config: Experiment = None,
+    sr: Annotated[int | None, typer.Option(help="the model's rate, as a check")] = None,
+    length: Annotated[int | None, typer.Option(min=1, help="samples of the example; others work too")] = None,
+) -> None:
+    """Export a checkpoint as ONNX, checked against PyTorch."""
+    stage("export_onnx").run(checkpoint, out, config=config, sr=sr, length=length)
+
+
+def profile_infer(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option("--out", help="JSON")] = Path("profile.json"),
+    config: Experiment = None,
+    device: Device = "auto",
+    secs: Annotated[float, typer.Option(help="length of the audio")] = 10.0,
+    runs: Annotated[int, typer.Option(min=1)] = 20,
+    threads: Threads = 1,
+    figure: FigureOption = None,
+) -> None:
+    """Latency, real-time factor, memory and FLOPs with torch, ONNX Runtime and OpenVINO."""
+    stage("profile_infer").run(
+        checkpoint, out, config=config, device=device, secs=secs, runs=runs, threads=threads, figure=figure
+    )
+
+
+def register_model(
+    checkpoint: Checkpoint,
+    name: Annotated[str, typer.Option("--name", help="of the entry")],
+    registry: Annotated[Path, typer.Option(help="registry file; made when absent")] = Path("config/models.yaml"),
+    licence: Annotated[str, typer.Option(help="of the weights")] = "MIT",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="an entry of that name is pointed to this checkpoint")
+    ] = False,
+) -> None:
+    """Make a trained checkpoint a registry entry that the render half can use."""
+    stage("register_model").run(checkpoint, name, registry, licence, replace=replace)
+
+
+def training_report(
+    folder: Annotated[Path, typer.Option("--folder", help="with the steps' CSV and JSON files")],
+    model: Annotated[Path, typer.Option("--model", help="the JSON that train wrote")],
+    out: Annotated[Path, typer.Option("--out")],
+    figures: Annotated[str, typer.Option("--figures", help="JSON, section -> PNG")],
+) -> None:
+    """The training half's page in the report."""
+    stage("training_report").run(folder, out, model, {name: Path(path) for name, path in json.loads(figures).items()})
+
+
+COMMANDS = (
+    generate_data, audit_stems, filter_noise, build_manifest, train, evaluate_model, triad_diagnostics,
+    learning_from_audio_debug, infer_batch, sanity_suite, export_onnx, profile_infer, register_model, training_report,
+)  # fmt: skip
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands, named as their functions with dashes."""
+    for command in COMMANDS:
+        app.command(command.__name__.replace("_", "-"), rich_help_panel=PANEL)(command)

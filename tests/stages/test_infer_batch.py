@@ -1,0 +1,128 @@
+"""Batch inference: exact lengths, floors and overlaps, nothing twice, bad files are rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_csv
+from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint, save_checkpoint
+from audiorestorer.stages import infer_batch
+
+RATE = 8000
+SMALL = MaskUNetConfig(
+    sample_rate=RATE, n_fft=256, hop_length=64, frequency_fold=2, channels=(4,), time_strides=(2,), rnn_hidden=8
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    save_checkpoint(path, MaskUNet(SMALL), "denoise", {})
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, rate, shape in (("a.wav", RATE, (9001,)), ("deep/b.flac", 44100, (30011, 2)), ("deep/a.wav", 16000, (20000,))):
+        for kind in ("in", "clean"):
+            path = tmp_path / kind / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            tone = 0.2 * np.sin(2 * np.pi * 440 * np.arange(shape[0]) / rate)
+            signal = np.broadcast_to(tone.reshape(-1, *[1] * (len(shape) - 1)), shape)
+            sf.write(path, signal + (0.05 * rng.standard_normal(shape) if kind == "in" else 0), rate)
+    (tmp_path / "in/bad.wav").write_bytes(b"RIFF")
+    return tmp_path
+
+
+def test_mirrors_the_tree_and_measures(checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    infer_batch.run(folder / "in", checkpoint, folder / "out", clean=folder / "clean", metrics_csv=folder / "m.csv")
+    for name, rate, frames, channels in (("a.wav", RATE, 9001, 1), ("deep/b.wav", 44100, 30011, 2), ("deep/a.wav", 16000, 20000, 1)):
+        info = sf.info(folder / "out" / name)
+        assert (info.samplerate, info.frames, info.channels) == (rate, frames, channels)
+    rows = {Path(row["input"]).name + row["id"]: row for row in read_csv(folder / "m.csv")}
+    assert len(rows) == 4 and rows["bad.wavbad"]["status"] == "rejected" and "bad.wav" in rows["bad.wavbad"]["reason"]
+    assert all(row["composite"] and row["delta_si_db"] for name, row in rows.items() if "bad" not in name)
+    assert "3 of 4 done; median delta_si_db" in capsys.readouterr().out
+
+
+def test_nothing_twice_and_a_killed_run_goes_on(checkpoint: Path, folder: Path) -> None:
+    out = folder / "out"
+    infer_batch.run(folder / "in", checkpoint, out)
+    content = {path: path.read_bytes() for path in out.rglob("*.wav")}
+    stamps = {path: path.stat().st_mtime_ns for path in content}
+    infer_batch.run(folder / "in", checkpoint, out)
+    assert stamps == {path: path.stat().st_mtime_ns for path in content}
+    # killed while it wrote the index's second line
+    lines = (out / infer_batch.INDEX).read_text().splitlines(keepends=True)
+    first = next(line for line in lines if line.strip())
+    (out / infer_batch.INDEX).write_text(first + '{"output": "/x')
+    infer_batch.run(folder / "in", checkpoint, out)
+    changed = [path for path in content if stamps[path] != path.stat().st_mtime_ns]
+    assert len(changed) == 2 and str(json.loads(first)["output"]) not in map(str, changed)
+    assert content == {path: path.read_bytes() for path in content}
+    infer_batch.run(folder / "in", checkpoint, out, floor_db=-0.1)  # another option: all again
+    assert content != {path: path.read_bytes() for path in content}
+
+
+def muted() -> MaskUNet:
+    model = MaskUNet(SMALL).eval()
+    torch.nn.init.zeros_(model.head.weight)
+    torch.nn.init.constant_(model.head.bias, -40.0)  # type: ignore[arg-type]  # a mask of zero
+    return model
+
+
+def test_the_floor_is_the_level_of_what_a_closed_mask_lets_through() -> None:
+    model, mixture = muted(), torch.randn(1, 1, 4000)
+    with torch.no_grad():
+        assert model(mixture).abs().max() < 1e-6
+        found, mask = model.speech_and_mask(mixture, floor=0.1)
+    assert torch.allclose(found, 0.1 * mixture, atol=1e-5) and mask.min() == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("length", [1, 100, 4000, 4033])
+def test_overlap(checkpoint: Path, length: int) -> None:
+    model = load_checkpoint(checkpoint)[0]
+    mixture = torch.randn(1, 1, length)
+    with torch.no_grad():
+        plain, trained, more = (model.speech_and_mask(mixture, overlap)[0] for overlap in (None, 4, 16))
+    assert torch.equal(plain, trained) and more.shape == plain.shape and more.isfinite().all()
+    if length > 1000:
+        error = (more - plain).square().sum() / plain.square().sum()
+        assert 0 < error < 0.05  # smoother, not another thing
+    for wrong in (2, 6, 512):
+        with pytest.raises(AudioRestorerError, match="overlap"):
+            model.hop_of(wrong)
+
+
+def test_a_mask_of_one_is_the_identity_at_any_overlap() -> None:
+    model = MaskUNet(SMALL).eval()
+    torch.nn.init.zeros_(model.head.weight)
+    torch.nn.init.constant_(model.head.bias, 40.0)  # type: ignore[arg-type]
+    mixture = torch.randn(2, 1, 3001)
+    with torch.no_grad():
+        assert torch.allclose(model.speech_and_mask(mixture, 16)[0], mixture, atol=1e-5)
+
+
+def test_manifest_and_refusals(checkpoint: Path, folder: Path) -> None:
+    rows: list[dict[str, Any]] = [{"id": "x", "noisy": "in/a.wav", "clean": "clean/a.wav"}, {"id": "y", "noisy": "in/deep/a.wav"}]
+    manifest = folder / "m.jsonl"
+    manifest.write_text("".join(json.dumps({"clean": None, **row}) + "\n" for row in rows))
+    found = infer_batch.run(manifest, checkpoint, folder / "o", metrics_csv=folder / "c.csv")
+    assert (folder / "o/x.wav").exists() and "composite" in found[0] and found[1]["reason"] == "no clean reference"
+    manifest.write_text(json.dumps({"id": "../../escape", "noisy": "in/a.wav"}))
+    with pytest.raises(AudioRestorerError):
+        infer_batch.run(manifest, checkpoint, folder / "o")
+    (folder / "e.yaml").write_text("network: {n_fft: 512}\n")
+    with pytest.raises(AudioRestorerError, match=r"e\.yaml: network: sample_rate 22050, the checkpoint has 8000"):
+        infer_batch.run(folder / "in", checkpoint, folder / "o", config=folder / "e.yaml")
+    (folder / "nothing").mkdir()
+    with pytest.raises(AudioRestorerError, match="no recordings"):
+        infer_batch.run(folder / "nothing", checkpoint, folder / "o")
