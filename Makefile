@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup pilot render report test test-slow check lint evaluate deliver train-pilot clean
+.PHONY: help setup pilot render report test test-slow check lint evaluate deliver train-pilot train-demo clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ deliver: $(READY)  ## zip the cleaned tree with checksums
 
 train-pilot: $(READY)  ## make the training audio and train the pilot models again (an hour; needs the packages named in docs)
 	$(SNAKEMAKE) train_pilot
+
+train-demo: $(READY)  ## the training half from end to end on generated stems and noise (minutes)
+	$(SNAKEMAKE) training
+	$(SNAKEMAKE) training --report artifacts/report/training_report.html && echo "report: artifacts/report/training_report.html"
 
 test: $(READY) $(EXTRAS)  ## run the tests
 	$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -114,12 +114,16 @@ class DeliverSettings(Settings):
 class TrainingSettings(Settings):
     """`snakemake training`: from stems and noise to a registered model."""
 
-    experiment: str = Field("config/experiments/denoiser_demo.yaml", description="experiment file: network, losses, steps")
+    experiment: str = Field(
+        "config/experiments/denoiser_demo.yaml", description="experiment file: network, losses, steps"
+    )
     stems: str | None = Field(None, description="MUSDB18-HQ or MoisesDB folder; null: generated, to try it")
     noises: str | None = Field(None, description="folder of noises; null: generated")
     target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
     tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")
-    name: str = Field("trained_denoiser", pattern=NAME_PATTERN, description="of the model in artifacts/training/models.yaml")
+    name: str = Field(
+        "trained_denoiser", pattern=NAME_PATTERN, description="of the model in artifacts/training/models.yaml"
+    )
 
 
 class Config(Settings):

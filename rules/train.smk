@@ -8,7 +8,7 @@ EXPERIMENTS = f"{workflow.basedir}/config/experiments"
 
 rule train_pilot:
     input:
-        expand(f"{ART}/trained/{{network}}.json", network=PILOT_MODELS),
+        expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
 
 
 rule training_audio:
@@ -35,6 +35,7 @@ rule train_pilot_model:
         config=f"{EXPERIMENTS}/{{network}}.yaml",
     output:
         model=protected(f"{ART}/trained/{{network}}.safetensors"),
+        record=f"{ART}/trained/{{network}}.json",
     log:
         f"{ART}/logs/train/{{network}}.log",
     wildcard_constraints:
@@ -60,7 +61,7 @@ rule evaluate_pilot_model:
         data=f"{ART}/training_audio/index.jsonl",
         model=f"{ART}/trained/{{network}}.safetensors",
     output:
-        json=f"{ART}/trained/{{network}}.json",
+        json=f"{ART}/trained/{{network}}.figures.json",
     log:
         f"{ART}/logs/evaluate_model/{{network}}.log",
     wildcard_constraints:

@@ -40,9 +40,7 @@ def make(kind: str, seed: int, length: int, sample_rate: int, speech: Sequence[M
     return np.asarray(noise / max(rms, 1e-12), np.float32)
 
 
-def _shaped(
-    rng: np.random.Generator, length: int, rate: int, gain: Callable[[NDArray[Any]], NDArray[Any]]
-) -> Mono:
+def _shaped(rng: np.random.Generator, length: int, rate: int, gain: Callable[[NDArray[Any]], NDArray[Any]]) -> Mono:
     """White noise through a magnitude response of frequency in Hz."""
     spectrum = np.fft.rfft(rng.standard_normal(length))
     return np.asarray(np.fft.irfft(spectrum * gain(np.fft.rfftfreq(length, 1 / rate)), length), np.float32)

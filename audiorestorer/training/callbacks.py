@@ -187,7 +187,9 @@ class PerceptualEval(_OnHeldOut):
         epoch = trainer.current_epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step, "items": self.settings.items}
         row |= {name: f"{value:.4f}" for name, value in medians.items()}
-        earlier = [old for old in (read_csv(self.path) if self.path.exists() else []) if int(old["epoch"]) < epoch]  # a resumed run repeats its epoch
+        earlier = [
+            old for old in (read_csv(self.path) if self.path.exists() else []) if int(old["epoch"]) < epoch
+        ]  # a resumed run repeats its epoch
         write_csv(self.path, ("epoch", "step", "items", *PERCEPTUAL_FIELDS), [*earlier, row])
 
 

@@ -46,7 +46,10 @@ def test_a_voice_is_harmonic_and_a_siren_glides() -> None:
     siren = next(
         signal for kind, signal in (generated.noise_of(1, number, RATE) for number in range(24)) if kind == "siren"
     )
-    peaks = [np.abs(np.fft.rfft(siren[k : k + 2048] * np.hanning(2048))).argmax() * RATE / 2048 for k in range(0, len(siren) - 2048, 2048)]
+    peaks = [
+        np.abs(np.fft.rfft(siren[k : k + 2048] * np.hanning(2048))).argmax() * RATE / 2048
+        for k in range(0, len(siren) - 2048, 2048)
+    ]
     assert max(peaks) / min(peaks) > 2 and np.abs(np.diff(peaks)).max() < 400
 
 

@@ -25,7 +25,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def bank(data: tuple[Path, Path], rate: int = RATE, rooms: Path | None = None) -> ManifestBank:
-    return ManifestBank(check_manifest(data[0]), data[0].parent, rate, check_noise_manifest(data[1]), data[1].parent, rooms)
+    return ManifestBank(
+        check_manifest(data[0]), data[0].parent, rate, check_noise_manifest(data[1]), data[1].parent, rooms
+    )
 
 
 @pytest.mark.parametrize("changes", [{}, {"most_noises": 4, "second_source": 1.0}, {"reverb": 1.0}, {"equaliser": 1.0}])
@@ -65,7 +67,9 @@ def test_noises_come_from_the_manifest(data: tuple[Path, Path], tmp_path: Path) 
     sf.write(tmp_path / "tone.wav", 0.1 * np.sin(2 * np.pi * 3000 * time), RATE)
     row = {"id": "t", "split": "train", "path": "tone.wav", "class": "other", "sr": RATE, "duration": 4.0}
     (tmp_path / "n.jsonl").write_text(json.dumps(row))
-    files = ManifestBank(check_manifest(data[0]), data[0].parent, RATE, check_noise_manifest(tmp_path / "n.jsonl"), tmp_path)
+    files = ManifestBank(
+        check_manifest(data[0]), data[0].parent, RATE, check_noise_manifest(tmp_path / "n.jsonl"), tmp_path
+    )
     settings = MixtureSettings(**PLAIN, recorded_noise=1.0, second_source=0, equaliser=0, reverb=0, speed=0)
     example = ManifestMixer(files, settings, "denoise", 1).example(0, 0)
     spectrum = np.abs(np.fft.rfft((example.mixture - example.target) * np.hanning(RATE))) ** 2

@@ -18,7 +18,15 @@ RATE = 22050
 
 def test_esc50_names_stand_at_their_targets() -> None:
     """Piczak's table: 0 dog, 10 rain, 20 crying_baby, 37 clock_alarm, 42 siren, 49 hand_saw."""
-    known = {0: "dog", 10: "rain", 20: "crying_baby", 37: "clock_alarm", 42: "siren", 46: "church_bells", 49: "hand_saw"}
+    known = {
+        0: "dog",
+        10: "rain",
+        20: "crying_baby",
+        37: "clock_alarm",
+        42: "siren",
+        46: "church_bells",
+        49: "hand_saw",
+    }
     assert len(ESC50_NAMES) == 50 and all(ESC50_NAMES[number] == name for number, name in known.items())
     assert set(ESC50_KEPT) <= set(ESC50_NAMES)
 
@@ -66,7 +74,8 @@ def test_every_file_is_kept_or_has_its_reason(folder: Path, tmp_path: Path) -> N
     table = {line.split(",")[0]: line for line in (tmp_path / "noise.csv").read_text().splitlines()[1:]}
     assert len(table) == 30
     for part, reason in (
-        ("siren.wav", "siren"), ("alarm_beep", "tonal beep"), ("clipped", "clipped"), ("silent", "silent"), ("door_slam", "sudden transient"),
+        ("siren.wav", "siren"), ("alarm_beep", "tonal beep"), ("clipped", "clipped"), ("silent", "silent"),
+        ("door_slam", "sudden transient"),
         ("twice_b", "the same content as twice_a.wav"), ("short", "too short"), ("nan", "NaN"), ("broken", "not readable"),
         ("1-1-A-42", "alarm or siren (label)"),
     ):  # fmt: skip
@@ -76,7 +85,14 @@ def test_every_file_is_kept_or_has_its_reason(folder: Path, tmp_path: Path) -> N
     assert voice.split(",")[3] == "0"
     rows = [json.loads(line) for line in (tmp_path / "noise.jsonl").read_text().splitlines()]
     assert {row["split"] for row in rows} == {"train", "valid", "test"}
-    assert coverage["kept"] == len(rows) == 19 and set(coverage["classes"]) >= {"hum", "hiss", "rumble", "hvac", "crowd", "clicks"}
+    assert coverage["kept"] == len(rows) == 19 and set(coverage["classes"]) >= {
+        "hum",
+        "hiss",
+        "rumble",
+        "hvac",
+        "crowd",
+        "clicks",
+    }
     assert sum(part["count"] for part in coverage["classes"].values()) == 19
     assert all((tmp_path / row["path"]).exists() for row in rows)  # absolute, or relative to the manifest
 
@@ -86,7 +102,9 @@ def test_speech_is_told_from_a_crowd(tmp_path: Path) -> None:
     time = np.arange(5 * RATE) / RATE
     pitch = 120 + 25 * np.sin(2 * np.pi * 0.8 * time)
     buzz = sum(np.sin(k * 2 * np.pi * np.cumsum(pitch) / RATE) / k for k in range(1, 25))
-    speech = 0.1 * buzz * np.clip(np.sin(2 * np.pi * 3.5 * time), 0, 1) ** 2 + 1e-4 * np.random.default_rng(0).standard_normal(len(time))
+    speech = 0.1 * buzz * np.clip(np.sin(2 * np.pi * 3.5 * time), 0, 1) ** 2 + 1e-4 * np.random.default_rng(
+        0
+    ).standard_normal(len(time))
     sf.write(tmp_path / "speech.wav", speech, RATE)
     features = measure(tmp_path / "speech.wav")
     assert "speech" in str(rejection(features, None, NoiseFilterSettings()))

@@ -62,7 +62,11 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_the_stage_writes_metadata_and_refuses_what_does_not_fit(checkpoint: Path, tmp_path: Path) -> None:
     figures = export_onnx.run(checkpoint, tmp_path / "m.onnx", sr=RATE, length=RATE)
     found = {item.key: item.value for item in onnx.load(str(tmp_path / "m.onnx")).metadata_props}
-    assert found["sample_rate"] == str(RATE) and found["task"] == "denoise" and found["checkpoint_sha256"] == sha256_file(checkpoint)
+    assert (
+        found["sample_rate"] == str(RATE)
+        and found["task"] == "denoise"
+        and found["checkpoint_sha256"] == sha256_file(checkpoint)
+    )
     assert json.loads(found["config"])["n_fft"] == 128
     assert json.loads((tmp_path / "m.json").read_text()) == figures and figures["max_difference"] < 1e-4
     for arguments, message in (({"sr": 44100}, "works at 8000 Hz"), ({"length": 3}, "at least one hop")):
@@ -96,7 +100,15 @@ def test_a_difference_is_refused_and_nothing_is_written(tmp_path: Path, monkeypa
 def test_flops_of_a_cell_by_hand() -> None:
     """A network of one bidirectional LSTM layer over whole frames: products of its three linear parts, by hand."""
     config = MaskUNetConfig(
-        sample_rate=RATE, n_fft=128, hop_length=32, frequency_fold=1, channels=(), time_strides=(), bottleneck="lstm", rnn_hidden=8, rnn_layers=1
+        sample_rate=RATE,
+        n_fft=128,
+        hop_length=32,
+        frequency_fold=1,
+        channels=(),
+        time_strides=(),
+        bottleneck="lstm",
+        rnn_hidden=8,
+        rnn_layers=1,
     )
     frames = 4 * RATE // 32 + 1
     wide, width = 2 * 64, 16
@@ -108,12 +120,21 @@ def test_flops_of_a_cell_by_hand() -> None:
 
 def test_profile(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = profile_infer.run(
-        checkpoint, tmp_path / "p.json", secs=0.5, runs=4, backends=("torch", "onnxruntime", "abacus"), figure=tmp_path / "p.png"
+        checkpoint,
+        tmp_path / "p.json",
+        secs=0.5,
+        runs=4,
+        backends=("torch", "onnxruntime", "abacus"),
+        figure=tmp_path / "p.png",
     )
     assert json.loads((tmp_path / "p.json").read_text()) == result
     for backend in ("torch", "onnxruntime"):
         row = result["backends"][backend]
-        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"] and row["peak_rss_mb"] > 50
+        assert (
+            0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+            and row["peak_rss_mb"] > 50
+            and 0 < row["memory_mb"] < 300
+        )
         assert row["real_time_factor"] == pytest.approx(row["p50_ms"] / 500, rel=0.05) and row["max_difference"] < 1e-4
     assert "abacus" in result["backends"]["abacus"]["reason"]
     assert "absent" in capsys.readouterr().out and (tmp_path / "p.png").exists()
@@ -137,10 +158,17 @@ def test_a_trained_model_becomes_a_registry_entry(checkpoint: Path, tmp_path: Pa
     assert found.local("mine").resolve() == checkpoint and found.get("mine").files[0].sha256 == sha256_file(checkpoint)
     with pytest.raises(AudioRestorerError, match="has a model 'mine' already"):
         register_model.run(checkpoint, "mine", file, "MIT")
-    file.write_text(file.read_text() + "  # a comment that stays\n  other:\n    kind: checkpoint\n    task: denoise\n    source: x.safetensors\n    licence: MIT\n")
+    file.write_text(
+        file.read_text()
+        + "  # a comment that stays\n  other:\n    kind: checkpoint\n    task: denoise\n    source: x.safetensors\n    licence: MIT\n"
+    )
     save_checkpoint(checkpoint, network("lstm"), "separate", {})
     assert "separators:" in register_model.run(checkpoint, "mine", file, "CC0", replace=True)
     again = registry.load(file)
-    assert set(again.models) == {"mine", "other"} and again.get("mine").task == "separate" and "a comment that stays" in file.read_text()
+    assert (
+        set(again.models) == {"mine", "other"}
+        and again.get("mine").task == "separate"
+        and "a comment that stays" in file.read_text()
+    )
     with pytest.raises(AudioRestorerError, match="letters"):
         register_model.run(checkpoint, "my model", file, "MIT")

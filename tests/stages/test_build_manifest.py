@@ -29,7 +29,11 @@ def test_sums_are_rendered_once_and_equal_numpy(musdb: Path, tmp_path: Path) -> 
     summary = build_manifest.run(musdb, tmp_path / "out/m.jsonl")
     rows = rows_of(tmp_path / "out/m.jsonl")
     assert list(rows[0])[:6] == ["id", "split", "clean", "noisy", "sr", "duration"]
-    assert {row["id"]: row["split"] for row in rows}["test_t6"] == "test" == {row["id"]: row["split"] for row in rows}["test_t7"]
+    assert (
+        {row["id"]: row["split"] for row in rows}["test_t6"]
+        == "test"
+        == {row["id"]: row["split"] for row in rows}["test_t7"]
+    )
     assert summary["splits"]["test"] == 2 and summary["splits"]["train"] + summary["splits"]["valid"] == 6
     assert summary["splits"]["valid"] >= 1  # a small set still has one
     for row in rows:
@@ -62,7 +66,9 @@ def test_speakers_go_together(tmp_path: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         sf.write(path, 0.1 * rng.standard_normal(2 * RATE), RATE)
     (tmp_path / "who.json").write_text(json.dumps({f"clip{k:02d}": f"s{k % 6}" for k in range(30)}))
-    build_manifest.run(tmp_path / "in", tmp_path / "m.jsonl", layout="folder", speakers=tmp_path / "who.json", shares=(0.6, 0.2, 0.2))
+    build_manifest.run(
+        tmp_path / "in", tmp_path / "m.jsonl", layout="folder", speakers=tmp_path / "who.json", shares=(0.6, 0.2, 0.2)
+    )
     places: dict[str, set[str]] = {}
     for row in rows_of(tmp_path / "m.jsonl"):
         places.setdefault(row["speaker"], set()).add(row["split"])
@@ -71,7 +77,9 @@ def test_speakers_go_together(tmp_path: Path) -> None:
 
 def test_a_leak_between_the_data_sets_own_splits_is_an_error(musdb: Path, tmp_path: Path) -> None:
     write_track(musdb / "test/copy", seed=0)  # the content of train/t0
-    with pytest.raises(AudioRestorerError, match=r"leak between splits: .*copy.*test.*t0.*train.* share content|t0.*copy"):
+    with pytest.raises(
+        AudioRestorerError, match=r"leak between splits: .*copy.*test.*t0.*train.* share content|t0.*copy"
+    ):
         build_manifest.run(musdb, tmp_path / "m.jsonl")
 
 
@@ -92,7 +100,10 @@ def test_pairs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("signal", "message"),
-    [(np.zeros(RATE // 2), "duration: 0.50 s, shorter than 1 s"), (np.full(2 * RATE, np.inf), "clean: holds NaN or infinite")],
+    [
+        (np.zeros(RATE // 2), "duration: 0.50 s, shorter than 1 s"),
+        (np.full(2 * RATE, np.inf), "clean: holds NaN or infinite"),
+    ],
 )
 def test_bad_files_are_named(tmp_path: Path, signal: np.ndarray, message: str) -> None:
     (tmp_path / "in").mkdir()

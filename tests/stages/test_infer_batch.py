@@ -31,7 +31,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
-    for name, rate, shape in (("a.wav", RATE, (9001,)), ("deep/b.flac", 44100, (30011, 2)), ("deep/a.wav", 16000, (20000,))):
+    for name, rate, shape in (
+        ("a.wav", RATE, (9001,)),
+        ("deep/b.flac", 44100, (30011, 2)),
+        ("deep/a.wav", 16000, (20000,)),
+    ):
         for kind in ("in", "clean"):
             path = tmp_path / kind / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +48,11 @@ def folder(tmp_path: Path) -> Path:
 
 def test_mirrors_the_tree_and_measures(checkpoint: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     infer_batch.run(folder / "in", checkpoint, folder / "out", clean=folder / "clean", metrics_csv=folder / "m.csv")
-    for name, rate, frames, channels in (("a.wav", RATE, 9001, 1), ("deep/b.wav", 44100, 30011, 2), ("deep/a.wav", 16000, 20000, 1)):
+    for name, rate, frames, channels in (
+        ("a.wav", RATE, 9001, 1),
+        ("deep/b.wav", 44100, 30011, 2),
+        ("deep/a.wav", 16000, 20000, 1),
+    ):
         info = sf.info(folder / "out" / name)
         assert (info.samplerate, info.frames, info.channels) == (rate, frames, channels)
     rows = {Path(row["input"]).name + row["id"]: row for row in read_csv(folder / "m.csv")}
@@ -112,7 +120,10 @@ def test_a_mask_of_one_is_the_identity_at_any_overlap() -> None:
 
 
 def test_manifest_and_refusals(checkpoint: Path, folder: Path) -> None:
-    rows: list[dict[str, Any]] = [{"id": "x", "noisy": "in/a.wav", "clean": "clean/a.wav"}, {"id": "y", "noisy": "in/deep/a.wav"}]
+    rows: list[dict[str, Any]] = [
+        {"id": "x", "noisy": "in/a.wav", "clean": "clean/a.wav"},
+        {"id": "y", "noisy": "in/deep/a.wav"},
+    ]
     manifest = folder / "m.jsonl"
     manifest.write_text("".join(json.dumps({"clean": None, **row}) + "\n" for row in rows))
     found = infer_batch.run(manifest, checkpoint, folder / "o", metrics_csv=folder / "c.csv")

@@ -1,4 +1,4 @@
-"""What a run leaves behind: triads, audit with warnings, figures, one gapless loss curve; and faults that are named before it starts."""
+"""What a run leaves behind: triads, audit with warnings, figures, one gapless loss curve; faults are named before it starts."""
 
 import json
 import logging
@@ -20,7 +20,10 @@ from audiorestorer.training.fit import Data
 RATE = 8000
 CONFIG: dict[str, Any] = {
     "name": "small", "task": "denoise", "seed": 5, "steps": 8, "steps_per_epoch": 2, "batch_size": 2, "precision": "32-true",
-    "network": {"sample_rate": RATE, "n_fft": 128, "hop_length": 64, "frequency_fold": 2, "channels": [4], "time_strides": [2], "rnn_hidden": 8},
+    "network": {
+        "sample_rate": RATE, "n_fft": 128, "hop_length": 64, "frequency_fold": 2, "channels": [4],
+        "time_strides": [2], "rnn_hidden": 8,
+    },
     "mixtures": {"segment_sec": 0.5},
     "audio_debug": {"every_epochs": 2, "items": 2, "seconds": 1.5}, "data_audit": {"every_epochs": 2, "items": 6},
     "perceptual_eval": {"every_epochs": 1, "items": 2, "seconds": 1.5},
@@ -48,12 +51,16 @@ def test_the_run_folder(trained: Path) -> None:
     for epoch in (2, 4):
         for item in (0, 1):
             signals = [sf.read(folder.debug / f"ep{epoch:03d}/item{item:02d}_{part}.wav") for part in triads.PARTS]
-            assert {len(signal) for signal, _ in signals} == {int(1.5 * RATE)} and {rate for _, rate in signals} == {RATE}
+            assert {len(signal) for signal, _ in signals} == {int(1.5 * RATE)} and {rate for _, rate in signals} == {
+                RATE
+            }
     assert not (folder.debug / "ep001").exists()
     audit = read_csv(folder.audit / "ep001/audit.csv")
     assert len(audit) == 6 and set(audit[0]) >= {"snr_db", "silence_share", "too_clean"}
     figures = read_csv(folder.logs / "perceptual.csv")
-    assert [row["epoch"] for row in figures] == ["1", "2", "3", "4"] and all(float(row["composite"]) >= 0 for row in figures)
+    assert [row["epoch"] for row in figures] == ["1", "2", "3", "4"] and all(
+        float(row["composite"]) >= 0 for row in figures
+    )
     assert all(float(row["stoi"]) > 0 for row in figures)
     assert list((folder.logs / "tensorboard").glob("events.*"))
     assert len(read_csv(folder.logs / "loss.csv")) == 8
@@ -66,7 +73,10 @@ def test_a_finished_run_is_not_trained_again(trained: Path, data: Data) -> None:
     (trained / "m.safetensors").unlink()  # as Snakemake does with the outputs of a failed job
     train.run(CONFIG, data, trained / "m.safetensors", trained / "runs", 1)
     assert (trained / "m.safetensors").read_bytes() == content
-    assert sorted((trained / "runs").glob("*_small")) == before and runs.RunFolder(before[0]).checkpoint.stat().st_mtime_ns == stamp
+    assert (
+        sorted((trained / "runs").glob("*_small")) == before
+        and runs.RunFolder(before[0]).checkpoint.stat().st_mtime_ns == stamp
+    )
 
 
 def test_interrupted_and_resumed_from_manifests(trained: Path, data: Data, tmp_path: Path) -> None:
@@ -143,7 +153,12 @@ def test_data_must_be_one_of_two() -> None:
 
 def test_triads_that_cannot_be_measured_are_rows(tmp_path: Path) -> None:
     signal = np.sin(np.arange(RATE) / 3)
-    for name, parts in {"good": triads.PARTS, "half": ("noisy", "clean"), "long": triads.PARTS, "broken": triads.PARTS}.items():
+    for name, parts in {
+        "good": triads.PARTS,
+        "half": ("noisy", "clean"),
+        "long": triads.PARTS,
+        "broken": triads.PARTS,
+    }.items():
         for part in parts:
             sf.write(tmp_path / f"{name}_{part}.wav", signal * (0.5 if part != "noisy" else 0.6), RATE)
     sf.write(tmp_path / "long_yhat.wav", np.concatenate([signal, signal]), RATE)

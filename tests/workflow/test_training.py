@@ -1,0 +1,110 @@
+"""The training half, run by snakemake for real on a tiny experiment: from generated data to a registered, exported, reported model."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from audiorestorer.manifest import read_csv, read_json
+from audiorestorer.models import registry
+from tests.workflow.conftest import ROOT
+
+EXPERIMENT = """
+name: tiny
+task: denoise
+steps: 6
+steps_per_epoch: 2
+batch_size: 2
+network: {n_fft: 256, hop_length: 128, frequency_fold: 4, channels: [4], time_strides: [2], rnn_hidden: 8}
+mixtures: {segment_sec: 0.5}
+audio_debug: {every_epochs: 1, items: 2, seconds: 1.0}
+data_audit: {every_epochs: 1, items: 4}
+"""
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    (folder / "tiny.yaml").write_text(EXPERIMENT)
+    config = {"training": {"experiment": str(folder / "tiny.yaml"), "name": "tiny_denoiser"}, "device": "cpu"}
+    (folder / "run.json").write_text(json.dumps(config))
+    command = [
+        sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
+        "--configfile", str(folder / "run.json"),
+        "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2", *arguments,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("training")
+    snakemake(folder, "training")
+    return folder
+
+
+def test_every_step_left_its_figures(folder: Path) -> None:
+    training = folder / "artifacts/training"
+    assert read_json(training / "audit.json")["failed"] == 1  # the generated fault
+    assert read_json(training / "train.json")["left_out"] == 1
+    assert read_json(training / "noise.json")["kept"] >= 15
+    assert [row["epoch"] for row in read_csv(training / "triad_summary.csv")] == ["1", "2", "3"]
+    assert read_json(training / "onnx.json")["max_difference"] < 1e-4
+    assert set(read_json(training / "profile.json")["backends"]) == {"torch", "onnxruntime", "openvino"}
+    assert registry.load(training / "models.yaml").get("tiny_denoiser").task == "denoise"
+    page = (training / "training.html").read_text()
+    for title in (
+        "Stem audit",
+        "Noise filter",
+        "Training manifest",
+        "Held-out triads",
+        "Learning",
+        "Export and profile",
+    ):
+        assert f"<h2>{title}" in page
+    assert page.count("data:image/png") == 5 and "track08" in page
+
+
+def test_nothing_is_done_twice(folder: Path) -> None:
+    assert "Nothing to be done" in snakemake(folder, "training")
+    runs = list((folder / "artifacts/runs").glob("*_tiny"))
+    (folder / "artifacts/training/model.safetensors").unlink()  # as Snakemake does when a job fails
+    log = snakemake(folder, "training")
+    assert list((folder / "artifacts/runs").glob("*_tiny")) == runs and not re.search(r"^step \d+/6", log, re.MULTILINE)
+
+
+def test_the_page_is_in_the_html_report(folder: Path) -> None:
+    snakemake(folder, "training", "--report", "report.html")
+    text = (folder / "report.html").read_text()
+    assert "training.html" in text and "triads.png" in text
+
+
+def test_the_render_half_uses_the_trained_model(folder: Path) -> None:
+    """One line of configuration: the registry entry that `register-model` made."""
+    import yaml
+
+    entries = yaml.safe_load((folder / "artifacts/training/models.yaml").read_text())["models"]
+    entries["pilot_sep_b"] = {
+        "kind": "checkpoint", "task": "separate", "source": str(ROOT / "models/pilot/pilot_sep_b.safetensors"), "licence": "MIT",
+    }  # fmt: skip
+    entries["tiny_denoiser"]["source"] = str(folder / "artifacts/training/model.safetensors")
+    (folder / "both.yaml").write_text(yaml.safe_dump({"models": entries}))
+    config = {
+        "input": str(ROOT / "data/pilot/input"), "pattern": "*run1/text*", "registry": str(folder / "both.yaml"), "device": "cpu",
+        "separators": [{"name": "b", "model": "pilot_sep_b"}], "denoise": {"model": "tiny_denoiser"}, "snippets": {"count": 1},
+    }  # fmt: skip
+    (folder / "render.json").write_text(json.dumps(config))
+    command = [
+        sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
+        "--configfile", str(folder / "render.json"),
+        "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    metrics = read_json(folder / "artifacts/eval/metrics.json")
+    assert metrics["counts"]["ok"] >= 1
