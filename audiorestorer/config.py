@@ -90,7 +90,15 @@ class LoudnessSettings(Settings):
     format: Literal["keep", "wav", "flac"] = Field(
         "keep", description="keep: WAV and FLAC stay, OGG and MP3 become FLAC"
     )
-    subtype: Literal["keep", "PCM_16", "PCM_24", "FLOAT"] = Field("keep", description="sample format of the output")
+    subtype: Literal["keep", "PCM_16", "PCM_24", "FLOAT"] = Field(
+        "keep", description="sample format of the output; where a file is FLAC, FLOAT means PCM_24: FLAC has no float"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> LoudnessSettings:
+        if self.format == "flac" and self.subtype == "FLOAT":
+            raise ValueError("FLAC has no FLOAT samples: choose PCM_24, or format wav")
+        return self
 
 
 class EvaluateSettings(Settings):

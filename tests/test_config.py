@@ -50,3 +50,8 @@ def test_inline_json_and_files(tmp_path):
         config.load(config.PostmaskSettings, '{"beta"')
     with pytest.raises(AudioRestorerError, match="cannot read"):
         config.load(config.PostmaskSettings, str(tmp_path / "none.yaml"))
+
+
+def test_flac_cannot_hold_float():
+    with pytest.raises(AudioRestorerError, match="FLAC has no FLOAT"):
+        config.validate(config.Config, {"loudness": {"format": "flac", "subtype": "FLOAT"}}, "config")
