@@ -127,6 +127,10 @@ class TrainingSettings(Settings):
     )
     stems: str | None = Field(None, description="MUSDB18-HQ or MoisesDB folder; null: generated, to try it")
     noises: str | None = Field(None, description="folder of noises; null: generated")
+    noisy: str | None = Field(
+        None, description="folder of noisy recordings to run the trained model on; null: generated"
+    )
+    clean: str | None = Field(None, description="folder of their references, the same names")
     target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
     tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")
     name: str = Field(

@@ -80,12 +80,18 @@ rule evaluate_pilot_model:
 TRAINING = f"{ART}/training"
 STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
 NOISES = CFG.training.noises or f"{TRAINING}/data/noise"
-GENERATED = [] if CFG.training.stems and CFG.training.noises else [f"{TRAINING}/data/index.json"]
+NOISY = CFG.training.noisy or f"{TRAINING}/data/pairs/noisy"
+CLEAN = CFG.training.clean if CFG.training.noisy else f"{TRAINING}/data/pairs/clean"
+SAMPLE_RATE = (or_stop(settings.read_yaml, located(CFG.training.experiment)).get("network") or {}).get(
+    "sample_rate", 22050
+)
+GENERATED = [] if CFG.training.stems and CFG.training.noises and CFG.training.noisy else [f"{TRAINING}/data/index.json"]
 
 
 rule training:
     input:
         f"{TRAINING}/training.html",
+        f"{TRAINING}/sanity.html",
         f"{TRAINING}/models.yaml",
 
 
@@ -164,6 +170,31 @@ rule build_manifest:
         " --target {params.target:q} {params.speakers:q} 2>&1 | tee {log:q}"
 
 
+rule sanity_suite:
+    input:
+        manifest=f"{TRAINING}/train.jsonl",
+        noise=f"{TRAINING}/noise.jsonl",
+    output:
+        json=f"{TRAINING}/sanity.json",
+        html=report(
+            f"{TRAINING}/sanity.html",
+            caption="../report/captions/training.rst",
+            category="Training",
+            labels={"view": "sanity checks", "kind": "page"},
+        ),
+    log:
+        f"{ART}/logs/training/sanity_suite.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: workflow.cores
+    params:
+        rate=SAMPLE_RATE,
+        code=code("stages.sanity_suite"),
+    shell:
+        "python -m audiorestorer sanity-suite --manifest {input.manifest:q} --noise {input.noise:q} --sr {params.rate}"
+        " --json {output.json:q} --html {output.html:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
 rule train_denoiser:
     input:
         manifest=f"{TRAINING}/train.jsonl",
@@ -212,6 +243,29 @@ rule diagnose:
         "(python -m audiorestorer triad-diagnostics --root {input.model:q} --write-csv --summary-csv --out {params.folder:q}"
         " --figure {output.figure:q} && python -m audiorestorer learning-from-audio-debug --root {input.model:q} --write-csv"
         " --out {params.folder:q} --measured {output.table:q}) 2>&1 | tee {log:q}"
+
+
+rule infer_batch:
+    input:
+        GENERATED,
+        model=f"{TRAINING}/model.safetensors",
+    output:
+        csv=f"{TRAINING}/infer.csv",
+    log:
+        f"{ART}/logs/training/infer_batch.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    resources:
+        gpu=USE_GPU,
+    params:
+        noisy=NOISY,
+        clean=["--clean", CLEAN] if CLEAN else [],
+        folder=f"{TRAINING}/inferred",
+        device=CFG.device,
+        code=code("stages.infer_batch"),
+    shell:
+        "python -m audiorestorer infer-batch --in {params.noisy:q} {params.clean:q} --checkpoint {input.model:q}"
+        " --out {params.folder:q} --metrics {output.csv:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule export_onnx:
@@ -269,6 +323,7 @@ rule training_report:
     input:
         f"{TRAINING}/train.json",
         f"{TRAINING}/learning_summary.csv",
+        f"{TRAINING}/infer.csv",
         f"{TRAINING}/onnx.json",
         model=f"{TRAINING}/model.json",
         audit=f"{TRAINING}/audit.png",

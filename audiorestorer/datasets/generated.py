@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from audiorestorer import audio
 from audiorestorer.datasets import procedural
+from audiorestorer.datasets.levels import scale_to_snr
 from audiorestorer.datasets.training_manifest import to_line
 from audiorestorer.manifest import read_json, write_text_atomic
 
@@ -23,6 +24,7 @@ STEMS = ("vocals", "drums", "bass", "other")
 TEST_SHARE = 0.25
 FAULT = "the mixture lacks its drums"
 NOISE_SEC = 6.0
+PAIR_SNR_DB = 5.0
 SCALE_HZ = 110.0 * 2 ** (np.array([0, 2, 4, 7, 9, 12, 14, 16]) / 12)  # a pentatonic over A2
 GOOD_NOISES = ("hiss", "hum50", "hum60", "rumble", "hvac", "crowd", "crackle", "white", "pink", "brown")
 BAD_NOISES = ("siren", "alarm_beep", "clipped", "silent", "voice", "door_slam")
@@ -39,7 +41,9 @@ def make(
     seed: int = 1,
     faults: bool = True,
 ) -> Path:
-    """Write `stems/{train,test}/trackNN/*.wav`, `speakers.json` and `noise/*.wav`, and last `index.json`.
+    """Write `stems/{train,test}/trackNN/*.wav`, `speakers.json`, `noise/*.wav` and `pairs/{noisy,clean}/*.wav`, and last `index.json`.
+
+    The pairs are the test tracks with noises at 5 dB that are not in `noise/`.
 
     Args:
         tracks: two of them share a singer.
@@ -73,12 +77,21 @@ def make(
         for stem, signal in {**stems, "mixture": mixture}.items():
             audio.write(folder / f"{stem}.wav", signal[None], sample_rate)
         singers[name] = "singer00" if number == 1 else f"singer{number:02d}"  # tracks 0 and 1 share one
+        if subset == "test":
+            _pair(out / "pairs", name, mixed(stems), seed * 1000 + 500 + number, sample_rate)
     write_text_atomic(out / "speakers.json", json.dumps(singers, indent=1) + "\n")
     for number in range(noises):
         kind, signal = noise_of(seed, number, sample_rate)
         audio.write(out / "noise" / f"{number:03d}-{kind}.wav", signal[None], sample_rate)
     write_text_atomic(index, json.dumps(chosen, indent=1) + "\n")
     return index
+
+
+def _pair(folder: Path, name: str, clean: Mono, seed: int, rate: int) -> None:
+    kind = GOOD_NOISES[seed % len(GOOD_NOISES)]
+    noise = scale_to_snr(clean, procedural.make(kind, seed, len(clean), rate), PAIR_SNR_DB, rate)
+    for part, signal in (("clean", clean), ("noisy", clean + noise)):
+        audio.write(folder / part / f"{name}-{kind}.wav", signal[None], rate)
 
 
 def stems_of(rng: np.random.Generator, seconds: float, rate: int) -> dict[str, Mono]:

@@ -14,6 +14,17 @@ INTRO = (
 )
 SMOOTH_STEPS = 25
 AUDIT_SHOWN = ("track", "subset", "residual_db", "duration_sec", "clipped_share", "status", "reasons")
+INFER_SHOWN = (
+    "id",
+    "seconds",
+    "si_noisy_db",
+    "delta_si_db",
+    "delta_lsd_db",
+    "residual_percent",
+    "composite",
+    "status",
+    "reason",
+)
 NOISE_SHOWN = ("path", "class", "kept", "reason", "level_dbfs", "duration_sec")
 
 
@@ -21,7 +32,7 @@ def run(folder: Path, out_html: Path, model_json: Path, figures: dict[str, Path]
     """Write the page.
 
     Args:
-        folder: with audit.csv, noise.csv, train.json, triad_summary.csv, learning_summary.csv, onnx.json, profile.json.
+        folder: with audit.csv, noise.csv, train.json, triad_summary.csv, learning_summary.csv, infer.csv, onnx.json, profile.json.
         model_json: the record that `train` wrote; its run folder has the losses.
         figures: PNG files by section: audit, noise, triads, profile.
 
@@ -39,6 +50,7 @@ def run(folder: Path, out_html: Path, model_json: Path, figures: dict[str, Path]
             "Held-out triads, medians an epoch", _short(read_csv(folder / "triad_summary.csv")), None, figures["triads"]
         ),
         _table("Learning", _short(read_csv(folder / "learning_summary.csv")), None, None),
+        _table("Held-out recordings", read_csv(folder / "infer.csv"), INFER_SHOWN, None),
         _profile(read_json(folder / "profile.json"), read_json(folder / "onnx.json"), figures["profile"]),
     ]
     write_text_atomic(out_html, page(f"Training: {record['name']}", INTRO, sections))

@@ -6,6 +6,7 @@ import numpy as np
 import soundfile as sf
 
 from audiorestorer.datasets import generated
+from audiorestorer.datasets.levels import snr_db
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 
 RATE = 16000
@@ -16,7 +17,11 @@ def test_layout_sums_and_repeatability(tmp_path: Path) -> None:
     generated.make(tmp_path / "a", **SMALL)  # type: ignore[arg-type]
     generated.make(tmp_path / "b", **SMALL)  # type: ignore[arg-type]
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.wav"))
-    assert len(files) == 4 * 5 + 24
+    assert len(files) == 4 * 5 + 24 + 2
+    noisy, clean = (
+        sf.read(next((tmp_path / "a/pairs" / part).iterdir()), dtype="float32")[0] for part in ("noisy", "clean")
+    )
+    assert abs(snr_db(clean, noisy - clean, RATE) - 5) < 0.1
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     for number, subset in ((0, "train"), (3, "test")):

@@ -14,6 +14,8 @@ from audiorestorer.manifest import read_csv, read_json
 from audiorestorer.models import registry
 from tests.workflow.conftest import ROOT
 
+# what `training` asks for, but for the sanity suite: that one takes minutes
+PAGES = ("artifacts/training/training.html", "artifacts/training/models.yaml")
 EXPERIMENT = """
 name: tiny
 task: denoise
@@ -44,7 +46,7 @@ def snakemake(folder: Path, *arguments: str) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
-    snakemake(folder, "training")
+    snakemake(folder, *PAGES)
     return folder
 
 
@@ -54,6 +56,8 @@ def test_every_step_left_its_figures(folder: Path) -> None:
     assert read_json(training / "train.json")["left_out"] == 1
     assert read_json(training / "noise.json")["kept"] >= 15
     assert [row["epoch"] for row in read_csv(training / "triad_summary.csv")] == ["1", "2", "3"]
+    held_out = read_csv(training / "infer.csv")
+    assert [row["status"] for row in held_out] == ["ok"] * 3 and all(row["composite"] for row in held_out)
     assert read_json(training / "onnx.json")["max_difference"] < 1e-4
     assert set(read_json(training / "profile.json")["backends"]) == {"torch", "onnxruntime", "openvino"}
     assert registry.load(training / "models.yaml").get("tiny_denoiser").task == "denoise"
@@ -64,6 +68,7 @@ def test_every_step_left_its_figures(folder: Path) -> None:
         "Training manifest",
         "Held-out triads",
         "Learning",
+        "Held-out recordings",
         "Export and profile",
     ):
         assert f"<h2>{title}" in page
@@ -71,15 +76,15 @@ def test_every_step_left_its_figures(folder: Path) -> None:
 
 
 def test_nothing_is_done_twice(folder: Path) -> None:
-    assert "Nothing to be done" in snakemake(folder, "training")
+    assert "Nothing to be done" in snakemake(folder, *PAGES)
     runs = list((folder / "artifacts/runs").glob("*_tiny"))
     (folder / "artifacts/training/model.safetensors").unlink()  # as Snakemake does when a job fails
-    log = snakemake(folder, "training")
+    log = snakemake(folder, *PAGES)
     assert list((folder / "artifacts/runs").glob("*_tiny")) == runs and not re.search(r"^step \d+/6", log, re.MULTILINE)
 
 
 def test_the_page_is_in_the_html_report(folder: Path) -> None:
-    snakemake(folder, "training", "--report", "report.html")
+    snakemake(folder, *PAGES, "--report", "report.html")
     text = (folder / "report.html").read_text()
     assert "training.html" in text and "triads.png" in text
 
@@ -108,3 +113,10 @@ def test_the_render_half_uses_the_trained_model(folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
     metrics = read_json(folder / "artifacts/eval/metrics.json")
     assert metrics["counts"]["ok"] >= 1
+
+
+@pytest.mark.slow
+def test_the_whole_target_with_the_sanity_suite(folder: Path) -> None:
+    snakemake(folder, "training")
+    assert read_json(folder / "artifacts/training/sanity.json")["ok"]
+    assert (folder / "artifacts/training/sanity.html").read_text().count('class="good"') == 8
