@@ -20,6 +20,7 @@ FIGURES = (
 )  # fmt: skip
 FIELDS = ("epoch", "id", *FIGURES, "status", "reason")
 PARTS = ("noisy", "yhat", "clean")
+ITEMS = "triad_diagnostics.csv"
 EPOCH = re.compile(r"^ep(\d+)$")
 
 
@@ -57,7 +58,8 @@ def find(root: Path) -> list[Triad]:
 def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str]:
     """The figures of three files, in blocks: those of `FIGURES` that could be computed, and why others could not.
 
-    SI and LSD in dB; delta LSD is positive for an improvement; residual_percent is 100 r of the design.
+    SI and LSD in dB; delta LSD is positive for an improvement; residual_percent is 100 r of the design, and absent where a signal has
+    no LSD (it holds NaN or infinity: the clipping of r would turn that into a number).
 
     Raises:
         AudioRestorerError: a file that cannot be read.
@@ -69,11 +71,11 @@ def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str
         "delta_si_db": values.get("si_sdr_improvement_db"),
         "lsd_noisy_db": values.get("lsd_in_db"),
         "lsd_yhat_db": values.get("lsd_db"),
-        "residual_percent": _times(values.get("residual_ratio"), 100),
         "composite": values.get("composite"),
     }
     if "lsd_in_db" in values and "lsd_db" in values:
         found["delta_lsd_db"] = values["lsd_in_db"] - values["lsd_db"]
+        found["residual_percent"] = _times(values.get("residual_ratio"), 100)
     return {name: value for name, value in found.items() if value is not None}, "; ".join(sorted(set(missing.values())))
 
 
@@ -104,7 +106,10 @@ def rounded(values: dict[str, float]) -> dict[str, float]:
 
 
 def medians(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Per epoch: n, and median and quartiles of each figure over the rows that have it."""
+    """Per epoch: n, and median and quartiles of each figure over the rows that have it.
+
+    Quartiles are interpolated between the values ("inclusive"): of few items, too, they lie within what was measured.
+    """
     epochs: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         if row["status"] == "ok":
@@ -115,7 +120,7 @@ def medians(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for name in FIGURES:
             values = [float(row[name]) for row in found if row.get(name) not in (None, "")]
             if values:
-                low, high = (quantiles(values, n=4)[k] for k in (0, 2)) if len(values) > 1 else (values[0], values[0])
+                low, _, high = quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
                 line |= {name: round(median(values), 4), f"{name}_q25": round(low, 4), f"{name}_q75": round(high, 4)}
         out.append(line)
     return out

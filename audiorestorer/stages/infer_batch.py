@@ -64,8 +64,11 @@ def run(
         The rows of the CSV.
 
     Raises:
-        AudioRestorerError: nothing to do, a checkpoint that cannot be used, or settings that are not the checkpoint's.
+        AudioRestorerError: nothing to do, an output that would replace an input, a checkpoint that cannot be used, or settings
+            that are not the checkpoint's.
     """
+    if floor_db is not None and not floor_db <= 0:
+        raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
     network, metadata = load_checkpoint(checkpoint)
     if config is not None:
         check_network(network.config, Path(config))
@@ -74,6 +77,7 @@ def run(
         if Path(source).is_file()
         else _folder_jobs(Path(source), Path(out), clean)
     )
+    _keep_inputs(jobs)
     options = {
         "overlap": overlap,
         "floor_db": floor_db,
@@ -142,11 +146,26 @@ def _one(
         if measure and job.clean is None:
             row["reason"] = "no clean reference"
         elif measure and job.clean is not None:
-            values, reason = triads.measure(job.source, job.target, job.clean)
-            row |= {**triads.rounded(values), "reason": reason}
+            row |= _figures(job.source, job.target, job.clean)
     except AudioRestorerError as error:
         row |= {"status": "rejected", "reason": str(error)}
     return row
+
+
+def _figures(noisy: Path, yhat: Path, clean: Path) -> dict[str, Any]:
+    """The figures of a finished output; a reference that cannot be read is a reason, and the output stays good."""
+    try:
+        values, reason = triads.measure(noisy, yhat, clean)
+    except AudioRestorerError as error:
+        return {"reason": f"not measured: {error}"}
+    return {**triads.rounded(values), "reason": reason}
+
+
+def _keep_inputs(jobs: list[_Job]) -> None:
+    inputs = {path.resolve() for job in jobs for path in (job.source, job.clean) if path}
+    for job in jobs:
+        if job.target.resolve() in inputs:
+            raise AudioRestorerError(f"{job.target}: the output would replace this input: choose another output folder")
 
 
 def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
@@ -155,7 +174,9 @@ def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
         if source.is_dir()
         else []
     )
-    paths = [path for path in paths if not path.is_relative_to(out)]
+    done = out.resolve()
+    if done != source.resolve():  # outputs of an earlier run, where the output folder lies in the input's
+        paths = [path for path in paths if not path.resolve().is_relative_to(done)]
     if not paths:
         raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
     names = [str(path.relative_to(source)) for path in paths]
@@ -172,7 +193,11 @@ def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
 
 def _manifest_jobs(manifest: Path, out: Path) -> list[_Job]:
     jobs, ids = [], set()
-    for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = manifest.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioRestorerError(f"{manifest}: cannot read the manifest: {error}") from error
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

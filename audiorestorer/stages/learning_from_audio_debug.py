@@ -33,23 +33,22 @@ def run(
 
     The verdict is about the composite's medians: the Theil-Sen slope over the epochs (the median of all pairwise slopes), times the
     epochs. *flat* where that is below one point, *improving* or *getting worse* where the 90 % interval of the slope lies on one side
-    of zero, *unsteady* otherwise.
+    of zero, *unsteady* otherwise. Under four epochs there is no interval: the slope's sign decides.
 
     Args:
         root: see `triad_diagnostics`.
         out_csv: where `learning_summary.csv` goes.
-        measured: `triad_diagnostics.csv` of the same folder, so that nothing is measured twice.
+        measured: `triad_diagnostics.csv` of the same triads, so that nothing is measured twice. None: the one beside the triads, if
+            it holds just these and is newer than each of their files; else they are measured.
 
     Returns:
         `{"verdict", "slope_per_epoch", "best_epoch", "epochs"}`.
 
     Raises:
-        AudioRestorerError: fewer than two epochs.
+        AudioRestorerError: fewer than two epochs, or `measured` is no such table.
     """
     folder = debug_folder(Path(root))
-    rows: list[dict[str, Any]] = (
-        list(read_csv(measured)) if measured else [triads.row_of(triad) for triad in triads.find(folder)]
-    )
+    rows = _read(measured) if measured else _measured(folder)
     summary = [row for row in triads.medians(rows) if row["epoch"] != "" and "composite" in row]
     if len(summary) < 2:
         raise AudioRestorerError(f"{folder}: {len(summary)} epochs with measured triads; a trend needs two")
@@ -63,6 +62,31 @@ def run(
     change = f"composite {values[0]:.1f} -> {values[-1]:.1f} over {len(epochs)} epochs"
     print(f"{result['verdict']}: {change}, best epoch {result['best_epoch']}")
     return result
+
+
+def _read(table: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = list(read_csv(table))
+    for number, row in enumerate(rows, 2):
+        absent = [name for name in triads.FIELDS if row.get(name) is None]
+        if absent:
+            raise AudioRestorerError(f"{table}:{number}: no column {', '.join(absent)}: not a {triads.ITEMS}")
+        try:
+            [float(row[name]) for name in triads.FIGURES if row[name] != ""]
+            int(row["epoch"] or 0)
+        except ValueError as error:
+            raise AudioRestorerError(f"{table}:{number}: not a number: {error}") from error
+    return rows
+
+
+def _measured(folder: Path) -> list[dict[str, Any]]:
+    found, table = triads.find(folder), folder / triads.ITEMS
+    files = [path for triad in found for path in (triad.noisy, triad.yhat, triad.clean) if path]
+    if table.is_file() and table.stat().st_mtime_ns > max(path.stat().st_mtime_ns for path in files):
+        rows = _read(table)
+        wanted = {("" if triad.epoch is None else str(triad.epoch), triad.id) for triad in found}
+        if {(row["epoch"], row["id"]) for row in rows} == wanted:
+            return rows
+    return [triads.row_of(triad) for triad in found]
 
 
 def _verdict(epochs: list[int], values: list[float]) -> dict[str, Any]:

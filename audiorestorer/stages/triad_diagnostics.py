@@ -12,7 +12,7 @@ from audiorestorer.report.trends import trends
 from audiorestorer.training.runs import debug_folder
 
 SUMMARY_FIELDS = ("epoch", "n", *(f"{name}{end}" for name in triads.FIGURES for end in ("", "_q25", "_q75")))
-ITEMS, SUMMARY = "triad_diagnostics.csv", "triad_summary.csv"
+ITEMS, SUMMARY = triads.ITEMS, "triad_summary.csv"
 
 
 def run(

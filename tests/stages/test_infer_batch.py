@@ -137,3 +137,85 @@ def test_manifest_and_refusals(checkpoint: Path, folder: Path) -> None:
     (folder / "nothing").mkdir()
     with pytest.raises(AudioRestorerError, match="no recordings"):
         infer_batch.run(folder / "nothing", checkpoint, folder / "o")
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_an_input_is_never_replaced(
+    checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, relative: bool
+) -> None:
+    """Neither by its own folder as the output folder, named either way, nor by a manifest's id."""
+    before = {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
+    monkeypatch.chdir(folder)
+    out = Path("in") if relative else folder / "in"
+    with pytest.raises(AudioRestorerError, match="would replace this input"):
+        infer_batch.run(folder / "in", checkpoint, out)
+    (folder / "m.jsonl").write_text(json.dumps({"id": "a", "noisy": "in/a.wav"}))
+    with pytest.raises(AudioRestorerError, match="would replace this input"):
+        infer_batch.run(folder / "m.jsonl", checkpoint, out)
+    (folder / "c.jsonl").write_text(json.dumps({"id": "a", "noisy": "in/a.wav", "clean": "clean/a.wav"}))
+    with pytest.raises(AudioRestorerError, match="would replace this input"):
+        infer_batch.run(folder / "c.jsonl", checkpoint, Path("clean") if relative else folder / "clean")
+    assert before == {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
+
+
+def test_outputs_inside_the_input_folder_are_no_inputs(
+    checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for _ in range(2):
+        rows = infer_batch.run(folder / "in", checkpoint, Path("in/out"))
+        assert len(rows) == 4
+
+
+def test_truncated_files(checkpoint: Path, folder: Path) -> None:
+    """A truncated input is rejected and leaves nothing; a truncated reference leaves a good output without figures."""
+    (folder / "clean/a.wav").unlink()
+    sf.write(folder / "clean/a.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 9001), RATE)
+    for path in (folder / "in/deep/b.flac", folder / "clean/a.flac"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    rows = {
+        Path(row["input"]).relative_to(folder / "in").as_posix(): row
+        for row in infer_batch.run(
+            folder / "in", checkpoint, folder / "out", clean=folder / "clean", metrics_csv=folder / "m.csv"
+        )
+    }
+    assert rows["deep/b.flac"]["status"] == "rejected" and "b.flac" in rows["deep/b.flac"]["reason"]
+    assert not (folder / "out/deep/b.wav").exists() and not list((folder / "out").rglob("*.tmp"))
+    assert rows["a.wav"]["status"] == "ok" and rows["a.wav"]["reason"].startswith("not measured: ")
+    assert "composite" not in rows["a.wav"] and sf.info(folder / "out/a.wav").frames == 9001
+    assert rows["deep/a.wav"]["status"] == "ok" and "composite" in rows["deep/a.wav"]
+
+
+def test_a_higher_overlap_keeps_length_and_tone(checkpoint: Path, tmp_path: Path) -> None:
+    """Through the streaming code: 30 s are three blocks; the tone stays where it is, and the trained overlap changes no bit."""
+    time = np.arange(30 * RATE + 17) / RATE
+    (tmp_path / "in").mkdir()
+    sf.write(tmp_path / "in/t.wav", 0.3 * np.sin(2 * np.pi * 1000 * time), RATE)
+    made = {}
+    for overlap in (None, 4, 8):
+        infer_batch.run(tmp_path / "in", checkpoint, tmp_path / f"o{overlap}", overlap=overlap)
+        made[overlap], _ = sf.read(tmp_path / f"o{overlap}/t.wav")
+        assert len(made[overlap]) == len(time)
+        spectrum = np.abs(np.fft.rfft(made[overlap] * np.hanning(len(time))))
+        assert np.argmax(spectrum) * RATE / len(time) == pytest.approx(1000, abs=0.1)
+    assert np.array_equal(made[None], made[4]) and not np.array_equal(made[None], made[8])
+    assert np.sum((made[8] - made[None]) ** 2) < 0.01 * np.sum(made[None] ** 2)
+
+
+def test_the_floor_in_db_is_the_level_left_in_the_file(tmp_path: Path) -> None:
+    """A closed mask and a floor of -20 dB leave a tenth of the input, through resampling and blocks."""
+    save_checkpoint(tmp_path / "mute.safetensors", muted(), "denoise", {})
+    signal = 0.2 * np.random.default_rng(0).standard_normal(3 * RATE)
+    (tmp_path / "in").mkdir()
+    sf.write(tmp_path / "in/n.wav", signal, RATE, subtype="FLOAT")
+    infer_batch.run(tmp_path / "in", tmp_path / "mute.safetensors", tmp_path / "out", floor_db=-20)
+    found, _ = sf.read(tmp_path / "out/n.wav")
+    assert 20 * np.log10(np.std(found) / np.std(signal)) == pytest.approx(-20, abs=0.05)
+    with pytest.raises(AudioRestorerError, match="at most 0 dB"):
+        infer_batch.run(tmp_path / "in", tmp_path / "mute.safetensors", tmp_path / "out", floor_db=20)
+
+
+def test_a_manifest_that_is_no_text_is_named(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_bytes(b"\xff\xfe")
+    with pytest.raises(AudioRestorerError, match=r"m\.jsonl: cannot read the manifest"):
+        infer_batch.run(tmp_path / "m.jsonl", checkpoint, tmp_path / "o")
