@@ -56,7 +56,7 @@ class Sums:
 
     def error(self, scale: float = 1.0) -> float:
         """|scale * y - s|^2, never below zero by rounding."""
-        return max(0.0, scale * scale * self.yy - 2 * scale * self.ys + self.ss)
+        return max(scale * scale * self.yy - 2 * scale * self.ys + self.ss, 0.0)  # in this order NaN stays NaN
 
 
 def si_sdr(sums: Sums) -> float:
@@ -81,7 +81,7 @@ def residual_ratio(output: Sums, noisy: Sums) -> float:
 
     Both are at the scale at which their speech has the reference's level: the loudness stage changed that of yhat.
     """
-    return min(RESIDUAL_LIMIT, output.error(output.scale) / (noisy.error(noisy.scale) + RESIDUAL_EPS))
+    return min(output.error(output.scale) / (noisy.error(noisy.scale) + RESIDUAL_EPS), RESIDUAL_LIMIT)
 
 
 def composite(delta_si_db: float, delta_lsd_db: float, residual: float) -> float:

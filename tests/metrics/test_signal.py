@@ -137,3 +137,13 @@ def test_word_error_rate_and_its_normalisation():
     assert word_error_rate("a b c d", "a x c") == pytest.approx(0.5)
     with pytest.raises(Missing):
         word_error_rate("...", "a")
+
+
+def test_nan_is_no_residual():
+    """An output of NaN must not come out as a residual of 0 (perfect) or 1.5 (a number)."""
+    clean, noisy = np.ones((1, 8), np.float32), np.full((1, 8), 1.5, np.float32)
+    sums = {}
+    for name, signal_ in (("noisy", noisy), ("broken", np.full((1, 8), np.nan, np.float32))):
+        sums[name] = signal.Sums()
+        sums[name].add(signal_, clean)
+    assert math.isnan(signal.residual_ratio(sums["broken"], sums["noisy"]))
