@@ -237,7 +237,7 @@ rule diagnose:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        folder=TRAINING,
+        folder=lambda wildcards, output: os.path.dirname(output.table),
         code=code("stages.triad_diagnostics", "stages.learning_from_audio_debug"),
     shell:
         "(python -m audiorestorer triad-diagnostics --root {input.model:q} --write-csv --summary-csv --out {params.folder:q}"
@@ -342,7 +342,7 @@ rule training_report:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        folder=TRAINING,
+        folder=lambda wildcards, input: os.path.dirname(input.model),
         figures=json.dumps({name: f"{TRAINING}/{name}.png" for name in ("audit", "noise", "triads", "profile")}),
         code=code("stages.training_report"),
     shell:
