@@ -50,6 +50,7 @@ train-pilot: $(READY)  ## make the training audio and train the pilot models aga
 
 train-demo: $(READY)  ## the training half from end to end on generated stems and noise (minutes)
 	$(SNAKEMAKE) training
+	@mkdir -p artifacts/report
 	$(SNAKEMAKE) training --report artifacts/report/training_report.html && echo "report: artifacts/report/training_report.html"
 
 test: $(READY) $(EXTRAS)  ## run the tests

@@ -16,6 +16,7 @@ from audiorestorer import audio
 from audiorestorer.datasets import procedural
 from audiorestorer.datasets.levels import scale_to_snr
 from audiorestorer.datasets.training_manifest import to_line
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_text_atomic
 
 Mono = NDArray[np.float32]
@@ -52,6 +53,9 @@ def make(
 
     Returns:
         `index.json`. A complete set of the same arguments is kept.
+
+    Raises:
+        AudioRestorerError: the folder holds recordings that are not of this set.
     """
     chosen = {
         "tracks": tracks,
@@ -65,10 +69,11 @@ def make(
     if index.exists() and read_json(index) == chosen:
         return index
     held_out = max(1, round(TEST_SHARE * tracks))
+    names = {f"track{k:02d}": "test" if k >= tracks - held_out else "train" for k in range(tracks)}
+    _refuse_others(out, names, noises)
+    index.unlink(missing_ok=True)  # from here on, what it said is no longer so
     singers = {}
-    for number in range(tracks):
-        subset = "test" if number >= tracks - held_out else "train"
-        name = f"track{number:02d}"
+    for number, (name, subset) in enumerate(names.items()):
         stems = stems_of(np.random.default_rng((seed, 0, number)), seconds, sample_rate)
         folder = out / "stems" / subset / name
         mixture = mixed(stems)
@@ -85,6 +90,19 @@ def make(
         audio.write(out / "noise" / f"{number:03d}-{kind}.wav", signal[None], sample_rate)
     write_text_atomic(index, json.dumps(chosen, indent=1) + "\n")
     return index
+
+
+def _refuse_others(out: Path, names: dict[str, str], noises: int) -> None:
+    """Recordings of a larger set, or a user's own, would be taken for this set's by every stage after this one."""
+    tracks = {out / "stems" / subset / name for name, subset in names.items()}
+    files = {out / "noise" / f"{number:03d}-{_kind(number)}.wav" for number in range(noises)}
+    for part in ("stems", "noise", "pairs"):
+        for path in sorted((out / part).rglob("*.wav")):
+            fits = path.parent in tracks or path in files
+            if part == "pairs":
+                fits = names.get(path.stem.split("-")[0]) == "test"
+            if not fits:
+                raise AudioRestorerError(f"{path}: not of the set asked for; give --out a folder of its own")
 
 
 def _pair(folder: Path, name: str, clean: Mono, seed: int, rate: int) -> None:
@@ -105,7 +123,8 @@ def stems_of(rng: np.random.Generator, seconds: float, rate: int) -> dict[str, M
         "other": sum(_notes(rng, length, rate, beat * 4, octave, 4) for octave in (2.0, 2.0, 4.0)),
     }
     gains = {"vocals": 0.22, "drums": 0.16, "bass": 0.16, "other": 0.14}
-    return {name: np.asarray(gains[name] * stem / np.abs(stem).max(), np.float32) for name, stem in stems.items()}
+    # a short voice can be all pauses: silent, not 0 / 0
+    return {n: np.asarray(gains[n] * stem / max(np.abs(stem).max(), 1e-9), np.float32) for n, stem in stems.items()}
 
 
 def mixed(stems: dict[str, Mono]) -> Mono:
@@ -161,13 +180,19 @@ def _notes(
     return out
 
 
-def noise_of(seed: int, number: int, rate: int) -> tuple[str, Mono]:
-    """The kind and samples of noise `number`: three good ones, then a bad one."""
-    length = int(NOISE_SEC * rate)
+def _kind(number: int) -> str:
+    """The kind of noise `number`: three good ones, then a bad one."""
     if number % 4 != 3:
-        kind = GOOD_NOISES[(number - number // 4) % len(GOOD_NOISES)]
+        return GOOD_NOISES[(number - number // 4) % len(GOOD_NOISES)]
+    return BAD_NOISES[(number // 4) % len(BAD_NOISES)]
+
+
+def noise_of(seed: int, number: int, rate: int) -> tuple[str, Mono]:
+    """The kind and samples of noise `number`."""
+    length = int(NOISE_SEC * rate)
+    kind = _kind(number)
+    if kind in GOOD_NOISES:
         return kind, np.float32(0.06) * procedural.make(kind, seed * 1000 + number, length, rate)
-    kind = BAD_NOISES[(number // 4) % len(BAD_NOISES)]
     rng = np.random.default_rng((seed, 1, number))
     signal: NDArray[Any]
     time = np.arange(length) / rate

@@ -36,6 +36,7 @@ class _Source:
     stems: list[str] | None = None
     speaker: str | None = None
     digest: str = ""
+    silent: bool = False
     info: audio.AudioInfo | None = None
 
 
@@ -60,19 +61,23 @@ def run(
         target: of stems: `sum`, or the name of one stem.
         audit_csv: of `audit-stems`: tracks that failed are left out.
         render: where sums of stems are written, once. Default: `clean/` beside the manifest.
-        shares: of train, valid and test. A track's split follows from its group's name and the seed alone.
+        shares: of train, valid and test. A track's split follows from its group's name (speaker, else track) and the seed alone;
+            only where a small data set leaves train or valid empty, a group is moved there.
         keep_subsets: a data set's own test (valid, train) folder stays so.
-        speakers: JSON, track name -> speaker; tracks of one speaker go together.
+        speakers: JSON, track name (of a folder: the row's id) -> speaker; tracks of one speaker go together.
         min_sec: a shorter recording is an error.
 
     Raises:
-        AudioRestorerError: no recordings, a bad file (file and reason), content or a speaker in two splits, an empty split.
+        AudioRestorerError: no recordings, a bad file (file and reason), content or a speaker in two of the data set's own splits,
+            shares, an audit or speakers that cannot be used. (Splits that training needs are checked by `check_manifest`.)
     """
     if layout not in LAYOUTS:
         raise AudioRestorerError(f"layout {layout!r}: not one of {', '.join(LAYOUTS)}")
+    if min(shares) < 0 or sum(shares) <= 0:
+        raise AudioRestorerError(f"shares {shares}: of train, valid and test; none below zero, and not all zero")
     root, out_manifest = Path(root), Path(out_manifest)
     sources, left_out = _sources(root, layout, target, audit_csv)
-    names = read_json(speakers) if speakers else {}
+    names = _speakers(speakers, sources) if speakers else {}
     for source in sources:
         source.speaker = names.get(source.track)
         _examine(source, min_sec)
@@ -92,7 +97,20 @@ def run(
     write_text_atomic(out_manifest.with_suffix(".json"), json.dumps(summary, indent=2) + "\n")
     shown = ", ".join(f"{split} {counts.get(split, 0)} ({minutes[split]:.1f} min)" for split in SPLITS)
     print(f"{len(rows)} recordings: {shown}; {left_out} left out (failed the audit)")
+    rates = sorted({row["sr"] for row in rows})
+    if len(rates) > 1:
+        print(f"sr: {', '.join(map(str, rates))} Hz: a network of one rate needs mixtures.resample")
     return summary
+
+
+def _speakers(path: Path, sources: list[_Source]) -> dict[str, str]:
+    names = read_json(path)
+    for track, name in names.items():
+        if not isinstance(name, str) or not name:
+            raise AudioRestorerError(f"{path}: {track}: {name!r} is no speaker's name (text)")
+    if not any(source.track in names for source in sources):
+        raise AudioRestorerError(f"{path}: names no track of this data set (its first is {sources[0].track!r})")
+    return names
 
 
 def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tuple[list[_Source], int]:
@@ -100,7 +118,11 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
         return _stem_sources(root, target, audit_csv)
     clean = root / "clean" if layout == "pairs" else root
     paths = (
-        sorted(p for p in clean.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file())
+        sorted(
+            p
+            for p in clean.rglob("*")
+            if p.suffix.lower() in audio.SUFFIXES and not p.name.startswith(".") and p.is_file()
+        )
         if clean.is_dir()
         else []
     )
@@ -119,9 +141,7 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
 
 
 def _stem_sources(root: Path, target: str, audit_csv: Path | None) -> tuple[list[_Source], int]:
-    failed = (
-        {(row["subset"], row["track"]) for row in read_csv(audit_csv) if row["status"] != "ok"} if audit_csv else set()
-    )
+    failed = _failed(audit_csv) if audit_csv else set()
     tracks = find_tracks(root)
     kept = [track for track in tracks if (track.subset, track.name) not in failed]
     if not kept:
@@ -139,6 +159,16 @@ def _stem_sources(root: Path, target: str, audit_csv: Path | None) -> tuple[list
     return found, len(tracks) - len(kept)
 
 
+def _failed(audit_csv: Path) -> set[tuple[str, str]]:
+    rows = read_csv(audit_csv)
+    missing = [column for column in ("subset", "track", "status") if not rows or column not in rows[0]]
+    if missing:
+        raise AudioRestorerError(
+            f"{audit_csv}: {', '.join(missing)}: no such column, or no row (give audit-stems' CSV)"
+        )
+    return {(row["subset"], row["track"]) for row in rows if row["status"] != "ok"}
+
+
 def _sum(parts: list[Path]) -> Iterator[audio.Audio]:
     for blocks in zip(*(audio.blocks(path) for path in parts), strict=True):
         yield np.sum(blocks, axis=0, dtype=np.float32) if len(blocks) > 1 else blocks[0]
@@ -154,10 +184,12 @@ def _examine(source: _Source, min_sec: float) -> None:
     if first.duration_sec < min_sec:
         raise AudioRestorerError(f"{source.parts[0]}: duration: {first.duration_sec:.2f} s, shorter than {min_sec:g} s")
     digest = hashlib.sha256(f"{first.sample_rate} {first.channels}\n".encode())
+    source.silent = True
     for block in _sum(source.parts):
         if not np.isfinite(block).all():
             raise AudioRestorerError(f"{source.parts[0]}: clean: holds NaN or infinite samples")
         digest.update(block.tobytes())
+        source.silent = source.silent and not block.any()
     source.digest = digest.hexdigest()
     if source.noisy is not None:
         noisy = audio.probe(source.noisy)
@@ -170,44 +202,67 @@ def _examine(source: _Source, min_sec: float) -> None:
 def _splits(
     sources: list[_Source], shares: tuple[float, float, float], seed: int, keep_subsets: bool
 ) -> dict[str, str]:
-    """By groups that share a track, a speaker or content; a data set's own subset wins, and must not cut through a group."""
+    """One split a group, and a group is what shares a track, a speaker or content: the data set's own split, else by hash."""
+    # the smallest text names a group: a speaker before a track before content, so that one more track renames no speaker's group
     groups = joined(
-        [(f"track {s.track}", f"content {s.digest}", *([f"speaker {s.speaker}"] if s.speaker else [])) for s in sources]
-    )
-    own: dict[Any, dict[str, _Source]] = {}
-    splits = {}
-    for source in sources:
-        group = groups[f"track {source.track}"]
-        subset = source.subset if keep_subsets and source.subset in ("test", "valid") else ""
-        if keep_subsets and source.subset:
-            own.setdefault(group, {}).setdefault("held out" if subset else "train", source)
-        # a data set that names its test set has no test among its training tracks
-        left = (shares[0], shares[1], 0.0) if keep_subsets and source.subset == "train" else shares
-        splits[source.id] = subset or split_of(str(group), left, seed)
-    for found in own.values():
-        if len(found) > 1:
-            one, other = found.values()
-            raise AudioRestorerError(
-                f"leak between splits: {one.parts[0]} ({one.subset}) and {other.parts[0]} ({other.subset}) share"
-                f" {'content' if one.digest == other.digest else 'a speaker or a track name'}"
+        [
+            (
+                f"track {s.track}",
+                *([f"speaker {s.speaker}"] if s.speaker else []),
+                *([] if s.silent else [f"waveform {s.digest}"]),  # silence is nobody's content
             )
-    _fill_valid(sources, splits, groups)
-    return splits
-
-
-def _fill_valid(sources: list[_Source], splits: dict[str, str], groups: dict[Any, Any]) -> None:
-    """A small data set can leave `valid` empty: the training group whose hash is last moves there, if another remains."""
-    if "valid" in splits.values():
-        return
-    train = sorted(
-        {str(groups[f"track {s.track}"]) for s in sources if splits[s.id] == "train"},
-        key=lambda g: hashlib.sha256(g.encode()).digest(),
+            for s in sources
+        ]
     )
-    if len(train) > 1:
-        for source in sources:
-            if str(groups[f"track {source.track}"]) == train[-1]:
-                splits[source.id] = "valid"
-        print(f"split valid was empty: {train[-1]} moved there from train")
+    members: dict[str, list[_Source]] = {}
+    for source in sources:
+        members.setdefault(str(groups[f"track {source.track}"]), []).append(source)
+    chosen, pinned = {}, set()
+    for group, found in members.items():
+        own = _own_subset(found) if keep_subsets else ""
+        # a data set that names its test set has no test among its training tracks
+        left = (shares[0], shares[1], 0.0) if own == "train" else shares
+        chosen[group] = own if own in ("test", "valid") or sum(left) <= 0 else split_of(group, left, seed)
+        if own in ("test", "valid"):
+            pinned.add(group)
+    _fill(chosen, pinned, shares)
+    twins = len(sources) - len({s.id if s.silent else s.digest for s in sources})
+    if twins:
+        print(f"{twins} recordings have the content of another one: each is in the other's split")
+    return {source.id: chosen[group] for group, found in members.items() for source in found}
+
+
+def _own_subset(group: list[_Source]) -> str:
+    """The data set's own split of a group; members without one follow the others."""
+    own: dict[str, _Source] = {}
+    for source in group:
+        if source.subset:
+            own.setdefault(source.subset, source)
+    if len(own) > 1:
+        one, other, *_ = own.values()
+        shared = "content" if one.digest == other.digest and not one.silent else "a speaker or a track name"
+        raise AudioRestorerError(
+            f"leak between splits: {one.parts[0]} ({one.subset}) and {other.parts[0]} ({other.subset}) share {shared},"
+            " directly or through others"
+        )
+    return next(iter(own), "")
+
+
+def _fill(chosen: dict[str, str], pinned: set[str], shares: tuple[float, float, float]) -> None:
+    """A small data set can leave train or valid empty: one group of the fullest split moves there, if another remains."""
+    for split, share in zip(SPLITS[:2], shares[:2], strict=True):
+        if share <= 0 or split in chosen.values():
+            continue
+        free = [group for group in chosen if group not in pinned]
+        counts = Counter(chosen[group] for group in free)
+        donor = max(SPLITS, key=lambda name: counts[name])
+        if counts[donor] > 1:
+            group = max(
+                (g for g in free if chosen[g] == donor),
+                key=lambda g: hashlib.sha256(g.encode("utf-8", "replace")).digest(),
+            )
+            chosen[group] = split
+            print(f"split {split} was empty: {group} moved there from {donor}")
 
 
 def _row(source: _Source, split: str, render: Path, base: Path) -> dict[str, Any]:

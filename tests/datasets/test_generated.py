@@ -1,13 +1,16 @@
 """Generated stems and noises: the mixture is the sum, a voice has harmonics, a siren glides."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import soundfile as sf
 
 from audiorestorer.datasets import generated
 from audiorestorer.datasets.levels import snr_db
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
+from audiorestorer.errors import AudioRestorerError
 
 RATE = 16000
 SMALL = {"tracks": 4, "seconds": 2.0, "noises": 24, "sample_rate": RATE, "seed": 3}
@@ -31,6 +34,30 @@ def test_layout_sums_and_repeatability(tmp_path: Path) -> None:
     index = (tmp_path / "a/index.json").stat().st_mtime_ns
     generated.make(tmp_path / "a", **SMALL)  # type: ignore[arg-type]
     assert (tmp_path / "a/index.json").stat().st_mtime_ns == index  # kept
+
+
+def test_a_folder_holds_one_set_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {**SMALL, "noises": 4}
+    generated.make(tmp_path, **few)  # type: ignore[arg-type]
+    with pytest.raises(AudioRestorerError, match=r"003-siren\.wav: not of the set"):
+        generated.make(tmp_path, **{**few, "noises": 3})  # type: ignore[arg-type]
+    with pytest.raises(AudioRestorerError, match=r"track0.*: not of the set"):
+        generated.make(tmp_path, **{**few, "tracks": 8})  # type: ignore[arg-type]  # its track03 is no test track
+    written = []
+
+    def dying(path: Path, *args: Any) -> None:
+        written.append(path)
+        if len(written) > 6:
+            raise KeyboardInterrupt
+        write(path, *args)
+
+    write = generated.audio.write
+    monkeypatch.setattr(generated.audio, "write", dying)
+    with pytest.raises(KeyboardInterrupt):
+        generated.make(tmp_path, **{**few, "seconds": 3.0})  # type: ignore[arg-type]
+    monkeypatch.undo()
+    generated.make(tmp_path, **few)  # type: ignore[arg-type]  # not taken for complete: every file is of this set again
+    assert {sf.info(path).duration for path in (tmp_path / "stems").rglob("*.wav")} == {2.0}
 
 
 def test_the_fault_is_there_and_can_be_left_out(tmp_path: Path) -> None:

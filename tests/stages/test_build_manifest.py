@@ -83,6 +83,79 @@ def test_a_leak_between_the_data_sets_own_splits_is_an_error(musdb: Path, tmp_pa
         build_manifest.run(musdb, tmp_path / "m.jsonl")
 
 
+def noise_file(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sf.write(path, 0.1 * np.random.default_rng(seed).standard_normal(2 * RATE), RATE)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_has_no_subset_follows_its_twin_in_the_test_set(tmp_path: Path, seed: int) -> None:
+    for number in range(4):
+        noise_file(tmp_path / "in" / f"c{number}.wav", number)
+    noise_file(tmp_path / "in/test/x.wav", 0)  # c0 once more
+    build_manifest.run(tmp_path / "in", tmp_path / "m.jsonl", layout="folder", seed=seed)
+    splits = {row["id"]: row["split"] for row in rows_of(tmp_path / "m.jsonl")}
+    assert splits["test_x"] == splits["c0"] == "test"
+
+
+def test_a_leak_between_test_and_valid_is_an_error(tmp_path: Path) -> None:
+    for number, name in enumerate(("train/a", "train/b", "test/x", "valid/y")):
+        noise_file(tmp_path / "in" / f"{name}.wav", min(number, 2))  # x and y are the same
+    with pytest.raises(AudioRestorerError, match=r"x\.wav \(test\) and .*y\.wav \(valid\) share content"):
+        build_manifest.run(tmp_path / "in", tmp_path / "m.jsonl", layout="folder")
+
+
+@pytest.mark.parametrize("first", (0, 100, 200))
+def test_one_more_track_of_a_speaker_moves_no_other(tmp_path: Path, first: int) -> None:
+    for number in range(12):
+        noise_file(tmp_path / "in" / f"c{number:02d}.wav", first + number)
+    (tmp_path / "who.json").write_text(json.dumps({f"c{k:02d}": f"s{k % 4}" for k in range(13)}))
+    before, after = tmp_path / "before.jsonl", tmp_path / "after.jsonl"
+    chosen: dict[str, Any] = {"layout": "folder", "speakers": tmp_path / "who.json", "shares": (0.5, 0.4, 0.1)}
+    build_manifest.run(tmp_path / "in", before, **chosen)
+    noise_file(tmp_path / "in/c12.wav", first + 12)
+    build_manifest.run(tmp_path / "in", after, **chosen)
+    old, new = ({row["id"]: row["split"] for row in rows_of(path)} for path in (before, after))
+    assert len(new) == 13 and old == {name: new[name] for name in old}
+
+
+def test_silent_stems_are_no_leak(musdb: Path, tmp_path: Path) -> None:
+    for track in ("train/t0", "test/t6"):  # instrumentals of equal length
+        sf.write(musdb / track / "vocals.wav", np.zeros((2 * RATE, 2)), RATE)
+    assert build_manifest.run(musdb, tmp_path / "m.jsonl", target="vocals")["splits"]["test"] == 2
+
+
+def test_arguments_that_cannot_be_used_are_named(musdb: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.jsonl"
+    for shares in ((0.0, 0.0, 0.0), (1.0, -0.5, 0.1)):
+        with pytest.raises(AudioRestorerError, match="shares"):
+            build_manifest.run(musdb, out, shares=shares)
+    (tmp_path / "other.csv").write_text("track,ok\nt0,1\n")
+    with pytest.raises(AudioRestorerError, match=r"other\.csv: subset, status: no such column"):
+        build_manifest.run(musdb, out, audit_csv=tmp_path / "other.csv")
+    for text, message in (('{"t0": 3}', "t0: 3 is no speaker's name"), ('{"song": "a"}', "names no track")):
+        (tmp_path / "who.json").write_text(text)
+        with pytest.raises(AudioRestorerError, match=rf"who\.json: {message}"):
+            build_manifest.run(musdb, out, speakers=tmp_path / "who.json")
+    assert not out.exists()
+
+
+def test_a_share_of_zero_stays_empty_and_hidden_files_are_no_recordings(tmp_path: Path) -> None:
+    for number in range(6):
+        noise_file(tmp_path / "in" / f"c{number}.wav", number)
+    (tmp_path / "in/._c0.wav").write_bytes(b"\0\5\x16\7")  # what macOS leaves beside a file
+    summary = build_manifest.run(tmp_path / "in", tmp_path / "m.jsonl", layout="folder", shares=(1.0, 0.0, 0.0))
+    assert summary["splits"] == {"train": 6, "valid": 0, "test": 0}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_two_recordings_are_enough_to_train_and_validate(tmp_path: Path, seed: int) -> None:
+    for number in range(2):
+        noise_file(tmp_path / "in" / f"c{number}.wav", number)
+    build_manifest.run(tmp_path / "in", tmp_path / "m.jsonl", layout="folder", shares=(0.5, 0.5, 0.0), seed=seed)
+    assert len(check_manifest(tmp_path / "m.jsonl", splits=("train", "valid"))) == 2
+
+
 def test_pairs(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("a", "b", "c"):
