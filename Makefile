@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup pilot render report test test-slow check lint evaluate deliver train-pilot train-demo clean
+.PHONY: help setup setup-extras pilot render report test test-slow check lint evaluate deliver train-pilot train-demo clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,20 +23,26 @@ $(READY): requirements.lock
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-# Packages without wheels (a C compiler is needed) or with a licence that forbids to bundle them: used where they install.
+# Packages without wheels (a C compiler is needed) or with a licence that forbids to bundle them: each is used where it installs.
 $(EXTRAS): requirements-extras.lock $(READY)
-	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements-extras.lock && touch $@ \
-	  || echo "setup: the optional packages did not install (see above); their tests will be skipped and say so"
+	@failed=; for package in $$(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements-extras.lock); do \
+	  awk -v name="$$package==" '/^[a-z]/ {inside = index($$0, name) == 1} inside' requirements-extras.lock > $(VENV)/extra.lock; \
+	  $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(VENV)/extra.lock || failed="$$failed $$package"; \
+	done; rm -f $(VENV)/extra.lock; \
+	if [ -z "$$failed" ]; then touch $@; \
+	else echo "setup: did not install (see above):$$failed; their tests will be skipped and say so"; fi
+
+setup-extras: $(EXTRAS)  ## install the optional packages: diffq, denoiser (CC-BY-NC), pesq, faster-whisper
 
 pilot: $(READY)  ## render data/pilot to artifacts/report/report.html
 	@$(MAKE) --no-print-directory render report
 
 render: $(READY)
-	$(SNAKEMAKE)
+	$(SNAKEMAKE) all analysis
 
 report: $(READY)  ## (re)make the HTML report of the last run
 	@if [ ! -s $(REPORT) ] || [ -n "$$(find artifacts/report artifacts/eval report -newer $(REPORT) -type f -print -quit)" ]; then \
-	  $(SNAKEMAKE) --report $(REPORT) && echo "report: $(REPORT)"; \
+	  $(SNAKEMAKE) all analysis --report $(REPORT) && echo "report: $(REPORT)"; \
 	else echo "report: $(REPORT) is up to date"; fi
 
 evaluate: $(READY)  ## measure the finished files again; never touches the rendering

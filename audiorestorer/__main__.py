@@ -124,10 +124,18 @@ def loudness(
 
 @app.command()
 def evaluate(
-    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
-) -> None:
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE,
+    recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,
+    tagger: Annotated[Path | None, typer.Option("--tagger", help="the fetched PANNs model's JSON")] = None,
+    sentences: Annotated[Path | None, typer.Option("--sentences", help="for the language model: transcripts' TSV, or text")] = None,
+    device: DeviceOption = "cpu", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
     """Measure each finished file."""
-    stage("evaluate").run(in_manifest, out_manifest, settings.load(settings.EvaluateSettings, config), store)
+    chosen = settings.load(settings.EvaluateSettings, config)
+    stage("evaluate").run(
+        in_manifest, out_manifest, chosen, store, recogniser=recogniser, tagger=tagger, sentences=sentences, device=device,
+        threads=threads,
+    )  # fmt: skip
 
 
 @app.command()

@@ -102,9 +102,25 @@ class LoudnessSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    metrics: list[Literal["loudness", "music", "signal", "intelligibility", "wer", "panns"]] = Field(
-        ["loudness", "music", "signal", "intelligibility", "wer", "panns"], description="groups of metrics"
+    metrics: list[Literal["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"]] = Field(
+        ["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"],
+        description="groups of metrics; what cannot be measured is missing, with its reason",
     )
+    recogniser: str = Field(
+        "pocketsphinx",
+        pattern=NAME_PATTERN,
+        description="for WER: pocketsphinx (built in), or an entry of the registry",
+    )
+    language_model: Literal["batch", "general", "both"] = Field(
+        "both", description="of pocketsphinx. batch: made of the batch's transcripts (wer); general: its own (wer_open)"
+    )
+    sentences: str | None = Field(
+        None, description="text file to make the batch's language model of, a sentence a line; null: the transcripts"
+    )
+    tagger: str | None = Field(
+        "panns_cnn14", pattern=NAME_PATTERN,
+        description="for PANNs: an entry of the registry. Not fetched unasked: `snakemake evaluation_models` does",
+    )  # fmt: skip
 
 
 class SnippetSettings(Settings):

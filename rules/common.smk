@@ -21,6 +21,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import registry as model_registry
 from audiorestorer.stages import ingest as ingest_stage
+from audiorestorer.store import sha256_file
 
 
 def or_stop(function, *args):
@@ -100,6 +101,30 @@ def network_code(stage, model):
     return code_digest(f"stages.{stage}", f"separators.{or_stop(REGISTRY.get, model).kind}")
 
 
+def recogniser_of(evaluate):
+    """The registry's recogniser that WER needs; None: the built-in one, or no WER. An unknown name ends the run here."""
+    if "wer" not in evaluate.metrics or evaluate.recogniser == "pocketsphinx":
+        return None
+    or_stop(REGISTRY.get, evaluate.recogniser)
+    return evaluate.recogniser
+
+
+def tagger_of(evaluate):
+    """The registry's tagger, if its weights are on this machine: they are never fetched unasked."""
+    name = evaluate.tagger
+    if "panns" not in evaluate.metrics or name not in REGISTRY.models:
+        return None
+    here = os.path.exists(model_json(name)) or model_registry.present(name, REGISTRY, f"{ART}/models")
+    return name if here else None
+
+
+def sentences_file():
+    """What the batch's language model is made of: the configured text, else the batch's transcripts; None where it is not used."""
+    if "wer" not in CFG.evaluate.metrics or RECOGNISER or CFG.evaluate.language_model == "general":
+        return None
+    return CFG.evaluate.sentences or ingest_stage.companions(CFG)[1]
+
+
 def lock_artifacts():
     """Refuse a second run on the same folder. The kernel drops this lock when the process dies, kill -9 included, so no `--unlock`."""
     os.makedirs(ART, exist_ok=True)
@@ -118,3 +143,12 @@ def absent_outputs(shard):
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
     return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
+
+
+RECOGNISER = recogniser_of(CFG.evaluate)
+TAGGER = tagger_of(CFG.evaluate)
+EVALUATION_MODELS = [name for name in (RECOGNISER, TAGGER) if name]
+EVALUATION_MODULES = [
+    *(f"metrics.group_{group}" for group in CFG.evaluate.metrics),
+    f"metrics.recognisers.{REGISTRY.get(RECOGNISER).kind if RECOGNISER else 'pocketsphinx'}",
+]

@@ -1,9 +1,22 @@
-# Needs: the finished files and, where there are any, references and transcripts. Makes: metrics.json and metrics.csv.
+# Needs: the finished files and, where there are any, references and transcripts; a recogniser and a tagger by config.
+# Makes: metrics.json and metrics.csv.
+
+from audiorestorer.stages import evaluate as evaluate_stage
+
+SENTENCES = or_stop(sentences_file)
+
+
+# Fetches what the metrics can use; the run itself takes the tagger only if it is here. A run after it computes only what is new.
+rule evaluation_models:
+    input:
+        [model_json(name) for name in (RECOGNISER, CFG.evaluate.tagger) if name],
 
 
 rule evaluate:
     input:
         manifest=manifest("loudness"),
+        recogniser=model_json(RECOGNISER) if RECOGNISER else [],
+        tagger=model_json(TAGGER) if TAGGER else [],
     output:
         manifest=ensure(manifest("evaluate"), non_empty=True),
     log:
@@ -11,15 +24,21 @@ rule evaluate:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=2000,
+        gpu=USE_GPU if EVALUATION_MODELS else 0,
+        mem_mb=4000 if EVALUATION_MODELS else 2000,
         runtime=120,
     params:
         store=STORE,
         cfg=cfg_json("evaluate"),
-        code=code("stages.evaluate"),
+        code=code("stages.evaluate", *EVALUATION_MODULES),
+        packages=evaluate_stage.optional_packages(),
+        sentences=[f"--sentences={SENTENCES}"] if SENTENCES else [],
+        sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
+        models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],
+        device=CFG.device,
     shell:
-        "python -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
-        " --store {params.store:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q} {params.sentences:q}"
+        " {params.models:q} --device {params.device:q} --threads {threads} --store {params.store:q} 2>&1 | tee {log:q}"
 
 
 rule collect:

@@ -3,8 +3,6 @@
 # summary.md, marked for `snakemake --report`. Snakemake's report.html cannot show an HTML page above about 1.5 MB (Chromium leaves a frame
 # empty whose data: address is above 2 MiB): the pages that are marked stay below; listening.html holds all snippets and is not marked.
 
-from audiorestorer.store import sha256_file
-
 REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
 TEMPLATES = [f"{workflow.basedir}/audiorestorer/report/templates/{name}.html.j2" for name in ("listening", "results")]
 REPORT_FILES = [
@@ -46,7 +44,7 @@ rule report:
     input:
         metrics=METRICS[0],
         snippets=f"{ART}/eval/snippets.json",
-        models=[model_json(name) for name in MODELS],
+        models=[model_json(name) for name in [*MODELS, *EVALUATION_MODELS]],
     output:
         results=report(
             REPORT_FILES[0],
@@ -104,3 +102,37 @@ rule report:
     shell:
         "python -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}"
         " --config {params.cfg:q} {params.models:q} 2>&1 | tee {log:q}"
+
+
+# Not part of `all`: a Jupyter kernel takes seconds to start. `make pilot` asks for it.
+rule analysis:
+    input:
+        notebook=f"{workflow.basedir}/notebooks/pilot_analysis.ipynb",
+        notes=f"{workflow.basedir}/report/demucs_notes.md",
+        metrics=METRICS[0],
+    output:
+        notebook=f"{ART}/report/analysis.ipynb",
+        html=report(
+            f"{ART}/report/analysis.html",
+            caption="../report/captions/analysis.rst",
+            category="Results",
+            labels={"view": "analysis: do the metrics agree, what to listen to first", "kind": "notebook"},
+        ),
+        notes=report(
+            f"{ART}/report/demucs_notes.md",
+            caption="../report/captions/demucs_notes.rst",
+            category="Summary",
+            labels={"view": "what Demucs' settings do", "kind": "Markdown to download"},
+        ),
+    log:
+        f"{ART}/logs/analysis.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        metrics=lambda wildcards, input: os.path.abspath(input.metrics),
+        folder=lambda wildcards, output: os.path.dirname(output.notebook),
+    shell:
+        "(cp {input.notes:q} {output.notes:q} && AUDIORESTORER_METRICS={params.metrics:q} python -m nbconvert --execute --to notebook"
+        " --KernelManager.transport=ipc --output-dir {params.folder:q} --output analysis {input.notebook:q}"
+        " && python -m nbconvert --to html --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
+        " --output-dir {params.folder:q} {output.notebook:q}) 2>&1 | tee {log:q}"

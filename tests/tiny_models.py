@@ -137,3 +137,83 @@ def write_model_json(path: Path, name: str, kind: str, files: list[Path], **more
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(record), encoding="utf-8")
     return path
+
+
+def write_tiny_whisper(folder: Path) -> list[dict[str, str]]:
+    """A Whisper of one layer and byte tokens in CTranslate2's format, as faster-whisper loads it; its files as in a model's record."""
+    import numpy as np
+    from ctranslate2.specs import WhisperSpec
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, width = np.random.default_rng(0), 16
+    names = (
+        "endoftext",
+        "startoftranscript",
+        "translate",
+        "transcribe",
+        "startoflm",
+        "startofprev",
+        "nospeech",
+        "notimestamps",
+    )
+    special = [f"<|{name}|>" for name in (*names, *(f"{0.02 * step:.2f}" for step in range(1501)))]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: place for place, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(special)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    spec = WhisperSpec(1, 2, 1, 2)
+
+    def random(*shape: int) -> Any:
+        return (0.1 * rng.standard_normal(shape)).astype(np.float32)
+
+    def norm(layer: Any) -> None:
+        layer.gamma, layer.beta = np.ones(width, np.float32), np.zeros(width, np.float32)
+
+    def linear(layer: Any, outputs: int, inputs: int = width) -> None:
+        layer.weight, layer.bias = random(outputs, inputs), random(outputs)
+
+    encoder, decoder = spec.encoder, spec.decoder
+    encoder.conv1.weight, encoder.conv1.bias = random(width, 80, 3), random(width)
+    encoder.conv2.weight, encoder.conv2.bias = random(width, width, 3), random(width)
+    encoder.position_encodings.encodings, decoder.position_encodings.encodings = random(1500, width), random(448, width)
+    decoder.embeddings.weight = decoder.projection.weight = random(len(letters) + len(special), width)
+    norm(encoder.layer_norm)
+    norm(decoder.layer_norm)
+    for layer in (*encoder.layer, *decoder.layer):
+        norm(layer.self_attention.layer_norm)
+        linear(layer.self_attention.linear[0], 3 * width)
+        linear(layer.self_attention.linear[1], width)
+        norm(layer.ffn.layer_norm)
+        linear(layer.ffn.linear_0, 2 * width)
+        linear(layer.ffn.linear_1, width, 2 * width)
+    for layer in decoder.layer:
+        norm(layer.attention.layer_norm)
+        for part, outputs in zip(layer.attention.linear, (width, 2 * width, width), strict=True):
+            linear(part, outputs)
+    spec.config.suppress_ids = spec.config.suppress_ids_begin = spec.config.lang_ids = []
+    spec.config.alignment_heads = [[0, 0]]
+    spec.register_vocabulary(sorted(tokenizer.get_vocab(), key=lambda word: tokenizer.get_vocab()[word]))
+    spec.validate()
+    spec.save(str(folder))
+    return [{"path": str(path), "sha256": ""} for path in sorted(folder.iterdir())]
+
+
+def write_random_panns(folder: Path, labels: int = 527, **more: Any) -> list[dict[str, str]]:
+    """Cnn14 with random weights and AudioSet's list of classes in the original formats; the record's files. Only the names that are
+    asked for are the real ones."""
+    import torch
+
+    from audiorestorer.metrics import tagging
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [name for group in tagging.CLASSES.values() for name in group]
+    names += [f"class {number}" for number in range(labels - len(names))]
+    rows = "".join(f'{number},/m/{number},"{name}"\n' for number, name in enumerate(names))
+    (folder / "class_labels_indices.csv").write_text(f"index,mid,display_name\n{rows}")
+    torch.manual_seed(0)
+    network = tagging.network_class(folder / "class_labels_indices.csv")(classes_num=labels, **tagging.CNN14)
+    torch.save({"iteration": 600_000, "model": network.state_dict(), **more}, folder / "Cnn14_mAP=0.431.pth")
+    return [{"path": str(path), "sha256": ""} for path in sorted(folder.iterdir())]

@@ -1,12 +1,9 @@
-"""Intelligibility: STOI, ESTOI and word error rate."""
+"""Intelligibility: STOI and ESTOI."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 import warnings
 
-import jiwer
 import numpy as np
 import pystoi
 from numpy.typing import NDArray
@@ -37,21 +34,3 @@ def stoi(
     if any("Not enough STFT frames" in str(warning.message) for warning in caught):
         raise Missing("too little speech: STOI needs 30 frames of it")
     return value
-
-
-def normalised(text: str) -> str:
-    """What WER compares: NFKC, lower case, punctuation and hyphens to spaces, apostrophes dropped. Numbers stay as written."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    text = re.sub(r"[’']", "", text)
-    return " ".join(re.sub(r"[^\w\s]|_", " ", text).split())
-
-
-def word_error_rate(truth: str, heard: str) -> float:
-    """(substitutions + deletions + insertions) / words of the truth, after `normalised`.
-
-    Raises:
-        Missing: the transcript has no word.
-    """
-    if not normalised(truth):
-        raise Missing("the transcript has no word")
-    return float(jiwer.wer(normalised(truth), normalised(heard)))

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from audiorestorer.manifest import write_text_atomic
 from audiorestorer.store import sha256_file
 
 SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt")
-FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,120}$"
+FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
 TIMEOUT_SEC = 30
 BLOCK = 1 << 20
@@ -36,6 +37,12 @@ class FileSettings(Settings):
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{8,64}$", description="full hash, or the first digits that are known"
     )
+    md5: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{32}$",
+        description="where the publisher gives no other: against damage, not against malice",
+    )
+    url: str | None = Field(None, pattern=r"^https://", description="where this file lies, if not in `source`")
     size_mb: float | None = Field(None, gt=0, description="about how large; a download may be at most twice this")
 
 
@@ -134,12 +141,25 @@ def _local_files(place: Path, entry: EntrySettings) -> list[Path]:
     return [place]
 
 
-def _check(path: Path, wanted: str | None, mend: str) -> str:
-    """The full SHA-256 of a file, which begins with what the registry says."""
+def _check(path: Path, wanted: FileSettings | None, mend: str) -> str:
+    """The full SHA-256 of a file, which is what the registry says of it."""
     actual = sha256_file(path)
-    if wanted and not actual.startswith(wanted):
-        raise AudioRestorerError(f"{path}: sha256 is {actual}, the registry says {wanted}: {mend}")
+    if wanted and wanted.sha256 and not actual.startswith(wanted.sha256):
+        raise AudioRestorerError(f"{path}: sha256 is {actual}, the registry says {wanted.sha256}: {mend}")
+    if wanted and wanted.md5:
+        with open(path, "rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if md5 != wanted.md5:
+            raise AudioRestorerError(f"{path}: md5 is {md5}, the registry says {wanted.md5}: {mend}")
     return actual
+
+
+def present(name: str, registry: Registry, cache_dir: str | Path) -> bool:
+    """Whether all files of a model are on this machine."""
+    entry = registry.get(name)
+    if entry.remote:
+        return all((Path(cache_dir) / name / file.name).is_file() for file in entry.files)
+    return all(path.is_file() for path in _local_files(registry.local(name), entry))
 
 
 def fetch(name: str, registry: str | Path, out_json: str | Path, cache_dir: str | Path) -> dict[str, Any]:
@@ -172,7 +192,7 @@ def fetch(name: str, registry: str | Path, out_json: str | Path, cache_dir: str 
 
 def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[Path, str]]:
     place = registry.local(name)
-    hashes = {file.name: file.sha256 for file in entry.files}
+    hashes = {file.name: file for file in entry.files}
     paths = _local_files(place, entry)
     if not paths:
         raise AudioRestorerError(f"model {name}: {place}: no model files in this folder")
@@ -192,7 +212,7 @@ def _fetched(name: str, entry: EntrySettings, folder: Path) -> list[tuple[Path, 
                 _download(entry, file, path)
             except Exception as error:  # the hub's client raises its own and requests' errors
                 raise AudioRestorerError(_by_hand(name, entry, file, folder, error)) from error
-        out.append((path, _check(path, file.sha256, "delete it, then it is fetched again")))
+        out.append((path, _check(path, file, "delete it, then it is fetched again")))
     return out
 
 
@@ -200,6 +220,7 @@ def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, 
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     size = f"about {file.size_mb:g} MB" if file.size_mb else "size unknown"
     sha256 = f"sha256 {file.sha256}{'' if len(file.sha256) == 64 else '...'}" if file.sha256 else "sha256 unknown"
+    sha256 = f"md5 {file.md5}" if file.md5 and not file.sha256 else sha256
     return (
         f"model {name}: {file.name} could not be fetched from {entry.source} ({reason:.200}). With no network, put the file"
         f" {file.name} ({size}, {sha256}) into {folder}/ ; it is used from there. Licence: {entry.licence}."
@@ -210,11 +231,11 @@ def _download(entry: EntrySettings, file: FileSettings, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     limit = int(min(MAX_BYTES, 2e6 * file.size_mb if file.size_mb else MAX_BYTES))
     try:
-        if entry.source.startswith("hf:"):
+        if entry.source.startswith("hf:") and not file.url:
             _from_hub(entry.source.removeprefix("hf:"), file.name, temporary)
         else:
-            _from_https(f"{entry.source.rstrip('/')}/{file.name}", temporary, limit)
-        _check(temporary, file.sha256, "the download is damaged")
+            _from_https(file.url or f"{entry.source.rstrip('/')}/{urllib.parse.quote(file.name)}", temporary, limit)
+        _check(temporary, file, "the download is damaged")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -11,9 +11,23 @@ from typing import Any
 import yaml
 
 from audiorestorer.report.metricinfo import BY_NAME, METRICS, number, shown
-from audiorestorer.report.tables import markdown_escape, markdown_table, snr_rows, summary_rows, unit_title
+from audiorestorer.report.tables import (
+    PAIRED_HEAD,
+    SUMMARY_HEAD,
+    condition_tables,
+    markdown_escape,
+    markdown_table,
+    paired_rows,
+    snr_rows,
+    summary_rows,
+    unit_title,
+    wer_notes,
+)
 
-PACKAGES = ("audiorestorer", "torch", "demucs", "snakemake", "numpy", "soundfile")
+PACKAGES = (
+    "audiorestorer", "torch", "demucs", "snakemake", "numpy", "soundfile", "pystoi", "pocketsphinx", "faster-whisper", "jiwer", "pesq",
+    "speechmos", "panns-inference",
+)  # fmt: skip
 NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 MAX_REJECTED = 1000
 
@@ -31,7 +45,12 @@ def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], mode
         _highlights(metrics),
         "## Not measured\n", _missing(metrics),
         "## Statistics\n", _statistics(metrics),
+        "## Before and after, the same files\n", _paired(metrics),
         "## SI-SDR improvement by input SNR\n", _by_snr(metrics),
+        *(
+            f"## By {markdown_escape(name)} (medians)\n\n{markdown_table(head, rows)}"
+            for name, head, rows in condition_tables(metrics)
+        ),
         "## Rejected files\n", _rejected(metrics),
         "## Models\n", _models(models),
         "## Configuration\n", _fenced(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "yaml"),
@@ -67,14 +86,19 @@ def highlights(metrics: Mapping[str, Any]) -> list[str]:
         ("music_to_speech_in_db", "music_to_speech_db", "Median music-to-speech ratio"),
         ("stoi_in", "stoi", "Median STOI"),
         ("wer_in", "wer", "Median word error rate"),
+        ("pesq_in", "pesq", "Median PESQ"),
+        ("dnsmos_ovrl_in", "dnsmos_ovrl", "Median DNSMOS"),
+        ("music_presence_in", "music_presence", "Median music presence (PANNs)"),
         ("lufs_in", "lufs", "Median loudness"),
     ):
         old, new = _median(metrics, before), _median(metrics, after)
         if new is not None:
             unit = f" {BY_NAME[after].unit}" if BY_NAME[after].unit else ""
             start = f"{shown(old, BY_NAME[before])}{unit} before, " if old is not None else ""
-            said.append(f"{text}: {start}{shown(new, BY_NAME[after])}{unit} after.")
-    return said
+            clean = _median(metrics, f"{after}_clean")
+            end = f" ({shown(clean, BY_NAME[f'{after}_clean'])} for the clean reference)" if clean is not None else ""
+            said.append(f"{text}: {start}{shown(new, BY_NAME[after])}{unit} after{end}.")
+    return said + wer_notes(metrics)
 
 
 def _highlights(metrics: Mapping[str, Any]) -> str:
@@ -111,7 +135,12 @@ def _missing(metrics: Mapping[str, Any]) -> str:
 
 def _statistics(metrics: Mapping[str, Any]) -> str:
     rows = [row[:-1] for row in summary_rows(metrics)]
-    return markdown_table(("metric", "median", "25 %", "75 %", "mean", "files"), rows) if rows else "none\n"
+    return markdown_table(SUMMARY_HEAD[:-1], rows) if rows else "none\n"
+
+
+def _paired(metrics: Mapping[str, Any]) -> str:
+    rows = paired_rows(metrics)
+    return markdown_table(PAIRED_HEAD, rows) if rows else "No metric exists before and after.\n"
 
 
 def _by_snr(metrics: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 
 from audiorestorer.report.listening import REPORT_PAGE_BYTES, template
 from audiorestorer.report.metricinfo import (
+    BY_NAME,
     METRICS,
     Metric,
     benefit,
@@ -26,6 +27,12 @@ MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]|~$#])|((?<![A-Za-z0-9])_|_(?![A-Za-z0
 MAX_REJECTED_HTML = 300
 MAX_NAME = 300  # characters of a file name or a reason that are shown
 STATISTICS = ("median", "q25", "q75", "mean")
+SUMMARY_HEAD = ("metric", "median", "95 % interval", "25 %", "75 %", "mean", "files", "missing")
+PAIRED_HEAD = ("metric", "median change", "95 % interval", "better", "worse", "same", "p (Wilcoxon)")
+CONDITION_METRICS = (
+    "si_sdr_improvement_db", "music_to_speech_in_db", "music_to_speech_db", "stoi_in", "stoi", "wer_in", "wer", "wer_clean",
+    "pesq", "dnsmos_ovrl",
+)  # fmt: skip
 
 
 def plain(text: Any) -> str:
@@ -54,7 +61,7 @@ def unit_title(metric: Metric) -> str:
 
 
 def summary_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
-    """A row a metric: title, median, quartiles, mean, number of files, number and reason of the missing."""
+    """A row a metric, as SUMMARY_HEAD: title, median, interval, quartiles, mean, number of files, number and reason of the missing."""
     rows = []
     for metric in METRICS:
         found = metrics.get("summary", {}).get(metric.name)
@@ -63,15 +70,82 @@ def summary_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
         missing = str(found.get("n_missing", 0))
         if found.get("missing_reason"):
             missing += f": {plain(found['missing_reason'])}"
+        median, *others = (shown(number(found.get(name)), metric) for name in STATISTICS)
+        rows.append([unit_title(metric), median, interval(found, metric), *others, str(found.get("n", 0)), missing])
+    return rows
+
+
+def interval(found: Mapping[str, Any], metric: Metric) -> str:
+    """The bootstrap interval of a median as text; an en dash where there is none."""
+    limits = found.get("ci95")
+    if not isinstance(limits, Sequence) or len(limits) != 2:
+        return "–"
+    return " to ".join(shown(number(limit), metric) for limit in limits)
+
+
+def paired_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """A row a metric that exists before and after, as PAIRED_HEAD: the change of the same files."""
+    rows = []
+    for metric in METRICS:
+        found = metrics.get("paired", {}).get(metric.name)
+        if not found or number(found.get("median")) is None:
+            continue
+        title = metric.title.replace(" after", "")
+        ways = ("rose", "fell") if metric.better == "higher" else ("fell", "rose")
+        counts = ["–", "–"] if metric.better == "target" else [str(found.get(way, 0)) for way in ways]
+        p = number(found.get("wilcoxon_p"))
         rows.append(
             [
-                unit_title(metric),
-                *(shown(number(found.get(name)), metric) for name in STATISTICS),
-                str(found.get("n", 0)),
-                missing,
+                f"{title} ({metric.unit})" if metric.unit else title, signed(number(found.get("median")), metric),
+                interval(found, metric), *counts, str(found.get("same", 0)), "–" if p is None else f"{p:.2g}",
             ]
-        )
+        )  # fmt: skip
     return rows
+
+
+def signed(value: float | None, metric: Metric) -> str:
+    """A change, with its sign."""
+    text = shown(value, metric)
+    return text if value is None or text.startswith("−") or not float(text) else f"+{text}"
+
+
+def condition_tables(metrics: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """For each condition (voice, music, snr_db): its name, the head, and a row a value with the medians of the main metrics."""
+    out = []
+    for condition, groups in (metrics.get("by_condition") or {}).items():
+        chosen = [BY_NAME[name] for name in CONDITION_METRICS if any(name in group["metrics"] for group in groups)]
+        rows = [
+            [
+                plain(f"{group['value']:g}" if isinstance(group["value"], float) else group["value"]),
+                str(group["n"]),
+                *(shown(number((group["metrics"].get(m.name) or {}).get("median")), m) for m in chosen),
+            ]
+            for group in groups
+        ]
+        out.append((plain(condition), [plain(condition), "files", *(unit_title(metric) for metric in chosen)], rows))
+    return out
+
+
+def wer_notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Where WER says nothing, because the recogniser gets more than half of the clean speech wrong."""
+    notes = []
+    for name, title in (("wer", "WER"), ("wer_open", "WER with the open vocabulary")):
+        found = [note for note in metrics.get("wer_not_informative") or () if note.get("metric") == name]
+        groups = [
+            f"{note['condition']} {plain(note['value'])} ({100 * note['wer_clean']:.0f} %)"
+            for note in found
+            if "value" in note
+        ]
+        if any("value" not in note for note in found):
+            notes.append(
+                f"{title} is not informative here: the recogniser gets more than half of the clean speech wrong."
+            )
+        elif groups:
+            notes.append(
+                f"{title} is not informative for {', '.join(groups)}: there the recogniser gets more than half of the clean"
+                " speech wrong."
+            )
+    return notes
 
 
 def snr_rows(metrics: Mapping[str, Any]) -> list[tuple[float, Mapping[str, Any]]]:
@@ -110,7 +184,9 @@ def results_html(metrics: Mapping[str, Any], limit_bytes: int = REPORT_PAGE_BYTE
     inside = _fitting(rows, budget)
     return template("results.html.j2").render(
         counts={"ok": len(items), "rejected": len(rejected)}, columns=columns, left_out=len(items) - len(inside),
-        rows=Markup("\n").join(inside), summary=summary_rows(metrics), rejected=rejected[:MAX_REJECTED_HTML],
+        rows=Markup("\n").join(inside), summary=summary_rows(metrics), summary_head=SUMMARY_HEAD, paired=paired_rows(metrics),
+        paired_head=PAIRED_HEAD, conditions=condition_tables(metrics), wer_notes=wer_notes(metrics),
+        rejected=rejected[:MAX_REJECTED_HTML],
         rejected_left_out=max(0, len(rejected) - MAX_REJECTED_HTML),
     )  # fmt: skip
 
@@ -133,12 +209,29 @@ def _fitting(rows: Sequence[tuple[Mapping[str, Any], Markup]], budget: int) -> l
 def _row(item: Mapping[str, Any], columns: Sequence[Metric]) -> Markup:
     name = plain(item.get("input") or item["id"])
     snr = snr_of(item)
-    cells = [Markup('<td title="{0}">{0}').format(name), Markup("<td>{}").format(f"{snr:g}".replace("-", "−")) if snr is not None
-             else Markup('<td class=m title="not known: not a mixture of this project">–')]  # fmt: skip
+    cells = [
+        Markup('<td title="{0}"><button type=button class=d data-d="{1}">{0}</button>').format(name, details(item)),
+        Markup("<td>{}").format(f"{snr:g}".replace("-", "−")) if snr is not None
+        else Markup('<td class=m title="not known: not a mixture of this project">–'),
+    ]  # fmt: skip
     for metric in columns:
         value = get_number(item, metric.name)
         if value is None:
             cells.append(Markup('<td class=m title="{}">–').format(plain(missing_reason(item, metric.name))))
         else:
             cells.append(Markup("<td>{}").format(shown(value, metric)))
-    return Markup("<tr>") + Markup("").join(cells)
+    return Markup('<tr id="item-{}">').format(plain(item["id"])) + Markup("").join(cells)
+
+
+def details(item: Mapping[str, Any]) -> str:
+    """What an item's row opens to, a line each: conditions, what was said and what the recogniser heard, where the output lies."""
+    lines = [f"{plain(name)}: {plain(value)}" for name, value in (item.get("conditions") or {}).items()]
+    if item.get("transcript"):
+        lines.append(f"said: {plain(item['transcript'])}")
+    heard = item.get("heard") or {}
+    for name in ("wer_in", "wer", "wer_clean", "wer_open_in", "wer_open", "wer_open_clean"):
+        if name in heard:
+            lines.append(f"heard, {BY_NAME[name].title}: {plain(heard[name]) or '(nothing)'}")
+    if item.get("output"):
+        lines.append(f"output: {plain(item['output'])}")
+    return "\n".join(lines)

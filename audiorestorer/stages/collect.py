@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from audiorestorer.manifest import Item, read_manifests, write_text_atomic
+from audiorestorer.metrics.statistics import DIGITS, describe, paired, uninformative
+from audiorestorer.metrics.statistics import conditions_of as splits_of
 
 BY_SNR = "si_sdr_improvement_db"
-DIGITS = 4
+FIXED = frozenset(
+    ("id", "input", "output", "status", "reason", "duration_sec", "conditions", "missing", "transcript", "heard")
+)
 
 
 def row_of(item: Item) -> dict[str, Any]:
@@ -25,6 +28,7 @@ def row_of(item: Item) -> dict[str, Any]:
         return {**row, "reason": item.reason}
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
     row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
+    row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}
     return {**row, "missing": item.field("missing") or {}}
 
 
@@ -38,55 +42,78 @@ def conditions_of(item: Item) -> dict[str, Any]:
     return conditions
 
 
-def statistics(values: list[float], reasons: list[str]) -> dict[str, Any]:
-    """Median, quartiles, mean and counts; the most frequent reason where values are missing. No value: no figure, never a zero."""
-    out: dict[str, Any] = {"n": len(values), "n_missing": len(reasons)}
-    if values:
-        q25, median, q75 = np.percentile(values, [25, 50, 75])
-        figures = {
-            "median": median,
-            "q25": q25,
-            "q75": q75,
-            "mean": np.mean(values),
-            "min": min(values),
-            "max": max(values),
-        }
-        out |= {name: round(float(value), DIGITS) for name, value in figures.items()}
-    if reasons:
-        out["missing_reason"] = Counter(reasons).most_common(1)[0][0]
-    return out
-
-
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Statistics of every metric over the finished items, and of the SI-SDR improvement at each SNR that the conditions name."""
     done = [row for row in rows if row["status"] == "ok"]
-    fixed = {"id", "input", "output", "status", "duration_sec", "conditions", "missing"}
-    names = sorted({name for row in done for name in (row.keys() - fixed) | row["missing"].keys()})
-    summary: dict[str, Any] = {
-        name: statistics(
-            [row[name] for row in done if name in row], [row["missing"][name] for row in done if name in row["missing"]]
-        )
-        for name in names
-    }
+    names = sorted({name for row in done for name in (row.keys() - FIXED) | row["missing"].keys()})
+    summary = metrics_of(done, names)
     levels = {row["conditions"].get("snr_db") for row in done if BY_SNR in row}
     numbers = sorted(level for level in levels if isinstance(level, float))
     if numbers:
         summary[f"{BY_SNR}_by_snr"] = {
-            f"{level:g}": statistics(
-                [row[BY_SNR] for row in done if BY_SNR in row and row["conditions"].get("snr_db") == level], []
+            f"{level:g}": describe(
+                [row[BY_SNR] for row in done if BY_SNR in row and row["conditions"].get("snr_db") == level]
             )
             for level in numbers
         }
     return summary
 
 
+def metrics_of(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, Any]:
+    """Each metric's statistics over these rows."""
+    return {
+        name: describe(
+            [row[name] for row in rows if name in row], [row["missing"][name] for row in rows if name in row["missing"]]
+        )
+        for name in names
+    }
+
+
+def pairs_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Before and after of the same files, for each metric that has both."""
+    out = {}
+    for name in sorted({name for row in rows for name in row.keys() - FIXED}):
+        before = before_of(name)
+        both = [(row[before], row[name]) for row in rows if before in row and name in row]
+        if both:
+            out[name] = paired([pair[0] for pair in both], [pair[1] for pair in both])
+    return out
+
+
+def before_of(name: str) -> str:
+    """The name of the mixture's figure: `stoi` -> `stoi_in`, `si_sdr_db` -> `si_sdr_in_db`."""
+    return f"{name[:-3]}_in_db" if name.endswith("_db") else f"{name}_in"
+
+
+def by_condition(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A table a condition (voice, music, snr_db): `{"voice": [{"value": ..., "n": ..., "metrics": {...}}, ...]}`."""
+    names = sorted({name for row in rows for name in row.keys() - FIXED})
+    out = {}
+    for condition, values in splits_of(rows).items():
+        groups = [(value, [row for row in rows if row["conditions"].get(condition) == value]) for value in values]
+        out[condition] = [
+            {
+                "value": value,
+                "n": len(group),
+                "metrics": metrics_of(group, [n for n in names if any(n in r for r in group)]),
+            }
+            for value, group in groups
+        ]
+    return out
+
+
 def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
-    """Write `{"items": [...], "summary": {...}, "counts": {...}, "rejected": [...]}` and a CSV with one line an item."""
+    """Write `metrics.json` (items, summary, paired, by_condition, wer_not_informative, counts, rejected) and a CSV, a line an item."""
     rows = [row_of(item) for item in read_manifests(manifests)]
     rejected = [{key: row[key] for key in ("id", "input", "reason")} for row in rows if row["status"] != "ok"]
+    done = [row for row in rows if row["status"] == "ok"]
+    summary, conditions = summarise(rows), by_condition(done)
     result = {
         "items": rows,
-        "summary": summarise(rows),
+        "summary": summary,
+        "paired": pairs_of(done),
+        "by_condition": conditions,
+        "wer_not_informative": uninformative(summary, conditions),
         "counts": {"ok": len(rows) - len(rejected), "rejected": len(rejected)},
         "rejected": rejected,
     }
@@ -100,7 +127,7 @@ def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """The items as a table: conditions in columns of their own, missing figures empty."""
     flat = [
         {
-            **{key: value for key, value in row.items() if key not in ("conditions", "missing")},
+            **{key: value for key, value in row.items() if key not in ("conditions", "missing", "heard")},
             **row.get("conditions", {}),
         }
         for row in rows

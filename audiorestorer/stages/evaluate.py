@@ -1,61 +1,182 @@
 """evaluate: measure each finished file. Each group of metrics of an item is an entry of its own in the store, so that adding a group,
-or changing the code of one, computes only that."""
+or changing the code of one, computes only that. Groups that look at one file at a time (WER, PANNs, DNSMOS) have an entry for each
+file, so that a new output leaves what is known of mixture and reference as it is."""
 
 from __future__ import annotations
 
-from importlib import import_module
+import csv
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module, util
 from pathlib import Path
 from typing import Any
 
 from audiorestorer.config import EvaluateSettings
 from audiorestorer.digest import code_digest
-from audiorestorer.manifest import Item, read_manifest, write_manifest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item, read_json, read_manifest, write_manifest
+from audiorestorer.metrics import Missing
+from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.files import Files
+from audiorestorer.metrics.texts import distinct
 from audiorestorer.stages.shard import Made, Stage, run_items
 
-# Groups that need a model which this version does not run yet: absent, with the reason, never zero.
-ABSENT = {
-    "wer": (("wer_in", "wer", "wer_clean"), "no speech recogniser in this version"),
-    "panns": (("music_presence_in", "music_presence"), "no PANNs tagger in this version"),
-}
+NO_FILE = {"clean": "no clean reference (references)"}
+FIELDS = ("metrics", "missing", "heard")
+OPTIONAL = ("pocketsphinx", "faster_whisper", "panns_inference", "pesq", "speechmos")
 
 
-def _inputs(item: Item) -> Any:
-    return [item.sha256, item.noisy_sha256, item.clean_sha256]
+def _merged(item: Item, row: dict[str, Any]) -> Item:
+    return item.updated(**{name: {**(item.field(name) or {}), **row.get(name, {})} for name in FIELDS})
 
 
-def measure_group(group: str, items: list[Item], store: Path) -> list[Item]:
-    """The items with the group's figures added to the fields `metrics` and `missing`."""
-    module = f"metrics.group_{group}"
+def _absent(items: Iterable[Item], reasons: dict[str, str]) -> list[Item]:
+    return [_merged(item, {"missing": reasons}) if item.ok else item for item in items]
+
+
+def measure_group(group: str, items: list[Item], store: Path, context: Context) -> list[Item]:
+    """The items with the group's figures added to the fields `metrics`, `missing` and `heard`."""
+    module: Any = import_module(f"audiorestorer.metrics.group_{group}")
+    reason = module.unavailable(context) if hasattr(module, "unavailable") else None
+    sides: tuple[str, ...] = getattr(module, "SIDES", ())
+    if reason:  # nothing of this goes to the store: it is not a property of the file
+        names = [_of_side(name, side) for name in module.names(context) for side in sides] or module.NAMES
+        return _absent(items, dict.fromkeys(names, reason))
+    if not sides:
+        return run_items(_pair_stage(group, module, context), items, store)
+    load = cache(lambda: module.load(context))
+    for side in sides:
+        items = _measure_side(_side_stage(group, module, context, side, load), module, items, store, context, side)
+    return items
+
+
+def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
+    """Of a group that compares an item's files: `compute(Files)`."""
 
     def process(compute: Any, item: Item, _: Path) -> Made:
         values, missing = compute(Files(item.noisy, item.path or "", item.clean))
         return Made({}, {"metrics": values, "missing": missing})
 
-    stage: Stage[Any] = Stage(
+    return Stage(
         name=f"evaluate/{group}",
-        settings=None,
-        code=code_digest(module),
-        load=lambda: import_module(f"audiorestorer.{module}").compute,
+        settings=module.state(context) if hasattr(module, "state") else None,
+        code=code_digest(f"metrics.group_{group}"),
+        load=lambda: module.compute,
         process=process,
         describe=lambda entry, item: _merged(item, entry.row),
-        inputs=_inputs,
+        inputs=lambda item: [item.sha256, item.noisy_sha256, item.clean_sha256],
     )
-    return run_items(stage, items, store)
 
 
-def _merged(item: Item, row: dict[str, Any]) -> Item:
-    return item.updated(**{name: {**(item.field(name) or {}), **row[name]} for name in ("metrics", "missing")})
+def _side_stage(group: str, module: Any, context: Context, side: str, load: Any) -> Stage[Any]:
+    """Of a group that looks at one file: `load(context)` gives `compute(path, item)`."""
+    hashes = {"noisy": "noisy_sha256", "output": "sha256", "clean": "clean_sha256"}
+    paths = {"noisy": "noisy", "output": "path", "clean": "clean"}
+
+    def process(compute: Any, item: Item, _: Path) -> Made:
+        try:
+            values, missing, heard = compute(getattr(item, paths[side]), item)
+        except Missing as reason:
+            values, missing, heard = {}, dict.fromkeys(module.names(context), str(reason)), {}
+        return Made({}, {"metrics": values, "missing": missing, "heard": heard})
+
+    def describe(entry: Any, item: Item) -> Item:
+        row = {name: {_of_side(key, side): value for key, value in entry.row[name].items()} for name in FIELDS}
+        return _merged(item, row)
+
+    return Stage(
+        name=f"evaluate/{group}",
+        settings=module.state(context),
+        code=code_digest(*module.modules(context)),
+        load=load,
+        process=process,
+        describe=describe,
+        inputs=lambda item: [getattr(item, hashes[side]), item.transcript if _spoken(module) else None],
+    )
 
 
-def run(in_manifest: Path, out_manifest: Path, config: EvaluateSettings, store: Path) -> None:
-    """Measure a shard, group by group."""
+def _measure_side(
+    stage: Stage[Any], module: Any, items: list[Item], store: Path, context: Context, side: str
+) -> list[Item]:
+    def reason_of(item: Item) -> str | None:
+        if _spoken(module) and not item.transcript:
+            return "no transcript (transcripts)"
+        return NO_FILE["clean"] if side == "clean" and item.clean_sha256 is None else None
+
+    done = {item.id: item for item in run_items(stage, (i for i in items if i.ok and not reason_of(i)), store)}
+    names = [_of_side(name, side) for name in module.names(context)]
+    out = []
+    for item in items:
+        reason = reason_of(item) if item.ok else None
+        out.append(_merged(item, {"missing": dict.fromkeys(names, reason)}) if reason else done.get(item.id, item))
+    return out
+
+
+def _spoken(module: Any) -> bool:
+    return bool(getattr(module, "NEEDS_TRANSCRIPT", False))
+
+
+def _of_side(name: str, side: str) -> str:
+    """`wer` of the mixture is `wer_in`, of the reference `wer_clean`."""
+    return name + {"noisy": "_in", "output": "", "clean": "_clean"}[side]
+
+
+def optional_packages() -> list[str]:
+    """Which of the packages that metrics can do without are installed."""
+    return [name for name in OPTIONAL if util.find_spec(name) is not None]
+
+
+def sentences_of(path: Path | None) -> tuple[str, ...]:
+    """The distinct transcripts of a TSV with the column `transcript` (`ingest` checked the file), or the lines of any other file.
+
+    Raises:
+        AudioRestorerError: unreadable.
+    """
+    if path is None:
+        return ()
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            if path.suffix == ".tsv":
+                rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+                return distinct([row.get("transcript") or "" for row in rows])
+            return distinct(file.read().splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioRestorerError(f"{path}: cannot read the sentences: {error}") from error
+
+
+def _device(device: str, threads: int) -> str:
+    from audiorestorer.separators import pick_device  # imports torch, which most evaluations do not need
+
+    return str(pick_device(device, threads))
+
+
+def run(
+    in_manifest: Path, out_manifest: Path, config: EvaluateSettings, store: Path, *, recogniser: Path | None = None,
+    tagger: Path | None = None, sentences: Path | None = None, device: str = "cpu", threads: int = 1,
+) -> None:  # fmt: skip
+    """Measure a shard, group by group.
+
+    Args:
+        recogniser, tagger: what `fetch-model` wrote; without them pocketsphinx, and no tagging.
+        sentences: what the batch's language model is made of: the transcripts' TSV, or a text file with a sentence a line.
+
+    Raises:
+        AudioRestorerError: the configuration names a recogniser whose record was not given.
+    """
+    if recogniser is None and config.recogniser != EMBEDDED_RECOGNISER and "wer" in config.metrics:
+        raise AudioRestorerError(f"evaluate: --recogniser is needed: the fetched model {config.recogniser!r}")
+    context = Context(
+        recogniser=read_json(recogniser) if recogniser else None,
+        tagger=read_json(tagger) if tagger else None,
+        tagger_hint=f"the weights of {config.tagger} are not here; to fetch them: snakemake evaluation_models"
+        if config.tagger
+        else Context.tagger_hint,
+        language_models=("batch", "general") if config.language_model == "both" else (config.language_model,),
+        sentences=sentences_of(sentences),
+        device=_device(device, threads) if recogniser or tagger else "cpu",
+        threads=threads,
+    )
     items = read_manifest(in_manifest)
     for group in config.metrics:
-        if group in ABSENT:
-            names, reason = ABSENT[group]
-            row = {"metrics": {}, "missing": dict.fromkeys(names, reason)}
-            items = [_merged(item, row) if item.ok else item for item in items]
-        else:
-            items = measure_group(group, items, store)
+        items = measure_group(group, items, store, context)
     write_manifest(out_manifest, items)

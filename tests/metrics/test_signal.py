@@ -5,7 +5,7 @@ import pytest
 
 from audiorestorer.dsp import stft
 from audiorestorer.metrics import Missing, signal
-from audiorestorer.metrics.intelligibility import normalised, stoi, word_error_rate
+from audiorestorer.metrics.intelligibility import stoi
 from audiorestorer.metrics.music import blind_music_to_speech
 
 RNG = np.random.default_rng(0)
@@ -129,14 +129,6 @@ def test_stoi_falls_with_noise_and_says_why_it_is_missing():
     short[:2000] = s[0, :2000]
     with pytest.raises(Missing):
         stoi(short, short, RATE)
-
-
-def test_word_error_rate_and_its_normalisation():
-    assert normalised("It’s well-known: the CAFÉ,  he said.") == "its well known the café he said"
-    assert word_error_rate("Please call Stella.", "please call stella") == 0
-    assert word_error_rate("a b c d", "a x c") == pytest.approx(0.5)
-    with pytest.raises(Missing):
-        word_error_rate("...", "a")
 
 
 def test_nan_is_no_residual():

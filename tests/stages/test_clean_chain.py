@@ -206,7 +206,16 @@ def test_figures_are_right_and_absent_ones_have_reasons(measured):
     assert good["stoi"] > 0.9 and good["stoi"] >= good["stoi_in"] and good["lsd_db"] < good["lsd_in_db"]
     assert good["music_to_speech_in_db"] - good["music_to_speech_db"] == pytest.approx(26, abs=1.5)
     assert 0 <= good["residual_ratio"] < 0.01 and good["composite"] > 95
-    assert "recogniser" in good["missing"]["wer"] and "wer" not in good
+    assert "language model" in good["missing"]["wer"] and "wer" not in good  # no sentences were given
+    assert good["wer_open"] >= 1 and set(good["heard"]) == {
+        "wer_open",
+        "wer_open_in",
+        "wer_open_clean",
+    }  # nobody speaks there
+    assert "transcript" in rows["alone"]["missing"]["wer_open"]
+    assert (
+        "not here" in good["missing"]["music_presence"] and "evaluation_models" in good["missing"]["music_presence_in"]
+    )
     assert "no clean reference" in rows["alone"]["missing"]["si_sdr_db"] and "lufs" in rows["alone"]
     assert "0.50 s" in rows["other"]["missing"]["stoi"]
 
@@ -217,11 +226,8 @@ def test_summary_counts_and_rejected(measured):
     assert result["rejected"] == [{"id": "bad", "input": "b|a`d.wav", "reason": "empty"}]
     figure = result["summary"]["si_sdr_improvement_db"]
     assert figure["n"] == 1 and figure["n_missing"] == 2 and figure["median"] == pytest.approx(26, abs=1)
-    assert result["summary"]["wer"] == {
-        "n": 0,
-        "n_missing": 3,
-        "missing_reason": "no speech recogniser in this version",
-    }
+    assert result["summary"]["wer"] == {"n": 0, "n_missing": 3, "missing_reason": "no transcript (transcripts)"}
+    assert result["paired"]["stoi"]["n"] == 1 and "wilcoxon_p" not in result["paired"]["stoi"]
     assert result["summary"]["si_sdr_improvement_db_by_snr"]["5"]["n"] == 1
     table = pd.read_csv(tmp_path / "m.csv").set_index("id")
     assert len(table) == 4 and np.isnan(table.loc["alone", "si_sdr_db"]) and table.loc["good", "snr_db"] == 5
@@ -235,6 +241,25 @@ def test_adding_a_metric_computes_only_that_metric(measured, monkeypatch):
     assert {path.name for path in (tmp_path / "store/evaluate").glob("*/??/*.json")} == before
     row = next(row for row in read_manifest(tmp_path / "e2.jsonl") if row.id == "good")
     assert "stoi" not in row.field("metrics") and "si_sdr_db" in row.field("metrics")
+
+
+def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
+    tmp_path, _ = measured
+    count = {group: len(list((tmp_path / "store/evaluate" / group).glob("??/*.json"))) for group in ("wer", "dnsmos")}
+    rows = sorted(read_manifest(tmp_path / "l.jsonl"), key=lambda row: row.id != "good")
+    changed = item(tmp_path, "good2", noisy=voice(6), path=2 * voice(6)).path
+    rows[0] = rows[0].updated(path=changed, sha256=sha256_file(changed))
+    write_manifest(tmp_path / "l2.jsonl", rows)
+    evaluate.run(tmp_path / "l2.jsonl", tmp_path / "e2.jsonl", EvaluateSettings(), tmp_path / "store")
+    for group, before in count.items():
+        assert len(list((tmp_path / "store/evaluate" / group).glob("??/*.json"))) == before + 1
+
+
+def test_a_recogniser_that_was_not_fetched_is_an_error(measured):
+    tmp_path, _ = measured
+    with pytest.raises(AudioRestorerError, match=r"--recogniser.*'whisper_base_en'"):
+        chosen = EvaluateSettings(recogniser="whisper_base_en")
+        evaluate.run(tmp_path / "l.jsonl", tmp_path / "e2.jsonl", chosen, tmp_path / "store")
 
 
 def test_manifests_of_different_items_are_refused():

@@ -45,6 +45,7 @@ class Workspace:
             "separators": [{"name": "a", "model": "tiny_a"}, {"name": "b", "model": "tiny_b"}],
             "denoise": {"model": "tiny_denoiser"},
             "snippets": {"count": 2, "seconds": 1.0},
+            "evaluate": {"metrics": ["loudness", "music", "signal", "intelligibility"]},
         }
 
     def command(self, *arguments: str) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from tests.tiny_models import write_random_panns
 from tests.workflow.conftest import RATE, Workspace, make_workspace, speechlike
 
 STAGES = ("separate/a", "separate/b", "fuse", "denoise", "postmask", "loudness", "evaluate/signal")
@@ -234,3 +235,42 @@ def test_wide_and_stereo_rates(tmp_path: Path):
     assert rate == 48_000 and out.shape == (len(left), 2)
     assert np.sum(out[:, 1] ** 2) / np.sum(out[:, 0] ** 2) == pytest.approx(0.25, rel=0.1)
     assert json.loads((workspace.folder / "artifacts/eval/metrics.json").read_text())["counts"]["ok"] == 2
+
+
+def test_a_metric_more_computes_only_that_metric_and_renders_nothing(copy: Workspace):
+    transcripts = "".join(f"{name}\thello world\n" for name in ("x one.wav", "four.wav"))
+    (copy.folder / "batch/transcripts.tsv").write_text(f"path\ttranscript\n{transcripts}")
+    copy.run()
+    before, outputs = computed(copy), copy.outputs()
+    copy.config["evaluate"] = {"metrics": ["loudness", "music", "signal", "intelligibility", "wer", "panns"]}
+    text = copy.run("--", "metrics")
+    assert "rule evaluate" in text and "rule separate" not in text and "rule loudness" not in text
+    assert changed(before, computed(copy)) == dict.fromkeys(STAGES, 0) and copy.outputs() == outputs
+    items = {row["input"]: row for row in copy.metrics()["items"]}
+    assert (
+        items["four.wav"]["wer"] >= 0
+        and items["four.wav"]["wer_clean"] >= 0
+        and "wer_open_in" in items["four.wav"]["heard"]
+    )
+    assert "transcript" in items["five.wav"]["missing"]["wer"]
+    assert "panns_cnn14" in items["five.wav"]["missing"]["music_presence"]
+    assert len(copy.computed("evaluate/wer")) == 6  # two items; mixture, output, reference
+
+
+def test_panns_weights_that_are_here_are_used_and_only_they_are_new(copy: Workspace):
+    copy.config["evaluate"] = {"metrics": ["loudness", "signal", "panns"]}
+    copy.run()
+    assert all("music_presence" in row["missing"] for row in copy.metrics()["items"] if row["status"] == "ok")
+    before = computed(copy)
+    write_random_panns(copy.folder / "artifacts/models/panns_cnn14")
+    with open(copy.folder / "models.yaml", "a") as file:
+        file.write(
+            "  panns_cnn14:\n    kind: panns\n    task: panns\n    source: https://example.invalid\n    licence: CC-BY-4.0\n"
+            "    files: [{name: Cnn14_mAP=0.431.pth}, {name: class_labels_indices.csv}]\n"
+        )
+    copy.run()
+    assert changed(before, computed(copy)) == dict.fromkeys(STAGES, 0)
+    for row in copy.metrics()["items"]:
+        if row["status"] == "ok":
+            assert 0 <= row["music_presence"] <= 1 and 0 <= row["speech_presence_in"] <= 1
+    assert "panns_cnn14" in (copy.folder / "artifacts/report/summary.md").read_text()

@@ -1,0 +1,56 @@
+"""pocketsphinx 5 with the English model that its wheel carries: works with no download.
+
+`general`: the wheel's own trigram model (open vocabulary of 130 000 words). `batch`: a trigram model of the batch's own transcripts,
+which makes the task easy: a figure to compare a file's versions by, never one to compare with other systems'.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiorestorer.audio import Audio
+from audiorestorer.metrics import Missing
+from audiorestorer.metrics.context import Context
+
+
+def load(context: Context, language_model: str) -> Any:
+    """A decoder; its cepstral means are those of each utterance, so that no file depends on the one before.
+
+    Raises:
+        Missing: a batch model without sentences whose words are in the dictionary.
+    """
+    from pocketsphinx import Decoder
+
+    options: dict[str, Any] = {"cmn": "batch", "loglevel": "FATAL"}
+    if language_model == "general":
+        decoder = Decoder(**options)
+    else:
+        with tempfile.TemporaryDirectory(prefix="audiorestorer-lm-") as folder:
+            path = Path(folder) / "batch.arpa"
+            _write_arpa(context.sentences, path)
+            decoder = Decoder(lm=str(path), **options)
+
+    def recognise(utterance: Audio) -> str:
+        pcm = (np.clip(utterance, -1, 1) * 32767).astype("<i2").tobytes()
+        decoder.start_utt()
+        decoder.process_raw(pcm, full_utt=True)
+        decoder.end_utt()
+        found = decoder.hyp()
+        return str(found.hypstr) if found else ""
+
+    return recognise
+
+
+def _write_arpa(sentences: tuple[str, ...], path: Path) -> None:
+    """A back-off trigram model in ARPA format; words without a pronunciation are left out by the decoder."""
+    from pocketsphinx.lm import ArpaBoLM
+
+    if not sentences:
+        raise Missing("no transcript to make a language model of")
+    model = ArpaBoLM(text="\n".join(sentences) + "\n", add_start=True)
+    model.compute()
+    model.write_file(str(path))
