@@ -133,6 +133,6 @@ rule analysis:
         folder=lambda wildcards, output: os.path.dirname(output.notebook),
     shell:
         "(cp {input.notes:q} {output.notes:q} && AUDIORESTORER_METRICS={params.metrics:q} python -m nbconvert --execute --to notebook"
-        " --KernelManager.transport=ipc --output-dir {params.folder:q} --output analysis {input.notebook:q}"
+        " --output-dir {params.folder:q} --output analysis {input.notebook:q}"
         " && python -m nbconvert --to html --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
         " --output-dir {params.folder:q} {output.notebook:q}) 2>&1 | tee {log:q}"
