@@ -47,6 +47,12 @@ class SeparatorSettings(Settings):
         description="residual: mixture minus vocals; stems: sum of the other stems (runs every member of a bag)",
     )
     batch_size: int = Field(4, ge=1, description="segments that go through the network together")
+    backend: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"
+    )
 
 
 class StftSettings(Settings):
@@ -74,6 +80,12 @@ class DenoiseSettings(Settings):
     overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
     segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
     batch_size: int = Field(4, ge=1, description="segments that go through the network together")
+    backend: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"
+    )
 
 
 class PostmaskSettings(StftSettings):

@@ -94,11 +94,22 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class Options:
-    """How a network is to run. `stems` are those wanted: `vocals`, or `vocals` and `accompaniment`."""
+    """How a network is to run.
+
+    Attributes:
+        stems: those wanted: `vocals`, or `vocals` and `accompaniment`.
+        backend: `auto`: OpenVINO on a CPU where the kind can, torch elsewhere.
+        precision: `auto`: bfloat16 where the hardware multiplies it and the kind can, float32 elsewhere.
+        cache: folder of converted networks.
+    """
 
     device: str = "cpu"
     stems: tuple[str, ...] = ("vocals",)
     segment_sec: float | None = None
+    backend: Literal["auto", "torch", "openvino"] = "torch"
+    precision: Literal["auto", "float32", "bfloat16"] = "float32"
+    threads: int = 1
+    cache: Path = Path("artifacts/compiled")
 
 
 @dataclass(frozen=True)
@@ -162,6 +173,19 @@ class Separator:
             return Plan(segment, step, lambda _: (left, right), self.edges, batch_size)
 
         return [Member(self, segment, plan)]
+
+
+def refuse_fast(model: ModelFiles, options: Options) -> None:
+    """For kinds that run in torch and float32 only: what the options ask for beyond `auto` is an error, not ignored.
+
+    Raises:
+        AudioRestorerError: backend openvino or precision bfloat16.
+    """
+    asked = [name for name in (options.backend, options.precision) if name in ("openvino", "bfloat16")]
+    if asked:
+        raise AudioRestorerError(
+            f"model {model.name}: kind {model.kind} does not run in {' and '.join(asked)}: leave it at `auto`"
+        )
 
 
 def as_torch(audio: Audio, device: str) -> Any:

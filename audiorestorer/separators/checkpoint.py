@@ -16,7 +16,7 @@ from torch.nn import functional
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.mask_unet import load_checkpoint
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch
+from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, refuse_fast
 
 TOP_BAND = (0.7, 0.95)  # of the network's Nyquist; above it anti-aliasing filters leave nothing to judge by
 SEGMENT_SEC = 12.0
@@ -73,6 +73,7 @@ def _numpy(tensor: torch.Tensor) -> Audio:
 
 def load(model: ModelFiles, options: Options) -> Separator:
     """Raises AudioRestorerError: no such checkpoint, or a rate other than the registry's."""
+    refuse_fast(model, options)
     network, metadata = load_checkpoint(model.one(".safetensors"))
     rate = int(metadata["sample_rate"])
     if model.sample_rate not in (None, rate):

@@ -28,6 +28,7 @@ from audiorestorer.config import read_yaml
 from audiorestorer.dsp.overlap_add import Plan, centred
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_torch
+from audiorestorer.separators.hybrid import Core, Hybrid, OpenvinoCore, autocast_core, has_bfloat16, is_supported
 from audiorestorer.store import sha256_file
 
 NETWORKS: tuple[type, ...] = (HTDemucs, HDemucs, Demucs)
@@ -165,15 +166,18 @@ class DemucsBag(Separator):
     normalise = "demucs"
 
     def __init__(
-        self, name: str, networks: Mapping[int, Any], shares: Sequence[Mapping[str, Sequence[float]]], device: str
-    ) -> None:
+        self, name: str, networks: Mapping[int, Any], shares: Sequence[Mapping[str, Sequence[float]]], device: str,
+        fast: Mapping[int, Hybrid] | None = None,
+    ) -> None:  # fmt: skip
         first = next(iter(networks.values()))
-        self.name, self.networks, self.shares, self.device = name, networks, shares, device
+        self.name, self.networks, self.shares, self.device, self.fast = name, networks, shares, device, fast or {}
         self.sample_rate, self.channels = int(first.samplerate), int(first.audio_channels)
         self.segment_sec = float(first.segment)
         self.mean_counts = {"accompaniment": len(first.sources) - 1}
 
     def _run(self, index: int, audio: Audio) -> Stems:
+        if index in self.fast:
+            return self.fast[index](audio)
         with torch.inference_mode():
             out = self.networks[index](as_torch(audio, self.device))  # [B, sources, C, T]
             made = {}
@@ -203,6 +207,8 @@ class DemucsBag(Separator):
         def valid_length(length: int) -> int:
             if isinstance(network, HTDemucs) and segment_sec is not None:
                 return segment
+            if index in self.fast:
+                return self.fast[index].window_length(length)
             return int(network.valid_length(length)) if hasattr(network, "valid_length") else length
 
         def plan(stride: int, batch_size: int) -> Plan:
@@ -247,7 +253,37 @@ def load(model: ModelFiles, options: Options) -> Separator:
         networks[index] = network.eval().to(options.device)
     if not networks:
         raise AudioRestorerError(f"{where}: no member has a weight for {', '.join(options.stems)}")
-    return DemucsBag(model.name, networks, shares, options.device)
+    fast = {
+        index: made
+        for index, network in networks.items()
+        if (made := _fast(network, paths[index], shares[index], options))
+    }
+    return DemucsBag(model.name, networks, shares, options.device, fast)
+
+
+def _fast(network: Any, path: Path, shares: Mapping[str, Sequence[float]], options: Options) -> Hybrid | None:
+    """The network as the options want it to run; None: as demucs runs it.
+
+    Raises:
+        AudioRestorerError: a backend or precision that this network or device cannot have.
+    """
+    supported, on_cpu = is_supported(network), options.device == "cpu"
+    if options.backend == "openvino" and not (supported and on_cpu):
+        raise AudioRestorerError(f"{path}: backend openvino is for hybrid networks (HTDemucs, HDemucs) on the CPU")
+    if options.precision == "bfloat16" and not supported:
+        raise AudioRestorerError(f"{path}: precision bfloat16 is for hybrid networks (HTDemucs, HDemucs)")
+    if not supported:
+        return None
+    backend = ("openvino" if on_cpu else "torch") if options.backend == "auto" else options.backend
+    fits = has_bfloat16() if on_cpu else torch.cuda.is_bf16_supported()
+    precision = ("bfloat16" if fits else "float32") if options.precision == "auto" else options.precision
+    if backend == "openvino":
+        core: Core = OpenvinoCore(network, sha256_file(path), shares, precision, options.threads, options.cache)
+    elif precision == "bfloat16":
+        core = autocast_core(network, shares, options.device)
+    else:
+        return None
+    return Hybrid(network, core, list(shares), options.device, fixed=backend == "openvino")
 
 
 def _load_file(path: Path, model: ModelFiles) -> Any:

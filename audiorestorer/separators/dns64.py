@@ -15,7 +15,7 @@ import torch
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch
+from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, refuse_fast
 
 SAMPLE_RATE = 16_000
 SEGMENT_SEC = 16.0
@@ -90,4 +90,5 @@ def read_network(path: Path) -> Any:
 
 def load(model: ModelFiles, options: Options) -> Separator:
     """Raises AudioRestorerError: see `read_network`."""
+    refuse_fast(model, options)
     return Dns(read_network(model.one(".th")), options.device)

@@ -92,7 +92,17 @@ def run(
         settings=config.model_dump(exclude={"model", "batch_size"}),
         code=code_digest("stages.denoise", module_of(model)),
         weights=model.digest,
-        load=lambda: load(model, Options(pick_device(device, threads), segment_sec=config.segment_sec)),
+        load=lambda: load(
+            model,
+            Options(
+                pick_device(device, threads),
+                segment_sec=config.segment_sec,
+                backend=config.backend,
+                precision=config.precision,
+                threads=threads,
+                cache=store.parent / "compiled",
+            ),
+        ),
         process=lambda network, item, folder: denoise_item(network, item, config, folder),
         describe=describe,
     )

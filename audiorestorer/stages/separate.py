@@ -87,7 +87,13 @@ def run(
     model = ModelFiles.read(model_json)
 
     def loader() -> Separator:
-        return load(model, Options(pick_device(device, threads), wanted_stems(config), config.segment_sec))
+        return load(
+            model,
+            Options(
+                pick_device(device, threads), wanted_stems(config), config.segment_sec, config.backend, config.precision, threads,
+                store.parent / "compiled",
+            ),
+        )  # fmt: skip
 
     stage: Stage[Separator] = Stage(
         name=f"separate/{config.name}",
