@@ -30,7 +30,7 @@ rule separate:
     threads: NETWORK_THREADS
     resources:
         gpu=USE_GPU,
-        mem_mb=4000,
+        mem_mb=lambda wildcards: 8000 if REGISTRY.get(SEPARATORS[wildcards.separator].model).kind == "demucs" else 4000,
         runtime=240,
     params:
         store=STORE,

@@ -5,7 +5,7 @@
 The networks have the released ones' sizes and random weights (time does not depend on the values), in demucs' local format. Peers:
 `demucs -n htdemucs_ft --two-stems vocals`, `demucs -n mdx_extra_q --two-stems vocals`, `denoiser.enhance`, all with `shifts 0` and
 their other defaults; ours: the stages' commands. The denoiser's file functions are gone from torchaudio 2.9 and later: for the peer
-they are soundfile's. Prints Markdown tables; docs/performance.md has them. `--quick`: two clips, under ten minutes on two cores.
+they are soundfile's. Prints Markdown tables; docs/performance.md has them. `--quick`: six clips, under ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from audiorestorer import audio
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.metrics.signal import Sums, si_sdr
-from audiorestorer.separators.hybrid import has_bfloat16
+from audiorestorer.separators.compiled import has_bfloat16
 from audiorestorer.store import sha256_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +38,7 @@ RATE = 44_100
 SOURCES = ["drums", "bass", "other", "vocals"]
 ONE_HOT = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]
 PEER_DENOISER = """
-import sys, runpy, collections, soundfile, torch, torchaudio
+import collections, functools, soundfile, torch, torchaudio
 Info = collections.namedtuple("Info", "num_frames sample_rate num_channels")
 def info(path):
     found = soundfile.info(str(path)); return Info(found.frames, found.samplerate, found.channels)
@@ -48,8 +48,10 @@ def load(path, frame_offset=0, num_frames=-1, **_):
 def save(path, wave, rate, **_): soundfile.write(str(path), wave.numpy().T, rate, subtype="FLOAT")
 torchaudio.info, torchaudio.load, torchaudio.save = info, load, save
 torchaudio.get_audio_backend = lambda: "soundfile"
-sys.argv = ["denoiser.enhance", *sys.argv[1:]]
-runpy.run_module("denoiser.enhance", run_name="__main__")
+torch.load = functools.partial(torch.load, weights_only=False)  # the peer's checkpoint names its class
+from denoiser import enhance
+chosen = enhance.parser.parse_args()
+enhance.enhance(chosen, local_out_dir=chosen.out_dir)
 """
 
 
@@ -83,9 +85,10 @@ def write_models(folder: Path) -> dict[str, Path]:
     records = {name: [repo / f"{name}.yaml", *(repo / f"{s}.th" for s in bag["models"])] for name, bag in bags.items()}
     try:
         from denoiser.demucs import Demucs
+        from denoiser.utils import serialize_model
 
         path = folder / "dns64.th"
-        torch.save(Demucs(hidden=64, sample_rate=16_000).state_dict(), path)
+        torch.save(serialize_model(Demucs(hidden=64, sample_rate=16_000)), path)
         records["dns64"] = [path]
     except ImportError:
         print("the denoiser package is not installed (make setup-extras): dns64 is not measured", file=sys.stderr)
@@ -229,14 +232,14 @@ def bench_denoiser(folder: Path, record: Path, chosen: argparse.Namespace) -> li
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two clips")
+    parser.add_argument("--quick", action="store_true", help="six clips")
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", choices=("htdemucs_ft", "mdx_extra_q", "dns64"), help="one model")
     parser.add_argument("--json", type=Path, help="write the figures here")
     chosen = parser.parse_args()
-    chosen.clips = 2 if chosen.quick else chosen.clips
+    chosen.clips = 6 if chosen.quick else chosen.clips
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="bench-render-") as name:
         folder = Path(name)
@@ -252,14 +255,16 @@ def main() -> None:
                 results += part
     print(f"{chosen.clips} clips of {chosen.seconds:g} s, {chosen.threads} threads, {os.cpu_count()} cores\n")
     print(
-        "| what | peer, s | ours, s | ratio | peer, x real time | ours, x real time | peer, MB | ours, MB | difference, dB SI-SDR | first run, s |"
+        "| what | peer, s | ours, s | ratio | peer, x real time | ours, x real time | peer, MB | ours, MB | difference, dB |"
+        " first run, s |"
     )
     print("| --- |" + " ---: |" * 9)
     audio_sec = chosen.clips * chosen.seconds
     for row in results:
         print(
-            f"| {row['key']} | {row['peer_sec']:.1f} | {row['ours_sec']:.1f} | {row['ratio']:.1f} | {audio_sec / row['peer_sec']:.2f} |"
-            f" {audio_sec / row['ours_sec']:.2f} | {row['peer_mb']:.0f} | {row['ours_mb']:.0f} | {row['difference_db']:.0f} |"
+            f"| {row['key']} | {row['peer_sec']:.1f} | {row['ours_sec']:.1f} | {row['ratio']:.1f} |"
+            f" {audio_sec / row['peer_sec']:.2f} | {audio_sec / row['ours_sec']:.2f} | {row['peer_mb']:.0f} |"
+            f" {row['ours_mb']:.0f} | {row['difference_db']:.0f} |"
             f" {row['first_run_sec']:.1f} |"
         )
     if chosen.json:

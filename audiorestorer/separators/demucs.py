@@ -28,7 +28,8 @@ from audiorestorer.config import read_yaml
 from audiorestorer.dsp.overlap_add import Plan, centred
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_torch
-from audiorestorer.separators.hybrid import Core, Hybrid, OpenvinoCore, autocast_core, has_bfloat16, is_supported
+from audiorestorer.separators.compiled import has_bfloat16
+from audiorestorer.separators.hybrid import Core, Hybrid, autocast_core, is_supported, openvino_core
 from audiorestorer.store import sha256_file
 
 NETWORKS: tuple[type, ...] = (HTDemucs, HDemucs, Demucs)
@@ -278,7 +279,7 @@ def _fast(network: Any, path: Path, shares: Mapping[str, Sequence[float]], optio
     fits = has_bfloat16() if on_cpu else torch.cuda.is_bf16_supported()
     precision = ("bfloat16" if fits else "float32") if options.precision == "auto" else options.precision
     if backend == "openvino":
-        core: Core = OpenvinoCore(network, sha256_file(path), shares, precision, options.threads, options.cache)
+        core: Core = openvino_core(network, sha256_file(path), shares, precision, options.threads, options.cache)
     elif precision == "bfloat16":
         core = autocast_core(network, shares, options.device)
     else:

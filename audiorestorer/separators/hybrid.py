@@ -7,41 +7,15 @@ once for windows of one length; converted models are kept on disk by weights, st
 
 from __future__ import annotations
 
-import logging
-import os
-import tempfile
-import threading
-import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from audiorestorer.audio import Audio
 from audiorestorer.separators import as_torch
-from audiorestorer.store import key_of
-
-log = logging.getLogger("audiorestorer")
-
-MAX_COMPILED = 6  # models in memory: each holds a copy of the weights
-BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # /proc/cpuinfo: without them bfloat16 is emulated, and slower than float32
-LENGTHS_SEC = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 38, 44, 52, 60)
-HINTS = {"float32": "f32", "bfloat16": "bf16"}
-_tracing = threading.Lock()
-
-
-def has_bfloat16() -> bool:
-    """Whether this machine's CPU multiplies bfloat16 in hardware."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    flags = next((line.split(":")[1].split() for line in text.splitlines() if line.startswith("flags")), [])
-    return bool(BF16_FLAGS & set(flags))
+from audiorestorer.separators.compiled import Compiled, next_length
 
 
 def is_supported(network: Any) -> bool:
@@ -52,14 +26,14 @@ def is_supported(network: Any) -> bool:
 def window_length(network: Any, length: int) -> int:
     """Samples of the compiled window that a segment of `length` samples is put in, zeros around it.
 
-    What the network was trained on where it says so (HTDemucs), else the next of `LENGTHS_SEC`: a model is compiled for each length.
+    What the network was trained on where it says so (HTDemucs), else the next of the lengths that models are compiled for, or its
+    whole segment.
     """
     if getattr(network, "use_train_segment", False):
         return int(network.valid_length(length))
-    rate = int(network.samplerate)
-    fitting = [seconds * rate for seconds in LENGTHS_SEC if seconds * rate >= length]
-    own = int(network.segment * rate)
-    return min([*fitting, *([own] if own >= length else [])], default=length)
+    own = int(network.segment * network.samplerate)
+    found = next_length(length, int(network.samplerate))
+    return min(own, found) if own >= length else found
 
 
 class SpectralCore(torch.nn.Module):
@@ -130,76 +104,25 @@ def autocast_core(network: Any, shares: Mapping[str, Sequence[float]], device: s
     return run
 
 
-class OpenvinoCore:
-    """The core on OpenVINO.
+def openvino_core(
+    network: Any, weights: str, shares: Mapping[str, Sequence[float]], precision: str, threads: int, cache: Path
+) -> Core:
+    """The core on OpenVINO, a window at a time: one fills the cores, and a model a batch size would only cost memory.
 
     Args:
         network: in float32 on the CPU. weights: digest of its file. shares: stem -> factor of each source.
-        precision: `float32` or `bfloat16`. cache: folder of converted models.
     """
+    factors = [list(share) for share in shares.values()]
 
-    def __init__(
-        self,
-        network: Any,
-        weights: str,
-        shares: Mapping[str, Sequence[float]],
-        precision: str,
-        threads: int,
-        cache: Path,
-    ) -> None:
-        self.network, self.weights, self.cache = network, weights, cache
-        self.shares = [list(share) for share in shares.values()]
-        self.settings: dict[str, Any] = {
-            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": HINTS[precision],
-            "ENABLE_CPU_PINNING": False,  # two jobs that pin their threads pin them to the same cores
-        }  # fmt: skip
-        self._compiled: OrderedDict[int, Any] = OrderedDict()
+    def make(length: int) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+        mixture = torch.zeros(1, int(network.audio_channels), length)
+        return SpectralCore(network, factors), (network._magnitude(network._spec(mixture)), mixture)
 
-    def __call__(self, magnitude: torch.Tensor, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        run = self._model(mixture.shape[-1])
-        made = []
-        for row in range(len(mixture)):  # a window fills the cores; a model a batch size would only cost memory
-            found = run([magnitude[row : row + 1].numpy(), mixture[row : row + 1].numpy()])
-            made.append([torch.from_numpy(np.array(part)) for part in found.values()])
+    compiled = Compiled(make, {"weights": weights, "shares": factors}, precision, threads, cache)
+
+    def run(magnitude: torch.Tensor, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = [slice(row, row + 1) for row in range(len(mixture))]
+        made = [compiled(mixture.shape[-1], magnitude[row], mixture[row]) for row in rows]
         return torch.cat([part[0] for part in made]), torch.cat([part[1] for part in made])
 
-    def _model(self, length: int) -> Any:
-        import openvino
-
-        if length in self._compiled:
-            self._compiled.move_to_end(length)
-            return self._compiled[length]
-        path = self._converted(length)
-        core = openvino.Core()
-        self._compiled[length] = core.compile_model(str(path), "CPU", self.settings)
-        if len(self._compiled) > MAX_COMPILED:
-            self._compiled.popitem(last=False)
-        return self._compiled[length]
-
-    def _converted(self, length: int) -> Path:
-        """The converted model of a window length; converted, and put into the cache by rename, where it is not there."""
-        import openvino
-
-        versions = {name: metadata.version(name) for name in ("openvino", "torch", "demucs")}
-        key = key_of(weights=self.weights, shares=self.shares, length=length, versions=versions)
-        path = self.cache / f"{key}.xml"
-        if path.is_file() and path.with_suffix(".bin").is_file():
-            return path
-        log.info("openvino: converting the network for windows of %.2f s (once)", length / self.network.samplerate)
-        self.cache.mkdir(parents=True, exist_ok=True)
-        with (
-            _tracing,
-            torch.inference_mode(),
-            warnings.catch_warnings(),
-            tempfile.TemporaryDirectory(dir=self.cache) as folder,
-        ):
-            warnings.simplefilter("ignore")  # the tracer warns of every size that it takes for constant: they are
-            mixture = torch.zeros(1, int(self.network.audio_channels), length)
-            inputs = (self.network._magnitude(self.network._spec(mixture)), mixture)
-            traced = torch.jit.trace(SpectralCore(self.network, self.shares), inputs, strict=False, check_trace=False)
-            model = openvino.convert_model(traced, example_input=inputs, input=[list(part.shape) for part in inputs])
-            made = Path(folder) / "model.xml"
-            openvino.save_model(model, str(made), compress_to_fp16=False)
-            os.replace(made.with_suffix(".bin"), path.with_suffix(".bin"))
-            os.replace(made, path)
-        return path
+    return run

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import ModelFiles, Options, hybrid, load
+from audiorestorer.separators import ModelFiles, Options, compiled, hybrid, load
 from tests import tiny_models as tiny
 from tests.separators.test_demucs import noise, ours, theirs
 
@@ -78,17 +78,25 @@ def test_window_lengths_are_few():
     model.segment = 44
     rate = model.samplerate
     lengths = {hybrid.window_length(model, length) for length in range(1, 44 * rate, 997)}
-    assert len(lengths) <= len(hybrid.LENGTHS_SEC) and max(lengths) == 44 * rate
+    assert len(lengths) <= len(compiled.LENGTHS_SEC) and max(lengths) == 44 * rate
     assert all(hybrid.window_length(model, length) >= length for length in range(1, 44 * rate, 997))
     assert hybrid.window_length(model, 10 * rate) == 10 * rate
 
 
 def test_auto_is_what_the_machine_has(tmp_path, monkeypatch):
-    model = tiny.tiny_htdemucs()
+    model, settings = tiny.tiny_htdemucs(), []
+    original = compiled.Compiled.__init__
+
+    def spy(self, *arguments):
+        original(self, *arguments)
+        settings.append(self.settings)
+
+    monkeypatch.setattr(compiled.Compiled, "__init__", spy)
     for has, hint in ((True, "bf16"), (False, "f32")):
         monkeypatch.setattr("audiorestorer.separators.demucs.has_bfloat16", lambda has=has: has)
         network = ready(tmp_path, model, backend="auto", precision="auto")
-        assert network.fast[0].core.settings["INFERENCE_PRECISION_HINT"] == hint
+        ours(network, noise(6000))
+        assert settings[-1]["INFERENCE_PRECISION_HINT"] == hint
 
 
 def test_what_cannot_be_is_an_error(tmp_path, monkeypatch):
