@@ -40,7 +40,7 @@ def measure_group(group: str, items: list[Item], store: Path, context: Context) 
     reason = module.unavailable(context) if hasattr(module, "unavailable") else None
     sides: tuple[str, ...] = getattr(module, "SIDES", ())
     if reason:  # nothing of this goes to the store: it is not a property of the file
-        names = [_of_side(name, side) for name in module.names(context) for side in sides] or module.NAMES
+        names = [_of_side(name, side) for name in module.names(context) for side in sides] if sides else module.NAMES
         return _absent(items, dict.fromkeys(names, reason))
     if not sides:
         return run_items(_pair_stage(group, module, context), items, store)

@@ -255,6 +255,17 @@ def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
         assert len(list((tmp_path / "store/evaluate" / group).glob("??/*.json"))) == before + 1
 
 
+def test_packages_that_are_not_installed_are_reasons(measured, monkeypatch):
+    tmp_path, _ = measured
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    settings = EvaluateSettings(metrics=["loudness", "pesq", "dnsmos", "wer", "panns"])
+    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e3.jsonl", settings, tmp_path / "store")
+    row = next(row for row in read_manifest(tmp_path / "e3.jsonl") if row.id == "good")
+    assert set(row.field("metrics")) == {"lufs", "lufs_in", "true_peak_dbtp"}
+    for name in ("pesq", "pesq_in", "dnsmos_ovrl_in", "dnsmos_sig", "wer_in", "wer_open_clean"):
+        assert "not installed" in row.field("missing")[name], name
+
+
 def test_a_recogniser_that_was_not_fetched_is_an_error(measured):
     tmp_path, _ = measured
     with pytest.raises(AudioRestorerError, match=r"--recogniser.*'whisper_base_en'"):
