@@ -15,6 +15,7 @@ REPORT_FILES = [
         "listening-sample.html",
         "figures/overview.png",
         "figures/distributions.png",
+        "figures/worst.png",
         "summary.md",
     )
 ]
@@ -83,8 +84,14 @@ rule report:
             category="Results",
             labels={"view": "all metrics before and after", "kind": "figure"},
         ),
-        summary=report(
+        worst_files=report(
             REPORT_FILES[7],
+            caption="../report/captions/worst.rst",
+            category="Results",
+            labels={"view": "the ten files that gained least", "kind": "figure"},
+        ),
+        summary=report(
+            REPORT_FILES[8],
             caption="../report/captions/summary.rst",
             category="Summary",
             labels={"view": "summary, settings, models, versions", "kind": "Markdown to download"},

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audiorestorer.audio import Audio
-from audiorestorer.report.metricinfo import PAIRS, get_number, items_ok, snr_of
+from audiorestorer.report.metricinfo import get_number, items_ok, snr_of
 
 DPI = 110
 PALETTE_COLOURS = 128
@@ -153,23 +153,23 @@ def overview(metrics: Mapping[str, Any]) -> bytes:
     groups = _by_snr(items_ok(metrics))
     figure = Figure(figsize=(9.6, 4.3), dpi=DPI, layout="constrained")
     if not groups:
-        _say(figure.add_subplot(), "no reference: SI-SDR could not be measured for any file")
+        say(figure.add_subplot(), "no reference: SI-SDR could not be measured for any file")
         return png_bytes(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     low = min(min(before.min(), after.min()) for before, after in groups.values()) - 2
     high = max(max(before.max(), after.max()) for before, after in groups.values()) + 2
     left.plot([low, high], [low, high], color=INK, linewidth=1, linestyle="--", label="no change")
-    for (name, (before, after)), (colour, marker) in zip(groups.items(), _styles(len(groups)), strict=True):
-        chosen = _thinned(len(before))
+    for (name, (before, after)), (colour, marker) in zip(groups.items(), styles(len(groups)), strict=True):
+        chosen = thinned(len(before))
         left.scatter(before[chosen], after[chosen], s=26, color=colour, marker=marker, alpha=0.8, label=name)
     left.set(xlabel="SI-SDR before (dB)", ylabel="SI-SDR after (dB)", xlim=(low, high), ylim=(low, high))
     left.set_title("each file: above the line is better")
     left.legend(fontsize=8, loc="lower right")
     left.grid(alpha=0.3)
     for place, ((_, (before, after)), (colour, marker)) in enumerate(
-        zip(groups.items(), _styles(len(groups)), strict=True)
+        zip(groups.items(), styles(len(groups)), strict=True)
     ):
-        _draw_group(right, place, after - before, colour, marker)
+        draw_group(right, place, after - before, colour, marker)
     right.axhline(0, color=INK, linewidth=1, linestyle="--")
     right.set_xticks(range(len(groups)), [f"{name}\nn = {len(pair[0])}" for name, pair in groups.items()])
     right.set(
@@ -178,28 +178,6 @@ def overview(metrics: Mapping[str, Any]) -> bytes:
         xlim=(-0.6, len(groups) - 0.4),
     )
     right.grid(alpha=0.3, axis="y")
-    return png_bytes(figure)
-
-
-def distributions(metrics: Mapping[str, Any]) -> bytes:
-    """Before and after, all files: the metrics that exist for both (`PAIRS`), one panel each."""
-    items = items_ok(metrics)
-    figure = Figure(figsize=(9.6, 5.0), dpi=DPI, layout="constrained")
-    for axis, pair in zip(figure.subplots(2, -(-len(PAIRS) // 2)).flat, PAIRS, strict=False):
-        rows = [(get_number(item, pair.before), get_number(item, pair.after)) for item in items]
-        values = np.array([row for row in rows if None not in row], dtype=float).reshape(-1, 2)
-        axis.set_title(pair.title, fontsize=9.5)
-        if not len(values):
-            _say(axis, "not measured")
-            continue
-        chosen = _thinned(len(values))
-        axis.plot([0, 1], values[chosen].T, color="#999999", linewidth=0.6, alpha=0.5, zorder=1)
-        _draw_group(axis, 0, values[:, 0], BEFORE, "o")
-        _draw_group(axis, 1, values[:, 1], AFTER, "s")
-        axis.set_xticks([0, 1], ["before", "after"])
-        axis.set(ylabel=pair.unit or "score", xlim=(-0.5, 1.6))
-        axis.grid(alpha=0.3, axis="y")
-        axis.margins(y=0.12)
     return png_bytes(figure)
 
 
@@ -220,21 +198,21 @@ def _by_snr(items: Sequence[Mapping[str, Any]]) -> dict[str, tuple[NDArray[np.fl
     }  # fmt: skip
 
 
-def _styles(count: int) -> Sequence[tuple[str, str]]:
+def styles(count: int) -> Sequence[tuple[str, str]]:
     return SNR_STYLES[:count]
 
 
-def _thinned(count: int) -> NDArray[np.int64]:
+def thinned(count: int) -> NDArray[np.int64]:
     """At most MAX_POINTS indices, evenly spread."""
     return np.unique(np.linspace(0, count - 1, min(count, MAX_POINTS)).astype(np.int64))
 
 
-def _draw_group(axis: Axes, place: float, values: NDArray[np.float64], colour: str, marker: str) -> None:
+def draw_group(axis: Axes, place: float, values: NDArray[np.float64], colour: str, marker: str) -> None:
     """Quartile box, points beside it, and the median as a number."""
     low, middle, high = np.percentile(values, (25, 50, 75))
     axis.bar(place, high - low, bottom=low, width=0.36, color=colour, alpha=0.25, edgecolor=colour, zorder=2)
     axis.plot([place - 0.18, place + 0.18], [middle, middle], color=INK, linewidth=2, zorder=4)
-    chosen = _thinned(len(values))
+    chosen = thinned(len(values))
     spread = np.modf(np.arange(len(chosen)) * 0.618034)[0] * 0.24 - 0.12  # golden ratio: even, and no random numbers
     axis.scatter(place + spread, values[chosen], s=14, color=colour, marker=marker, alpha=0.8, zorder=3, linewidths=0.8)
     axis.annotate(
@@ -243,6 +221,6 @@ def _draw_group(axis: Axes, place: float, values: NDArray[np.float64], colour: s
     )  # fmt: skip
 
 
-def _say(axis: Axes, text: str) -> None:
+def say(axis: Axes, text: str) -> None:
     axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="#555555")
     axis.set(xticks=[], yticks=[])

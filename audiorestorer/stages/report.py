@@ -11,7 +11,7 @@ from typing import Any
 from audiorestorer.config import read_yaml
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_bytes_atomic, write_text_atomic
-from audiorestorer.report import figures, listening, tables
+from audiorestorer.report import batch_figures, figures, listening, tables
 from audiorestorer.report.summary import summary_markdown
 
 log = logging.getLogger("audiorestorer")
@@ -40,7 +40,8 @@ def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: lis
     records = [read_json(path) for path in models]
     players = _players(read_json(snippets_json), metrics)
     write_bytes_atomic(out_dir / "figures" / "overview.png", figures.overview(metrics))
-    write_bytes_atomic(out_dir / "figures" / "distributions.png", figures.distributions(metrics))
+    write_bytes_atomic(out_dir / "figures" / "distributions.png", batch_figures.distributions(metrics))
+    write_bytes_atomic(out_dir / "figures" / "worst.png", batch_figures.worst(metrics))
     write_text_atomic(out_dir / "results.html", tables.results_html(metrics))
     write_text_atomic(out_dir / "listening.html", listening.page(players, title="Listening: before and after"))
     for name, title in GROUPS.items():

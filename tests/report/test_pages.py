@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audiorestorer.report import figures, listening, tables
+from audiorestorer.report import batch_figures, figures, listening, tables
 from audiorestorer.report.summary import summary_markdown
 
 HOSTILE = '<script>alert(1)</script>|`x`\n"onload="y\u202e\udcff'
@@ -73,7 +73,7 @@ def test_level_of_a_full_scale_sine_is_0_db() -> None:
     assert abs(level.max()) < 0.1
 
 
-@pytest.mark.parametrize("draw", [figures.overview, figures.distributions])
+@pytest.mark.parametrize("draw", [figures.overview, batch_figures.distributions, batch_figures.worst])
 def test_overview_figures(draw) -> None:
     full = metrics(*(item(number) for number in range(30)))
     assert draw(full) == draw(full)
@@ -138,3 +138,46 @@ def test_summary_says_all_and_escapes() -> None:
 def test_summary_of_nothing() -> None:
     text = summary_markdown({"items": [], "counts": {"ok": 0, "rejected": 0}, "summary": {}, "rejected": []}, {}, [])
     assert "## Rejected files\n\nnone" in text
+
+
+def test_the_worst_files_come_first(monkeypatch) -> None:
+    seen: list[list[str]] = []
+    original = batch_figures._dumbbells
+
+    def spy(axis, ends, way) -> None:
+        seen.append([f"{gain:.1f}" for gain in way * (ends[:, 1] - ends[:, 0])])
+        original(axis, ends, way)
+
+    monkeypatch.setattr(batch_figures, "_dumbbells", spy)
+    batch_figures.worst(metrics(*(item(number) for number in (7, 3, 11, 5)), item(0, input=HOSTILE)), count=3)
+    blind = {"music_to_speech_in_db": -3.0, "music_to_speech_db": -9.0, "si_sdr_in_db": None, "si_sdr_db": None}
+    batch_figures.worst(metrics(item(1, si_sdr_improvement_db=None, **blind)))
+    assert seen == [["5.0", "8.0", "10.0"], ["6.0"]]
+
+
+def test_long_names_keep_both_ends_and_hostile_ones_do_no_harm() -> None:
+    short = batch_figures.shortened("a" * 100 + "end.wav")
+    assert (
+        len(short) == batch_figures.MAX_LABEL
+        and short.startswith("aaa")
+        and short.endswith("end.wav")
+        and "\u2026" in short
+    )
+    assert batch_figures.shortened("$x$\u202e\n\udcff") == "?x????"
+
+
+def test_tables_of_intervals_pairs_and_conditions() -> None:
+    found = metrics(item(0), item(1))
+    found["summary"]["stoi"] = {"median": 0.8, "n": 9, "ci95": [0.75, 0.85]}
+    found["paired"] = {"stoi": {"n": 9, "median": 0.1, "ci95": [0.05, 0.2], "rose": 8, "fell": 1, "same": 0, "wilcoxon_p": 0.01},
+                       "wer": {"n": 9, "median": -0.2, "rose": 1, "fell": 7, "same": 1}}  # fmt: skip
+    groups = [{"value": HOSTILE, "n": 2, "metrics": {"stoi": {"median": 0.5}, "wer_clean": {"median": 0.9}}}]
+    found["by_condition"] = {"voice": groups}
+    found["wer_not_informative"] = [{"metric": "wer", "condition": "voice", "value": HOSTILE, "wer_clean": 0.9}]
+    assert next(row for row in tables.summary_rows(found) if row[0] == "STOI after")[2] == "0.750 to 0.850"
+    stoi, wer = tables.paired_rows(found)
+    assert stoi == ["STOI", "+0.100", "0.050 to 0.200", "8", "1", "0", "0.01"]
+    assert wer[:5] == ["WER", "−0.200", "–", "7", "1"]  # fewer errors are better
+    html = tables.results_html(found)
+    assert "By voice" in html and "not informative" in html and "<script>alert" not in html
+    assert "## By voice" in summary_markdown(found, {}, [])
