@@ -107,6 +107,26 @@ class Meter:
         return Level(integrated(steps), 20 * math.log10(peak) if peak > 0 else None)
 
 
+def over_time(signal_: Audio, sample_rate: int, window_sec: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Loudness in a sliding window, every 100 ms: momentary with 0.4 s, short-term with 3 s (EBU Tech 3341, 2.2). Not gated.
+
+    Args:
+        signal_: `[C, T]`.
+
+    Returns:
+        Times of the windows' ends (seconds) and LUFS; -inf for digital silence; empty where the signal is shorter than the window.
+    """
+    meter = Meter(sample_rate, signal_.shape[0])
+    meter.add(signal_)
+    count = round(window_sec / STEP_SEC)
+    if len(meter._steps) < count:
+        return np.zeros(0), np.zeros(0)
+    power = np.lib.stride_tricks.sliding_window_view(np.array(meter._steps), count).mean(axis=1)
+    with np.errstate(divide="ignore"):
+        levels = np.asarray(OFFSET_LUFS + 10 * np.log10(power), np.float64)
+    return np.asarray((np.arange(len(power)) + count) * STEP_SEC, np.float64), levels
+
+
 def integrated(steps: NDArray[np.float64]) -> float | None:
     """Integrated loudness of the powers of consecutive 100 ms steps, with both gates.
 

@@ -60,6 +60,7 @@ class Player:
     versions: Sequence[Version]
     picture: bytes
     figures: Sequence[tuple[str, str]] = field(default=())
+    detail: bytes = b""
 
     @property
     def reason(self) -> str:
@@ -68,6 +69,10 @@ class Player:
     @property
     def picture_uri(self) -> str:
         return "data:image/png;base64," + base64.b64encode(self.picture).decode()
+
+    @property
+    def detail_uri(self) -> str:
+        return "data:image/png;base64," + base64.b64encode(self.detail).decode()
 
     @property
     def page_bytes(self) -> int:
@@ -85,7 +90,9 @@ def template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def player(entry: Mapping[str, Any], item: Mapping[str, Any], files: Mapping[str, bytes], picture: bytes) -> Player:
+def player(
+    entry: Mapping[str, Any], item: Mapping[str, Any], files: Mapping[str, bytes], picture: bytes, detail: bytes = b""
+) -> Player:
     """A player from an entry of snippets.json, the item's row of metrics.json and the contents of its files."""
     names = [name for name in LABELS if name in files]
     figures = [
@@ -96,12 +103,12 @@ def player(entry: Mapping[str, Any], item: Mapping[str, Any], files: Mapping[str
     return Player(
         str(entry["id"]), str(item.get("input") or entry["id"]), str(entry["chosen"]), float(entry["start_sec"]),
         float(entry["seconds"]), [Version(name, LABELS[name], i, files[name]) for i, name in enumerate(names, 1)],
-        picture, figures,
+        picture, figures, detail,
     )  # fmt: skip
 
 
 def page(players: Sequence[Player], *, title: str, limit_bytes: int | None = None) -> str:
-    """The page as HTML text. With `limit_bytes`, items that do not fit are named at its end instead."""
+    """The page as HTML text. With `limit_bytes`, items that do not fit are named at its end instead, and details stay out."""
     inside: list[Player] = []
     left_out: list[Player] = []
     size = 16_000  # style, script and text
@@ -109,4 +116,6 @@ def page(players: Sequence[Player], *, title: str, limit_bytes: int | None = Non
         fits = limit_bytes is None or size + candidate.page_bytes <= limit_bytes
         (inside if fits else left_out).append(candidate)
         size += candidate.page_bytes if fits else 400
-    return template("listening.html.j2").render(players=inside, left_out=left_out, title=title)
+    return template("listening.html.j2").render(
+        players=inside, left_out=left_out, title=title, details=limit_bytes is None
+    )

@@ -60,7 +60,7 @@ def _players(snippets: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[li
         item = {**rows.get(str(entry["id"]), {})}
         item["input"] = tables.plain(item.get("input") or entry["id"])
         files = {name: _bytes(path) for name, path in entry["files"].items()}
-        players.append(listening.player(entry, item, files, _bytes(entry["spectrogram"])))
+        players.append(listening.player(entry, item, files, _bytes(entry["spectrogram"]), _bytes(entry["detail"])))
     return players
 
 

@@ -25,6 +25,7 @@ from audiorestorer.config import SnippetSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_json, read_manifests, write_bytes_atomic, write_text_atomic
 from audiorestorer.report.figures import spectrograms
+from audiorestorer.report.item_figures import details
 from audiorestorer.report.metricinfo import benefit, items_ok
 
 log = logging.getLogger("audiorestorer")
@@ -40,7 +41,7 @@ PATTERNS = ("worst", "best", "sample")
 
 
 def run(metrics_json: Path, manifests: list[Path], out_json: Path, folder: Path, config: SnippetSettings) -> None:
-    """Choose items, write `folder/<id>/{before,after,clean}.mp3` and `spectrogram.png`, and list them in `out_json`.
+    """Choose items, write `folder/<id>/{before,after,clean}.mp3` `spectrogram.png` and `detail.png`, and list them in `out_json`.
 
     Args:
         metrics_json: figures of all items (`collect`); decides which are worst and best.
@@ -100,8 +101,10 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
     if length == 0:
         raise AudioRestorerError(f"{row.id}: {row.path}: no samples at {start_sec} s")
     cuts = {name: np.pad(version, ((0, 0), (0, length - version.shape[1]))) for name, version in cuts.items()}
-    matched, gains_db = match_loudness(cuts, rate)
     place = folder / row.id
+    detail = place / "detail.png"
+    write_bytes_atomic(detail, details(cuts["before"], cuts["after"], rate))
+    matched, gains_db = match_loudness(cuts, rate)
     files = {}
     for name, version in matched.items():
         files[name] = str(place / f"{name}.mp3")
@@ -111,6 +114,7 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
     return {
         "id": row.id, "start_sec": round(start_sec, 3), "seconds": round(length / rate, 3), "sample_rate": rate,
         "files": files, "gain_db": {name: round(gain, 2) for name, gain in gains_db.items()}, "spectrogram": str(picture),
+        "detail": str(detail),
     }  # fmt: skip
 
 
