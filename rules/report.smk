@@ -4,12 +4,16 @@
 # empty whose data: address is above 2 MiB): the pages that are marked stay below; listening.html holds all snippets and is not marked.
 
 REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
-TEMPLATES = [f"{workflow.basedir}/audiorestorer/report/templates/{name}.html.j2" for name in ("listening", "results")]
+TEMPLATES = [
+    f"{workflow.basedir}/audiorestorer/report/templates/{name}"
+    for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js")
+]
 REPORT_FILES = [
     f"{ART}/report/{name}"
     for name in (
         "results.html",
         "listening.html",
+        "blind.html",
         "listening-worst.html",
         "listening-best.html",
         "listening-sample.html",
@@ -54,44 +58,45 @@ rule report:
             labels={"view": "table of all files", "kind": "page"},
         ),
         listening=REPORT_FILES[1],
+        blind=REPORT_FILES[2],
         worst=report(
-            REPORT_FILES[2],
+            REPORT_FILES[3],
             caption="../report/captions/listening.rst",
             category="Listening",
             labels={"files": "gained least", "kind": "players"},
         ),
         best=report(
-            REPORT_FILES[3],
+            REPORT_FILES[4],
             caption="../report/captions/listening.rst",
             category="Listening",
             labels={"files": "gained most", "kind": "players"},
         ),
         sample=report(
-            REPORT_FILES[4],
+            REPORT_FILES[5],
             caption="../report/captions/listening.rst",
             category="Listening",
             labels={"files": "a random sample", "kind": "players"},
         ),
         overview=report(
-            REPORT_FILES[5],
+            REPORT_FILES[6],
             caption="../report/captions/overview.rst",
             category="Results",
             labels={"view": "SI-SDR before and after", "kind": "figure"},
         ),
         distributions=report(
-            REPORT_FILES[6],
+            REPORT_FILES[7],
             caption="../report/captions/distributions.rst",
             category="Results",
             labels={"view": "all metrics before and after", "kind": "figure"},
         ),
         worst_files=report(
-            REPORT_FILES[7],
+            REPORT_FILES[8],
             caption="../report/captions/worst.rst",
             category="Results",
             labels={"view": "the ten files that gained least", "kind": "figure"},
         ),
         summary=report(
-            REPORT_FILES[8],
+            REPORT_FILES[9],
             caption="../report/captions/summary.rst",
             category="Summary",
             labels={"view": "summary, settings, models, versions", "kind": "Markdown to download"},

@@ -11,7 +11,7 @@ from typing import Any
 from audiorestorer.config import read_yaml
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_bytes_atomic, write_text_atomic
-from audiorestorer.report import batch_figures, figures, listening, tables
+from audiorestorer.report import batch_figures, blind, figures, listening, tables
 from audiorestorer.report.summary import summary_markdown
 
 log = logging.getLogger("audiorestorer")
@@ -24,7 +24,7 @@ GROUPS = {
 
 
 def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: list[Path], out_dir: Path) -> None:
-    """Write `results.html`, `listening.html`, `listening-{worst,best,sample}.html`, `figures/*.png` and `summary.md` into `out_dir`.
+    """Write the pages `results`, `listening`, `blind` and `listening-{worst,best,sample}`, figures and `summary.md` into `out_dir`.
 
     `listening.html` holds every snippet; the three others are small enough to be shown inside Snakemake's report.html.
 
@@ -44,6 +44,7 @@ def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: lis
     write_bytes_atomic(out_dir / "figures" / "worst.png", batch_figures.worst(metrics))
     write_text_atomic(out_dir / "results.html", tables.results_html(metrics))
     write_text_atomic(out_dir / "listening.html", listening.page(players, title="Listening: before and after"))
+    write_text_atomic(out_dir / "blind.html", blind.page(players, title="Blind listening test"))
     for name, title in GROUPS.items():
         chosen = [player for player in players if player.chosen == name]
         page = listening.page(chosen, title=title, limit_bytes=listening.REPORT_PAGE_BYTES)
