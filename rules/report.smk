@@ -6,7 +6,7 @@
 REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
 TEMPLATES = [
     f"{workflow.basedir}/audiorestorer/report/templates/{name}"
-    for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js")
+    for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js", "details.html.j2")
 ]
 REPORT_FILES = [
     f"{ART}/report/{name}"
@@ -21,6 +21,7 @@ REPORT_FILES = [
         "figures/distributions.png",
         "figures/worst.png",
         "summary.md",
+        "details.html",
     )
 ]
 
@@ -100,6 +101,12 @@ rule report:
             caption="../report/captions/summary.rst",
             category="Summary",
             labels={"view": "summary, settings, models, versions", "kind": "Markdown to download"},
+        ),
+        details=report(
+            REPORT_FILES[10],
+            caption="../report/captions/details.rst",
+            category="Results",
+            labels={"view": "masks and loudness over time", "kind": "page"},
         ),
     log:
         f"{ART}/logs/report.log",

@@ -119,3 +119,16 @@ def page(players: Sequence[Player], *, title: str, limit_bytes: int | None = Non
     return template("listening.html.j2").render(
         players=inside, left_out=left_out, title=title, details=limit_bytes is None
     )
+
+
+def details_page(players: Sequence[Player], limit_bytes: int = REPORT_PAGE_BYTES) -> str:
+    """The players' effective masks and loudness over time, in their order, as far as the limit goes."""
+    inside: list[Player] = []
+    size = 6_000
+    for candidate in (player for player in players if player.detail):
+        size += 4 * len(candidate.detail) // 3 + 1200
+        if size > limit_bytes:
+            break
+        inside.append(candidate)
+    left_out = sum(bool(player.detail) for player in players) - len(inside)
+    return template("details.html.j2").render(players=inside, left_out=left_out)

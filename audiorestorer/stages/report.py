@@ -24,7 +24,7 @@ GROUPS = {
 
 
 def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: list[Path], out_dir: Path) -> None:
-    """Write the pages `results`, `listening`, `blind` and `listening-{worst,best,sample}`, figures and `summary.md` into `out_dir`.
+    """Write the pages (`results`, `details`, `blind`, `listening`, `listening-{worst,best,sample}`), figures and `summary.md`.
 
     `listening.html` holds every snippet; the three others are small enough to be shown inside Snakemake's report.html.
 
@@ -44,6 +44,7 @@ def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: lis
     write_bytes_atomic(out_dir / "figures" / "worst.png", batch_figures.worst(metrics))
     write_text_atomic(out_dir / "results.html", tables.results_html(metrics))
     write_text_atomic(out_dir / "listening.html", listening.page(players, title="Listening: before and after"))
+    write_text_atomic(out_dir / "details.html", listening.details_page(players))
     write_text_atomic(out_dir / "blind.html", blind.page(players, title="Blind listening test"))
     for name, title in GROUPS.items():
         chosen = [player for player in players if player.chosen == name]

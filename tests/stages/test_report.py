@@ -12,8 +12,8 @@ from audiorestorer.stages import report, snippets
 from tests.stages.test_snippets import make_batch, tree
 
 FILES = {
-    "figures/distributions.png", "figures/overview.png", "figures/worst.png", "listening-best.html", "listening-sample.html",
-    "listening-worst.html", "listening.html", "blind.html", "results.html", "summary.md",
+    "blind.html", "details.html", "figures/distributions.png", "figures/overview.png", "figures/worst.png", "listening-best.html",
+    "listening-sample.html", "listening-worst.html", "listening.html", "results.html", "summary.md",
 }  # fmt: skip
 
 

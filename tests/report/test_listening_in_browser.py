@@ -186,3 +186,28 @@ def test_file_names_are_text_and_audio_is_inside():
     assert "<img src=x" not in html and "http" not in html.replace("http-equiv", "")
     assert base64.b64encode(mp3(0.25)).decode() in html
     assert "no file to listen to" in blind.page([], title="Blind")
+
+
+def test_compare_page_switches_at_the_same_position_by_key(browser, tmp_path):
+    """The listening page itself: space plays, 1 to 3 choose the version, and the position runs on."""
+    path = tmp_path / "listening.html"
+    path.write_text(listening.page([player(0, "a.wav"), player(1, HOSTILE)], title="Listening"), encoding="utf-8")
+    opened = browser.new_context(offline=True).new_page()
+    opened.goto(path.as_uri())
+    card = opened.locator("section.item").first
+    card.locator(".play").click()
+    playwright.expect(card.locator(".play")).to_have_text("Pause")
+    for _ in range(100):
+        if float(card.locator(".seek").input_value()) > 0.2:
+            break
+        opened.wait_for_timeout(20)
+    places = []
+    for key, index in (("2", 1), ("3", 2), ("1", 0)):
+        opened.keyboard.press(key)
+        assert card.locator(".version input").nth(index).is_checked()
+        places.append(float(card.locator(".seek").input_value()))
+    assert places == sorted(places) and places[0] > 0.2 and places[-1] < 2.0
+    card.locator(".play").focus()
+    opened.keyboard.press("Space")
+    playwright.expect(card.locator(".play")).to_have_text("Play")
+    assert opened.evaluate("window.harmed") is None
