@@ -61,10 +61,10 @@ def png_bytes(figure: Figure, palette: Image.Image | None = None) -> bytes:
     return out.getvalue()
 
 
-def spectrogram_palette(steps: int) -> Image.Image:
-    """Steps of magma, greys and the versions' colours paled by degrees: few colours, no banding."""
+def spectrogram_palette(steps: int, colour_map: str = COLOUR_MAP) -> Image.Image:
+    """Steps of a colour map, greys and the versions' colours paled by degrees: few colours, no banding."""
     white = np.ones(3)
-    levels = colormaps[COLOUR_MAP](np.linspace(0, 1, steps))[:, :3]
+    levels = colormaps[colour_map](np.linspace(0, 1, steps))[:, :3]
     greys = np.linspace(0, 1, 16)[:, None] * white
     pale = [np.array(to_rgb(c)) * (1 - a) + white * a for c in VERSION_COLOURS.values() for a in np.linspace(0, 0.9, 8)]
     colours = np.round(np.concatenate([levels, greys, pale]) * 255).astype(np.uint8)
@@ -129,10 +129,15 @@ def spectrograms(versions: Mapping[str, tuple[Audio, int]]) -> bytes:
         spectra.append(axis)
     assert picture is not None
     figure.colorbar(picture, ax=spectra, label="level (dB)", pad=0.01, fraction=0.05)
+    return bounded_png(figure, COLOUR_MAP, MAX_BYTES)
+
+
+def bounded_png(figure: Figure, colour_map: str, max_bytes: int) -> bytes:
+    """The figure with as many steps of the colour map as `max_bytes` allows (the fewest, where none does)."""
     data = b""
     for steps in MAP_STEPS:
-        data = png_bytes(figure, spectrogram_palette(steps))
-        if len(data) <= MAX_BYTES:
+        data = png_bytes(figure, spectrogram_palette(steps, colour_map))
+        if len(data) <= max_bytes:
             break
     return data
 
@@ -210,13 +215,14 @@ def thinned(count: int) -> NDArray[np.int64]:
 def draw_group(axis: Axes, place: float, values: NDArray[np.float64], colour: str, marker: str) -> None:
     """Quartile box, points beside it, and the median as a number."""
     low, middle, high = np.percentile(values, (25, 50, 75))
+    axis.use_sticky_edges = False  # a bar from 0 would end the axis there and cut the points in half
     axis.bar(place, high - low, bottom=low, width=0.36, color=colour, alpha=0.25, edgecolor=colour, zorder=2)
     axis.plot([place - 0.18, place + 0.18], [middle, middle], color=INK, linewidth=2, zorder=4)
     chosen = thinned(len(values))
     spread = np.modf(np.arange(len(chosen)) * 0.618034)[0] * 0.24 - 0.12  # golden ratio: even, and no random numbers
     axis.scatter(place + spread, values[chosen], s=14, color=colour, marker=marker, alpha=0.8, zorder=3, linewidths=0.8)
     axis.annotate(
-        f"{middle:.2f}" if abs(middle) < 10 else f"{middle:.1f}", (place + 0.22, middle), fontsize=9, va="center", zorder=5,
+        f"{middle:.2f}" if abs(middle) < 10 else f"{middle:.1f}", (place + 0.22, middle), fontsize=8, va="center", zorder=5,
         bbox={"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
     )  # fmt: skip
 

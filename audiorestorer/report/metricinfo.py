@@ -84,29 +84,6 @@ METRICS = (
 BY_NAME = {metric.name: metric for metric in METRICS}
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A metric that exists before and after."""
-
-    before: str
-    after: str
-    title: str
-    unit: str
-
-
-PAIRS = (
-    Pair("si_sdr_in_db", "si_sdr_db", "SI-SDR (higher is better)", "dB"),
-    Pair("music_to_speech_in_db", "music_to_speech_db", "music to speech (lower is better)", "dB"),
-    Pair("stoi_in", "stoi", "STOI (higher is better)", ""),
-    Pair("lsd_in_db", "lsd_db", "LSD (lower is better)", "dB"),
-    Pair("wer_in", "wer", "WER (lower is better)", ""),
-    Pair("pesq_in", "pesq", "PESQ (higher is better)", "MOS-LQO"),
-    Pair("dnsmos_ovrl_in", "dnsmos_ovrl", "DNSMOS overall (higher is better)", "MOS"),
-    Pair("music_presence_in", "music_presence", "music presence (lower is better)", ""),
-    Pair("lufs_in", "lufs", "loudness (to the target)", "LUFS"),
-)
-
-
 def number(value: Any) -> float | None:
     """A finite number, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -145,11 +122,13 @@ def shown(value: float | None, metric: Metric) -> str:
 
 
 def benefit(item: Mapping[str, Any]) -> tuple[float | None, str]:
-    """How much an item gained and by which metric: SI-SDR improvement, else the fall of music to speech, else None."""
+    """How much an item gained and by which metric: SI-SDR improvement, else the fall of music to speech, of the blind one where
+    there is no reference; else None."""
     gained = get_number(item, "si_sdr_improvement_db")
     if gained is not None:
         return gained, "si_sdr_improvement_db"
-    before, after = get_number(item, "music_to_speech_in_db"), get_number(item, "music_to_speech_db")
-    if before is not None and after is not None:
-        return before - after, "music_to_speech_db"
+    for stem in ("music_to_speech", "music_to_speech_blind"):
+        before, after = get_number(item, f"{stem}_in_db"), get_number(item, f"{stem}_db")
+        if before is not None and after is not None:
+            return before - after, f"{stem}_db"
     return None, ""

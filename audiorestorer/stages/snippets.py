@@ -38,6 +38,7 @@ PEAK_CEILING = 10 ** (-1.5 / 20)  # the coder overshoots by a little
 FADE_SEC = 0.01
 CHANNELS = 2  # at most
 PATTERNS = ("worst", "best", "sample")
+MEASURES = ("si_sdr_improvement_db", "music_to_speech_db", "music_to_speech_blind_db")  # of `benefit`, the surest first
 
 
 def run(metrics_json: Path, manifests: list[Path], out_json: Path, folder: Path, config: SnippetSettings) -> None:
@@ -74,7 +75,7 @@ def choose(metrics: Mapping[str, Any], config: SnippetSettings) -> list[tuple[Ma
     items = items_ok(metrics)
     gains = {str(item["id"]): benefit(item) for item in items}
     names = {name for _, name in gains.values()}
-    by = next((name for name in ("si_sdr_improvement_db", "music_to_speech_db") if name in names), None)
+    by = next((name for name in MEASURES if name in names), None)
     ranked = sorted(
         (item for item in items if by and gains[str(item["id"])][1] == by),
         key=lambda item: gains[str(item["id"])][0] or 0.0,
@@ -103,7 +104,8 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
     cuts = {name: np.pad(version, ((0, 0), (0, length - version.shape[1]))) for name, version in cuts.items()}
     place = folder / row.id
     detail = place / "detail.png"
-    write_bytes_atomic(detail, details(cuts["before"], cuts["after"], rate))
+    # before the loudness is matched: this figure shows the levels that the files have
+    write_bytes_atomic(detail, details(cuts["before"], cuts["after"], rate, reached_lufs(row)))
     matched, gains_db = match_loudness(cuts, rate)
     files = {}
     for name, version in matched.items():
@@ -116,6 +118,12 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
         "files": files, "gain_db": {name: round(gain, 2) for name, gain in gains_db.items()}, "spectrogram": str(picture),
         "detail": str(detail),
     }  # fmt: skip
+
+
+def reached_lufs(row: Item) -> float | None:
+    """The target of the stage `loudness`, which it met where it left no note: then the output's loudness is the target."""
+    level = row.field("output_lufs")
+    return None if level is None or row.field("loudness_note") else round(float(level), 1)
 
 
 def loudest_window(path: str | Path, seconds: float) -> float:

@@ -10,7 +10,7 @@ import soundfile as sf
 from audiorestorer import audio
 from audiorestorer.config import SnippetSettings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, write_manifest
+from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.stages import snippets
 
 RATE = 16000
@@ -87,6 +87,8 @@ def test_choice_without_reference_goes_by_music_and_without_figures_by_chance() 
     ]
     chosen = snippets.choose({"items": items}, SnippetSettings(count=3))
     assert [(item["id"], why) for item, why in chosen][:2] == [("0", "worst"), ("8", "best")]
+    blind = [{key.replace("speech", "speech_blind"): value for key, value in item.items()} for item in items]
+    assert [item["id"] for item, _ in snippets.choose({"items": blind}, SnippetSettings(count=3))][:2] == ["0", "8"]
     bare = [{"id": f"{n}", "status": "ok"} for n in range(9)]
     assert {why for _, why in snippets.choose({"items": bare}, SnippetSettings(count=3))} == {"sample"}
 
@@ -107,3 +109,23 @@ def test_loud_peaks_stay_below_full_scale() -> None:
     assert snippets.loudness(clicks, RATE) + gains["before"] == pytest.approx(
         snippets.loudness(noise, RATE) + gains["after"]
     )
+
+
+def test_details_show_the_files_own_levels_and_the_target_that_was_met(tmp_path: Path, monkeypatch) -> None:
+    metrics, manifest = make_batch(tmp_path, count=1)
+    seen: list[tuple[float, float, float | None]] = []
+
+    def spy(before: np.ndarray, after: np.ndarray, rate: int, target_lufs: float | None) -> bytes:
+        seen.append((*(20 * np.log10(np.sqrt(np.mean(v[:, 800:-800] ** 2))) for v in (before, after)), target_lufs))
+        return b"png"
+
+    monkeypatch.setattr(snippets, "details", spy)
+    row = next(row for row in read_manifest(manifest) if row.ok)
+    for fields in ({"output_lufs": -23.000003}, {"output_lufs": -25.0, "loudness_note": "2 LU short"}, {}):
+        snippets.make(row.updated(**fields), tmp_path / "s", 1.0)
+    own = [
+        20 * np.log10(np.sqrt(np.mean(audio.read(path)[0][:, 2 * RATE + 800 : 3 * RATE - 800] ** 2)))
+        for path in (row.noisy, row.path)
+    ]
+    assert np.allclose([levels[:2] for levels in seen], [own] * 3, atol=0.01)
+    assert [target for *_, target in seen] == [-23.0, None, None]
