@@ -46,7 +46,10 @@ class SeparatorSettings(Settings):
         "residual",
         description="residual: mixture minus vocals; stems: sum of the other stems (runs every member of a bag)",
     )
-    batch_size: int = Field(4, ge=1, description="segments that go through the network together")
+    batch_size: int | None = Field(
+        None, ge=1, le=256,
+        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
+    )  # fmt: skip
     backend: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
     )
@@ -79,7 +82,10 @@ class DenoiseSettings(Settings):
     )
     overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
     segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
-    batch_size: int = Field(4, ge=1, description="segments that go through the network together")
+    batch_size: int | None = Field(
+        None, ge=1, le=256,
+        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
+    )  # fmt: skip
     backend: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
     )

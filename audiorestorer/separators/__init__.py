@@ -42,8 +42,10 @@ import numpy as np
 from audiorestorer.audio import Audio
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.separators.together import Crew, Halving, fitting_rows
 
 Stems = Mapping[str, Audio]
+CPU_ROWS = 4  # windows a pass where nothing else is said
 KIND_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 
 
@@ -101,6 +103,7 @@ class Options:
         backend: `auto`: OpenVINO on a CPU where the kind can, torch elsewhere.
         precision: `auto`: bfloat16 where the hardware multiplies it and the kind can, float32 elsewhere.
         cache: folder of converted networks.
+        batch_size: windows a pass; None: `CPU_ROWS`, on a GPU what its free memory holds.
     """
 
     device: str = "cpu"
@@ -110,6 +113,7 @@ class Options:
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     threads: int = 1
     cache: Path = Path("artifacts/compiled")
+    batch_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,9 @@ class Separator:
             `std`: x / (std + 1e-3) of each channel, then times std.
         align: segments, strides and contexts are multiples of so many samples.
         mean_counts: how often the recording's mean is added back to a stem (`demucs` only; 1 where absent).
+        shared: windows of several recordings go through together; its windows must be of few lengths (`padded`), and what comes
+            of a window must not depend on the others.
+        batch_size: windows of one recording that go through together. crew: where those of several meet. Both are set by `load`.
     """
 
     sample_rate: int
@@ -154,6 +161,14 @@ class Separator:
     normalise: Literal["none", "demucs", "std"] = "none"
     align: int = 1
     mean_counts: Mapping[str, int] = MappingProxyType({})
+    shared: bool = False
+    batch_size: int = 1
+    crew: Crew | None = None
+    halving: Halving | None = None
+
+    def padded(self, length: int) -> int:
+        """Samples that a window of `length` samples is filled up to, with zeros on the right."""
+        return length
 
     def __call__(self, audio: Audio) -> Stems:
         """`[B, C, T]` float32 -> the stems and extras, each `[B, C, T]` float32."""
@@ -242,4 +257,25 @@ def load(model: ModelFiles, options: Options) -> Separator:
         raise AudioRestorerError(
             f"model {model.name} has no stem {', '.join(missing)}; use `accompaniment: residual` (mixture minus vocals)"
         )
+    network.halving = Halving()
+    network.batch_size = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(options.device) else CPU_ROWS)
+    network.crew = Crew(network.batch_size) if network.shared else None
     return network
+
+
+def on_gpu(device: str) -> bool:
+    return device.startswith("cuda")
+
+
+def _rows_on_gpu(network: Separator, options: Options) -> int:
+    import torch
+
+    window = int((options.segment_sec or network.segment_sec) * network.sample_rate)
+
+    def peak(rows: int) -> int:
+        torch.cuda.reset_peak_memory_stats(options.device)
+        before = torch.cuda.memory_allocated(options.device)
+        network(np.zeros((rows, network.channels, window), np.float32))
+        return int(torch.cuda.max_memory_allocated(options.device)) - before
+
+    return fitting_rows(peak, int(torch.cuda.mem_get_info(options.device)[0]))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from audiorestorer.separators import Options, on_gpu
 from audiorestorer.store import key_of
 
 log = logging.getLogger("audiorestorer")
@@ -45,10 +46,10 @@ LENGTHS_SEC = (
     60,
 )  # a model is compiled for each length
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
-Make = Callable[[int], tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
+Make = Callable[[int, int], tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
 _tracing = threading.Lock()
 _numbers = count()
-_compiled: OrderedDict[tuple[int, int], Any] = OrderedDict()  # (network, length) -> compiled model, least used first
+_compiled: OrderedDict[tuple[int, int, int], Any] = OrderedDict()  # (network, rows, length) -> model, least used first
 
 
 def has_bfloat16() -> bool:
@@ -61,22 +62,32 @@ def has_bfloat16() -> bool:
     return bool(BF16_FLAGS & set(flags))
 
 
+def fast_options(options: Options) -> tuple[str, str]:
+    """Backend and precision of a network that can have all of them: `auto` resolved for this machine."""
+    on_cpu = not on_gpu(options.device)
+    backend = ("openvino" if on_cpu else "torch") if options.backend == "auto" else options.backend
+    fits = has_bfloat16() if on_cpu else torch.cuda.is_bf16_supported()
+    return backend, ("bfloat16" if fits else "float32") if options.precision == "auto" else options.precision
+
+
 def next_length(length: int, rate: int) -> int:
     """The shortest of `LENGTHS_SEC` at `rate` that holds `length` samples; above the longest, `length` itself."""
     return min((seconds * rate for seconds in LENGTHS_SEC if seconds * rate >= length), default=length)
 
 
 class Compiled:
-    """A network for batches of one: arrays in, arrays out.
+    """A network for inputs of few sizes: tensors in, tensors out.
 
     Args:
-        make: length -> the module to trace and example inputs for it.
+        make: (rows, length) -> the module to trace and example inputs for it.
         identity: what the converted model depends on beside length and versions (weights, stems), JSON-able.
-        precision: `float32` or `bfloat16`. cache: folder of converted models.
+        precision: `float32` or `bfloat16`. cache: folder of converted models. package: where the network's code comes from.
     """
 
-    def __init__(self, make: Make, identity: Mapping[str, Any], precision: str, threads: int, cache: Path) -> None:
-        self.make, self.identity, self.cache = make, dict(identity), cache
+    def __init__(
+        self, make: Make, identity: Mapping[str, Any], precision: str, threads: int, cache: Path, package: str = "demucs"
+    ) -> None:  # fmt: skip
+        self.make, self.identity, self.cache, self.package = make, dict(identity), cache, package
         self.settings: dict[str, Any] = {
             "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": HINTS[precision],
             "ENABLE_CPU_PINNING": False,  # two jobs that pin their threads pin them to the same cores
@@ -84,28 +95,28 @@ class Compiled:
         self.number = next(_numbers)
 
     def __call__(self, length: int, *inputs: torch.Tensor) -> list[torch.Tensor]:
-        """Run on inputs whose first dimension is 1; `length` is what `make` was written for."""
-        found = self._model(length)([part.numpy() for part in inputs])
+        """Run on inputs whose first dimension is the rows; `length` is what `make` was written for."""
+        found = self._model(len(inputs[0]), length)([part.numpy() for part in inputs])
         return [torch.from_numpy(np.array(part)) for part in found.values()]
 
-    def _model(self, length: int) -> Any:
+    def _model(self, rows: int, length: int) -> Any:
         import openvino
 
-        key = (self.number, length)
+        key = (self.number, rows, length)
         if key not in _compiled:
-            path = self._converted(length)
+            path = self._converted(rows, length)
             while len(_compiled) >= MAX_COMPILED:
                 _compiled.popitem(last=False)
             _compiled[key] = openvino.Core().compile_model(str(path), "CPU", self.settings)
         _compiled.move_to_end(key)
         return _compiled[key]
 
-    def _converted(self, length: int) -> Path:
-        """The converted model of a length; converted, and put into the cache by rename, where it is not there."""
+    def _converted(self, rows: int, length: int) -> Path:
+        """The converted model of a size; converted, and put into the cache by rename, where it is not there."""
         import openvino
 
-        versions = {name: metadata.version(name) for name in ("openvino", "torch", "demucs")}
-        path = self.cache / f"{key_of(identity=self.identity, length=length, versions=versions)}.xml"
+        versions = {name: metadata.version(name) for name in ("openvino", "torch", self.package)}
+        path = self.cache / f"{key_of(identity=self.identity, rows=rows, length=length, versions=versions)}.xml"
         if path.is_file() and path.with_suffix(".bin").is_file():
             return path
         log.info("openvino: converting a network for %d samples (once; kept in %s)", length, self.cache)
@@ -113,7 +124,7 @@ class Compiled:
         with _tracing, warnings.catch_warnings(), tempfile.TemporaryDirectory(dir=self.cache) as folder:
             warnings.simplefilter("ignore")  # the tracer warns of every size that it takes for constant: they are
             with torch.inference_mode():
-                module, inputs = self.make(length)
+                module, inputs = self.make(rows, length)
                 traced = torch.jit.trace(module, inputs, strict=False, check_trace=False)
                 model = openvino.convert_model(
                     traced, example_input=inputs, input=[list(part.shape) for part in inputs]

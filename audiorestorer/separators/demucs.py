@@ -27,8 +27,8 @@ from audiorestorer.audio import Audio
 from audiorestorer.config import read_yaml
 from audiorestorer.dsp.overlap_add import Plan, centred
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_torch
-from audiorestorer.separators.compiled import has_bfloat16
+from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_torch, on_gpu
+from audiorestorer.separators.compiled import fast_options
 from audiorestorer.separators.hybrid import Core, Hybrid, autocast_core, is_supported, openvino_core
 from audiorestorer.store import sha256_file
 
@@ -175,6 +175,7 @@ class DemucsBag(Separator):
         self.sample_rate, self.channels = int(first.samplerate), int(first.audio_channels)
         self.segment_sec = float(first.segment)
         self.mean_counts = {"accompaniment": len(first.sources) - 1}
+        self.shared = on_gpu(device)
 
     def _run(self, index: int, audio: Audio) -> Stems:
         if index in self.fast:
@@ -275,16 +276,15 @@ def _fast(network: Any, path: Path, shares: Mapping[str, Sequence[float]], optio
         raise AudioRestorerError(f"{path}: precision bfloat16 is for hybrid networks (HTDemucs, HDemucs)")
     if not supported:
         return None
-    backend = ("openvino" if on_cpu else "torch") if options.backend == "auto" else options.backend
-    fits = has_bfloat16() if on_cpu else torch.cuda.is_bf16_supported()
-    precision = ("bfloat16" if fits else "float32") if options.precision == "auto" else options.precision
+    backend, precision = fast_options(options)
     if backend == "openvino":
         core: Core = openvino_core(network, sha256_file(path), shares, precision, options.threads, options.cache)
     elif precision == "bfloat16":
         core = autocast_core(network, shares, options.device)
     else:
         return None
-    return Hybrid(network, core, list(shares), options.device, fixed=backend == "openvino")
+    # on a GPU windows of several recordings go through together, which windows of one length can
+    return Hybrid(network, core, list(shares), options.device, fixed=backend == "openvino" or not on_cpu)
 
 
 def _load_file(path: Path, model: ModelFiles) -> Any:

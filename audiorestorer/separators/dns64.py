@@ -3,6 +3,8 @@
 The package and its weights are CC-BY-NC 4.0: an optional extra, never bundled. The network divides its input by the deviation of
 all it is given; here the whole recording's deviation is used once (`normalise = "std"`), and the network's own is switched off, so the
 segment does not matter. Its LSTM only looks back: segments carry a long left context, and at the recording's start it starts there.
+A step of the LSTM reads all its weights (67 MB), for one window or for several: so windows of several recordings go through together,
+filled up with zeros to one of few lengths, which changes nothing before them but rounding.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ import torch
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, refuse_fast
+from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, on_gpu
+from audiorestorer.separators.compiled import Compiled, fast_options, next_length
+from audiorestorer.store import sha256_file
 
 SAMPLE_RATE = 16_000
 SEGMENT_SEC = 16.0
@@ -35,15 +39,36 @@ class Dns(Separator):
     edges = "cut"
     normalise = "std"
 
-    def __init__(self, network: Any, device: str) -> None:
-        self.network = network.eval().to(device)
+    def __init__(self, network: Any, weights: Path, options: Options) -> None:
+        self.network = network.eval().to(options.device)
         self.network.normalize = False
-        self.sample_rate, self.device = int(network.sample_rate), device
+        self.sample_rate, self.device = int(network.sample_rate), options.device
         self.align = int(network.total_stride)  # windows start on the network's own frame grid
+        backend, self.precision = fast_options(options)
+        self.shared = backend == "openvino" or on_gpu(options.device)
+        self.compiled = None
+        if backend == "openvino":
+            identity = {"weights": sha256_file(weights), "network": "dns64"}
+            self.compiled = Compiled(
+                self._example, identity, self.precision, options.threads, options.cache, package="denoiser"
+            )
+
+    def _example(self, rows: int, length: int) -> tuple[Any, tuple[torch.Tensor, ...]]:
+        return self.network, (torch.zeros(rows, 1, length),)
+
+    def padded(self, length: int) -> int:
+        if not self.shared:
+            return length
+        longest = round(sum((self.segment_sec, *self.context_sec)) * self.sample_rate / self.align) * self.align
+        found = next_length(length, self.sample_rate)
+        return longest if length <= longest < found else found
 
     def __call__(self, audio: Audio) -> Stems:
         """`[B, 1, T]` at unit deviation -> `vocals` `[B, 1, T]`."""
-        with torch.inference_mode():
+        if self.compiled is not None:
+            return {"vocals": self.compiled(audio.shape[-1], as_torch(audio, "cpu"))[0].numpy()}
+        bfloat16 = self.precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=bfloat16):
             out = self.network(as_torch(audio, self.device))
         return {"vocals": out.float().cpu().numpy().astype(np.float32, copy=False)}
 
@@ -90,5 +115,7 @@ def read_network(path: Path) -> Any:
 
 def load(model: ModelFiles, options: Options) -> Separator:
     """Raises AudioRestorerError: see `read_network`."""
-    refuse_fast(model, options)
-    return Dns(read_network(model.one(".th")), options.device)
+    path = model.one(".th")
+    if options.backend == "openvino" and options.device != "cpu":
+        raise AudioRestorerError(f"{path}: backend openvino is for the CPU")
+    return Dns(read_network(path), path, options)

@@ -114,8 +114,8 @@ def openvino_core(
     """
     factors = [list(share) for share in shares.values()]
 
-    def make(length: int) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
-        mixture = torch.zeros(1, int(network.audio_channels), length)
+    def make(rows: int, length: int) -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+        mixture = torch.zeros(rows, int(network.audio_channels), length)
         return SpectralCore(network, factors), (network._magnitude(network._spec(mixture)), mixture)
 
     compiled = Compiled(make, {"weights": weights, "shares": factors}, precision, threads, cache)

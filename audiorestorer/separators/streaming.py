@@ -41,12 +41,12 @@ class Recording:
 
 @dataclass(frozen=True)
 class How:
-    """Settings of a pass over a recording. `stems`: those wanted; `seed`: of the shifts."""
+    """Settings of a pass over a recording. `stems`: those wanted; `batch_size` None: the network's; `seed`: of the shifts."""
 
     stems: tuple[str, ...] = ("vocals",)
     overlap: float = 0.25
     segment_sec: float | None = None
-    batch_size: int = 1
+    batch_size: int | None = None
     shifts: int = 0
     seed: int = 0
 
@@ -86,14 +86,27 @@ def _statistics(network: Separator, source: Iterator[Audio], channels: int) -> _
     return _Statistics(zero, (std + STD_FLOOR).astype(np.float32), std.astype(np.float32))
 
 
-def _stacked(member: Member, network: Separator, names: Sequence[str]) -> Run:
+def _stacked(index: int, member: Member, network: Separator, names: Sequence[str]) -> Run:
     """A member as windows `[B, C, N]` -> `[B, stems x C, N]`; a one-channel network takes each channel by itself."""
+
+    def rows(given: Audio) -> Audio:  # [B, C, N] -> [B, stems, C, N]
+        made = member.run(given)
+        return np.stack([np.asarray(made[name]) for name in names], axis=1)
+
+    def fitting(given: Audio) -> Audio:
+        return rows(given) if network.halving is None else network.halving(rows, given)
 
     def run(windows: Audio) -> Audio:
         batch, channels, length = windows.shape
         given = windows.reshape(batch * channels, 1, length) if network.channels == 1 else windows
-        made = member.run(given)
-        return np.concatenate([np.asarray(made[name]).reshape(batch, channels, length) for name in names], axis=1)
+        missing = network.padded(length) - length
+        if missing:
+            given = np.pad(given, ((0, 0), (0, 0), (0, missing)))
+        made = fitting(given) if network.crew is None else network.crew.run(index, fitting, given)
+        made = made[..., :length]
+        if network.channels == 1:
+            made = made.reshape(batch, channels, len(names), length).swapaxes(1, 2)
+        return made.reshape(batch, len(names) * channels, length)
 
     return run
 
@@ -124,17 +137,17 @@ def at_network_rate(network: Separator, open_source: Open, total: int, channels:
 
     found = _statistics(network, prepared(), inner)
 
-    def one(member: Member, lead: int) -> Iterator[Audio]:
+    def one(index: int, member: Member, lead: int) -> Iterator[Audio]:
         normal = ((block - found.mean) / found.scale for block in prepared())
         source = chain([np.zeros((inner, lead), np.float32)], normal) if lead else normal
-        plan = member.plan(int((1 - how.overlap) * member.segment), how.batch_size)
-        return _skip(process(source, total + lead, plan, _stacked(member, network, names)), lead)
+        plan = member.plan(int((1 - how.overlap) * member.segment), how.batch_size or network.batch_size)
+        return _skip(process(source, total + lead, plan, _stacked(index, member, network, names)), lead)
 
     members = network.members(how.segment_sec)
     longest = int(SHIFT_SEC * network.sample_rate)
     draw = np.random.default_rng(how.seed)
     leads = [[int(lead) for lead in draw.integers(0, longest + 1, how.shifts)] if how.shifts else [0] for _ in members]
-    streams = [one(member, lead) for member, own in zip(members, leads, strict=True) for lead in own]
+    streams = [one(index, members[index], lead) for index, own in enumerate(leads) for lead in own]
     size = max(member.segment for member in members)
     counts = [network.mean_counts.get(name, 1) for name in names]
     back = np.concatenate([found.back] * len(names))

@@ -11,12 +11,12 @@ from pathlib import Path
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import DenoiseSettings
-from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.separators import ModelFiles, Options, Separator, load, module_of, pick_device
+from audiorestorer.separators import Separator
 from audiorestorer.separators.streaming import How, Recording, estimates
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.stages.network import network_stage
+from audiorestorer.stages.shard import Made, RejectItem, run_shard
 from audiorestorer.store import Entry
 
 
@@ -74,9 +74,6 @@ def run(
     if config.model is None:
         write_manifest(out_manifest, items)
         return
-    if model_json is None:
-        raise AudioRestorerError(f"denoise: --model is needed: make it with `audiorestorer fetch-model {config.model}`")
-    model = ModelFiles.read(model_json)
 
     def describe(entry: Entry, item: Item) -> Item:
         name = "denoised.wav"
@@ -87,23 +84,8 @@ def run(
             denoiser_nyquist_hz=entry.row["denoiser_nyquist_hz"],
         )
 
-    stage: Stage[Separator] = Stage(
-        name="denoise",
-        settings=config.model_dump(exclude={"model", "batch_size"}),
-        code=code_digest("stages.denoise", module_of(model)),
-        weights=model.digest,
-        load=lambda: load(
-            model,
-            Options(
-                pick_device(device, threads),
-                segment_sec=config.segment_sec,
-                backend=config.backend,
-                precision=config.precision,
-                threads=threads,
-                cache=store.parent / "compiled",
-            ),
-        ),
-        process=lambda network, item, folder: denoise_item(network, item, config, folder),
-        describe=describe,
-    )
+    stage = network_stage(
+        "denoise", config, model_json, ("vocals",), {"store": store, "device": device, "threads": threads},
+        lambda network, item, folder: denoise_item(network, item, config, folder), describe,
+    )  # fmt: skip
     run_shard(stage, items, out_manifest, store)

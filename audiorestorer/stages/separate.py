@@ -7,12 +7,12 @@ from pathlib import Path
 
 from audiorestorer import audio
 from audiorestorer.config import SeparatorSettings
-from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.separators import ModelFiles, Options, Separator, load, module_of, pick_device
+from audiorestorer.separators import Separator
 from audiorestorer.separators.streaming import How, Recording, estimates
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.stages.network import network_stage
+from audiorestorer.stages.shard import Made, RejectItem, run_shard
 from audiorestorer.store import Entry
 
 MAX_CHANNELS = 2
@@ -74,34 +74,15 @@ def run(
     device: str = "auto",
     threads: int = 1,
 ) -> None:
-    """Separate a shard. `batch_size` and `name` are not in an item's key: they change no result beyond rounding.
+    """Separate a shard.
 
     Raises:
         AudioRestorerError: no fetched model, or one that cannot be used.
         StageFailed: an item failed in an unforeseen way.
     """
-    if model_json is None:
-        raise AudioRestorerError(
-            f"separate: --model is needed: make it with `audiorestorer fetch-model {config.model}`"
-        )
-    model = ModelFiles.read(model_json)
-
-    def loader() -> Separator:
-        return load(
-            model,
-            Options(
-                pick_device(device, threads), wanted_stems(config), config.segment_sec, config.backend, config.precision, threads,
-                store.parent / "compiled",
-            ),
-        )  # fmt: skip
-
-    stage: Stage[Separator] = Stage(
-        name=f"separate/{config.name}",
-        settings=config.model_dump(exclude={"name", "model", "batch_size"}),
-        code=code_digest("stages.separate", module_of(model)),
-        weights=model.digest,
-        load=loader,
-        process=lambda network, item, folder: separate_item(network, item, config, folder),
-        describe=_describe,
-    )
+    stage = network_stage(
+        f"separate/{config.name}", config, model_json, wanted_stems(config),
+        {"store": store, "device": device, "threads": threads},
+        lambda network, item, folder: separate_item(network, item, config, folder), _describe,
+    )  # fmt: skip
     run_shard(stage, read_manifest(in_manifest), out_manifest, store)

@@ -1,15 +1,20 @@
 """The one loop that all stages share: a shard's items through one stage, each finished item kept, progress logged.
 
 A stage gives its name, how an item's key is made and the function that makes an item's files. The loop looks in the store first,
-calls `load` at the first item that needs work and never again, and writes the shard's manifest when all items are done.
+calls `load` once if an item needs work, and writes the shard's manifest when all items are done. Where a stage says so, several
+items are in work at a time, each in a thread.
 """
 
 from __future__ import annotations
 
 import logging
+import queue
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -53,6 +58,8 @@ class Stage(Generic[Worker]):
         process: (worker, item, scratch folder) -> Made. Pure but for the files in scratch.
         inputs: an item's input contents (SHA-256), the rest of the key. Default: its `sha256`.
         describe: (entry, item) -> the new row, from a finished entry's files.
+        in_work: worker -> how many items are in work at a time, each in a thread; shortest first, so that neighbours are alike.
+        joined: worker -> what such a thread is in for as long as it takes items.
     """
 
     name: str
@@ -63,6 +70,8 @@ class Stage(Generic[Worker]):
     describe: Callable[[Entry, Item], Item]
     weights: str = ""
     inputs: Callable[[Item], Any] = lambda item: item.sha256
+    in_work: Callable[[Worker], int] = lambda worker: 1
+    joined: Callable[[Worker], AbstractContextManager[Any]] = lambda worker: nullcontext()
 
     def key(self, item: Item) -> str:
         return key_of(
@@ -85,74 +94,130 @@ def run_items(stage: Stage[Any], items: Iterable[Item], store_root: str | Path) 
     """
     rows = list(items)
     store = Store(store_root, stage.name)
-    progress = Progress(stage.name, len(rows))
-    out: list[Item] = []
-    failures: list[str] = []
-    worker: Any = None
-    loaded = False
+    progress = Progress(stage.name, rows)
+    out: dict[str, Item] = {}
+    todo: dict[str, list[Item]] = {}  # items of equal content are computed once
     for item in rows:
         if not item.ok:
-            out.append(item)
-            progress.count("rejected")
+            out[item.id] = item
+            progress.count(item, "rejected")
             continue
         key = stage.key(item)
         entry = store.get(key)
         if entry is None:
-            if not loaded:
-                worker, loaded = stage.load(), True
-            try:
-                with store.scratch() as scratch:
-                    made = stage.process(worker, item, scratch)
-                    entry = store.put(key, made.files, made.row)
-            except RejectItem as error:
-                log.warning("%s: %s: rejected: %s", stage.name, item.id, error)
-                out.append(item.rejected(f"{stage.name}: {error}"))
-                progress.count("rejected")
-                continue
-            except Exception as error:
-                log.exception("%s: %s: %s: failed", stage.name, item.id, item.noisy)
-                failures.append(f"{item.id} ({item.noisy}): {type(error).__name__}: {error}")
-                progress.count("failed")
-                continue
-            progress.count("computed", item.duration or 0.0)
+            todo.setdefault(key, []).append(item)
         else:
-            progress.count("in store")
-        out.append(stage.describe(entry, item))
+            out[item.id] = stage.describe(entry, item)
+            progress.count(item, "in store")
+    failures: list[str] = []
+    if todo:
+        worker = stage.load()
+        progress.start_work()
+        _work(stage, worker, todo, store, out, failures, progress)
     progress.finish()
     if failures:
         raise StageFailed(
             f"{stage.name}: {len(failures)} of {len(rows)} items failed, the others are finished and kept:\n  "
-            + "\n  ".join(failures)
+            + "\n  ".join(sorted(failures))
         )
-    return out
+    return [out[item.id] for item in rows]
+
+
+def _work(
+    stage: Stage[Any], worker: Any, todo: Mapping[str, list[Item]], store: Store, out: dict[str, Item], failures: list[str],
+    progress: Progress,
+) -> None:  # fmt: skip
+    """Compute the keys of `todo`; rows go to `out`, what was not foreseen to `failures`."""
+    threads = min(max(1, stage.in_work(worker)), len(todo))
+    pairs = list(todo.items())
+    if threads > 1:
+        pairs.sort(key=lambda pair: (pair[1][0].duration or 0.0, pair[1][0].id))
+    waiting: queue.SimpleQueue[tuple[str, list[Item]]] = queue.SimpleQueue()
+    for pair in pairs:
+        waiting.put(pair)
+    stopped = threading.Event()
+
+    def take() -> None:
+        with stage.joined(worker):
+            while not stopped.is_set():
+                try:
+                    key, items = waiting.get_nowait()
+                except queue.Empty:
+                    return
+                what = _compute(stage, worker, key, items, store, out, failures)
+                for item in items:
+                    progress.count(item, what)
+
+    if threads == 1:
+        take()
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix=stage.name) as pool:
+        try:
+            for future in [pool.submit(take) for _ in range(threads)]:
+                future.result()
+        except BaseException:
+            stopped.set()
+            raise
+
+
+def _compute(
+    stage: Stage[Any], worker: Any, key: str, items: list[Item], store: Store, out: dict[str, Item], failures: list[str]
+) -> str:
+    """Compute one key for the items that have it; what became of them."""
+    first = items[0]
+    try:
+        with store.scratch() as scratch:
+            made = stage.process(worker, first, scratch)
+            entry = store.put(key, made.files, made.row)
+    except RejectItem as error:
+        log.warning("%s: %s: rejected: %s", stage.name, first.id, error)
+        out.update({item.id: item.rejected(f"{stage.name}: {error}") for item in items})
+        return "rejected"
+    except Exception as error:
+        log.exception("%s: %s: %s: failed", stage.name, first.id, first.noisy)
+        failures += [f"{item.id} ({item.noisy}): {type(error).__name__}: {error}" for item in items]
+        return "failed"
+    out.update({item.id: stage.describe(entry, item) for item in items})
+    return "computed"
 
 
 class Progress:
-    """Counts items on standard error: a line at most every few seconds, and one at the end."""
+    """Counts items on standard error: a line at most every few seconds, and one at the end. Safe in threads.
 
-    def __init__(self, name: str, total: int) -> None:
-        self.name, self.total = name, total
+    The time that is left goes by the seconds of audio, not by the number of items: those in the store took none.
+    """
+
+    def __init__(self, name: str, items: list[Item]) -> None:
+        self.name, self.total = name, len(items)
+        self.left_sec = sum(item.duration or 0.0 for item in items)
         self.counts: dict[str, int] = {}
         self.audio_sec = 0.0
-        self.start = self.last = time.monotonic()
+        self.start = self.last = self.work_start = time.monotonic()
+        self._lock = threading.Lock()
 
-    def count(self, what: str, audio_sec: float = 0.0) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
-        self.audio_sec += audio_sec
-        if time.monotonic() - self.last >= PROGRESS_EVERY_SEC:
-            self._line(eta=True)
+    def start_work(self) -> None:
+        self.work_start = time.monotonic()
+
+    def count(self, item: Item, what: str) -> None:
+        with self._lock:
+            self.counts[what] = self.counts.get(what, 0) + 1
+            self.left_sec -= item.duration or 0.0
+            if what == "computed":
+                self.audio_sec += item.duration or 0.0
+            if time.monotonic() - self.last >= PROGRESS_EVERY_SEC:
+                self._line(eta=True)
 
     def finish(self) -> None:
         self._line(eta=False)
 
     def _line(self, *, eta: bool) -> None:
         self.last = time.monotonic()
-        seconds = self.last - self.start
+        seconds, work = self.last - self.start, self.last - self.work_start
         done = sum(self.counts.values())
         parts = ", ".join(f"{number} {what}" for what, number in self.counts.items()) or "nothing to do"
         text = f"{self.name}: {done}/{self.total} items ({parts}), {seconds:.1f} s"
         if self.audio_sec:
-            text += f", {self.audio_sec / max(seconds, 1e-9):.1f} s of audio a second"
-        if eta and done:
-            text += f", about {seconds / done * (self.total - done):.0f} s left"
+            text += f", {self.audio_sec / max(work, 1e-9):.1f} s of audio a second"
+            if eta:
+                text += f", about {work / self.audio_sec * max(self.left_sec, 0.0):.0f} s left"
         print(text, file=sys.stderr, flush=True)

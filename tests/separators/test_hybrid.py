@@ -93,7 +93,7 @@ def test_auto_is_what_the_machine_has(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compiled.Compiled, "__init__", spy)
     for has, hint in ((True, "bf16"), (False, "f32")):
-        monkeypatch.setattr("audiorestorer.separators.demucs.has_bfloat16", lambda has=has: has)
+        monkeypatch.setattr("audiorestorer.separators.compiled.has_bfloat16", lambda has=has: has)
         network = ready(tmp_path, model, backend="auto", precision="auto")
         ours(network, noise(6000))
         assert settings[-1]["INFERENCE_PRECISION_HINT"] == hint
