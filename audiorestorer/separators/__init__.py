@@ -46,6 +46,7 @@ from audiorestorer.separators.together import Crew, Halving, fitting_rows
 
 Stems = Mapping[str, Audio]
 CPU_ROWS = 4  # windows a pass where nothing else is said
+OUTSIDE = np.float32("nan")  # what a window is filled up with; only for networks that ask for it (`Separator.padded`)
 KIND_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 
 
@@ -167,7 +168,7 @@ class Separator:
     halving: Halving | None = None
 
     def padded(self, length: int) -> int:
-        """Samples that a window of `length` samples is filled up to, with zeros on the right."""
+        """Samples that a window of `length` samples is filled up to, with `OUTSIDE` on the right."""
         return length
 
     def __call__(self, audio: Audio) -> Stems:

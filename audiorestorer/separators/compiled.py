@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from audiorestorer.separators import Options, on_gpu
+from audiorestorer.separators.polyphase import polyphase
 from audiorestorer.store import key_of
 
 log = logging.getLogger("audiorestorer")
@@ -45,6 +46,7 @@ LENGTHS_SEC = (
     52,
     60,
 )  # a model is compiled for each length
+FORM = "polyphase"  # of the converted models; part of their names
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 Make = Callable[[int, int], tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
 _tracing = threading.Lock()
@@ -116,7 +118,8 @@ class Compiled:
         import openvino
 
         versions = {name: metadata.version(name) for name in ("openvino", "torch", self.package)}
-        path = self.cache / f"{key_of(identity=self.identity, rows=rows, length=length, versions=versions)}.xml"
+        parts = {"identity": self.identity, "rows": rows, "length": length, "versions": versions, "form": FORM}
+        path = self.cache / f"{key_of(**parts)}.xml"
         if path.is_file() and path.with_suffix(".bin").is_file():
             return path
         log.info("openvino: converting a network for %d samples (once; kept in %s)", length, self.cache)
@@ -125,7 +128,8 @@ class Compiled:
             warnings.simplefilter("ignore")  # the tracer warns of every size that it takes for constant: they are
             with torch.inference_mode():
                 module, inputs = self.make(rows, length)
-                traced = torch.jit.trace(module, inputs, strict=False, check_trace=False)
+                with polyphase(module):
+                    traced = torch.jit.trace(module, inputs, strict=False, check_trace=False)
                 model = openvino.convert_model(
                     traced, example_input=inputs, input=[list(part.shape) for part in inputs]
                 )

@@ -4,16 +4,18 @@ The package and its weights are CC-BY-NC 4.0: an optional extra, never bundled. 
 all it is given; here the whole recording's deviation is used once (`normalise = "std"`), and the network's own is switched off, so the
 segment does not matter. Its LSTM only looks back: segments carry a long left context, and at the recording's start it starts there.
 A step of the LSTM reads all its weights (67 MB), for one window or for several: so windows of several recordings go through together,
-filled up with zeros to one of few lengths, which changes nothing before them but rounding.
+filled up to one of few lengths.
 """
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
@@ -30,6 +32,61 @@ MISSING = (
 )
 
 
+class Windowed(torch.nn.Module):
+    """The network for windows of unequal length in one array: each comes out as if it were alone.
+
+    What lies beyond a window's end is set to zero before every layer that would look at it.
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def sizes(self, length: int) -> list[int]:
+        """Samples or frames of a window of `length` samples: as it goes in, before each decoder layer, and on the way out."""
+        network, up = self.network, int(self.network.resample)
+        inside = int(network.valid_length(length))
+        frames = math.ceil(length * up)
+        for _ in range(network.depth):
+            frames = max(math.ceil((frames - network.kernel_size) / network.stride) + 1, 1)
+        found = [inside * 2**k for k in range(up.bit_length())]
+        for _ in range(network.depth + 1):
+            found.append(frames)
+            frames = (frames - 1) * network.stride + network.kernel_size
+        last = found[-1]
+        return [*found, *(math.ceil(last / 2**k) for k in range(1, up.bit_length() - 1))]
+
+    def forward(self, mixture: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        """`[B, 1, N]` and `sizes` of each `[B, K]` -> `[B, 1, N]`."""
+        from denoiser.resample import downsample2, upsample2
+
+        network, length = self.network, mixture.shape[-1]
+        doublings = int(network.resample).bit_length() - 1
+        column = 0
+
+        def cut(x: torch.Tensor) -> torch.Tensor:
+            nonlocal column
+            inside = torch.arange(x.shape[-1], device=x.device)[None] < sizes[:, column, None]
+            column += 1
+            return x * inside[:, None].to(x.dtype)
+
+        x = cut(functional.pad(mixture, (0, network.valid_length(length) - length)))
+        for _ in range(doublings):
+            x = cut(upsample2(x))
+        skips = []
+        for layer in network.encoder:
+            x = layer(x)
+            skips.append(x)
+        x = network.lstm(x.permute(2, 0, 1))[0].permute(1, 2, 0)
+        for layer in network.decoder:
+            x = x + skips.pop()[..., : x.shape[-1]]
+            for part in layer:
+                x = part(cut(x)) if isinstance(part, torch.nn.ConvTranspose1d) else part(x)
+        for _ in range(doublings):
+            x = downsample2(cut(x))
+        return x[..., :length]
+
+
 class Dns(Separator):
     """The denoiser's network; `vocals` is the denoised speech."""
 
@@ -42,6 +99,7 @@ class Dns(Separator):
     def __init__(self, network: Any, weights: Path, options: Options) -> None:
         self.network = network.eval().to(options.device)
         self.network.normalize = False
+        self.windowed = Windowed(self.network)
         self.sample_rate, self.device = int(network.sample_rate), options.device
         self.align = int(network.total_stride)  # windows start on the network's own frame grid
         backend, self.precision = fast_options(options)
@@ -54,7 +112,7 @@ class Dns(Separator):
             )
 
     def _example(self, rows: int, length: int) -> tuple[Any, tuple[torch.Tensor, ...]]:
-        return self.network, (torch.zeros(rows, 1, length),)
+        return self.windowed, (torch.zeros(rows, 1, length), torch.tensor([self.windowed.sizes(length)] * rows))
 
     def padded(self, length: int) -> int:
         if not self.shared:
@@ -64,13 +122,22 @@ class Dns(Separator):
         return longest if length <= longest < found else found
 
     def __call__(self, audio: Audio) -> Stems:
-        """`[B, 1, T]` at unit deviation -> `vocals` `[B, 1, T]`."""
-        if self.compiled is not None:
-            return {"vocals": self.compiled(audio.shape[-1], as_torch(audio, "cpu"))[0].numpy()}
-        bfloat16 = self.precision == "bfloat16"
+        """`[B, 1, T]` at unit deviation, `OUTSIDE` from each one's end on -> `vocals` `[B, 1, T]`."""
+        bfloat16 = self.precision == "bfloat16" and self.compiled is None
         with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=bfloat16):
-            out = self.network(as_torch(audio, self.device))
-        return {"vocals": out.float().cpu().numpy().astype(np.float32, copy=False)}
+            if not self.shared:
+                return {"vocals": _numpy(self.network(as_torch(audio, self.device)))}
+            outside = np.isnan(audio[:, 0])
+            lengths = audio.shape[-1] - np.cumprod(outside[:, ::-1], axis=1).sum(axis=1)
+            sizes = torch.tensor([self.windowed.sizes(int(length)) for length in lengths])
+            windows = as_torch(np.where(outside[:, None], np.float32(0), audio), self.device)
+            if self.compiled is not None:
+                return {"vocals": _numpy(self.compiled(audio.shape[-1], windows, sizes)[0])}
+            return {"vocals": _numpy(self.windowed(windows, sizes.to(self.device)))}
+
+
+def _numpy(out: torch.Tensor) -> Audio:
+    return out.float().cpu().numpy().astype(np.float32, copy=False)
 
 
 def _package() -> Any:

@@ -16,7 +16,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.dsp.overlap_add import Run, process
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import Member, Separator
+from audiorestorer.separators import OUTSIDE, Member, Separator
 
 Open = Callable[[], Iterator[Audio]]
 SHIFT_SEC = 0.5  # demucs' longest shift
@@ -101,7 +101,7 @@ def _stacked(index: int, member: Member, network: Separator, names: Sequence[str
         given = windows.reshape(batch * channels, 1, length) if network.channels == 1 else windows
         missing = network.padded(length) - length
         if missing:
-            given = np.pad(given, ((0, 0), (0, 0), (0, missing)))
+            given = np.pad(given, ((0, 0), (0, 0), (0, missing)), constant_values=OUTSIDE)
         made = fitting(given) if network.crew is None else network.crew.run(index, fitting, given)
         made = made[..., :length]
         if network.channels == 1:

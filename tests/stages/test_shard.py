@@ -1,3 +1,6 @@
+import threading
+from contextlib import contextmanager
+
 import pytest
 
 from audiorestorer.errors import AudioRestorerError
@@ -78,3 +81,30 @@ def test_an_unforeseen_error_names_the_item_and_keeps_the_others(tmp_path, capfd
     assert "3/3 items (2 in store, 1 computed" in capfd.readouterr().err.replace(
         "1 computed, 2 in store", "2 in store, 1 computed"
     )
+
+
+def test_items_in_threads_end_in_the_same_manifest(tmp_path):
+    bench = Bench({"c": RejectItem("bad"), "e": ZeroDivisionError("x")})
+    rows = [item.updated(duration=10.0 - number) for number, item in enumerate(items("a", "b", "c", "d"))]
+    joined, lock = [], threading.Lock()
+
+    @contextmanager
+    def join(worker):
+        with lock:
+            joined.append(worker)
+        yield
+
+    run(bench, rows, tmp_path, in_work=lambda worker: 3, joined=join)
+    threaded = (tmp_path / "out.jsonl").read_text()
+    assert joined == ["model"] * 3 and bench.loads == 1 and sorted(bench.processed) == ["a", "b", "c", "d"]
+    run(Bench({"c": RejectItem("bad")}), rows, tmp_path)
+    assert (tmp_path / "out.jsonl").read_text() == threaded
+    with pytest.raises(StageFailed, match="1 of 5 items failed"):
+        run(bench, [*rows, *items("e")], tmp_path, in_work=lambda worker: 3)
+
+
+def test_equal_content_is_computed_once(tmp_path):
+    bench = Bench()
+    rows = [items("a")[0], items("b")[0].updated(sha256="a")]
+    made = run(bench, rows, tmp_path)
+    assert bench.processed == ["a"] and made[0].path == made[1].path and [row.id for row in made] == ["a", "b"]

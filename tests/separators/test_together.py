@@ -1,0 +1,116 @@
+"""Recordings that share passes: full passes, the same bytes whatever the company, errors, and memory that runs out."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.separators.together import Crew, Halving, fitting_rows
+
+
+class Doubler:
+    """Notes the shape of each pass, and how many rows were not zero."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self.filled: list[int] = []
+
+    def __call__(self, windows: np.ndarray) -> np.ndarray:
+        self.shapes.append(windows.shape)
+        self.filled.append(int((np.abs(windows).sum(axis=(1, 2)) > 0).sum()))
+        return 2 * windows
+
+
+def test_threads_fill_the_passes() -> None:
+    crew, network, together = Crew(4), Doubler(), threading.Barrier(4)
+
+    def item(number: int) -> None:
+        with crew.member():
+            together.wait()
+            for window in range(5):
+                given = np.full((1, 1, 8), 1 + number + 10 * window, np.float32)
+                assert np.array_equal(crew.run(0, network, given), 2 * given)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(item, range(4)))
+    assert network.shapes == [(4, 1, 8)] * 5 and network.filled == [4] * 5
+
+
+def test_a_pass_is_filled_up_with_zeros_and_long_calls_are_cut() -> None:
+    crew, network = Crew(4), Doubler()
+    given = np.arange(1, 7, dtype=np.float32).reshape(6, 1, 1)
+    assert np.array_equal(crew.run(0, network, given), 2 * given)
+    assert network.shapes == [(4, 1, 1)] * 2 and network.filled == [4, 2]
+
+
+def test_lengths_and_networks_go_apart() -> None:
+    crew, network, together = Crew(2), Doubler(), threading.Barrier(3)
+
+    def item(case: tuple[str, int]) -> None:
+        with crew.member():
+            together.wait()
+            given = np.ones((1, 1, case[1]), np.float32)
+            assert np.array_equal(crew.run(case[0], network, given), 2 * given)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(item, [("a", 5), ("a", 6), ("b", 5)]))
+    assert sorted(network.shapes) == [(2, 1, 5), (2, 1, 5), (2, 1, 6)]
+
+
+def test_an_error_reaches_everyone_who_was_in_the_pass_and_nobody_waits_for_ever() -> None:
+    crew, together = Crew(2), threading.Barrier(3)
+
+    def broken(windows: np.ndarray) -> np.ndarray:
+        raise ZeroDivisionError("x")
+
+    def item(number: int) -> str:
+        with crew.member():
+            together.wait()
+            try:
+                crew.run(0, broken if number < 2 else Doubler(), np.ones((3, 1, 4 + number // 2), np.float32))
+            except ZeroDivisionError:
+                return "failed"
+            return "done"
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(item, range(3))) == ["failed", "failed", "done"]
+
+
+def test_halves_until_it_fits_and_remembers() -> None:
+    sizes = []
+
+    def small(windows: np.ndarray) -> np.ndarray:
+        sizes.append(len(windows))
+        if len(windows) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return windows + 1
+
+    halving, given = Halving(), np.arange(8, dtype=np.float32).reshape(8, 1, 1)
+    assert np.array_equal(halving(small, given), given + 1)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    halving(small, given[:5])
+    assert sizes[6:] == [2, 2, 1]
+
+
+def test_one_window_that_does_not_fit_says_what_to_do() -> None:
+    def none(windows: np.ndarray) -> np.ndarray:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(AudioRestorerError, match="one window of 9 samples.*segment_sec"):
+        Halving()(none, np.zeros((4, 1, 9), np.float32))
+    with pytest.raises(RuntimeError, match="other"):  # what is not about memory is not hidden
+        Halving()(lambda windows: (_ for _ in ()).throw(RuntimeError("other")), np.zeros((4, 1, 9), np.float32))
+
+
+def test_rows_from_free_memory() -> None:
+    def peak(rows: int) -> int:
+        return 100 + 50 * rows
+
+    assert fitting_rows(peak, 1000) == 14  # 100 + 50 * 14 = 800: four fifths
+    assert peak(fitting_rows(peak, 5000)) <= 4000
+    assert fitting_rows(peak, 10) == 1 and fitting_rows(peak, 10**9, most=32) == 32
