@@ -1,11 +1,12 @@
 """The model authors' own command lines against ours, on the same weights and clips, in turns: seconds, ratio, difference, peak memory.
 
-    python scripts/bench_render.py [--quick] [--clips N] [--seconds S] [--json FILE]
+    python scripts/bench_render.py [--quick] [--clips N] [--seconds S] [--only NAME] [--json FILE]
 
 The networks have the released ones' sizes and random weights (time does not depend on the values), in demucs' local format. Peers:
 `demucs -n htdemucs_ft --two-stems vocals`, `demucs -n mdx_extra_q --two-stems vocals`, `denoiser.enhance`, all with `shifts 0` and
-their other defaults; ours: the stages' commands. The denoiser's file functions are gone from torchaudio 2.9 and later: for the peer
-they are soundfile's. Prints Markdown tables; docs/performance.md has them. `--quick`: six clips, under ten minutes on two cores.
+their other defaults, and pyloudnorm for the loudness; ours: the stages' commands, and for the chain `snakemake`. The denoiser's file
+functions are gone from torchaudio 2.9 and later: for the peer they are soundfile's. Prints Markdown; docs/performance.md has it.
+`--quick`: four clips, under ten minutes on two cores.
 """
 
 from __future__ import annotations
@@ -13,31 +14,40 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
+import re
 import sys
 import tempfile
-import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile as sf
-import torch
 import yaml
+from bench_common import (
+    RATE,
+    ROOT,
+    flops,
+    gemm_peak,
+    machine,
+    network_of,
+    rows,
+    stage,
+    timed,
+    write_clips,
+    write_models,
+)  # fmt: skip
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from audiorestorer import audio
-from audiorestorer.manifest import Item, read_manifest, write_manifest
+from audiorestorer.manifest import read_manifest
 from audiorestorer.metrics.signal import Sums, si_sdr
 from audiorestorer.separators.compiled import has_bfloat16
-from audiorestorer.store import sha256_file
 
-ROOT = Path(__file__).resolve().parent.parent
-RATE = 44_100
-SOURCES = ["drums", "bass", "other", "vocals"]
-ONE_HOT = [[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]
-PEER_DENOISER = """
+DNS_CLIPS = 4  # times as many: the network is that much faster, and start-up must not be what is measured
+ITEMS_A_SHARD = 64
+TARGETS = {
+    "htdemucs_ft_float32": 5.5, "htdemucs_ft_bfloat16": 10, "mdx_extra_q_float32": 1.4, "mdx_extra_q_bfloat16": 2, "dns64": 2,
+    "dns64_bfloat16": 2, "chain": 5,
+}  # fmt: skip
+# what the denoiser takes from torchaudio, with soundfile; its checkpoint names its class, so it must be unpickled
+PEER_FILES = """
 import collections, functools, soundfile, torch, torchaudio
 Info = collections.namedtuple("Info", "num_frames sample_rate num_channels")
 def info(path):
@@ -48,227 +58,228 @@ def load(path, frame_offset=0, num_frames=-1, **_):
 def save(path, wave, rate, **_): soundfile.write(str(path), wave.numpy().T, rate, subtype="FLOAT")
 torchaudio.info, torchaudio.load, torchaudio.save = info, load, save
 torchaudio.get_audio_backend = lambda: "soundfile"
-torch.load = functools.partial(torch.load, weights_only=False)  # the peer's checkpoint names its class
+torch.load = functools.partial(torch.load, weights_only=False)
 from denoiser import enhance
+"""
+PEER_DENOISER = f"""{PEER_FILES}
 chosen = enhance.parser.parse_args()
 enhance.enhance(chosen, local_out_dir=chosen.out_dir)
 """
+# the rest of a chain by hand: both vocals' mean to 16 kHz mono, the denoiser, -23 LUFS
+PEER_TAIL = f"""{PEER_FILES}
+import sys, os, pathlib, numpy, soxr, pyloudnorm
+first, second, work, model, threads = sys.argv[1:]
+work = pathlib.Path(work); (work / "in").mkdir(parents=True); (work / "out").mkdir()
+for path in sorted(pathlib.Path(first).glob("*/vocals.wav")):
+    (a, rate), (b, _) = soundfile.read(path), soundfile.read(pathlib.Path(second) / path.parent.name / "vocals.wav")
+    mono = soxr.resample((a + b).mean(axis=1) / 2, rate, 16000)
+    soundfile.write(work / "in" / f"{{path.parent.name}}.wav", mono, 16000, subtype="FLOAT")
+chosen = enhance.parser.parse_args(["--model_path", model, "--noisy_dir", str(work / "in"), "--out_dir", str(work / "out"),
+                                    "--device", "cpu", "--num_workers", threads])
+enhance.enhance(chosen, local_out_dir=chosen.out_dir)
+for path in sorted((work / "out").glob("*_enhanced.wav")):
+    wave, rate = soundfile.read(path)
+    gain = -23 - pyloudnorm.Meter(rate).integrated_loudness(wave)
+    soundfile.write(path.with_suffix(".flac"), wave * 10 ** (gain / 20) if numpy.isfinite(gain) else wave, rate)
+"""
 
 
-def package(model: Any) -> dict[str, Any]:
-    args, kwargs = model._init_args_kwargs
-    return {"klass": type(model), "args": args, "kwargs": kwargs, "state": model.state_dict()}
-
-
-def write_models(folder: Path) -> dict[str, Path]:
-    """Full-size bags and a DNS64 with random weights, and for each the record that our stages read."""
-    from demucs.hdemucs import HDemucs
-    from demucs.htdemucs import HTDemucs
-
-    torch.manual_seed(0)
-    repo = folder / "repo"
-    repo.mkdir()
-    bags: dict[str, dict[str, Any]] = {
-        "htdemucs_ft": {"models": [f"{0xA0 + k:08x}" for k in range(4)], "weights": ONE_HOT},
-        "mdx_extra_q": {"models": [f"{0xB0 + k:08x}" for k in range(4)], "segment": 44},
-    }
-    for name, bag in bags.items():
-        for signature in bag["models"]:
-            if name == "htdemucs_ft":
-                network: Any = HTDemucs(
-                    SOURCES, segment=Fraction(39, 5), t_layers=5, bottom_channels=512, samplerate=RATE
-                )
-            else:
-                network = HDemucs(SOURCES, samplerate=RATE, segment=44)
-            torch.save(package(network), repo / f"{signature}.th")
-        (repo / f"{name}.yaml").write_text(yaml.safe_dump(bag))
-    records = {name: [repo / f"{name}.yaml", *(repo / f"{s}.th" for s in bag["models"])] for name, bag in bags.items()}
-    try:
-        from denoiser.demucs import Demucs
-        from denoiser.utils import serialize_model
-
-        path = folder / "dns64.th"
-        torch.save(serialize_model(Demucs(hidden=64, sample_rate=16_000)), path)
-        records["dns64"] = [path]
-    except ImportError:
-        print("the denoiser package is not installed (make setup-extras): dns64 is not measured", file=sys.stderr)
-    return {name: _record(folder, name, files) for name, files in records.items()}
-
-
-def _record(folder: Path, name: str, files: list[Path]) -> Path:
-    record = {
-        "name": name, "kind": "dns64" if name == "dns64" else "demucs", "source": "bench", "digest": name,
-        "files": [{"path": str(path), "sha256": sha256_file(path)} for path in files], "trust": False, "licence": "none",
-        "sample_rate": 16_000 if name == "dns64" else RATE,
-    }  # fmt: skip
-    out = folder / f"{name}.json"
-    out.write_text(json.dumps(record))
-    return out
-
-
-def write_clips(folder: Path, count: int, seconds: float, rate: int, channels: int) -> list[Path]:
-    """Gliding harmonic tones in syllables over noise; files `[C, T]` of equal length, all different."""
-    folder.mkdir()
-    paths = []
-    for number in range(count):
-        rng = np.random.default_rng(number)
-        t = np.arange(int(seconds * rate)) / rate
-        phase = 2 * np.pi * np.cumsum(120 + 40 * rng.random() + 30 * np.sin(2 * np.pi * 0.7 * t)) / rate
-        voice = sum(np.sin(k * phase) / k for k in range(1, 20)) * (np.sin(2 * np.pi * 3 * t) > -0.3)
-        wave = 0.1 * voice + 0.02 * rng.standard_normal((channels, len(t)))
-        paths.append(folder / f"clip{number:04d}.wav")
-        sf.write(paths[-1], wave.T.astype(np.float32), rate, subtype="FLOAT")
-    return paths
-
-
-def timed(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak memory (MB, of the largest process) of a command."""
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive", "PYTHONPATH": str(ROOT)}
-    start = time.perf_counter()
-    done = subprocess.run(
-        ["/usr/bin/env", "time", "-f", "%M", *command], capture_output=True, text=True, env=environment
-    )
-    wall = time.perf_counter() - start
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command[:6])} ...: exit {done.returncode}\n{done.stderr[-3000:]}")
-    return wall, float(done.stderr.strip().splitlines()[-1]) / 1024
-
-
-def manifest(path: Path, clips: list[Path], seconds: float, rate: int, channels: int) -> Path:
-    rows = []
-    for clip in clips:
-        digest = sha256_file(clip)
-        rows.append(
-            Item(
-                id=clip.stem, noisy=str(clip), path=str(clip), sha256=digest, noisy_sha256=digest, sr=rate, channels=channels,
-                duration=seconds, stems={"vocals": str(clip)},
-            )
-        )  # fmt: skip
-    write_manifest(path, rows)
-    return path
-
-
-def ours(
-    folder: Path, stage: str, record: Path, rows: Path, settings: dict[str, Any], threads: int
-) -> tuple[list[str], Path]:
-    out = folder / f"{stage}-{record.stem}-{settings['precision']}.jsonl"
-    command = [
-        sys.executable, "-m", "audiorestorer", stage, str(rows), str(out), "--config", json.dumps(settings), "--model", str(record),
-        "--store", str(folder / "store"), "--device", "cpu", "--threads", str(threads),
-    ]  # fmt: skip
-    return command, out
+def precisions() -> list[str]:
+    return ["float32", *(["bfloat16"] if has_bfloat16() else [])]
 
 
 def difference_db(made: list[Path], wanted: list[Path]) -> float:
-    """Lowest SI-SDR (dB) of ours against the peer's."""
+    """Lowest SI-SDR (dB) of ours against the peer's; a mono clip comes back from demucs as stereo."""
     values = []
     for ours_, theirs in zip(made, wanted, strict=True):
         (a, _), (b, _) = audio.read(ours_), audio.read(theirs)
+        b = b if b.shape[0] == a.shape[0] else b.mean(axis=0, keepdims=True)
         sums, length = Sums(), min(a.shape[1], b.shape[1])
         sums.add(a[:, :length], b[:, :length])
         values.append(si_sdr(sums))
     return min(values)
 
 
-def bench_separator(
-    folder: Path, name: str, record: Path, clips: list[Path], chosen: argparse.Namespace
-) -> list[dict[str, Any]]:
-    rows = manifest(folder / f"{name}.rows.jsonl", clips, chosen.seconds, RATE, 2)
-    out = folder / f"peer-{name}"
-    peer = [
-        sys.executable, "-m", "demucs", "-n", name, "--repo", str(folder / "repo"), "--two-stems", "vocals", "--shifts", "0",
-        "--float32", "-d", "cpu", "-o", str(out), *map(str, clips),
-    ]  # fmt: skip
-    peer_sec, peer_mb = timed(peer)
-    theirs = [out / name / clip.stem / "vocals.wav" for clip in clips]
+def ours(
+    name: str, record: Path, manifest: Path, settings: dict[str, Any], tag: str, chosen: Any
+) -> tuple[list[str], Path]:
+    """A stage's command on a manifest, and the manifest that it writes. `tag`: of its store, so that nothing is there already."""
+    out = manifest.with_name(f"{record.stem}-{settings['precision']}-{tag}.jsonl")
+    store = record.parent / "stores" / tag
+    command = stage(
+        name, manifest, out, "--config", json.dumps(settings), "--model", record, "--store", store, "--device", "cpu",
+        "--threads", chosen.threads,
+    )  # fmt: skip
+    return command, out
+
+
+def compare(
+    key: str, name: str, record: Path, clips: list[Path], rate: int, settings: dict[str, Any], peer: tuple[float, float],
+    theirs: list[Path], work: float, chosen: Any,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Ours in each precision against the peer's seconds and memory. `work`: FLOP a clip."""
+    manifest = rows(record.parent / f"{key}.rows.jsonl", clips, chosen.seconds, rate)
+    one = rows(record.parent / f"{key}.one.jsonl", clips[:1], chosen.seconds, rate)
     results = []
-    for precision in ("float32", *(["bfloat16"] if has_bfloat16() else [])):
-        settings = {"name": f"{name}_{precision}", "model": name, "backend": "openvino", "precision": precision}
-        warm, _ = ours(
-            folder,
-            "separate",
-            record,
-            manifest(folder / "one.jsonl", clips[:1], chosen.seconds, RATE, 2),
-            settings,
-            chosen.threads,
-        )
-        conversion, _ = timed(warm)  # once a model and length: the result is kept on disk
-        settings["name"] += "_timed"
-        command, done = ours(folder, "separate", record, rows, settings, chosen.threads)
+    for precision in precisions():
+        own = {**settings, "precision": precision}
+        conversion, _ = timed(ours(name, record, one, own, "first", chosen)[0])
+        command, done = ours(name, record, manifest, own, "timed", chosen)
         seconds, memory = timed(command)
         made = [Path(row.path or "") for row in read_manifest(done)]
+        rate_of_work = work * len(clips) / seconds
+        label = f"{key}_{precision}" if key != "dns64" or precision != "float32" else key
         results.append(
             {
-                "key": f"{name}_{precision}", "peer_sec": peer_sec, "ours_sec": seconds, "ratio": peer_sec / seconds,
-                "peer_mb": peer_mb, "ours_mb": memory, "difference_db": difference_db(made, theirs), "first_run_sec": conversion,
+                "key": label, "clips": len(clips), "peer_sec": peer[0], "ours_sec": seconds, "ratio": peer[0] / seconds,
+                "peer_mb": peer[1], "ours_mb": memory, "difference_db": difference_db(made, theirs), "first_run_sec": conversion,
+                "gflops": rate_of_work / 1e9, "peak_share": rate_of_work / chosen.peak[precision],
             }
         )  # fmt: skip
     return results
 
 
-def bench_denoiser(folder: Path, record: Path, chosen: argparse.Namespace) -> list[dict[str, Any]]:
-    clips = write_clips(folder / "clips16", chosen.clips, chosen.seconds, 16_000, 1)
-    out = folder / "peer-dns64"
-    script = folder / "peer_denoiser.py"
+def bench_separator(
+    folder: Path, name: str, record: Path, clips: list[Path], chosen: Any
+) -> tuple[list[dict[str, Any]], float, Path]:
+    """Results, the peer's seconds and the folder of its files."""
+    out = folder / f"peer-{name}"
+    peer = timed(
+        [sys.executable, "-m", "demucs", "-n", name, "--repo", str(folder / "repo"), "--two-stems", "vocals", "--shifts", "0",
+         "--float32", "-d", "cpu", "-o", str(out), *map(str, clips)]
+    )  # fmt: skip
+    theirs = [out / name / clip.stem / "vocals.wav" for clip in clips]
+    network = network_of(name)
+    if name == "htdemucs_ft":  # one member; windows of 7.8 s, a stride of three quarters of it
+        window = int(network.segment * RATE)
+        passes = max(1, -(-int(chosen.seconds * RATE) // int(0.75 * window)))
+        work = flops(network, 2, window) * passes
+    else:
+        work = 4 * flops(network, 2, int(chosen.seconds * RATE))
+    settings = {"name": name, "model": name, "backend": "openvino"}
+    return compare(name, "separate", record, clips, RATE, settings, peer, theirs, work, chosen), peer[0], out / name
+
+
+def bench_denoiser(folder: Path, record: Path, chosen: Any) -> list[dict[str, Any]]:
+    clips = write_clips(folder / "clips16", DNS_CLIPS * chosen.clips, chosen.seconds, 16_000)
+    out, script = folder / "peer-dns64", folder / "peer_denoiser.py"
     script.write_text(PEER_DENOISER)
-    peer = [
-        sys.executable, str(script), "--model_path", str(folder / "dns64.th"), "--noisy_dir", str(clips[0].parent), "--out_dir",
-        str(out), "--device", "cpu", "--num_workers", str(chosen.threads),
-    ]  # fmt: skip
-    peer_sec, peer_mb = timed(peer)
-    rows = manifest(folder / "dns64.rows.jsonl", clips, chosen.seconds, 16_000, 1)
-    settings = {"model": "dns64", "wet": 1.0, "precision": "float32"}
-    command, done = ours(folder, "denoise", record, rows, settings, chosen.threads)
-    seconds, memory = timed(command)
-    made = [Path(row.path or "") for row in read_manifest(done)]
+    peer = timed(
+        [sys.executable, str(script), "--model_path", str(folder / "dns64.th"), "--noisy_dir", str(clips[0].parent), "--out_dir",
+         str(out), "--device", "cpu", "--num_workers", str(chosen.threads)]
+    )  # fmt: skip
     theirs = [out / f"{clip.stem}_enhanced.wav" for clip in clips]
+    work = flops(network_of("dns64"), 1, int(chosen.seconds * 16_000))
+    settings = {"model": "dns64", "wet": 1.0, "backend": "openvino"}
+    return compare("dns64", "denoise", record, clips, 16_000, settings, peer, theirs, work, chosen)
+
+
+def chain_command(folder: Path, clips: Path, artifacts: Path, count: int, chosen: Any) -> list[str]:
+    """Our chain, up to the published files, on the models of `folder`."""
+    config = artifacts.with_suffix(".yaml")
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "input": str(clips), "output": str(artifacts / "output"), "artifacts": str(artifacts), "device": "cpu",
+                "registry": str(folder / "models.yaml"), "shards": max(1, -(-count // ITEMS_A_SHARD)),
+                "separators": [{"name": name, "model": name} for name in ("htdemucs_ft", "mdx_extra_q")],
+                "denoise": {"model": "dns64"},
+            }
+        )
+    )  # fmt: skip
     return [
-        {
-            "key": "dns64", "peer_sec": peer_sec, "ours_sec": seconds, "ratio": peer_sec / seconds, "peer_mb": peer_mb,
-            "ours_mb": memory, "difference_db": difference_db(made, theirs), "first_run_sec": seconds,
-        }
+        sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores",
+        str(chosen.threads), "--configfile", str(config), "--until", "publish",
     ]  # fmt: skip
+
+
+def work_seconds(artifacts: Path) -> dict[str, float]:
+    """Seconds that each stage spent on its items, start-up and loading left out, from the jobs' logs."""
+    found: dict[str, float] = {}
+    for path in sorted((artifacts / "logs").rglob("*.log")):
+        for name, total, before in re.findall(
+            r"^(\S+): \d+/\d+ items \([^)]*\), ([\d.]+) s, ([\d.]+) s of it before the first.*second$",
+            path.read_text(errors="replace"), re.M,
+        ):  # fmt: skip
+            found[name] = found.get(name, 0.0) + float(total) - float(before)
+    return found
+
+
+def bench_chain(folder: Path, clips: list[Path], peers: dict[str, tuple[float, Path]], chosen: Any) -> dict[str, Any]:
+    """The whole chain: the peers' three commands and their loudness, against one `snakemake`."""
+    script = folder / "peer_tail.py"
+    script.write_text(PEER_TAIL)
+    tail, memory = timed(
+        [sys.executable, str(script), str(peers["htdemucs_ft"][1]), str(peers["mdx_extra_q"][1]), str(folder / "peer-tail"),
+         str(folder / "dns64.th"), str(chosen.threads)]
+    )  # fmt: skip
+    peer = tail + sum(seconds for seconds, _ in peers.values())
+    artifacts = folder / "artifacts"
+    artifacts.mkdir()
+    (artifacts / "compiled").symlink_to(
+        folder / "stores" / "compiled"
+    )  # converted above; `first run` says what that costs
+    seconds, ours_mb = timed(chain_command(folder, clips[0].parent, artifacts, len(clips), chosen))
+    work = work_seconds(artifacts)
+    return {
+        "key": "chain", "clips": len(clips), "peer_sec": peer, "ours_sec": seconds, "ratio": peer / seconds, "peer_mb": memory,
+        "ours_mb": ours_mb, "difference_db": None, "first_run_sec": None, "gflops": None, "peak_share": None,
+        "work_sec": work, "outside_share": 1 - sum(work.values()) / seconds,
+    }  # fmt: skip
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    head = (
+        "| what | clips | peer, s | ours, s | ratio | target | peer, MB | ours, MB | difference, dB | GFLOP/s | of GEMM peak |"
+        " first run, s |\n| --- |" + " ---: |" * 11
+    )
+    lines = []
+    for row in results:
+        difference = "" if row["difference_db"] is None else f"{row['difference_db']:.0f}"
+        first = "" if row["first_run_sec"] is None else f" {row['first_run_sec']:.0f}"
+        work = " | |" if row["gflops"] is None else f" {row['gflops']:.0f} | {row['peak_share']:.0%} |"
+        lines.append(
+            f"| {row['key']} | {row['clips']} | {row['peer_sec']:.1f} | {row['ours_sec']:.1f} | {row['ratio']:.1f} |"
+            f" {TARGETS[row['key']]} | {row['peer_mb']:.0f} | {row['ours_mb']:.0f} | {difference} |{work}{first} |"
+        )
+    return "\n".join([head, *lines])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="six clips")
-    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--quick", action="store_true", help="four clips")
+    parser.add_argument("--clips", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", choices=("htdemucs_ft", "mdx_extra_q", "dns64"), help="one model")
     parser.add_argument("--json", type=Path, help="write the figures here")
     chosen = parser.parse_args()
-    chosen.clips = 6 if chosen.quick else chosen.clips
+    chosen.clips = 4 if chosen.quick else chosen.clips
+    chosen.peak = {precision: gemm_peak(precision, chosen.threads) for precision in precisions()}
     results: list[dict[str, Any]] = []
+    peers: dict[str, tuple[float, Path]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-render-") as name:
         folder = Path(name)
         records = write_models(folder)
-        clips = write_clips(folder / "clips", chosen.clips, chosen.seconds, RATE, 2)
-        for model, record in records.items():
-            if chosen.only in (None, model):
-                part = (
-                    bench_denoiser(folder, record, chosen)
-                    if model == "dns64"
-                    else bench_separator(folder, model, record, clips, chosen)
-                )
-                results += part
-    print(f"{chosen.clips} clips of {chosen.seconds:g} s, {chosen.threads} threads, {os.cpu_count()} cores\n")
+        clips = write_clips(folder / "clips", chosen.clips, chosen.seconds, RATE)
+        for model in [model for model in records if chosen.only in (None, model)]:
+            if model == "dns64":
+                results += bench_denoiser(folder, records[model], chosen)
+                continue
+            part, *peers[model] = bench_separator(folder, model, records[model], clips, chosen)  # type: ignore[assignment]
+            results += part
+        if chosen.only is None and "dns64" in records:
+            results.append(bench_chain(folder, clips, peers, chosen))
+    peak = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {precision}" for precision, value in chosen.peak.items())
     print(
-        "| what | peer, s | ours, s | ratio | peer, x real time | ours, x real time | peer, MB | ours, MB | difference, dB |"
-        " first run, s |"
+        f"{machine()}; {chosen.threads} threads; GEMM peak {peak}; clips of {chosen.seconds:g} s, mono\n\n{table(results)}"
     )
-    print("| --- |" + " ---: |" * 9)
-    audio_sec = chosen.clips * chosen.seconds
-    for row in results:
-        print(
-            f"| {row['key']} | {row['peer_sec']:.1f} | {row['ours_sec']:.1f} | {row['ratio']:.1f} |"
-            f" {audio_sec / row['peer_sec']:.2f} | {audio_sec / row['ours_sec']:.2f} | {row['peer_mb']:.0f} |"
-            f" {row['ours_mb']:.0f} | {row['difference_db']:.0f} |"
-            f" {row['first_run_sec']:.1f} |"
-        )
+    if results and results[-1]["key"] == "chain":
+        work = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in results[-1]["work_sec"].items())
+        print(f"\nchain: {work}; outside of the stages' loops: {results[-1]['outside_share']:.0%}")
     if chosen.json:
-        figures = {"ratios": {row["key"]: round(row["ratio"], 3) for row in results}, "results": results}
+        ratios = {row["key"]: round(row["ratio"], 3) for row in results}
+        figures = {"ratios": ratios, "results": results, "machine": machine(), "gemm_peak": chosen.peak}
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 

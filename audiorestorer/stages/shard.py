@@ -217,6 +217,7 @@ class Progress:
         parts = ", ".join(f"{number} {what}" for what, number in self.counts.items()) or "nothing to do"
         text = f"{self.name}: {done}/{self.total} items ({parts}), {seconds:.1f} s"
         if self.audio_sec:
+            text += f", {seconds - work:.1f} s of it before the first"
             text += f", {self.audio_sec / max(work, 1e-9):.1f} s of audio a second"
             if eta:
                 text += f", about {work / self.audio_sec * max(self.left_sec, 0.0):.0f} s left"
