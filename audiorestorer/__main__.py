@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -195,6 +196,7 @@ training.add_to(app)
 
 def main() -> None:
     """Run a command. What a user can mend exits with 2 and one message; anything else is a traceback."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two jobs that spin on the same cores take ten times as long
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         app()

@@ -8,6 +8,7 @@ rule fuse:
         manifest=made("fuse"),
     log:
         log_of("fuse"),
+    priority: 1
     conda:
         "../envs/audiorestorer.yaml"
     resources:
@@ -30,6 +31,7 @@ rule denoise:
         manifest=made("denoise"),
     log:
         log_of("denoise"),
+    priority: 2
     conda:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
@@ -55,6 +57,7 @@ rule postmask:
         manifest=made("postmask"),
     log:
         log_of("postmask"),
+    priority: 3
     conda:
         "../envs/audiorestorer.yaml"
     resources:
@@ -76,6 +79,7 @@ rule loudness:
         manifest=ensure(manifest("loudness"), non_empty=True),
     log:
         log_of("loudness"),
+    priority: 4
     conda:
         "../envs/audiorestorer.yaml"
     resources:

@@ -51,6 +51,7 @@ for model in MODELS:
 LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
+# Later stages have the higher `priority`: shards are finished one by one, so results come early and intermediates can go
 USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and shutil.which("nvidia-smi") is not None))
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
 

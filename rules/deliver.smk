@@ -11,6 +11,7 @@ rule publish:
         manifest=ensure(manifest("publish"), non_empty=True),
     log:
         log_of("publish"),
+    priority: 6
     conda:
         "../envs/audiorestorer.yaml"
     params:

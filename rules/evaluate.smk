@@ -21,6 +21,7 @@ rule evaluate:
         manifest=ensure(manifest("evaluate"), non_empty=True),
     log:
         log_of("evaluate"),
+    priority: 5
     conda:
         "../envs/audiorestorer.yaml"
     resources:

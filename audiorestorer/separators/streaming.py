@@ -98,14 +98,19 @@ def _stacked(index: int, member: Member, network: Separator, names: Sequence[str
 
     def run(windows: Audio) -> Audio:
         batch, channels, length = windows.shape
-        given = windows.reshape(batch * channels, 1, length) if network.channels == 1 else windows
+        given = windows
+        if network.channels == 1:
+            # two equal channels are mono in disguise: once is enough
+            own = 1 if channels > 1 and (windows == windows[:, :1]).all() else channels
+            given = windows[:, :own].reshape(batch * own, 1, length)
         missing = network.padded(length) - length
         if missing:
             given = np.pad(given, ((0, 0), (0, 0), (0, missing)), constant_values=OUTSIDE)
         made = fitting(given) if network.crew is None else network.crew.run(index, fitting, given)
         made = made[..., :length]
         if network.channels == 1:
-            made = made.reshape(batch, channels, len(names), length).swapaxes(1, 2)
+            made = made.reshape(batch, own, len(names), length).swapaxes(1, 2)
+            made = np.broadcast_to(made, (batch, len(names), channels, length)) if own < channels else made
         return made.reshape(batch, len(names) * channels, length)
 
     return run

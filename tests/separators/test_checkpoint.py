@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import ModelFiles, Options, load
+from audiorestorer.separators import ModelFiles, Options, Separator, load
 from audiorestorer.separators.checkpoint import top_gain
 from audiorestorer.separators.streaming import How, Recording, estimates
 from tests.tiny_models import write_model_json, write_tiny_mask_unet
+
+RATE = 8000
 
 
 def ready(folder: Path, **more):
@@ -75,3 +77,29 @@ def test_unknown_kind(tmp_path: Path) -> None:
     path = write_model_json(tmp_path / "m.json", "m", "nothing", [])
     with pytest.raises(AudioRestorerError, match="no audiorestorer/separators/nothing.py"):
         load(ModelFiles.read(path), Options())
+
+
+class Counting(Separator):
+    """One channel in, a tenth out; counts the windows that it is given."""
+
+    sample_rate, channels, segment_sec = RATE, 1, 0.5
+
+    def __init__(self) -> None:
+        self.windows = 0
+
+    def __call__(self, audio: np.ndarray) -> dict[str, np.ndarray]:
+        self.windows += len(audio)
+        return {"vocals": audio / 10}
+
+
+def test_mono_and_mono_in_disguise_are_computed_once() -> None:
+    mono = np.random.default_rng(0).standard_normal((1, RATE)).astype(np.float32)
+    counts = []
+    for audio in (mono, np.repeat(mono, 2, axis=0), np.concatenate([mono, -mono])):
+        network = Counting()
+        out = np.concatenate(
+            [block["vocals"] for block in estimates(network, recording(audio, RATE), How(overlap=0))], axis=1
+        )
+        np.testing.assert_allclose(out, audio / 10, atol=1e-6)
+        counts.append(network.windows)
+    assert counts == [2, 2, 4]
