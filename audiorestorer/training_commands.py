@@ -101,13 +101,16 @@ def train(
     manifest: Annotated[Path | None, typer.Option("--manifest", help="training manifest (build-manifest)")] = None,
     noise: Annotated[Path | None, typer.Option("--noise", help="noise manifest (filter-noise)")] = None,
     rooms: Annotated[Path | None, typer.Option("--rooms", help="folder of impulse responses")] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", help="real degraded recordings: folder, or manifest without clean")
+    ] = None,
     work: Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")] = Path("artifacts/runs"),
     threads: Annotated[int | None, typer.Option(min=1, help="instead of the experiment's")] = None,
 ) -> None:
     """Train a mask network; goes on from its last checkpoint."""
     from audiorestorer.training.fit import Data
 
-    stage("train").run(config, Data(data, manifest, noise, rooms), out, work, threads)
+    stage("train").run(config, Data(data, manifest, noise, rooms, real), out, work, threads)
 
 
 def evaluate_model(

@@ -9,10 +9,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
+from audiorestorer.datasets.degradation_settings import DegradationSettings
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.bottleneck import Kind
 from audiorestorer.models.mask_unet import MaskUNetConfig
+from audiorestorer.training.strategy_settings import MonitoringSettings, RealSettings, StrategySettings
+
+ADDED_LATER = ("degradations", "real", "strategies", "monitoring")  # left out of records where they are not used
 
 
 class NetworkSettings(Settings):
@@ -88,15 +92,38 @@ class TrainSettings(Settings):
     audio_debug: AudioDebugSettings = AudioDebugSettings()
     data_audit: DataAuditSettings = DataAuditSettings()
     perceptual_eval: PerceptualEvalSettings = PerceptualEvalSettings()
+    degradations: DegradationSettings | None = Field(
+        None, description="what happens to clean recordings (restoration); null: mixtures with music or noise"
+    )
+    real: RealSettings = RealSettings()
+    strategies: StrategySettings = StrategySettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @property
     def epochs(self) -> int:
         return self.steps // self.steps_per_epoch
 
+    @property
+    def restores(self) -> bool:
+        """Whether this run is about degraded recordings: it is monitored as such."""
+        return self.degradations is not None or self.strategies.uses_real or self.strategies.adaptive.enabled
+
+    def record(self, exclude: frozenset[str] = frozenset()) -> str:
+        """JSON of all settings but those of strategies that are not used: what they name keeps its name when there are more."""
+        unused = {name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].get_default()}
+        return self.model_dump_json(exclude={*exclude, *unused})
+
     @model_validator(mode="after")
-    def _whole_epochs(self) -> TrainSettings:
+    def _possible(self) -> TrainSettings:
         if self.steps % self.steps_per_epoch:
             raise ValueError(f"steps {self.steps} must be a multiple of steps_per_epoch {self.steps_per_epoch}")
+        chosen = self.strategies
+        if self.degradations is not None and self.task != "denoise":
+            raise ValueError("degradations are what task denoise takes away")
+        if chosen.adaptive.enabled and self.degradations is None:
+            raise ValueError("strategies.adaptive follows real recordings with degradations: set them (`{}` will do)")
+        if chosen.contrastive.enabled and self.network.bottleneck == "none":
+            raise ValueError("strategies.contrastive looks at the network's bottleneck: it must not be `none`")
         return self
 
 
