@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -127,15 +128,26 @@ class TrainSettings(Settings):
         return self
 
 
-def load_settings(source: Path | dict[str, Any]) -> TrainSettings:
+def load_settings(source: Path | dict[str, Any], changes: Mapping[str, Any] | None = None) -> TrainSettings:
     """Read an experiment file (or take its content).
+
+    Args:
+        changes: sections and keys that differ: `{"strategies": {"mixed": {"enabled": True}}}` leaves all else as it is.
 
     Raises:
         AudioRestorerError: unreadable, an unknown key, a value out of bounds; names the file and the key.
     """
-    if isinstance(source, dict):
-        return validate(TrainSettings, source, "experiment")
-    return validate(TrainSettings, read_yaml(source), str(source))
+    content, where = (source, "experiment") if isinstance(source, dict) else (read_yaml(source), str(source))
+    return validate(TrainSettings, _changed(content, changes or {}), where)
+
+
+def _changed(content: Any, changes: Mapping[str, Any]) -> Any:
+    if not isinstance(content, dict):
+        return content
+    merged = dict(content)
+    for name, value in changes.items():
+        merged[name] = _changed(merged.get(name) or {}, value) if isinstance(value, Mapping) else value
+    return merged
 
 
 def check_network(own: MaskUNetConfig, config: Path) -> None:

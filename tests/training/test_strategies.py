@@ -126,6 +126,23 @@ def test_the_seed_and_the_recordings_name_the_run(data: Data, tmp_path: Path) ->
     assert with_real.read_bytes() != without.read_bytes()
 
 
+def test_a_strategy_is_switched_on_by_what_differs() -> None:
+    once = load_settings(
+        {**BASE, "strategies": {"synthetic_ratio": 0.5}}, {"strategies": {"mixed": {"enabled": True}}, "seed": 9}
+    )
+    assert once.strategies.mixed.enabled and once.strategies.synthetic_ratio == 0.5 and once.seed == 9
+    assert once.network.rnn_hidden == 8 and not once.strategies.curriculum.enabled
+
+
+def test_half_precision_and_workers(data: Data, tmp_path: Path) -> None:
+    changes = {"precision": "bf16-mixed", "steps": 4}
+    models = [trained(data, tmp_path / str(n), ALL, **changes, workers=n) for n in (0, 1)]
+    states = [load_checkpoint(model)[0].state_dict() for model in models]
+    assert all(
+        torch.equal(value, states[1][name]) and bool(value.isfinite().all()) for name, value in states[0].items()
+    )
+
+
 @pytest.fixture(scope="module")
 def batch() -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
