@@ -119,8 +119,10 @@ class AdaptiveArtifactDataset(MixtureDataset):
         if turn == self._turn:
             return
         self._turn = turn
+        chosen = self.real.sample(self.base.seed, turn, self.recordings)
         try:
-            self.found = self.analyse(self.real.sample(self.base.seed, turn, self.recordings))
+            self.found = self.analyse(chosen)
+            LOG.info("adaptive: from epoch %d on the degradations follow %d recordings", epoch + 1, len(chosen))
         except AudioRestorerError as error:
             LOG.warning("adaptive: the real recordings cannot be analysed, the distribution stays: %s", error)
             self.found = None

@@ -110,9 +110,11 @@ class TrainSettings(Settings):
         return self.degradations is not None or self.strategies.uses_real or self.strategies.adaptive.enabled
 
     def record(self, exclude: frozenset[str] = frozenset()) -> str:
-        """JSON of all settings but those of strategies that are not used: what they name keeps its name when there are more."""
-        unused = {name for name in ADDED_LATER if getattr(self, name) == type(self).model_fields[name].get_default()}
-        return self.model_dump_json(exclude={*exclude, *unused})
+        """JSON of the settings, for names and records. Left out: sections that are not used, so that what was named before there were
+        strategies keeps its name, and the folder of the real recordings, which says nothing of what is in it."""
+        shown = self.model_copy(update={"real": self.real.model_copy(update={"folder": None})})
+        unused = {name for name in ADDED_LATER if getattr(shown, name) == type(self).model_fields[name].get_default()}
+        return shown.model_dump_json(exclude={*exclude, *unused})
 
     @model_validator(mode="after")
     def _possible(self) -> TrainSettings:

@@ -1,6 +1,15 @@
 """Unhealthy patterns on made-up curves: each is found, alone, and not on a healthy curve."""
 
-from audiorestorer.training.monitoring import Curve, unhealthy
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from audiorestorer.manifest import read_csv
+from audiorestorer.training.monitoring import Curve, Monitoring, unhealthy
+from audiorestorer.training.settings import load_settings
 from audiorestorer.training.strategy_settings import MonitoringSettings
 
 SETTINGS = MonitoringSettings(patience=4)
@@ -38,3 +47,34 @@ def test_plateau() -> None:
 def test_short_curves_and_no_real_recordings() -> None:
     assert found([2.0] * 4, [1.0] * 4) == set()
     assert found([2.0] * 6, [None] * 6) == {"plateau"}
+
+
+class MadeUp(Monitoring):
+    """Rows of given curves instead of measurements."""
+
+    curve: Curve
+
+    def _measured(self, module: Any) -> dict[str, float]:
+        synthetic, real = self.curve[module]
+        return {"synthetic_supervised_loss": synthetic, **({"real_consistency_loss": real} if real is not None else {})}
+
+
+def test_a_warning_when_a_pattern_begins_and_rows_of_a_resumed_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = [1.0, 0.5, 0.4, 0.35, 0.3, 0.3, 0.3, 0.3, 0.32, 0.34, 0.36, 0.4]
+    callback = MadeUp(tmp_path / "monitoring.csv", None, None, None, load_settings({"monitoring": {"patience": 4}}))  # type: ignore[arg-type]
+    callback.curve = list(zip(FALLING, real, strict=True))
+    for epoch in (*range(10), 8, 9, 10, 11):  # killed in the tenth, gone on from the eighth
+        trainer: Any = SimpleNamespace(
+            is_global_zero=True, current_epoch=epoch, global_step=10 * epoch + 10, loggers=[]
+        )
+        with caplog.at_level(logging.WARNING):
+            callback.on_train_epoch_end(trainer, epoch)  # type: ignore[arg-type]
+    rows = read_csv(tmp_path / "monitoring.csv")
+    assert [row["epoch"] for row in rows] == [str(epoch) for epoch in range(1, 13)]
+    assert [bool(row["warnings"]) for row in rows] == [False] * 9 + [True] * 3 and rows[-1][
+        "warnings"
+    ] == "consistency rising"
+    assert [message.split(":")[0] for message in caplog.messages] == ["epoch 10", "epoch 10"]  # twice lived, twice said
+    assert all(row["impulse_removal_rate"] == "" and row["synthetic_sample_ratio"] == "1.000000" for row in rows)
