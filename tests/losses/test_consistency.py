@@ -71,14 +71,14 @@ def test_the_clean_recording_wins(recording: tuple[torch.Tensor, ...]) -> None:
     }  # fmt: skip
     found_values = {name: total(cheat, mixture) for name, cheat in cheats.items()}
     assert all(best < 0.6 * value for value in found_values.values()), (best, found_values)
-    for name in set(cheats) - {"identity", "muted at the clicks"}:  # not even a way down from doing nothing
+    for name in set(cheats) - {"identity"}:  # not even a way down from doing nothing
         assert found_values[name] > found_values["identity"], (name, found_values)
 
 
 def test_terms(recording: tuple[torch.Tensor, ...]) -> None:
     mixture, clean, found = recording
     same = consistency.parts(mixture, mixture)
-    assert 0.5 < float(same["impulses"]) <= 1
+    assert 0.3 < float(same["impulses"]) <= 1  # the more, the more impulses there are
     assert float(same["envelope"]) == 0 and float(same["energy"]) < 0.1
     repaired = consistency.parts(mixture - found, mixture)
     assert float(repaired["impulses"]) < float(same["impulses"])
@@ -111,6 +111,12 @@ def test_descent_removes_clicks_and_keeps_the_voice(recording: tuple[torch.Tenso
     assert total(learnt * mixture, mixture) < 0.6 * total(mixture, mixture)
     assert float(learnt[near[0, 0] == 0].mean()) > 0.9
     assert float(learnt[found[0, 0].abs() > 0.5].mean()) < 0.8
+
+
+def test_a_voice_has_no_clicks() -> None:
+    clean = torch.from_numpy(voice(4).astype(np.float32))[None, None]
+    hissing = clean + 0.03 * torch.randn(1, 1, LENGTH, generator=torch.Generator().manual_seed(0))
+    assert total(hissing, hissing) < 0.1
 
 
 def test_stationary_music_may_not_be_silenced() -> None:
