@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from audiorestorer.datasets.degradation_analysis import measure
+from audiorestorer.datasets.degradation_fit import degradation_settings
 from audiorestorer.datasets.degradation_settings import DegradationSettings
 from audiorestorer.datasets.degradations import Degraded, degrade, together
 from audiorestorer.datasets.levels import snr_db
@@ -82,6 +84,34 @@ class DegradationMixer(Mixer):
         made = self.degraded(epoch, index)
         noisy, target = made.noisy[0], made.target[0]
         return Example(noisy, target, snr_db(target, noisy - target, self.bank.sample_rate))
+
+
+class FollowRecordings:
+    """This project's analysis: recordings to the distribution that follows them. Each is measured once.
+
+    Args:
+        base: of what no recording says anything.
+    """
+
+    def __init__(self, base: DegradationSettings) -> None:
+        self.base = base
+        self._rows: dict[Path, dict[str, Any] | None] = {}
+
+    def __call__(self, paths: Sequence[Path]) -> DegradationSettings:
+        """Raises AudioRestorerError: none of them can be analysed."""
+        rows = [row for path in paths if (row := self._row(path))]
+        if not rows:
+            raise AudioRestorerError(f"none of {len(paths)} recordings can be analysed")
+        return degradation_settings(rows, self.base)
+
+    def _row(self, path: Path) -> dict[str, Any] | None:
+        if path not in self._rows:
+            try:
+                self._rows[path] = measure(path).row()
+            except AudioRestorerError as error:
+                LOG.warning("adaptive: left out of the analysis: %s", error)
+                self._rows[path] = None
+        return self._rows[path]
 
 
 class AdaptiveArtifactDataset(MixtureDataset):

@@ -9,7 +9,6 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.datasets.bank import AudioBank
-from audiorestorer.datasets.degradation_settings import DegradationSettings
 from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
 from audiorestorer.datasets.mixtures import Bank, Mixer, MixtureSettings
 from audiorestorer.datasets.real import RealRecordings
@@ -93,7 +91,7 @@ def fit(
     """
     real = real_recordings(settings, data)
     mixer, held_out = _mixers(settings, data, work)
-    dataset = dataset_of(settings, mixer, real, analyse or analysed)
+    dataset = dataset_of(settings, mixer, real, analyse)
     with runs.opened(work, settings.name, digest(settings, data, real)) as folder:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
@@ -150,13 +148,6 @@ def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | Non
     if source is None:
         return None
     return RealRecordings.of(source, settings.network.sample_rate, settings.real.hold_out, settings.real.min_sec)
-
-
-def analysed(paths: Sequence[Path]) -> DegradationSettings:
-    """The distribution that follows recordings, by this project's analysis."""
-    from audiorestorer.datasets.degradation_analysis import analyse, degradation_settings
-
-    return degradation_settings(analyse(paths))
 
 
 def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mixer]:

@@ -17,6 +17,7 @@ from audiorestorer.datasets.restoration import (
     AdaptiveArtifactDataset,
     Analyse,
     DegradationMixer,
+    FollowRecordings,
     MixedRestorationDataset,
     set_epoch,
 )
@@ -121,7 +122,7 @@ class MixtureData(lightning.LightningDataModule):
 
 
 def dataset_of(
-    settings: TrainSettings, mixer: Mixer, real: RealRecordings | None, analyse: Analyse
+    settings: TrainSettings, mixer: Mixer, real: RealRecordings | None, analyse: Analyse | None = None
 ) -> MixtureDataset | MixedRestorationDataset:
     """An epoch's examples, as the strategies want them.
 
@@ -136,10 +137,10 @@ def dataset_of(
     dataset = MixtureDataset(mixer, 0, size, settings.overfit_items)
     if chosen.adaptive.enabled:
         assert real is not None and isinstance(mixer, DegradationMixer)
+        follow, how = analyse or FollowRecordings(mixer.degradations), chosen.adaptive
         dataset = AdaptiveArtifactDataset(
-            mixer, real, analyse, size, chosen.adaptive.every_epochs, chosen.adaptive.recordings, chosen.adaptive.share,
-            settings.overfit_items,
-        )  # fmt: skip
+            mixer, real, follow, size, how.every_epochs, how.recordings, how.share, settings.overfit_items
+        )
     if not chosen.uses_real:
         return dataset
     assert real is not None

@@ -6,13 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 from torch.utils.data import DataLoader
 
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.degradation_settings import DegradationSettings
 from audiorestorer.datasets.mixtures import MixtureDataset, MixtureSettings
 from audiorestorer.datasets.real import RealRecordings
-from audiorestorer.datasets.restoration import AdaptiveArtifactDataset, DegradationMixer, MixedRestorationDataset
+from audiorestorer.datasets.restoration import (
+    AdaptiveArtifactDataset,
+    DegradationMixer,
+    FollowRecordings,
+    MixedRestorationDataset,
+)
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.training.curriculum import CurriculumScheduler
 from tests.datasets.conftest import RATE
@@ -117,6 +123,27 @@ def test_recordings_that_cannot_be_analysed(
     with caplog.at_level(logging.WARNING):
         dataset.set_epoch(0)
     assert "too short" in caplog.text and clicky(dataset[0])
+
+
+def test_the_analysis_of_the_project_finds_the_clicks_of_the_recordings(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        signal = 0.2 * np.sin(np.arange(20 * RATE) * 0.3) * (np.sin(np.arange(20 * RATE) * 0.001) > 0)
+        signal += 0.002 * rng.standard_normal(len(signal))
+        signal[rng.integers(0, len(signal), 160)] += 0.8
+        sf.write(tmp_path / f"{number}.wav", signal, RATE)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    analysis = FollowRecordings(CLICKS.model_copy(update={"hum": HISS.hum}))
+    found = analysis([tmp_path / "0.wav", tmp_path / "1.wav", tmp_path / "bad.wav"])
+    low, high = found.clicks.rate_per_sec
+    assert low < 8 < high and found.hum.probability < 0.5 and found.revolution == CLICKS.revolution
+    assert "bad.wav" in caplog.text
+    (tmp_path / "0.wav").unlink()
+    assert analysis([tmp_path / "0.wav", tmp_path / "1.wav"]) == found  # nothing is measured twice
+    with pytest.raises(AudioRestorerError, match="none of 1 recordings"):
+        analysis([tmp_path / "bad.wav"])
 
 
 @pytest.mark.parametrize(("ratio", "batch"), [(0.7, 8), (0.7, 3), (0.3, 4), (1.0, 5), (0.0, 5)])
