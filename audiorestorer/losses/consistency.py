@@ -25,6 +25,8 @@ LEAST_EXCESS = 2e-4  # mean excess of an input with next to no impulses
 N_FFT, HOP = 512, 128
 BANDS = 24
 FLOOR_QUANTILE, FLOOR_FRAMES = 0.1, 9  # the noise floor of a band: this quantile over frames, smoothed over so many
+FLOOR_BIAS = 1.5  # a low quantile of fluctuating noise lies so much below its mean
+STANDS = (2.0, 4.0)  # times its floor: a band below the first is noise and may go, one above the second counts in full
 QUIET_SHARE = 0.3  # so many of the frames, those with the least impulses, always count
 BAND_CUT_DB, TOTAL_CUT_DB = 12.0, 3.0  # what may go of a band, and of the whole, that nowhere stands above its floor
 TOLERANCE_DB = 1.0
@@ -112,16 +114,18 @@ def _kept(before: Tensor, after: Tensor, calm: Tensor, floor: Tensor) -> tuple[T
     share = (loud / loud.sum(-1, keepdim=True).clamp_min(1))[:, None]
     was, now = (before * share).sum(-1), (after * share).sum(-1)
     least = 10 ** (-SPAN_DB / 10) * was.mean(-1, keepdim=True).clamp_min(1e-12)
-    envelope = _outside(was, now, floor, BAND_CUT_DB, least).mean(-1)
-    total = _outside(was.mean(-1), now.mean(-1), floor.mean(-1), TOTAL_CUT_DB, least[:, 0])
-    return envelope, total
+    stands = ((was / (floor + least) - STANDS[0]) / (STANDS[1] - STANDS[0])).clamp(0, 1)
+    envelope = _outside(was, now, floor, stands, BAND_CUT_DB, least).mean(-1)
+    whole = (x.mean(-1) for x in (was, now, floor, torch.ones_like(was)))
+    return envelope, _outside(*whole, TOTAL_CUT_DB, least[:, 0])
 
 
-def _outside(was: Tensor, now: Tensor, floor: Tensor, most_cut_db: float, least: Tensor) -> Tensor:
-    """Level outside of [input less its floor, input], 1 dB wider on each side, in units of 5 dB."""
-    lowest = 10 * torch.log10((1 - floor / (was + least)).clamp_min(10 ** (-most_cut_db / 10)))
+def _outside(was: Tensor, now: Tensor, floor: Tensor, stands: Tensor, most_cut_db: float, least: Tensor) -> Tensor:
+    """Level outside of [input less its floor, input], 1 dB wider on each side, in units of 5 dB; cuts count by `stands`."""
+    left = 1 - FLOOR_BIAS * floor / (was + least)
+    lowest = 10 * torch.log10(left.clamp_min(10 ** (-most_cut_db / 10))) - TOLERANCE_DB
     change = 10 * torch.log10((now + least) / (was + least))
-    return (functional.relu(lowest - TOLERANCE_DB - change) + functional.relu(change - TOLERANCE_DB)) / DB_PER_UNIT
+    return (stands * functional.relu(lowest - change) + functional.relu(change - TOLERANCE_DB)) / DB_PER_UNIT
 
 
 def _dropouts(before: Tensor, after: Tensor, calm: Tensor, floor: Tensor) -> Tensor:
