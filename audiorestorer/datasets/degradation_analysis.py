@@ -29,6 +29,7 @@ LEAST_RATE_HZ = 8000
 # of other kinds has more (LibriSpeech and LibriTTS at 16 kHz: 1.5); `false_rate` measures it on a user's own clean recordings.
 FALSE_PER_SEC = ((16_000, 0.33), (22_050, 0.26), (44_100, 0.05))
 FALSE_SPREAD_PER_SEC = 0.3
+FALSE_FALL_DB = 5.0  # hiss that adds so much to the dither leaves a tenth of them
 SURE_SEC = 5.0
 
 
@@ -112,10 +113,20 @@ def measure(path: Path, false_rate_per_sec: float | None = None) -> Analysis:
         census.add(block)
         for meter in (noise, hum, wow):
             meter.add(block.repaired)
-    floor = noise.result()
+    tones = hum.result()
+    floor = noise.result().without(tones.lines)
     false = false_per_sec(info.sample_rate) if false_rate_per_sec is None else false_rate_per_sec
-    count = census.count(0.0 if math.isnan(floor.speech_dbfs) else false)
-    return _gathered(info, 20 * math.log10(level), count, floor, hum.result(), wow.result())
+    count = census.count(false * _false_share(floor.snr_db))
+    return _gathered(info, 20 * math.log10(level), count, floor, tones, wow.result())
+
+
+def _false_share(snr_db: float) -> float:
+    """How many of the false impulses are left where the recording's own noise adds to the dither; none without speech."""
+    if math.isnan(snr_db):
+        return 0.0
+    dither_db = CENSUS_DETECTOR.dither_db or 0.0
+    total_db = 10 * math.log10(10 ** (dither_db / 10) + 10 ** (-snr_db / 10))
+    return float(10 ** (-(total_db - dither_db) / FALSE_FALL_DB))
 
 
 def _finite(path: Path) -> Iterator[audio.Audio]:

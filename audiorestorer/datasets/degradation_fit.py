@@ -21,7 +21,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 LEAST_CONFIDENCE = 0.3  # what is less sure says nothing
 PERCENTILES = (10, 90)  # of the recordings: a range
-LEVEL_MARGIN_DB = 2.0  # on either side: a few recordings do not show all there is
+LEVEL_MARGIN_DB = 3.0  # on either side: a few recordings do not show all there is
 FACTOR_MARGIN = 1.3  # likewise for rates, widths and frequencies
 LEAST_IMPULSES_PER_SEC = 0.3  # fewer: clean
 CRACKLE_PER_SEC = 60.0  # more are crackle: single clicks cannot be told apart

@@ -34,22 +34,24 @@ class Frames:
         return (self.size - self.hop) // 2
 
 
-def fit(signal: Floats, frames: Frames) -> Floats:
+def fit(signal: Floats, frames: Frames, noise_power: float = 0.0) -> Floats:
     """Fit a model to each frame.
 
     Args:
         signal: `[T]`; zeros outside.
+        noise_power: of white noise that the model is to allow for; bands below it are not amplified.
 
     Returns:
         `[N, order + 1]`, the error filters 1, -a_1, .., -a_order; N = ceil(T / hop).
     """
     count, order = -(-len(signal) // frames.hop), frames.order
     padded = np.pad(signal, (frames.left, frames.size + frames.hop))
-    cut = np.lib.stride_tricks.sliding_window_view(padded, frames.size)[:: frames.hop][:count] * np.hanning(frames.size)
+    window = np.hanning(frames.size)
+    cut = np.lib.stride_tricks.sliding_window_view(padded, frames.size)[:: frames.hop][:count] * window
     n_fft = 1 << (frames.size + order).bit_length()
     power = np.abs(np.fft.rfft(cut, n_fft, axis=1)) ** 2
     lags = np.fft.irfft(power, axis=1)[:, : order + 1]
-    lags[:, 0] = lags[:, 0] * (1 + NOISE_CORRECTION) + LEAST_POWER * frames.size
+    lags[:, 0] = lags[:, 0] * (1 + NOISE_CORRECTION) + (LEAST_POWER + noise_power) * np.sum(window**2)
     toeplitz = lags[:, np.abs(np.arange(order)[:, None] - np.arange(order))]
     solved = np.linalg.solve(toeplitz, lags[:, 1:, None])[..., 0]
     return np.concatenate([np.ones((count, 1)), -solved], axis=1)

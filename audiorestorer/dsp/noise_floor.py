@@ -8,7 +8,8 @@ largest share at which several quantiles agree is taken. Frames are gathered in 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ KNEE_GRID = 48  # frequencies an octave that are tried
 LOWEST_EDGE_HZ = 2000.0  # below it drops are a vowel's
 EDGE_DB = 6.0
 ENOUGH_FRAMES = 100.0
+HUM_LEFT_DB = -20.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,18 @@ class NoiseFloor:
     @property
     def snr_db(self) -> float:
         return self.speech_dbfs - self.noise_dbfs
+
+    def without(self, lines: Sequence[tuple[float, float]]) -> NoiseFloor:
+        """The noise without a hum's lines (Hz, power), and at least HUM_LEFT_DB below what was measured with them."""
+        edges = [10 ** ((FIRST_THIRD + k - 0.5) / 10) for k in range(len(self.bands_hz) + 1)]
+        power = 10 ** (np.array(self.bands_dbfs) / 10)
+        hum = np.histogram([f for f, _ in lines], edges, weights=[p for _, p in lines])[0]
+        bands = _db(np.maximum(power - hum, power * 10 ** (HUM_LEFT_DB / 10)))
+        low = 10 ** (self.rumble_dbfs / 10)
+        rest = max(low - sum(p for f, p in lines if f < edges[0]), low * 10 ** (HUM_LEFT_DB / 10))
+        return replace(
+            self, noise_dbfs=_total(bands), bands_dbfs=tuple(float(b) for b in bands), rumble_dbfs=10 * math.log10(rest)
+        )
 
 
 @dataclass
@@ -166,8 +180,8 @@ class NoiseMeter:
         if not self._loudness[loud].sum():
             return math.nan, 0.0
         level = _db(self._spectra[loud].sum(axis=0) / self._loudness[loud].sum())
-        order = np.cumsum(self._loudness)
-        quiet = order <= max(QUIET_SHARE * order[-1], order[used[0]])
+        enough = int(np.searchsorted(np.cumsum(self._loudness), QUIET_SHARE * self._loudness.sum()))
+        quiet = slice(0, enough + 1)
         floor = _db(self._spectra[quiet].sum(axis=0) / self._loudness[quiet].sum())
         knee = self._knee(level)
         if knee:

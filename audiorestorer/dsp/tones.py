@@ -47,11 +47,13 @@ MOST_NEVER_TONE = 0.02  # standard deviation of a track's pitch: what moves more
 
 @dataclass(frozen=True)
 class HumLevel:
-    """Result: ``base_hz` NaN and `level_dbfs` -120 where there is none; confidence 0 .. 1 of what is said."""
+    """Result: ``base_hz` NaN and `level_dbfs` -120 where there is none; confidence 0 .. 1 of what is
+    said; `lines` are Hz and power of each."""
 
     base_hz: float
     level_dbfs: float
     confidence: float
+    lines: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass
@@ -85,18 +87,19 @@ class HumMeter:
         level = HUM_LEVELS[np.argmax(share >= HUM_QUANTILE, axis=1)] + 0.5
         candidates = np.concatenate([np.arange(low, high, HUM_STEP_HZ) for low, high in HUM_RANGES_HZ])
         found = [_lines(level, base) for base in candidates]
-        best = int(np.argmax([sum(over for over, _ in lines) for lines in found]))
-        strength = sum(over for over, _ in found[best])
+        best = int(np.argmax([sum(over for over, *_ in lines) for lines in found]))
+        strength = sum(over for over, *_ in found[best])
         seen = min(1.0, self._frames / HUM_SURE_FRAMES)
         if len(found[best]) < LEAST_LINES:
             return HumLevel(math.nan, -120.0, round(seen, 3))
-        power = sum(power for _, power in found[best])
+        lines = tuple((frequency, power) for _, frequency, power in found[best])
         sure = min(1.0, strength / HUM_SURE_DB)
-        return HumLevel(round(float(candidates[best]), 2), 10 * math.log10(max(power, 1e-12)), round(seen * sure, 3))
+        level_dbfs = 10 * math.log10(max(sum(power for _, power in lines), 1e-12))
+        return HumLevel(round(float(candidates[best]), 2), level_dbfs, round(seen * sure, 3), lines)
 
 
-def _lines(level: NDArray[np.float64], base: float) -> list[tuple[float, float]]:
-    """For each harmonic that is a line: dB over its neighbours, beyond LINE_DB, and its power."""
+def _lines(level: NDArray[np.float64], base: float) -> list[tuple[float, float, float]]:
+    """For each harmonic that is a line: dB over its neighbours, beyond LINE_DB, its frequency and its power."""
     width = HUM_RATE / HUM_FFT
     line, near, far = (round(f / width) for f in (LINE_HZ, *NEIGHBOUR_HZ))
     out = []
@@ -109,7 +112,7 @@ def _lines(level: NDArray[np.float64], base: float) -> list[tuple[float, float]]
         is_peak = top >= level[place - line : place + line + 1].max() - 0.5
         over = top - float(sides.max())  # of all neighbours: voices leave broad hills, not lines
         if is_peak and over > LINE_DB:
-            out.append((over - LINE_DB, 10 ** (top / 10)))
+            out.append((over - LINE_DB, number * base, 10 ** (top / 10)))
     return out
 
 
