@@ -116,8 +116,9 @@ def _kept(before: Tensor, after: Tensor, calm: Tensor, floor: Tensor) -> tuple[T
     least = 10 ** (-SPAN_DB / 10) * was.mean(-1, keepdim=True).clamp_min(1e-12)
     stands = ((was / (floor + least) - STANDS[0]) / (STANDS[1] - STANDS[0])).clamp(0, 1)
     envelope = _outside(was, now, floor, stands, BAND_CUT_DB, least).mean(-1)
-    whole = (x.mean(-1) for x in (was, now, floor, torch.ones_like(was)))
-    return envelope, _outside(*whole, TOTAL_CUT_DB, least[:, 0])
+    whole, whole_now, whole_floor = (x.mean(-1) for x in (was, now, floor))
+    total = _outside(whole, whole_now, whole_floor, torch.ones_like(whole), TOTAL_CUT_DB, least[:, 0])
+    return envelope, total
 
 
 def _outside(was: Tensor, now: Tensor, floor: Tensor, stands: Tensor, most_cut_db: float, least: Tensor) -> Tensor:

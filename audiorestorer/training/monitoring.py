@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from audiorestorer.datasets.restoration import DegradationMixer, MixedRestoratio
 from audiorestorer.losses.consistency import consistency
 from audiorestorer.losses.waveform import weighted
 from audiorestorer.manifest import read_csv, write_csv
+from audiorestorer.metrics import Missing
+from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
 from audiorestorer.training.settings import TrainSettings
 from audiorestorer.training.strategy_settings import MonitoringSettings
 
@@ -106,22 +107,23 @@ class Monitoring(lightning.Callback):
         write_csv(self.path, FIELDS, [*earlier, {**row, "warnings": "; ".join(sorted(found))}])
 
     def _measured(self, module: Any) -> dict[str, float]:
-        """The figures of this epoch that can be had: means over the items."""
-        found: dict[str, list[float]] = {}
-        rate = self.mixer.bank.sample_rate
+        """The figures of this epoch that can be had: means over the items; of artefacts, over all clicks and all onsets."""
+        found: dict[str, list[tuple[float, int]]] = {}
         for index in range(self.settings.monitoring.items):
             example = self.mixer.example(0, index)
             output, loss = self._synthetic(module, example.mixture, example.target)
-            found.setdefault(SYNTHETIC, []).append(loss)
+            found.setdefault(SYNTHETIC, []).append((loss, 1))
             if isinstance(self.mixer, DegradationMixer):
                 made = self.mixer.degraded(0, index)
-                for name, value in _artefacts(made, output, rate).items():
+                for name, value in _artefacts(made, output[None], self.mixer.bank.sample_rate).items():
                     found.setdefault(name, []).append(value)
             if self.real is not None:
                 crop = self.real.crop(self.mixer.seed, 0, index, self.mixer.length, "valid")
-                found.setdefault(REAL, []).append(_consistency(module, crop))
-        finite = {name: [value for value in values if math.isfinite(value)] for name, values in found.items()}
-        return {name: float(np.mean(values)) for name, values in finite.items() if values}
+                found.setdefault(REAL, []).append((_consistency(module, crop), 1))
+        return {
+            name: sum(value * count for value, count in pairs) / sum(count for _, count in pairs)
+            for name, pairs in found.items()
+        }
 
     def _synthetic(
         self, module: Any, mixture: NDArray[np.float32], target: NDArray[np.float32]
@@ -135,14 +137,21 @@ class Monitoring(lightning.Callback):
         return output[0, 0].cpu().numpy(), float(loss)
 
 
-def _artefacts(made: Degraded, output: NDArray[np.float32], rate: int) -> dict[str, float]:
-    """How many of the known clicks are gone and what is left of the onsets; NaN where an example has none."""
-    from audiorestorer.metrics.artefacts import impulse_removal_rate, transient_preservation
-
-    return {
-        "impulse_removal_rate": impulse_removal_rate(made.noisy[0], output, made.target[0], made.impulses.starts, rate),
-        "transient_preservation": transient_preservation(output, made.target[0], rate),
-    }
+def _artefacts(made: Degraded, output: NDArray[np.float32], rate: int) -> dict[str, tuple[float, int]]:
+    """How many of the known clicks are gone, of how many; what is left of the onsets, of how many. Left out where there are none."""
+    found = {}
+    try:
+        widths = made.impulses.widths_sec
+        removal = impulse_removal(made.target, made.noisy, output, made.impulses.starts, rate, widths)
+        found["impulse_removal_rate"] = (removal.rate, removal.counted)
+    except Missing:
+        pass
+    try:
+        kept = transient_preservation(made.target, output, rate)
+        found["transient_preservation"] = (kept.value, kept.onsets)
+    except Missing:
+        pass
+    return found
 
 
 def _consistency(module: Any, crop: NDArray[np.float32]) -> float:

@@ -91,6 +91,7 @@ class Strategies(nn.Module):
         for name, (weight, value) in found.items():
             total = total if value is None else total + weight * value
             parts[name] = missing if value is None else value
+        self._bottom = None  # it would hold the last pass's graph
         return total, parts
 
     def _synthetic(self, network: MaskUNet, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -134,6 +134,13 @@ def test_a_strategy_is_switched_on_by_what_differs() -> None:
     assert once.network.rnn_hidden == 8 and not once.strategies.curriculum.enabled
 
 
+def test_the_demo_experiment_is_a_baseline() -> None:
+    demo = load_settings(Path(__file__).parents[2] / "config/experiments/restorer_demo.yaml")
+    assert demo.restores and not demo.strategies.uses_real and not demo.strategies.adaptive.enabled
+    for strategies in EACH.values():
+        load_settings(Path(__file__).parents[2] / "config/experiments/restorer_demo.yaml", {"strategies": strategies})
+
+
 def test_half_precision_and_workers(data: Data, tmp_path: Path) -> None:
     changes = {"precision": "bf16-mixed", "steps": 4}
     models = [trained(data, tmp_path / str(n), ALL, **changes, workers=n) for n in (0, 1)]
