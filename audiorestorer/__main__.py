@@ -108,6 +108,30 @@ def denoise(
 
 
 @app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="a recording, or a folder of them")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder; of a single recording also the .wav or .flac to write")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="safetensors file that train wrote")],
+    wet: Annotated[float, typer.Option(min=0, max=1, help="share of the restored signal; the rest is the input")] = 1.0,
+    overlap: Annotated[int | None, typer.Option(min=2, help="n_fft / hop where the mask is applied")] = None,
+    floor_db: Annotated[float | None, typer.Option(max=0, help="least mask, dB")] = None,
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Restore music or speech with one checkpoint: the input's rate, channels, length and sample format are kept."""
+    stage("restore").run(
+        source,
+        out,
+        checkpoint,
+        wet=wet,
+        overlap=overlap,
+        floor_db=floor_db,
+        store=store,
+        device=device,
+        threads=threads,
+    )
+
+
+@app.command()
 def postmask(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
 ) -> None:

@@ -165,6 +165,9 @@ class TrainingSettings(Settings):
         None, description="folder of noisy recordings to run the trained model on; null: generated"
     )
     clean: str | None = Field(None, description="folder of their references, the same names")
+    real: str | None = Field(
+        None, description="folder of real degraded recordings for `snakemake analyse_degradation`; null: none"
+    )
     target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
     tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")
     name: str = Field(

@@ -72,6 +72,21 @@ def filter_noise(
     )
 
 
+def analyse_degradation(
+    sources: Annotated[list[Path], typer.Argument(metavar="IN_DIR_OR_FILES", help="degraded recordings")],
+    out_csv: Annotated[Path, typer.Option("--out-csv", help="a row a recording")] = Path("degradation.csv"),
+    out_json: Annotated[Path, typer.Option("--out-json", help="rows, and the settings that follow from them")] = Path(
+        "degradation.json"
+    ),
+    clean: Annotated[
+        Path | None, typer.Option("--clean", help="clean recordings of the same kind: their impulse rate is subtracted")
+    ] = None,
+    figure: FigureOption = None,
+) -> None:
+    """What is wrong with real recordings: impulses, noise, bandwidth, hum and wow, each with a confidence."""
+    stage("analyse_degradation").run(sources, out_csv, out_json, clean=clean, figure=figure)
+
+
 def build_manifest(
     root: Root,
     out: Annotated[Path, typer.Option("--out")],
@@ -101,13 +116,16 @@ def train(
     manifest: Annotated[Path | None, typer.Option("--manifest", help="training manifest (build-manifest)")] = None,
     noise: Annotated[Path | None, typer.Option("--noise", help="noise manifest (filter-noise)")] = None,
     rooms: Annotated[Path | None, typer.Option("--rooms", help="folder of impulse responses")] = None,
+    real: Annotated[
+        Path | None, typer.Option("--real", help="real degraded recordings: folder, or manifest without clean")
+    ] = None,
     work: Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")] = Path("artifacts/runs"),
     threads: Annotated[int | None, typer.Option(min=1, help="instead of the experiment's")] = None,
 ) -> None:
     """Train a mask network; goes on from its last checkpoint."""
     from audiorestorer.training.fit import Data
 
-    stage("train").run(config, Data(data, manifest, noise, rooms), out, work, threads)
+    stage("train").run(config, Data(data, manifest, noise, rooms, real), out, work, threads)
 
 
 def evaluate_model(
@@ -240,7 +258,7 @@ def training_report(
 
 
 COMMANDS = (
-    generate_data, audit_stems, filter_noise, build_manifest, train, evaluate_model, triad_diagnostics,
+    generate_data, audit_stems, filter_noise, analyse_degradation, build_manifest, train, evaluate_model, triad_diagnostics,
     learning_from_audio_debug, infer_batch, sanity_suite, export_onnx, profile_infer, register_model, training_report,
 )  # fmt: skip
 

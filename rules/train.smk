@@ -149,6 +149,29 @@ rule filter_noise:
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
 
 
+# Not part of `training`: `snakemake analyse_degradation --config training='{real: DIR}'`, or training.real in the config.
+rule analyse_degradation:
+    output:
+        csv=f"{TRAINING}/degradation.csv",
+        json=f"{TRAINING}/degradation.json",
+        figure=report(
+            f"{TRAINING}/degradation.png",
+            caption="../report/captions/training.rst",
+            category="Training",
+            labels={"view": "degradations of the real recordings", "kind": "figure"},
+        ),
+    log:
+        f"{ART}/logs/training/analyse_degradation.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        real=CFG.training.real or "no-folder-in-training.real",
+        code=code("stages.analyse_degradation"),
+    shell:
+        "python -m audiorestorer analyse-degradation {params.real:q} --out-csv {output.csv:q} --out-json {output.json:q}"
+        " --figure {output.figure:q} 2>&1 | tee {log:q}"
+
+
 rule build_manifest:
     input:
         GENERATED,

@@ -28,6 +28,7 @@ def run(*arguments: str) -> tuple[int, str]:
             ["infer-batch", "--in", "data", "--checkpoint", "README.md", "--out", "/tmp/x"],
             "README.md: not a readable safetensors file",
         ),
+        (["analyse-degradation", "/nowhere"], "/nowhere: no such file or folder"),
         (["learning-from-audio-debug", "--root", "/nowhere"], "/nowhere: no such folder"),
         (["sanity-suite", "--noise", "x.jsonl"], "--noise goes with --manifest"),
     ],

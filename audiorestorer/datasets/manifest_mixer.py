@@ -93,18 +93,23 @@ class ManifestBank:
             AudioRestorerError: unreadable, or not finite; names the file.
         """
         length = clip.length - start if length is None else length
-        return _segment(clip.path, clip.rate, self.sample_rate, start, length)
+        return segment(clip.path, clip.rate, self.sample_rate, start, length)
 
     def pair(self, clip: FileClip, start: int, length: int) -> tuple[Mono, Mono]:
         """The same samples of a pair's noisy and clean recording."""
         assert clip.noisy is not None
-        noisy = _segment(clip.noisy, clip.rate, self.sample_rate, start, length)
+        noisy = segment(clip.noisy, clip.rate, self.sample_rate, start, length)
         clean = self.read(clip, start, length)
         size = min(len(noisy), len(clean))
         return noisy[:size], clean[:size]
 
 
-def _segment(path: Path, rate: int, wanted_rate: int, start: int, length: int) -> Mono:
+def segment(path: Path, rate: int, wanted_rate: int, start: int, length: int) -> Mono:
+    """Part of a file at a rate, mono `[n]`; `start` and `length` count at that rate, `rate` is the file's.
+
+    Raises:
+        AudioRestorerError: unreadable, or not finite; names the file.
+    """
     factor = rate / wanted_rate
     try:
         with sf.SoundFile(str(path)) as file:

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from audiorestorer.manifest import Item, inside, read_manifest, write_manifest
-
-
-def place(source: Path, target: Path) -> None:
-    """Put a file under its final name at once: a hard link where the file system allows, else a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:80]}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+from audiorestorer.store import place
 
 
 def run(in_manifest: Path, out_manifest: Path, output: Path, sweep: list[Path], store: Path) -> list[Item]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import sys
 import warnings
@@ -18,14 +19,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
-from audiorestorer.datasets.mixtures import Mixer
+from audiorestorer.datasets.mixtures import Bank, Mixer, MixtureSettings
+from audiorestorer.datasets.real import RealRecordings
+from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
 from audiorestorer.models.mask_unet import save_checkpoint
 from audiorestorer.store import sha256_file
 from audiorestorer.training import callbacks, runs
-from audiorestorer.training.module import MaskModule, MixtureData
+from audiorestorer.training.module import MaskModule, MixtureData, dataset_of
+from audiorestorer.training.monitoring import Monitoring
 from audiorestorer.training.settings import TrainSettings
 
 HELD_OUT_SEED = (
@@ -35,12 +39,16 @@ HELD_OUT_SEED = (
 
 @dataclass(frozen=True)
 class Data:
-    """What to train on: either `folder` (with `index.jsonl`), or `manifest` with, if wanted, `noise` (a manifest) and `rooms`."""
+    """What to train on: either `folder` (with `index.jsonl`), or `manifest` with, if wanted, `noise` (a manifest) and `rooms`.
+
+    `real`: degraded recordings without a clean side, a folder or a manifest, beside either; else the settings' `real.folder`.
+    """
 
     folder: Path | None = None
     manifest: Path | None = None
     noise: Path | None = None
     rooms: Path | None = None
+    real: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.folder is None) == (self.manifest is None):
@@ -62,6 +70,7 @@ def fit(
     work: Path,
     threads: int | None = None,
     stop_after: int | None = None,
+    analyse: Analyse | None = None,
 ) -> Path | None:
     """Train and write one safetensors checkpoint, and beside it its record (`.json`: run folder, steps, last losses).
 
@@ -72,6 +81,7 @@ def fit(
         work: folder of the run folders (`training.runs`).
         threads: overrides the settings' (it is no part of what names the run).
         stop_after: leave after so many epochs of the whole run, as if killed (tests, pilots); then nothing is written to `out`.
+        analyse: recordings to the distribution of their degradations (`strategies.adaptive`); None: this project's analysis.
 
     Returns:
         `out`, or None when `stop_after` came first.
@@ -79,35 +89,65 @@ def fit(
     Raises:
         AudioRestorerError: bad data (before anything is trained), or another process trains the same model.
     """
+    real = real_recordings(settings, data)
     mixer, held_out = _mixers(settings, data, work)
-    with runs.opened(work, settings.name, digest(settings, data)) as folder:
+    dataset = dataset_of(settings, mixer, real, analyse)
+    with runs.opened(work, settings.name, digest(settings, data, real)) as folder:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
         torch.set_num_threads(threads or settings.threads)
         lightning.seed_everything(settings.seed, workers=False, verbose=False)
         module = MaskModule(settings)
         curve = callbacks.LossCurve(folder.logs / "loss.csv")
-        trainer = _trainer(
-            settings, folder, mixer, held_out, curve, min(settings.epochs, stop_after or settings.epochs)
-        )
+        watching: list[lightning.Callback] = [
+            callbacks.DataAudit(folder.audit, mixer, settings.data_audit, settings.overfit_items),
+            callbacks.AudioDebug(folder.debug, held_out, settings.audio_debug),
+            callbacks.PerceptualEval(folder.logs / "perceptual.csv", held_out, settings.perceptual_eval),
+        ]
+        if settings.restores:
+            watching.append(Monitoring(folder.logs / "monitoring.csv", held_out, real, dataset, settings))
+        trainer = _trainer(settings, folder, [*watching, curve], min(settings.epochs, stop_after or settings.epochs))
         resume = str(folder.checkpoint) if folder.checkpoint.exists() else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trainer.fit(module, datamodule=MixtureData(mixer, settings), ckpt_path=resume, weights_only=True)
+            trainer.fit(module, datamodule=MixtureData(dataset, settings), ckpt_path=resume, weights_only=True)
         if trainer.global_step < settings.steps or not trainer.is_global_zero:
             return None
-        card = {
-            "name": settings.name,
-            "steps": settings.steps,
-            "seed": settings.seed,
-            "settings": json.loads(settings.model_dump_json()),
-            "data": data.digest,
-        }
-        save_checkpoint(out, module.average, settings.task, card)
-        losses = dict(zip(curve.names, curve.rows[-1][1:], strict=True)) if curve.rows else {}
-        record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
-        write_text_atomic(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+        _save(out, settings, data, real, module, folder, curve)
     return out
+
+
+def _save(
+    out: Path,
+    settings: TrainSettings,
+    data: Data,
+    real: RealRecordings | None,
+    module: MaskModule,
+    folder: runs.RunFolder,
+    curve: callbacks.LossCurve,
+) -> None:
+    """The model and its record."""
+    card = {
+        "name": settings.name,
+        "steps": settings.steps,
+        "seed": settings.seed,
+        "settings": json.loads(settings.record()),
+        "data": data.digest,
+        **({"real": real.digest} if real else {}),
+    }
+    save_checkpoint(out, module.average, settings.task, card)
+    losses = dict(zip(curve.names, curve.rows[-1][1:], strict=True)) if curve.rows else {}
+    losses = {name: value for name, value in losses.items() if math.isfinite(value)}
+    record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
+    write_text_atomic(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+
+
+def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | None:
+    """Those that the data or the settings name; None where neither does."""
+    source = data.real or (Path(settings.real.folder) if settings.real.folder else None)
+    if source is None:
+        return None
+    return RealRecordings.of(source, settings.network.sample_rate, settings.real.hold_out, settings.real.min_sec)
 
 
 def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mixer]:
@@ -122,6 +162,8 @@ def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mix
     split, seed = ("train", settings.seed) if settings.overfit_items else ("valid", settings.seed + HELD_OUT_SEED)
     if data.folder:
         bank = AudioBank(data.folder, work / "cache", rate)
+        if settings.degradations is not None:
+            return _degrading(settings, bank, calm, seed, split)
         return (
             Mixer(bank, chosen, settings.task, settings.seed, epochs=settings.epochs),
             Mixer(bank, calm, settings.task, seed, split),
@@ -132,27 +174,32 @@ def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mix
     noises = check_noise_manifest(data.noise, splits=splits) if data.noise else []
     bases = data.manifest.parent, data.noise.parent if data.noise else None
     files = ManifestBank(rows, bases[0], rate, noises, bases[1], data.rooms)
+    if settings.degradations is not None:
+        return _degrading(settings, files, calm, seed, split)
     return (
         ManifestMixer(files, chosen, settings.task, settings.seed, epochs=settings.epochs),
         ManifestMixer(files, calm, settings.task, seed, split),
     )
 
 
+def _degrading(
+    settings: TrainSettings, bank: Bank, calm: MixtureSettings, seed: int, split: str
+) -> tuple[DegradationMixer, DegradationMixer]:
+    """The same two for restoration."""
+    assert settings.degradations is not None
+    return (
+        DegradationMixer(bank, settings.mixtures, settings.degradations, settings.seed),
+        DegradationMixer(bank, calm, settings.degradations, seed, split),
+    )
+
+
 def _trainer(
-    settings: TrainSettings,
-    folder: runs.RunFolder,
-    mixer: Mixer,
-    held_out: Mixer,
-    curve: callbacks.LossCurve,
-    epochs: int,
+    settings: TrainSettings, folder: runs.RunFolder, watching: list[lightning.Callback], epochs: int
 ) -> lightning.Trainer:
     bar = sys.stderr.isatty()
-    watching: list[lightning.Callback] = [
-        callbacks.DataAudit(folder.audit, mixer, settings.data_audit, settings.overfit_items),
-        callbacks.AudioDebug(folder.debug, held_out, settings.audio_debug),
-        callbacks.PerceptualEval(folder.logs / "perceptual.csv", held_out, settings.perceptual_eval),
+    every = [
+        *watching,
         TQDMProgressBar(refresh_rate=5) if bar else callbacks.Progress(settings.steps),
-        curve,
         callbacks.AtomicCheckpoint(folder.checkpoint),  # last: it holds what the others did
     ]
     with warnings.catch_warnings():
@@ -165,7 +212,7 @@ def _trainer(
             precision=settings.precision,
             max_epochs=epochs,
             gradient_clip_val=settings.clip_norm,
-            callbacks=watching,
+            callbacks=every,
             logger=TensorBoardLogger(str(folder.logs), name="", version="tensorboard"),
             log_every_n_steps=10,
             enable_checkpointing=False,
@@ -176,7 +223,7 @@ def _trainer(
         )
 
 
-def digest(settings: TrainSettings, data: Data) -> str:
+def digest(settings: TrainSettings, data: Data, real: RealRecordings | None = None) -> str:
     """Names the run: another setting or other data never resumes this run (threads and workers do not matter)."""
-    chosen = settings.model_dump_json(exclude={"threads", "workers"})
-    return hashlib.sha256(f"{chosen}\n{data.digest}".encode()).hexdigest()[:12]
+    lines = [settings.record(frozenset({"threads", "workers"})), data.digest, *([real.digest] if real else [])]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
@@ -9,10 +10,14 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
+from audiorestorer.datasets.degradation_settings import DegradationSettings
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.bottleneck import Kind
 from audiorestorer.models.mask_unet import MaskUNetConfig
+from audiorestorer.training.strategy_settings import MonitoringSettings, RealSettings, StrategySettings
+
+ADDED_LATER = ("degradations", "real", "strategies", "monitoring")  # left out of records where they are not used
 
 
 class NetworkSettings(Settings):
@@ -88,27 +93,63 @@ class TrainSettings(Settings):
     audio_debug: AudioDebugSettings = AudioDebugSettings()
     data_audit: DataAuditSettings = DataAuditSettings()
     perceptual_eval: PerceptualEvalSettings = PerceptualEvalSettings()
+    degradations: DegradationSettings | None = Field(
+        None, description="what happens to clean recordings (restoration); null: mixtures with music or noise"
+    )
+    real: RealSettings = RealSettings()
+    strategies: StrategySettings = StrategySettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @property
     def epochs(self) -> int:
         return self.steps // self.steps_per_epoch
 
+    @property
+    def restores(self) -> bool:
+        """Whether this run is about degraded recordings: it is monitored as such."""
+        return self.degradations is not None or self.strategies.uses_real or self.strategies.adaptive.enabled
+
+    def record(self, exclude: frozenset[str] = frozenset()) -> str:
+        """JSON of the settings, for names and records. Left out: sections that are not used, so that what was named before there were
+        strategies keeps its name, and the folder of the real recordings, which says nothing of what is in it."""
+        shown = self.model_copy(update={"real": self.real.model_copy(update={"folder": None})})
+        unused = {name for name in ADDED_LATER if getattr(shown, name) == type(self).model_fields[name].get_default()}
+        return shown.model_dump_json(exclude={*exclude, *unused})
+
     @model_validator(mode="after")
-    def _whole_epochs(self) -> TrainSettings:
+    def _possible(self) -> TrainSettings:
         if self.steps % self.steps_per_epoch:
             raise ValueError(f"steps {self.steps} must be a multiple of steps_per_epoch {self.steps_per_epoch}")
+        chosen = self.strategies
+        if self.degradations is not None and self.task != "denoise":
+            raise ValueError("degradations are what task denoise takes away")
+        if chosen.adaptive.enabled and self.degradations is None:
+            raise ValueError("strategies.adaptive follows real recordings with degradations: set them (`{}` will do)")
+        if chosen.contrastive.enabled and self.network.bottleneck == "none":
+            raise ValueError("strategies.contrastive looks at the network's bottleneck: it must not be `none`")
         return self
 
 
-def load_settings(source: Path | dict[str, Any]) -> TrainSettings:
+def load_settings(source: Path | dict[str, Any], changes: Mapping[str, Any] | None = None) -> TrainSettings:
     """Read an experiment file (or take its content).
+
+    Args:
+        changes: sections and keys that differ: `{"strategies": {"mixed": {"enabled": True}}}` leaves all else as it is.
 
     Raises:
         AudioRestorerError: unreadable, an unknown key, a value out of bounds; names the file and the key.
     """
-    if isinstance(source, dict):
-        return validate(TrainSettings, source, "experiment")
-    return validate(TrainSettings, read_yaml(source), str(source))
+    content, where = (source, "experiment") if isinstance(source, dict) else (read_yaml(source), str(source))
+    return validate(TrainSettings, _changed(content, changes or {}), where)
+
+
+def _changed(content: Any, changes: Mapping[str, Any]) -> Any:
+    if not isinstance(content, dict):
+        return content
+    merged = dict(content)
+    for name, value in changes.items():
+        merged[name] = _changed(merged.get(name) or {}, value) if isinstance(value, Mapping) else value
+    return merged
 
 
 def check_network(own: MaskUNetConfig, config: Path) -> None:

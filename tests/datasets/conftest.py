@@ -32,3 +32,33 @@ def write_training_audio(folder: Path, rate: int = RATE) -> Path:
 @pytest.fixture(scope="session")
 def training_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_training_audio(tmp_path_factory.mktemp("training_audio"))
+
+
+def write_real_recordings(folder: Path, rate: int = RATE) -> Path:
+    """Five hissing, clicking recordings of tones, in several formats, and two files that are no audio."""
+    rng = np.random.default_rng(7)
+    (folder / "deep").mkdir(parents=True, exist_ok=True)
+    for number, (name, own_rate, channels) in enumerate(
+        [
+            ("a.wav", rate, 1),
+            ("b.flac", 2 * rate, 2),
+            ("deep/c.wav", rate, 2),
+            ("deep/d.flac", rate, 1),
+            ("e.ogg", rate, 1),
+        ]
+    ):
+        size = 2 * own_rate
+        tone = 0.2 * np.sin(2 * np.pi * (150 + 90 * number) * np.arange(size) / own_rate)
+        tone *= np.sin(2 * np.pi * 1.7 * np.arange(size) / own_rate) > -0.4
+        signal = tone + 0.01 * rng.standard_normal(size)
+        signal[rng.integers(0, size, 20)] += rng.choice([-0.5, 0.5], 20)
+        sf.write(folder / name, np.repeat(signal[:, None], channels, axis=1), own_rate)
+    (folder / "bad.wav").write_bytes(b"RIFF")
+    sf.write(folder / "blip.wav", np.zeros(100), rate)
+    (folder / "notes.txt").write_text("no audio")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_audio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_real_recordings(tmp_path_factory.mktemp("real_audio"))

@@ -1,0 +1,158 @@
+"""Real degraded recordings: nobody knows their clean side. They stay in their files, and examples are read a crop at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiorestorer import audio
+from audiorestorer.datasets.manifest_mixer import segment
+from audiorestorer.datasets.splits import split_of
+from audiorestorer.errors import AudioRestorerError
+
+Mono = NDArray[np.float32]
+LOG = logging.getLogger(__name__)
+
+Split = Literal["train", "valid"]
+SPLITS: tuple[Split, Split] = ("train", "valid")
+TRIES = 50  # recordings drawn for one crop before all are taken to be bad
+SILENCE_RMS = 1e-4  # a crop below it teaches nothing: another is drawn
+HEAD_BYTES = 1 << 16  # of each file, that with its size tell whether it is still the same
+
+
+@dataclass(frozen=True)
+class _Recording:
+    path: Path
+    rate: int
+    frames: int
+
+
+class RealRecordings:
+    """Crops of recordings, mono at one rate. A recording that cannot be read is named once in the log and left out.
+
+    Args:
+        paths: the files, by name: the name decides for the split.
+        sample_rate: what is delivered.
+        hold_out: share of the recordings that `valid` gets. Where they are too few to share, both splits have all of them.
+        min_sec: shorter ones are left out.
+
+    Raises:
+        AudioRestorerError: not one can be used.
+    """
+
+    def __init__(
+        self,
+        paths: dict[str, Path],
+        sample_rate: int,
+        hold_out: float = 0.15,
+        min_sec: float = 1.0,
+        where: str = "real",
+    ) -> None:
+        self.sample_rate, self.where = sample_rate, where
+        self._bad: set[Path] = set()
+        found = {name: recording for name, path in sorted(paths.items()) if (recording := self._open(path, min_sec))}
+        if not found:
+            raise AudioRestorerError(f"{where}: none of its {len(paths)} recordings can be used")
+        names = {split: [n for n in found if split_of(n, (1 - hold_out, hold_out, 0)) == split] for split in SPLITS}
+        enough = all(names.values())
+        self._splits = {split: [found[n] for n in (names[split] if enough else found)] for split in SPLITS}
+
+    @classmethod
+    def of(cls, source: Path, sample_rate: int, hold_out: float = 0.15, min_sec: float = 1.0) -> RealRecordings:
+        """Those of a folder (any depth), or of a manifest: its rows without `clean`, their `noisy`.
+
+        Raises:
+            AudioRestorerError: no such folder or manifest, or nothing in it that can be used.
+        """
+        paths = _listed(source) if source.is_file() else _below(source)
+        if not paths:
+            raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
+        return cls(paths, sample_rate, hold_out, min_sec, str(source))
+
+    def __len__(self) -> int:
+        return len(self._splits["train"])
+
+    @cached_property
+    def digest(self) -> str:
+        """Changes when a recording is added, removed or another one: names no folder."""
+        every = {recording.path: None for split in SPLITS for recording in self._splits[split]}
+        lines = [f"{path.name} {path.stat().st_size} {_head(path)}" for path in every]
+        return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def sample(self, seed: int, turn: int, count: int, split: Split = "train") -> list[Path]:
+        """So many different recordings (or all) of a split, drawn by (seed, turn) alone."""
+        recordings = self._splits[split]
+        order = np.random.default_rng((seed, turn, 3)).permutation(len(recordings))
+        return [recordings[int(place)].path for place in sorted(order[:count])]
+
+    def crop(self, seed: int, epoch: int, index: int, length: int, split: Split = "train") -> Mono:
+        """`length` samples of some recording, `[length]`; what follows from (seed, epoch, index) alone. A short one is repeated.
+
+        Raises:
+            AudioRestorerError: so many recordings in a row are bad or silent that none seems to be left.
+        """
+        rng = np.random.default_rng((seed, epoch, index, 2))
+        recordings = self._splits[split]
+        for _ in range(TRIES):
+            chosen = recordings[int(rng.integers(len(recordings)))]
+            held = int(chosen.frames * self.sample_rate / chosen.rate)
+            start = int(rng.integers(0, max(1, held - length + 1)))
+            try:
+                found = segment(chosen.path, chosen.rate, self.sample_rate, start, length)
+            except AudioRestorerError as error:
+                self._report(chosen.path, error)
+                continue
+            if len(found) and float(np.sqrt(np.mean(np.square(found, dtype=np.float64)))) > SILENCE_RMS:
+                return np.resize(found, length)
+        raise AudioRestorerError(f"{self.where}: {TRIES} crops in a row cannot be read or are silent")
+
+    def _open(self, path: Path, min_sec: float) -> _Recording | None:
+        try:
+            info = audio.probe(path)
+            if info.duration_sec < min_sec:
+                raise AudioRestorerError(f"{path}: {info.duration_sec:.2f} s, shorter than {min_sec:g} s")
+        except AudioRestorerError as error:
+            self._report(path, error)
+            return None
+        return _Recording(path, info.sample_rate, info.frames)
+
+    def _report(self, path: Path, error: AudioRestorerError) -> None:
+        if path not in self._bad:
+            self._bad.add(path)
+            LOG.warning("real recordings: left out: %s", error)
+
+
+def _below(folder: Path) -> dict[str, Path]:
+    found: Sequence[Path] = sorted(folder.rglob("*")) if folder.is_dir() else ()
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in found
+        if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".") and path.is_file()
+    }
+
+
+def _listed(manifest: Path) -> dict[str, Path]:
+    """The recordings of a manifest's rows that have no clean side, by id."""
+    paths = {}
+    try:
+        for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
+            row = json.loads(line) if line.strip() else {}
+            if row and not row.get("clean"):
+                paths[str(row.get("id", number))] = manifest.parent / str(row["noisy"])
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise AudioRestorerError(f"{manifest}: no manifest of recordings (JSON Lines with noisy): {error!r}") from error
+    return paths
+
+
+def _head(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(HEAD_BYTES)).hexdigest()

@@ -1,0 +1,240 @@
+"""Noise level, noise spectrum, speech level and bandwidth of a recording, from one pass with bounded memory.
+
+In each third-octave band the quietest frames are noise alone. The power of noise in a band is chi-squared, so a low quantile lies
+below the mean by a known factor (as in minimum statistics, Martin 2001), which depends on the share of frames without speech: the
+largest share at which several quantiles agree is taken. Frames are gathered in histograms by level.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from audiorestorer.audio import Audio
+
+WINDOW_SEC = 0.046
+LEVEL_STEP_DB = 0.25
+LEVELS = np.arange(-170.0, 30.0, LEVEL_STEP_DB)
+LOUDNESS_STEP_DB = 1.0
+LOUDNESS = np.arange(-130.0, 30.0, LOUDNESS_STEP_DB)
+RUMBLE_BAND_HZ = (8.0, 89.0)
+FIRST_THIRD = 20  # 100 Hz: bands are 10^(k / 10) Hz, k from here
+QUANTILES = np.array([0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6])
+NOISE_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08)  # of the frames in which a band holds noise alone
+USED_QUANTILE = 0.6  # of the noise's distribution: above it speech begins to show
+AGREE_DB = 0.3  # standard deviation over the quantiles
+DOF_PER_BIN = 1.15  # of Hann windows whose neighbouring bins are correlated; by measurement on white noise
+LEAST_DBFS = -120.0
+ACTIVE_DB = 40.0
+OVER_NOISE_DB = 6.0
+LOUD_RANGE_DB = 40.0
+QUIET_SHARE = 0.1
+KNEE_DB = 12.0  # a drop within a third of an octave that speech itself does not have
+KNEE_GRID = 48  # frequencies an octave that are tried
+LOWEST_EDGE_HZ = 2000.0  # below it drops are a vowel's
+EDGE_DB = 6.0
+ENOUGH_FRAMES = 100.0
+HUM_LEFT_DB = -20.0
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """Result. Levels in dBFS (a full-scale square wave is 0); NaN where nothing can be said; confidences 0 .. 1.
+
+    Attributes:
+        noise_dbfs: above 89 Hz. rumble_dbfs: below. bands_hz, bands_dbfs: third octaves, the level in each.
+        speech_dbfs: of the active frames, without the noise. bandwidth_hz: highest frequency of the signal.
+    """
+
+    noise_dbfs: float
+    noise_confidence: float
+    rumble_dbfs: float
+    bands_hz: tuple[float, ...]
+    bands_dbfs: tuple[float, ...]
+    speech_dbfs: float
+    bandwidth_hz: float
+    bandwidth_confidence: float
+
+    @property
+    def snr_db(self) -> float:
+        return self.speech_dbfs - self.noise_dbfs
+
+    def without(self, lines: Sequence[tuple[float, float]]) -> NoiseFloor:
+        """The noise without a hum's lines (Hz, power), and at least HUM_LEFT_DB below what was measured with them."""
+        edges = [10 ** ((FIRST_THIRD + k - 0.5) / 10) for k in range(len(self.bands_hz) + 1)]
+        power = 10 ** (np.array(self.bands_dbfs) / 10)
+        hum = np.histogram([f for f, _ in lines], edges, weights=[p for _, p in lines])[0]
+        bands = _db(np.maximum(power - hum, power * 10 ** (HUM_LEFT_DB / 10)))
+        low = 10 ** (self.rumble_dbfs / 10)
+        rest = max(low - sum(p for f, p in lines if f < edges[0]), low * 10 ** (HUM_LEFT_DB / 10))
+        return replace(
+            self, noise_dbfs=_total(bands), bands_dbfs=tuple(float(b) for b in bands), rumble_dbfs=10 * math.log10(rest)
+        )
+
+
+@dataclass
+class NoiseMeter:
+    """Gathers `[C, n]` blocks; `result` can be asked for at any time."""
+
+    sample_rate: int
+    _held: Audio | None = None
+    _counts: NDArray[np.float64] = field(init=False)
+    _loudness: NDArray[np.float64] = field(init=False)
+    _spectra: NDArray[np.float64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._size = 1 << round(math.log2(WINDOW_SEC * self.sample_rate))
+        self._window = np.hanning(self._size + 1)[:-1]
+        frequency = np.fft.rfftfreq(self._size, 1 / self.sample_rate)
+        edges = [RUMBLE_BAND_HZ[0], RUMBLE_BAND_HZ[1]]
+        while edges[-1] < self.sample_rate / 2:
+            edges.append(10 ** ((FIRST_THIRD + len(edges) - 2 + 0.5) / 10))
+        self._slices = [
+            slice(*np.searchsorted(frequency, (low, high))) for low, high in zip(edges, edges[1:], strict=False)
+        ]
+        self._bands = len(self._slices)
+        self._counts = np.zeros((self._bands, len(LEVELS)))
+        self._loudness = np.zeros(len(LOUDNESS))
+        self._spectra = np.zeros((len(LOUDNESS), len(frequency)))
+        self._frequency = frequency
+
+    def add(self, block: Audio) -> None:
+        joined = block if self._held is None else np.concatenate([self._held, block], axis=1)
+        hop = self._size // 2
+        if joined.shape[1] >= self._size:
+            frames = np.lib.stride_tricks.sliding_window_view(joined, self._size, axis=1)[:, ::hop]
+            spectrum = np.abs(np.fft.rfft(frames * self._window, axis=-1)) ** 2
+            # mean square of the samples = the sum over the bins
+            self._gather(spectrum.mean(axis=0) * 2 / (self._size * np.sum(self._window**2)))
+            joined = joined[:, frames.shape[1] * hop :]
+        self._held = joined
+
+    def _gather(self, power: NDArray[np.float64]) -> None:
+        for band, chosen in enumerate(self._slices):
+            self._counts[band] += np.bincount(_place(power[:, chosen].sum(axis=1), LEVELS), minlength=len(LEVELS))
+        loud = _place(power[:, self._slices[1].start :].sum(axis=1), LOUDNESS)
+        self._loudness += np.bincount(loud, minlength=len(LOUDNESS))
+        np.add.at(self._spectra, loud, power)
+
+    def result(self) -> NoiseFloor:
+        """What can be said of the blocks so far."""
+        frames = float(self._loudness.sum())
+        found = [self._noise(band) for band in range(self._bands)]
+        bands = np.array([level for level, _ in found])
+        noise = _total(bands[1:])
+        strong = bands[1:] > bands[1:].max() - 15  # bands that make up the level
+        disagreement = float(np.mean(np.array([spread for _, spread in found])[1:][strong]))
+        confidence = min(1.0, frames / ENOUGH_FRAMES) * math.exp(-max(0.0, disagreement - AGREE_DB))
+        speech = self._speech(noise)
+        bandwidth, sure = self._bandwidth(noise)
+        return NoiseFloor(
+            noise, round(confidence, 3), float(bands[0]),
+            tuple(10 ** ((FIRST_THIRD + k) / 10) for k in range(self._bands - 1)), tuple(float(b) for b in bands[1:]),
+            speech, bandwidth, round(sure * min(1.0, frames / ENOUGH_FRAMES), 3),
+        )  # fmt: skip
+
+    def _noise(self, band: int) -> tuple[float, float]:
+        """The band's noise in dBFS, and by how many dB the quantiles disagree."""
+        bins = self._slices[band].stop - self._slices[band].start
+        if bins <= 0 or not self._counts[band].any():
+            return LEAST_DBFS, 0.0
+        dof = max(2.0, DOF_PER_BIN * bins)
+        levels = np.array([_quantile(self._counts[band], share) for share in QUANTILES])
+        best = (math.inf, LEAST_DBFS)
+        for share in NOISE_SHARES:
+            used = USED_QUANTILE * share + 1e-9 >= QUANTILES
+            means = levels[used] - _db(stats.chi2.ppf(QUANTILES[used] / share, dof) / dof)
+            spread = float(means.std())
+            best = min(best, (spread, float(means.mean())))
+            if spread < AGREE_DB:
+                best = (spread, float(means.mean()))
+                break
+        return max(best[1], LEAST_DBFS), best[0]
+
+    def _speech(self, noise_dbfs: float) -> float:
+        """Level of the frames within 40 dB of the loudest that stand out of the noise, less the noise."""
+        used = np.flatnonzero(self._loudness)
+        if not len(used):
+            return math.nan
+        active = self._louder_than(max(LOUDNESS[used[-1]] - ACTIVE_DB, noise_dbfs + OVER_NOISE_DB))
+        count = self._loudness[active].sum()
+        if not count:
+            return math.nan
+        power = self._spectra[active][:, self._slices[1].start :].sum() / count
+        return 10 * math.log10(max(power - 10 ** (noise_dbfs / 10), 1e-17))
+
+    def _louder_than(self, level_dbfs: float) -> slice:
+        return slice(int(np.searchsorted(LOUDNESS, level_dbfs, side="right")), None)
+
+    def _bandwidth(self, noise_dbfs: float) -> tuple[float, float]:
+        """Highest frequency of the loud frames, and how sure that is: a knee, or where they sink into the noise."""
+        used = np.flatnonzero(self._loudness)
+        if not len(used):
+            return math.nan, 0.0
+        loud = self._louder_than(max(LOUDNESS[used[-1]] - LOUD_RANGE_DB, noise_dbfs + OVER_NOISE_DB))
+        if not self._loudness[loud].sum():
+            return math.nan, 0.0
+        level = _db(self._spectra[loud].sum(axis=0) / self._loudness[loud].sum())
+        enough = int(np.searchsorted(np.cumsum(self._loudness), QUIET_SHARE * self._loudness.sum()))
+        quiet = slice(0, enough + 1)
+        floor = _db(self._spectra[quiet].sum(axis=0) / self._loudness[quiet].sum())
+        knee = self._knee(level)
+        if knee:
+            return knee[0], min(1.0, knee[1] / (2 * KNEE_DB))
+        smooth = np.array([level[self._near(f)].mean() - floor[self._near(f)].mean() for f in self._grid()])
+        above = np.flatnonzero(smooth > 3.0)
+        return (float(self._grid()[above[-1]]), 0.5) if len(above) else (math.nan, 0.0)
+
+    def _grid(self) -> NDArray[np.float64]:
+        octaves = math.log2(self.sample_rate / 2 / LOWEST_EDGE_HZ)
+        return np.asarray(LOWEST_EDGE_HZ * 2 ** np.linspace(0, octaves, int(octaves * KNEE_GRID) + 1))
+
+    def _near(self, frequency: float, low: float = -1 / 12, high: float = 1 / 12) -> slice:
+        first, last = np.searchsorted(self._frequency, (frequency * 2**low, frequency * 2**high))
+        return slice(min(int(first), len(self._frequency) - 1), max(int(last), int(first) + 1))
+
+    def _knee(self, level: NDArray[np.float64]) -> tuple[float, float] | None:
+        """The frequency at which the level has fallen by EDGE_DB from the plateau below the first steep drop, and that drop."""
+        grid = self._grid()
+        grid = grid[grid * 2 ** (1 / 3) < self.sample_rate / 2]
+        drops = np.array(
+            [level[self._near(f, -1 / 3, 0)].mean() - level[self._near(f, 1 / 12, 1 / 3)].mean() for f in grid]
+        )
+        for k in np.flatnonzero(drops > KNEE_DB):
+            place = float(grid[k])
+            plateau = float(level[self._near(place, -2 / 3, -1 / 6)].mean())
+            above = [level[self._near(f)].mean() for f in grid if f > place * 2 ** (1 / 3)]
+            if above and max(above) > plateau - KNEE_DB:
+                continue  # it rises again: the speech's own valley
+            edges = (f for f in self._grid() if place * 2 ** (-1 / 2) < f < place * 2 ** (1 / 3))
+            edge = next((f for f in edges if level[self._near(f, -1 / 24, 1 / 24)].mean() < plateau - EDGE_DB), place)
+            return float(edge), float(drops[k:].max())
+        return None
+
+
+def _place(power: NDArray[np.float64], levels: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip(np.searchsorted(levels, _db(power), side="right") - 1, 0, len(levels) - 1)
+
+
+def _db(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(10 * np.log10(np.maximum(power, 1e-17)), np.float64)
+
+
+def _total(levels_db: NDArray[np.float64]) -> float:
+    return float(10 * np.log10(np.sum(10 ** (levels_db / 10))))
+
+
+def _quantile(counts: NDArray[np.float64], share: float) -> float:
+    """The level below which a share of the frames lies, linear within a step."""
+    total = np.cumsum(counts)
+    if not total[-1]:
+        return LEAST_DBFS
+    wanted = share * total[-1]
+    place = int(np.searchsorted(total, wanted))
+    before = total[place - 1] if place else 0.0
+    return float(LEVELS[place] + LEVEL_STEP_DB * (wanted - before) / max(counts[place], 1e-12))

@@ -1,0 +1,164 @@
+"""Restoration: any rate, channels and format come out as they went in; nothing twice; bad files are rows."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile as sf
+import torch
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_manifest
+from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, save_checkpoint
+from audiorestorer.stages import restore
+
+RATE = 8000
+SMALL = MaskUNetConfig(
+    sample_rate=RATE, n_fft=256, hop_length=64, frequency_fold=2, channels=(4,), time_strides=(2,), rnn_hidden=8
+)
+
+
+def with_mask(path: Path, bias: float) -> Path:
+    """A network whose mask is sigmoid(bias) everywhere."""
+    model = MaskUNet(SMALL).eval()
+    torch.nn.init.zeros_(model.head.weight)
+    torch.nn.init.constant_(model.head.bias, bias)  # type: ignore[arg-type]
+    save_checkpoint(path, model, "denoise", {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    save_checkpoint(path, MaskUNet(SMALL), "denoise", {})
+    return path
+
+
+FILES = {
+    "a.wav": (RATE, (9001,), "PCM_16"), "deep/b.flac": (44100, (30011, 2), "PCM_24"), "deep/c.wav": (22050, (20000, 2), "FLOAT"),
+    "d.ogg": (16000, (16001,), None), "d.wav": (96000, (50000,), "PCM_24"), "d.flac": (48000, (24001, 2), "PCM_16"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for name, (rate, shape, subtype) in FILES.items():
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sf.write(path, 0.2 * rng.standard_normal(shape).clip(-4, 4), rate, subtype=subtype)
+    (tmp_path / "in/bad.wav").write_bytes(b"RIFF")
+    sf.write(tmp_path / "in/empty.wav", np.zeros(0), RATE)
+    sf.write(tmp_path / "in/nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    return tmp_path
+
+
+def run(folder: Path, checkpoint: Path, source: str = "in", out: str = "out", **options: object) -> list:
+    return restore.run(folder / source, folder / out, checkpoint, store=folder / "store", **options)  # type: ignore[arg-type]
+
+
+def test_rate_channels_length_and_format_are_kept(checkpoint: Path, folder: Path) -> None:
+    rows = {item.relative: item for item in run(folder, checkpoint)}
+    wanted = {
+        "a.wav": ("a.wav", "PCM_16"), "deep/b.flac": ("deep/b.flac", "PCM_24"), "deep/c.wav": ("deep/c.wav", "FLOAT"),
+        "d.ogg": ("d.ogg.flac", "PCM_16"), "d.wav": ("d.wav", "PCM_24"), "d.flac": ("d.flac.flac", "PCM_16"),
+    }  # fmt: skip
+    for name, (made, subtype) in wanted.items():
+        rate, shape, _ = FILES[name]
+        info = sf.info(folder / "out" / made)
+        assert (info.samplerate, info.channels, info.subtype) == (rate, 1 if len(shape) == 1 else shape[1], subtype), (
+            name
+        )
+        assert info.frames == sf.info(folder / "in" / name).frames
+        assert rows[name].ok and rows[name].output == made
+    for name, reason in (("bad.wav", "not readable"), ("empty.wav", "no samples"), ("nan.wav", "NaN")):
+        assert not rows[name].ok and reason in str(rows[name].reason), rows[name].reason
+    assert [item.id for item in read_manifest(folder / "out/restore.jsonl")] == sorted(
+        item.id for item in rows.values()
+    )
+
+
+def test_stereo_stays_stereo_and_nothing_moves(folder: Path, tmp_path: Path) -> None:
+    """A mask of one is the identity up to 16 bit, in each channel by itself, also above the network's Nyquist frequency."""
+    same = with_mask(tmp_path / "same.safetensors", 40.0)
+    run(folder, same)
+    for name in ("a.wav", "deep/b.flac", "deep/c.wav"):
+        given, _ = sf.read(folder / "in" / name)
+        made, _ = sf.read(folder / "out" / name)
+        assert np.abs(made - given)[400:-400].max() < 2e-3, name  # at its ends a resampled gain is not yet one
+
+
+def test_wet_and_floor(folder: Path, tmp_path: Path) -> None:
+    mute = with_mask(tmp_path / "mute.safetensors", -40.0)
+    for options, level in (({"wet": 0.0}, 1.0), ({"wet": 0.75}, 0.25), ({"floor_db": -20.0}, 0.1)):
+        run(folder, mute, out=f"o{level}", **options)
+        given, made = (sf.read(folder / name / "deep/c.wav")[0] for name in ("in", f"o{level}"))
+        assert np.std(made) / np.std(given) == pytest.approx(level, rel=0.02)
+    with pytest.raises(AudioRestorerError, match="wet"):
+        run(folder, mute, wet=1.5)
+
+
+def test_integers_do_not_clip(folder: Path, tmp_path: Path) -> None:
+    """A network that doubles: the whole recording is turned down, and its row says so; float samples may exceed full scale."""
+    model = MaskUNet(MaskUNetConfig(**{**SMALL.__dict__, "mask_limit": 4.0})).eval()
+    torch.nn.init.zeros_(model.head.weight)
+    torch.nn.init.constant_(model.head.bias, 0.0)  # type: ignore[arg-type]
+    save_checkpoint(tmp_path / "loud.safetensors", model, "denoise", {})
+    rows = {item.relative: item for item in run(folder, tmp_path / "loud.safetensors")}
+    given, made = (sf.read(folder / name / "a.wav")[0] for name in ("in", "out"))
+    assert rows["a.wav"].field("gain_db") < -1 and np.abs(made).max() == pytest.approx(1, abs=1e-3)
+    assert np.corrcoef(given, made)[0, 1] > 0.9999
+    assert rows["deep/c.wav"].field("gain_db") == 0 and np.abs(sf.read(folder / "out/deep/c.wav")[0]).max() > 1
+
+
+def test_nothing_twice_and_moved_outputs_come_back(
+    checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(folder, checkpoint)
+    content = {path: path.read_bytes() for path in (folder / "out").rglob("*.*")}
+    (folder / "out/a.wav").unlink()
+
+    def never(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(restore, "restore_item", never)
+    (folder / "in/nan.wav").unlink()
+    rows = run(folder, checkpoint)
+    assert sum(item.ok for item in rows) == 6
+    for path, before in content.items():
+        assert path.name == "restore.jsonl" or path.read_bytes() == before
+
+
+def test_a_single_file(checkpoint: Path, folder: Path) -> None:
+    run(folder, checkpoint)
+    (row,) = run(folder, checkpoint, "in/deep/b.flac", "one/made.flac")
+    assert (folder / "one/made.flac").read_bytes() == (folder / "out/deep/b.flac").read_bytes() and row.ok
+    assert sorted(path.name for path in (folder / "one").iterdir()) == ["made.flac"]
+    run(folder, checkpoint, "in/d.ogg", "two")
+    assert (folder / "two/d.flac").exists()
+    with pytest.raises(AudioRestorerError, match=r"\.wav or \.flac"):
+        run(folder, checkpoint, "in/a.wav", "three.ogg")
+
+
+def test_an_input_is_never_replaced(checkpoint: Path, folder: Path) -> None:
+    before = {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
+    for source, out in (("in", "in"), ("in/a.wav", "in"), ("in/a.wav", "in/a.wav")):
+        with pytest.raises(AudioRestorerError, match="would replace this input"):
+            run(folder, checkpoint, source, out)
+    assert before == {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
+    for _ in range(2):
+        assert len(run(folder, checkpoint, "in", "in/out")) == 9
+    with pytest.raises(AudioRestorerError, match="no recordings"):
+        run(folder, checkpoint, "nowhere")
+
+
+def test_blocks_do_not_show(checkpoint: Path, tmp_path: Path) -> None:
+    """25 s at 16 kHz are three blocks: the restored tone has no step where they meet."""
+    time = np.arange(25 * 16000 + 7) / 16000
+    sf.write(tmp_path / "t.wav", 0.3 * np.sin(2 * np.pi * 500 * time), 16000, subtype="FLOAT")
+    restore.run(tmp_path / "t.wav", tmp_path / "o", checkpoint, store=tmp_path / "store")
+    made, _ = sf.read(tmp_path / "o/t.wav")
+    assert len(made) == len(time)
+    steps = np.abs(np.diff(made, 2))[400:-400]
+    assert steps.max() < 1.5 * np.quantile(steps, 0.99)
