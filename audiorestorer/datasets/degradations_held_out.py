@@ -115,7 +115,7 @@ Part = tuple[NDArray[np.float64], dict[str, Any]]
 
 def _hiss(rng: np.random.Generator, channels: int, length: int, rate: int) -> Part:
     """White noise, a broad resonance in it, louder and softer once a turn."""
-    centre, quality = log_uniform(rng, (1500.0, min(9000.0, 0.4 * rate))), float(rng.uniform(0.5, 3))
+    centre, quality = log_uniform(rng, (1500.0, min(9000.0, 0.4 * rate))), float(rng.uniform(1, 4))
     turn_hz, depth = float(rng.choice([5 / 9, 0.75, 1.3])), float(rng.uniform(0, SWISH_DB))
     white = rng.standard_normal((channels, length))
     b, a = signal.iirpeak(centre, quality, fs=rate)

@@ -75,8 +75,8 @@ class Census:
         mean = level / number
         spread = math.sqrt(max(square / number - mean**2, 0.0))
         error = math.sqrt(float((self.counts[0] * weights**2).sum())) / alone / seconds
-        rate = max(number / alone / seconds - false_per_sec, 0.0)
-        return Count(found, rate, error, mean, spread, math.exp(width / number))
+        rate = max(float(number) / alone / seconds - false_per_sec, 0.0)
+        return Count(found, rate, error, float(mean), spread, math.exp(width / number))
 
 
 def _bins(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -52,6 +52,15 @@ def test_edges(degrade: Any, settings: Any) -> None:
             assert found.noisy.shape == clean.shape and np.isfinite(found.noisy).all()
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
+@pytest.mark.parametrize(("degrade", "settings"), FAMILIES, ids=["training", "held out"])
+def test_every_draw_is_finite_at_every_rate(degrade: Any, settings: Any, rate: int) -> None:
+    clean = speech(1, 0.5)
+    for seed in range(60):
+        found = degrade(clean, rate, settings, np.random.default_rng(seed))
+        assert np.isfinite(found.noisy).all() and np.abs(found.noisy).max() < 100
+
+
 def test_nothing_drawn_changes_nothing() -> None:
     clean = speech()
     found = degradations.degrade(clean, RATE, DegradationSettings.model_validate(OFF), np.random.default_rng(1))

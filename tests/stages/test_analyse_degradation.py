@@ -66,7 +66,13 @@ def test_the_other_artefacts(tmp_path: Path) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("degraded")
     clicks = {"rate_per_sec": [12, 12], "level_db": [9, 9], "spread_db": [6, 6], "pareto": 0.0}
-    write(root / "old.wav", 22_050, 2, clicks=clicks, hiss={"snr_db": [22, 22], "spectra": [[[50, 0], [20_000, -20]]]})
+    write(
+        root / "old.wav",
+        22_050,
+        2,
+        clicks=clicks,
+        hiss={"snr_db": [22, 22], "tilt_db": [0, 0], "spectra": [[[50, 0], [20_000, -20]]]},
+    )
     (root / "sub").mkdir()
     write(root / "sub/other.wav", 22_050, 1, hiss={"snr_db": [22, 22]})
     (root / "broken.wav").write_bytes(b"RIFF")
