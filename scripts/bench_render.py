@@ -1,12 +1,13 @@
 """The model authors' own command lines against ours, on the same weights and clips, in turns: seconds, ratio, difference, peak memory.
 
-    python scripts/bench_render.py [--quick] [--clips N] [--seconds S] [--only NAME] [--json FILE]
+    python scripts/bench_render.py [--quick] [--clips N] [--seconds S] [--only NAME] [--many N] [--json FILE]
 
 The networks have the released ones' sizes and random weights (time does not depend on the values), in demucs' local format. Peers:
 `demucs -n htdemucs_ft --two-stems vocals`, `demucs -n mdx_extra_q --two-stems vocals`, `denoiser.enhance`, all with `shifts 0` and
 their other defaults, and pyloudnorm for the loudness; ours: the stages' commands, and for the chain `snakemake`. The denoiser's file
 functions are gone from torchaudio 2.9 and later: for the peer they are soundfile's. Prints Markdown; docs/performance.md has it.
-`--quick`: four clips, under ten minutes on two cores.
+`--quick`: four clips, under ten minutes on two cores. `--many N`: our chain on N clips as well, for the share of its time that is
+start-up, Snakemake and Python, which few clips exaggerate.
 """
 
 from __future__ import annotations
@@ -228,6 +229,18 @@ def bench_chain(folder: Path, clips: list[Path], peers: dict[str, tuple[float, P
     }  # fmt: skip
 
 
+def ours_on_many(folder: Path, count: int, chosen: Any) -> dict[str, Any]:
+    """Our chain alone on many clips; the networks are converted already."""
+    artifacts = folder / "artifacts-many"
+    (artifacts / "models").mkdir(parents=True)
+    (artifacts / "compiled").symlink_to(folder / "stores" / "compiled")
+    clips = write_clips(folder / "many", count, chosen.seconds, RATE)
+    seconds, memory = timed(chain_command(folder, clips[0].parent, artifacts, count, chosen))
+    work = work_seconds(artifacts)
+    share = 1 - sum(work.values()) / seconds
+    return {"clips": count, "ours_sec": seconds, "ours_mb": memory, "work_sec": work, "outside_share": share}
+
+
 def table(results: list[dict[str, Any]]) -> str:
     head = (
         "| what | clips | peer, s | ours, s | ratio | target | peer, MB | ours, MB | difference, dB | GFLOP/s | of GEMM peak |"
@@ -252,12 +265,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--only", choices=("htdemucs_ft", "mdx_extra_q", "dns64"), help="one model")
+    parser.add_argument("--many", type=int, default=0, help="our chain on so many clips as well")
     parser.add_argument("--json", type=Path, help="write the figures here")
     chosen = parser.parse_args()
     chosen.clips = 4 if chosen.quick else chosen.clips
     chosen.peak = {precision: gemm_peak(precision, chosen.threads) for precision in precisions()}
     results: list[dict[str, Any]] = []
     peers: dict[str, tuple[float, Path]] = {}
+    many: dict[str, Any] | None = None
     with tempfile.TemporaryDirectory(prefix="bench-render-") as name:
         folder = Path(name)
         records = write_models(folder)
@@ -270,16 +285,20 @@ def main() -> None:
             results += part
         if chosen.only is None and "dns64" in records:
             results.append(bench_chain(folder, clips, peers, chosen))
+        if chosen.many:
+            many = ours_on_many(folder, chosen.many, chosen)
     peak = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {precision}" for precision, value in chosen.peak.items())
     print(
         f"{machine()}; {chosen.threads} threads; GEMM peak {peak}; clips of {chosen.seconds:g} s, mono\n\n{table(results)}"
     )
-    if results and results[-1]["key"] == "chain":
-        work = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in results[-1]["work_sec"].items())
-        print(f"\nchain: {work}; outside of the stages' loops: {results[-1]['outside_share']:.0%}")
+    for row in [row for row in (results[-1] if results else None, many) if row and "work_sec" in row]:
+        work = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in row["work_sec"].items())
+        print(
+            f"\nchain, {row['clips']} clips, {row['ours_sec']:.1f} s: {work}; outside of the stages' loops: {row['outside_share']:.0%}"
+        )
     if chosen.json:
         ratios = {row["key"]: round(row["ratio"], 3) for row in results}
-        figures = {"ratios": ratios, "results": results, "machine": machine(), "gemm_peak": chosen.peak}
+        figures = {"ratios": ratios, "results": results, "many": many, "machine": machine(), "gemm_peak": chosen.peak}
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 

@@ -86,7 +86,7 @@ class TrainSettings(Settings):
         0, ge=0, description="train on this many fixed examples again and again; 0: never the same"
     )
     threads: int = Field(1, ge=1, le=256, description="two runs of one thread do more than one run of two")
-    workers: int = Field(0, ge=0, le=64, description="processes that make examples")
+    workers: int = Field(1, ge=0, le=64, description="processes that make examples; 0: the training process itself")
     losses: dict[str, float] = Field({"mr_stft": 0.5, "l1": 2.0, "si_sdr": 0.1}, min_length=1)
     network: NetworkSettings = NetworkSettings()
     mixtures: MixtureSettings = MixtureSettings()

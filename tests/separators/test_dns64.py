@@ -64,6 +64,19 @@ def test_segments_equal_the_whole_file(
     assert np.abs(out - expected).max() < tolerance * np.abs(expected).max()
 
 
+def test_the_windows_of_a_gpu_equal_the_whole_file(tmp_path: Path, denoiser) -> None:
+    """What a GPU runs (torch, windows filled up to few lengths), on the CPU device."""
+    model = write_tiny_dns64(tmp_path / "d.th")
+    network = ready(tmp_path, tmp_path / "d.th")
+    network.shared = True
+    audio = np.random.default_rng(0).standard_normal((1, 21_345)).astype(np.float32)
+    with torch.inference_mode():
+        expected = model(torch.from_numpy(audio)[None])[0].numpy()
+    out = np.concatenate(list(at_network_rate(network, lambda: iter([audio]), 21_345, 1, How())), axis=1)
+    assert network.padded(21_345) == 32_000
+    assert np.abs(out - expected).max() < TOLERANCE * np.abs(expected).max()
+
+
 def test_recordings_share_passes_and_company_changes_no_byte(tmp_path: Path, denoiser) -> None:
     """As after a kill: some items are there already, the others go through in other company."""
     write_tiny_dns64(tmp_path / "d.th")

@@ -10,7 +10,10 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.separators.streaming import How, Recording, estimates
 from audiorestorer.separators.together import Crew, Halving, fitting_rows
+from tests import tiny_models as tiny
+from tests.separators.test_demucs import noise, ready
 
 
 class Doubler:
@@ -114,3 +117,34 @@ def test_rows_from_free_memory() -> None:
     assert fitting_rows(peak, 1000) == 14  # 100 + 50 * 14 = 800: four fifths
     assert peak(fitting_rows(peak, 5000)) <= 4000
     assert fitting_rows(peak, 10) == 1 and fitting_rows(peak, 10**9, most=32) == 32
+
+
+def test_what_a_gpu_does_gives_on_the_cpu_what_one_recording_alone_gives(tmp_path) -> None:
+    """The path of a GPU (shared passes, memory for two windows only) on the CPU device, with a network of demucs' own class."""
+    network = ready(tmp_path, tiny.write_bag(tmp_path, "m", [tiny.tiny_htdemucs()]))
+    recordings = [noise(length) for length in (4000, 9000, 14_001)]
+
+    def separated(audio: np.ndarray) -> np.ndarray:
+        recording = Recording(lambda: iter([audio]), network.sample_rate, 2, audio.shape[1])
+        return np.concatenate([block["vocals"] for block in estimates(network, recording, How(batch_size=2))], axis=1)
+
+    alone = [separated(audio) for audio in recordings]
+    original, passes = network._run, []
+
+    def small(index: int, audio: np.ndarray):
+        passes.append(len(audio))
+        if len(audio) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(index, audio)
+
+    network._run, network.crew, network.halving = small, Crew(4), Halving()
+
+    def item(audio: np.ndarray) -> np.ndarray:
+        with network.crew.member():
+            return separated(audio)
+
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(item, recordings))
+    for made, expected in zip(together, alone, strict=True):
+        np.testing.assert_allclose(made, expected, atol=1e-5)
+    assert passes[0] == 4 and set(passes[1:]) == {2}
