@@ -48,7 +48,8 @@ rule ablation_manifest:
         root=CFG.ablation.clean or "no-folder-in-ablation.clean",
         code=code("stages.build_manifest"),
     shell:
-        "python -m audiorestorer build-manifest --root {params.root:q} --layout folder --out {output.manifest:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer build-manifest --root {params.root:q} --layout folder --shares 0.7 0.1 0.2"
+        " --out {output.manifest:q} 2>&1 | tee {log:q}"
 
 
 rule make_degraded:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -69,9 +68,15 @@ def _clean_row(source: sets.Source, out: Path, rate: int) -> dict[str, Any]:
         audio.write(path, source.read(rate), rate)
     info = audio.probe(path)
     return {
-        "id": source.id, "split": source.role, "clean": os.path.relpath(path, out), "noisy": None, "sr": info.sample_rate,
+        "id": source.id, "split": source.role, "clean": _where(path, out), "noisy": None, "sr": info.sample_rate,
         "duration": round(info.duration_sec, 6), "finite": True,
     }  # fmt: skip
+
+
+def _where(path: Path, base: Path) -> str:
+    """Relative to the manifest's folder for what lies in it, else absolute."""
+    path, base = path.resolve(), base.resolve()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
 def _shelf(sources: list[sets.Source], out: Path, settings: AblationDataSettings, rate: int) -> list[dict[str, Any]]:
