@@ -24,6 +24,7 @@ include: "rules/report.smk"
 include: "rules/evaluate.smk"
 include: "rules/deliver.smk"
 include: "rules/train.smk"
+include: "rules/ablation.smk"
 
 
 onstart:

@@ -166,13 +166,76 @@ class TrainingSettings(Settings):
     )
     clean: str | None = Field(None, description="folder of their references, the same names")
     real: str | None = Field(
-        None, description="folder of real degraded recordings for `snakemake analyse_degradation`; null: none"
+        None,
+        description="folder of real degraded recordings, for `snakemake analyse_degradation` and `ablation`; null: none",
     )
     target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
     tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")
     name: str = Field(
         "trained_denoiser", pattern=NAME_PATTERN, description="of the model in artifacts/training/models.yaml"
     )
+
+
+class AblationRow(Settings):
+    """One row of the table: a name, and what it changes of the experiment's section `strategies`."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    strategies: dict[str, Any] = {}
+
+
+class AblationDataSettings(Settings):
+    """What the ablation is tested on, and what it trains on where no folders are given."""
+
+    tracks: int = Field(24, ge=8, le=1000, description="generated tracks beside data/pilot's speech, for all sets")
+    stand_ins: int = Field(
+        24, ge=2, le=10_000, description="stand-ins of real recordings, where there is no training.real"
+    )
+    items: int = Field(32, ge=5, le=5000, description="test items of each condition")
+    item_sec: float = Field(4.0, ge=1, le=60, description="length of a test item")
+    seed: int = Field(7, ge=0, description="of test set and stand-ins")
+
+
+def _ablation_rows() -> list[AblationRow]:
+    each: dict[str, dict[str, Any]] = {
+        "baseline": {},
+        "adaptive": {"adaptive": {"enabled": True, "every_epochs": 3, "recordings": 16}},
+        "mixed": {"mixed": {"enabled": True}},
+        "contrastive": {"contrastive": {"enabled": True}},
+        "mixed_curriculum": {"mixed": {"enabled": True}, "curriculum": {"enabled": True}},
+        "pseudo_label": {"pseudo_label": {"enabled": True}},
+    }
+    every = {name: value for strategies in each.values() for name, value in strategies.items()}
+    return [AblationRow(name=name, strategies=value) for name, value in {**each, "together": every}.items()]
+
+
+class AblationSettings(Settings):
+    """`snakemake ablation`: which strategy helps, by how much. The defaults are the small form."""
+
+    experiment: str = Field("config/experiments/restorer_ablation.yaml", description="the base of every training")
+    steps: int = Field(300, ge=1, description="optimiser steps of each training: a multiple of its steps_per_epoch")
+    seeds: list[int] = Field([31, 32, 33], min_length=1, description="each row is trained with each of them")
+    threads: int = Field(1, ge=1, le=256, description="of each training: two of one thread do more than one of two")
+    clean: str | None = Field(
+        None, description="folder of clean recordings to train and test on; null: data/pilot's speech, generated tracks"
+    )
+    baseline: str = Field("baseline", pattern=NAME_PATTERN, description="the row that all others are compared with")
+    rows: list[AblationRow] = Field(
+        default_factory=_ablation_rows, min_length=1,
+        description="trainings; strategies as in docs/real_recordings.md. A list in another config file replaces this one whole",
+    )  # fmt: skip
+    data: AblationDataSettings = AblationDataSettings()
+
+    @model_validator(mode="after")
+    def _one_each(self) -> AblationSettings:
+        names = [row.name for row in self.rows]
+        taken = {"input", "click_repair"} & set(names)
+        if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ValueError("rows and seeds differ from each other; no seed is below 0")
+        if taken:
+            raise ValueError(f"rows: {', '.join(sorted(taken))} is in the table anyway")
+        if self.baseline not in names:
+            raise ValueError(f"baseline {self.baseline!r} is none of the rows")
+        return self
 
 
 class Config(Settings):
@@ -213,6 +276,7 @@ class Config(Settings):
     snippets: SnippetSettings = SnippetSettings()
     deliver: DeliverSettings = DeliverSettings()
     training: TrainingSettings = TrainingSettings()
+    ablation: AblationSettings = AblationSettings()
 
     @field_validator("separators")
     @classmethod

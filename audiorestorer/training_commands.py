@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from audiorestorer.config import read_yaml
+from audiorestorer.config import AblationDataSettings, load, read_yaml
 from audiorestorer.errors import AudioRestorerError
 
 PANEL = "Training"
@@ -121,11 +121,26 @@ def train(
     ] = None,
     work: Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")] = Path("artifacts/runs"),
     threads: Annotated[int | None, typer.Option(min=1, help="instead of the experiment's")] = None,
+    changes: Annotated[
+        str | None, typer.Option(help="JSON: sections and keys that differ from the experiment's")
+    ] = None,
 ) -> None:
     """Train a mask network; goes on from its last checkpoint."""
     from audiorestorer.training.fit import Data
 
-    stage("train").run(config, Data(data, manifest, noise, rooms, real), out, work, threads)
+    stage("train").run(
+        config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")
+    )
+
+
+def _object(text: str | None, where: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError as error:
+        raise AudioRestorerError(f"{where}: not valid JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise AudioRestorerError(f"{where}: not a JSON object")
+    return found
 
 
 def evaluate_model(
@@ -257,9 +272,54 @@ def training_report(
     stage("training_report").run(folder, out, model, {name: Path(path) for name, path in json.loads(figures).items()})
 
 
+def make_degraded(
+    out: Annotated[Path, typer.Option("--out", help="folder")],
+    config: Annotated[str, typer.Option("--config", help="section ablation.data: a YAML file, or inline JSON")] = "{}",
+    speech: Annotated[
+        Path | None, typer.Option(help="folder with clean/ and transcripts.tsv; tracks are generated")
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option(help="instead: training manifest with train, valid and test")] = None,
+    real: Annotated[Path | None, typer.Option(help="real degraded recordings: no stand-ins are made")] = None,
+    sr: Annotated[int, typer.Option(min=8000, max=96000)] = 22050,
+) -> None:
+    """The ablation's recordings: to train on, stand-ins of real ones, and degraded test items."""
+    chosen = load(AblationDataSettings, config)
+    stage("make_degraded").run(out, chosen, speech=speech, manifest=manifest, real=real, sample_rate=sr)
+
+
+def evaluate_restorer(
+    manifest: Annotated[Path, typer.Argument(metavar="TEST_MANIFEST", help="test.jsonl of make-degraded")],
+    out_json: Annotated[Path, typer.Option("--out")],
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file that train wrote")] = None,
+    method: Annotated[str | None, typer.Option(help="instead: input (unchanged) or click_repair (AR)")] = None,
+    row: Annotated[str | None, typer.Option(help="name in the table")] = None,
+    seed: Annotated[int | None, typer.Option(help="of the training")] = None,
+    threads: Threads = 1,
+) -> None:
+    """Measure a restorer on degraded items: SI-SDR, LSD, composite, impulse removal, transient preservation."""
+    stage("evaluate_restorer").run(
+        manifest, out_json, checkpoint=checkpoint, method=method, row=row, seed=seed, threads=threads
+    )
+
+
+def ablation_report(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="JSON files of evaluate-restorer")],
+    out: Annotated[Path, typer.Option("--out", help="folder of ablation.json, .csv, .html and figures")],
+    baseline: Annotated[str, typer.Option(help="the row that all others are compared with")] = "baseline",
+    record: Annotated[
+        list[Path] | None, typer.Option(help="JSON that train wrote, one a training: ROW.SEED.json")
+    ] = None,
+    settings: Annotated[str | None, typer.Option(help="JSON, kept in the result")] = None,
+) -> None:
+    """The ablation's table with spreads, intervals and relative gains, its figures and its page."""
+    kept = json.dumps(_object(settings, "--settings")) if settings else None
+    stage("ablation_report").run(results, out, baseline, records=record or [], settings=kept)
+
+
 COMMANDS = (
     generate_data, audit_stems, filter_noise, analyse_degradation, build_manifest, train, evaluate_model, triad_diagnostics,
     learning_from_audio_debug, infer_batch, sanity_suite, export_onnx, profile_infer, register_model, training_report,
+    make_degraded, evaluate_restorer, ablation_report,
 )  # fmt: skip
 
 

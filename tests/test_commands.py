@@ -31,6 +31,14 @@ def run(*arguments: str) -> tuple[int, str]:
         (["analyse-degradation", "/nowhere"], "/nowhere: no such file or folder"),
         (["learning-from-audio-debug", "--root", "/nowhere"], "/nowhere: no such folder"),
         (["sanity-suite", "--noise", "x.jsonl"], "--noise goes with --manifest"),
+        (["make-degraded", "--out", "/tmp/x"], "either --speech or --manifest"),
+        (["make-degraded", "--out", "/tmp/x", "--config", '{"item": 3}'], "did you mean 'items'"),
+        (["evaluate-restorer", "/nowhere", "--out", "/tmp/x.json", "--method", "input"], "/nowhere: cannot read"),
+        (["ablation-report", "/nowhere.json", "--out", "/tmp/x"], "/nowhere.json: cannot read"),
+        (
+            ["train", "--config", "x.yaml", "--manifest", "x", "--out", "/tmp/x", "--changes", "[1]"],
+            "--changes: not a JSON object",
+        ),
     ],
 )
 def test_mistakes_end_with_two_and_a_message(arguments: list[str], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,18 @@ def run(
     work: Path,
     threads: int | None = None,
     *,
+    changes: Mapping[str, Any] | None = None,
     stop_after: int | None = None,
 ) -> Path | None:
     """See `training.fit.fit`.
 
     Args:
         config: experiment file, or its content.
+        changes: see `training.settings.load_settings`.
         data: what to train on; a path is a folder with `index.jsonl` (scripts/make_training_audio.py).
 
     Raises:
         AudioRestorerError: bad settings or data, before anything is trained.
     """
     chosen = data if isinstance(data, Data) else Data(folder=Path(data))
-    return fit(load_settings(config), chosen, Path(out), Path(work), threads, stop_after)
+    return fit(load_settings(config, changes), chosen, Path(out), Path(work), threads, stop_after)
