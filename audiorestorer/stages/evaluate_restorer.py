@@ -104,10 +104,9 @@ def measure(clean: Audio, noisy: Audio, output: Audio, rate: int, item: TestRow)
     except Missing as reason:
         missing["impulse_removal"] = str(reason)
     try:
-        found["transient_preservation"] = transient_preservation(clean, output, rate).value
-        found["transient_improvement"] = (
-            found["transient_preservation"] - transient_preservation(clean, noisy, rate).value
-        )
+        kept_now = transient_preservation(clean, output, rate).value
+        found["transient_preservation"] = kept_now
+        found["transient_improvement"] = kept_now - transient_preservation(clean, noisy, rate).value
     except Missing as reason:
         missing["transient_preservation"] = str(reason)
     kept = {name: round(float(value), 5) for name, value in found.items() if value is not None and np.isfinite(value)}
