@@ -167,7 +167,7 @@ class TrainingSettings(Settings):
     clean: str | None = Field(None, description="folder of their references, the same names")
     real: str | None = Field(
         None,
-        description="folder of real degraded recordings, for `snakemake analyse_degradation` and `ablation`; null: none",
+        description="folder of real degraded recordings: `analyse_degradation`, `ablation`, and what an experiment's strategies use",
     )
     target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
     tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")

@@ -236,9 +236,10 @@ rule train_denoiser:
         mem_mb=4000,
     params:
         work=f"{ART}/runs",
+        real=["--real", CFG.training.real] if CFG.training.real else [],
         code=code("stages.train"),
     shell:
-        "python -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q}"
+        "python -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}"
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
