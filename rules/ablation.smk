@@ -11,19 +11,6 @@ ABLATION_RATE = (or_stop(settings.read_yaml, located(CFG.ablation.experiment)).g
 CLASSICAL = ["input", "click_repair"]
 
 
-def ablation_changes(wildcards):
-    """What one training changes of the base experiment."""
-    strategies = ABLATION_ROWS[wildcards.row].strategies
-    return json.dumps(
-        {
-            "name": f"ablation_{wildcards.row}",
-            "seed": int(wildcards.seed),
-            "steps": CFG.ablation.steps,
-            "strategies": strategies,
-        }
-    )
-
-
 wildcard_constraints:
     row="|".join(ABLATION_ROWS),
     method="|".join(CLASSICAL),
@@ -94,7 +81,14 @@ rule ablation_train:
         mem_mb=4000,
     params:
         real=lambda wildcards, input: CFG.training.real or input.real,
-        changes=ablation_changes,
+        changes=lambda wildcards: json.dumps(
+            {
+                "name": f"ablation_{wildcards.row}",
+                "seed": int(wildcards.seed),
+                "steps": CFG.ablation.steps,
+                "strategies": ABLATION_ROWS[wildcards.row].strategies,
+            }
+        ),
         work=f"{ART}/runs",
         code=code("stages.train"),
     shell:

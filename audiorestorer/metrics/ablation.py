@@ -151,7 +151,7 @@ def _resampled(first: Floats, second: Floats) -> tuple[Floats, Floats] | None:
     rng = np.random.default_rng(SEED)
     of_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds
     of_items = rng.multinomial(items, np.full(items, 1 / items), RESAMPLES) / items
-    return tuple((of_seeds @ each * of_items).sum(axis=1) for each in (first, second))  # type: ignore[return-value]
+    return tuple((of_seeds @ each * of_items).sum(axis=1) for each in (first, second))
 
 
 def _limits(drawn: Floats) -> tuple[float, float]:

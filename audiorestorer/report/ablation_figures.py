@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from audiorestorer.report.figures import AFTER, BEFORE, DPI, INK, png_bytes, say
 
@@ -95,7 +96,7 @@ def _panels(table: Rows, metrics: Mapping[str, str], title: str, draw: Any) -> b
         axis.grid(alpha=0.3, axis="x")
     if names:
         np.atleast_1d(axes)[0].invert_yaxis()
-    handles = [figure.axes[0].barh([0], [0], color=COLOURS[n % len(COLOURS)]) for n in range(len(conditions))]
+    handles = [Patch(color=COLOURS[n % len(COLOURS)]) for n in range(len(conditions))]
     figure.legend(
         handles, conditions, loc="outside lower center", ncols=max(1, len(conditions)), frameon=False, fontsize=8
     )

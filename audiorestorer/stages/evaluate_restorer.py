@@ -104,14 +104,14 @@ def measure(clean: Audio, noisy: Audio, output: Audio, rate: int, item: TestRow)
     except Missing as reason:
         missing["impulse_removal"] = str(reason)
     try:
-        found["transient_preservation"] = transient_preservation(clean, output, rate).value
-        found["transient_improvement"] = (
-            found["transient_preservation"] - transient_preservation(clean, noisy, rate).value
-        )
+        kept, before = (transient_preservation(clean, signal, rate).value for signal in (output, noisy))
+        found |= {"transient_preservation": kept, "transient_improvement": kept - before}
     except Missing as reason:
         missing["transient_preservation"] = str(reason)
-    kept = {name: round(float(value), 5) for name, value in found.items() if value is not None and np.isfinite(value)}
-    return {**kept, "missing": {name: reason for name, reason in missing.items() if "music" not in name}}
+    figures = {
+        name: round(float(value), 5) for name, value in found.items() if value is not None and np.isfinite(value)
+    }
+    return {**figures, "missing": {name: reason for name, reason in missing.items() if "music" not in name}}
 
 
 def _measured(item: TestRow, base: Path, restore: Restore) -> dict[str, Any]:
