@@ -81,7 +81,14 @@ rule ablation_train:
         mem_mb=4000,
     params:
         real=lambda wildcards, input: CFG.training.real or input.real,
-        changes=ablation_changes,
+        changes=lambda wildcards: json.dumps(
+            {
+                "name": f"ablation_{wildcards.row}",
+                "seed": int(wildcards.seed),
+                "steps": CFG.ablation.steps,
+                "strategies": ABLATION_ROWS[wildcards.row].strategies,
+            }
+        ),
         work=f"{ART}/runs",
         code=code("stages.train"),
     shell:

@@ -146,19 +146,6 @@ def absent_outputs(shard):
     return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
 
 
-def ablation_changes(wildcards):
-    """What one training changes of the base experiment."""
-    strategies = next(row.strategies for row in CFG.ablation.rows if row.name == wildcards.row)
-    return json.dumps(
-        {
-            "name": f"ablation_{wildcards.row}",
-            "seed": int(wildcards.seed),
-            "steps": CFG.ablation.steps,
-            "strategies": strategies,
-        }
-    )
-
-
 RECOGNISER = recogniser_of(CFG.evaluate)
 TAGGER = tagger_of(CFG.evaluate)
 EVALUATION_MODELS = [name for name in (RECOGNISER, TAGGER) if name]
