@@ -1,0 +1,89 @@
+"""Location-variable convolution (Zeng et al. 2021, "LVCNet"): every stretch of `hop` samples has its own kernel.
+
+Written as products over an unfolded signal, most of the time goes into moving kernels: C x O x K numbers a location, and a frame's
+location may be 7 samples. Here nothing but the signal moves. The kernels come in the order that a grouped convolution takes
+(location by location), in portions that stay in the cache; each portion is one convolution with as many groups as locations over
+stretches that overlap by the kernel's reach. Short stretches are a batched matrix product instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PORTION_BYTES = 6_000_000  # of kernels at a time: about a second-level cache and what it shares
+SHORT_HOP = 16  # samples: below it a convolution spends its time arranging kernels
+
+Make = Callable[[int, int, int], tuple[Tensor, Tensor]]
+
+
+def lvc(x: Tensor, kernels: Tensor, bias: Tensor, dilation: int = 1) -> Tensor:
+    """Convolve each stretch with its kernel; the signal is zero beyond its ends.
+
+    Args:
+        x: `[B, C, L * hop]`.
+        kernels: `[B, L, O, C, K]`, K odd.
+        bias: `[B, L, O]`.
+
+    Returns:
+        `[B, O, L * hop]`: out(b, o, t) = bias(b, l, o) + sum over c, k of kernels(b, l, o, c, k) x(b, c, t + (k - K // 2) dilation),
+        l = t // hop.
+    """
+    locations = kernels.shape[1]
+
+    def make(item: int, begin: int, end: int) -> tuple[Tensor, Tensor]:
+        return kernels[item, begin:end], bias[item, begin:end]
+
+    return lvc_made(x, locations, kernels[0, 0].numel(), kernels.shape[-1], make, dilation)
+
+
+def lvc_made(x: Tensor, locations: int, numbers: int, taps: int, make: Make, dilation: int = 1) -> Tensor:
+    """`lvc` with kernels that are made when they are needed: memory for them does not grow with the signal.
+
+    Args:
+        x: `[B, C, L * hop]`.
+        locations: L.
+        numbers: of a kernel, O x C x K.
+        taps: K.
+        make: (item, first location, end) to kernels `[n, O, C, K]` and bias `[n, O]`.
+    """
+    hop = x.shape[2] // locations
+    reach = dilation * (taps // 2)
+    padded = functional.pad(x, (reach, reach))
+    # with gradients everything is kept anyway: larger portions make fewer nodes
+    portion = locations if torch.is_grad_enabled() else max(1, PORTION_BYTES // (numbers * x.element_size()))
+    grouped = hop >= SHORT_HOP and not x.is_cuda
+    items = []
+    for item in range(x.shape[0]):
+        stretches = padded[item].unfold(1, hop + 2 * reach, hop).transpose(0, 1)  # [L, C, hop + 2 reach], a view
+        parts = []
+        for begin in range(0, locations, portion):
+            end = min(locations, begin + portion)
+            kernels, bias = make(item, begin, end)
+            function = _grouped if grouped else _product
+            parts.append(function(stretches[begin:end], kernels, bias, hop, dilation))
+        items.append(torch.cat(parts).transpose(0, 1).reshape(-1, locations * hop))
+    return torch.stack(items)
+
+
+def _grouped(stretches: Tensor, kernels: Tensor, bias: Tensor, hop: int, dilation: int) -> Tensor:
+    """`[n, O, hop]` of stretches `[n, C, hop + 2 reach]`: one convolution, a group a location."""
+    count, outputs, inputs, taps = kernels.shape
+    out = functional.conv1d(
+        stretches.reshape(1, count * inputs, -1),
+        kernels.reshape(count * outputs, inputs, taps),
+        bias.reshape(-1),
+        dilation=dilation,
+        groups=count,
+    )
+    return out.view(count, outputs, hop)
+
+
+def _product(stretches: Tensor, kernels: Tensor, bias: Tensor, hop: int, dilation: int) -> Tensor:
+    """The same by a product a location: kernels `[O, C K]` times the signal's taps `[C K, hop]`."""
+    count, outputs, inputs, taps = kernels.shape
+    shifted = torch.stack([stretches[:, :, k * dilation : k * dilation + hop] for k in range(taps)], dim=2)
+    return torch.baddbmm(bias[:, :, None], kernels.reshape(count, outputs, -1), shifted.reshape(count, -1, hop))
