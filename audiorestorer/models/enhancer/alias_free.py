@@ -1,4 +1,13 @@
-"""Periodic activation at twice the rate, so that the harmonics it makes do not fold back (Lee et al. 2023, "BigVGAN")."""
+"""Periodic activation at twice the rate, so that fewer of the harmonics it makes fold back (Lee et al. 2023, "BigVGAN").
+
+Measured for a tone of amplitude 0.5, level of the folded second harmonic to the tone; the activation alone gives -13 dB. 12 taps
+cannot do more: the filter passes the tone's image, too, and the product of both lies where the folded harmonic does.
+
+    tone, share of the rate     0.26    0.30    0.34    0.38    0.42
+    12 taps (published)          -20     -23     -24     -21     -16 dB
+    24 taps                      -21     -39     -60     -42     -26 dB
+    48 taps                      -24     -78     -81     -68     -67 dB
+"""
 
 from __future__ import annotations
 
@@ -9,20 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-TAPS = 12  # at twice the rate
 CUTOFF = 0.25  # of twice the rate: the Nyquist frequency of the rate
-HALF_WIDTH = 0.3  # of the transition, of twice the rate
-REACH = 3  # samples of the rate on each side
+TRANSITION = 3.6  # half-width of the transition times the taps: 12 taps need 0.3 of twice the rate
 LEAST, LARGEST = 0.01, 50.0  # of alpha and beta
 
 
-def kaiser_sinc() -> Tensor:
-    """Low-pass of 12 taps `[12]`, sum 1: a sinc under a Kaiser window (attenuation and beta by Kaiser 1974)."""
-    attenuation_db = 2.285 * (TAPS - 2) * 2 * math.pi * HALF_WIDTH + 7.95
-    beta = 0.1102 * (attenuation_db - 8.7) if attenuation_db > 50 else 0.5842 * (attenuation_db - 21) ** 0.4
-    time = torch.arange(TAPS, dtype=torch.float64) - (TAPS - 1) / 2
-    window = torch.kaiser_window(TAPS, periodic=False, beta=beta, dtype=torch.float64)
-    taps = window * torch.sinc(2 * CUTOFF * time)
+def kaiser_sinc(count: int) -> Tensor:
+    """Low-pass of so many taps, sum 1: a sinc under a Kaiser window; attenuation and beta by Kaiser (1974): `[count]`."""
+    attenuation_db = 2.285 * (count - 2) * 2 * math.pi * TRANSITION / count + 7.95
+    beta = 0.1102 * (attenuation_db - 8.7)  # holds above 50 dB; 12 taps have 51
+    time = torch.arange(count, dtype=torch.float64) - (count - 1) / 2
+    shape = torch.special.i0(beta * (1 - (2 * time / (count - 1)).square()).clamp_min(0).sqrt())
+    taps = shape * torch.sinc(2 * CUTOFF * time)
     return (taps / taps.sum()).float()
 
 
@@ -53,35 +60,37 @@ class AliasFree(nn.Module):
     up: Tensor
     down: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, taps: int = 12) -> None:
+        """`taps`: of the filters, at twice the rate; a multiple of 4, 12 or more."""
         super().__init__()
         self.activation = SnakeBeta(channels)
-        taps = kaiser_sinc()
-        # sample 2n + p of the doubled signal hears x(n - 3 .. n + 3); each phase has 6 of the 12 taps
-        up = torch.zeros(2, 2 * REACH + 1)
-        up[0, :6], up[1, 1:] = taps[1::2].flip(0), taps[0::2].flip(0)
+        self.reach = taps // 4
+        filtered = kaiser_sinc(taps)
+        # sample 2n + p of the doubled signal hears x(n - reach .. n + reach); each phase has every other tap
+        up = torch.zeros(2, 2 * self.reach + 1)
+        up[0, :-1], up[1, 1:] = filtered[1::2].flip(0), filtered[0::2].flip(0)
         down = up.flip(1)
         self.register_buffer("up", 2 * up[:, None], persistent=False)
         self.register_buffer("down", down[None], persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
-        x = functional.pad(x, (REACH, REACH), mode="replicate")
+        x = functional.pad(x, (self.reach, self.reach), mode="replicate")
         x = functional.conv1d(x, self.up.repeat(channels, 1, 1), groups=channels)
         x = self.activation(x, copies=2)
-        x = functional.pad(x, (REACH, REACH), mode="replicate")
+        x = functional.pad(x, (self.reach, self.reach), mode="replicate")
         return functional.conv1d(x, self.down.repeat(channels, 1, 1), groups=channels)
 
 
 class AliasFreeBlock(nn.Module):
     """For each dilation, added to what came in: convolution, alias-free activation, convolution. `[B, C, T] -> [B, C, T]`."""
 
-    def __init__(self, channels: int, dilations: tuple[int, ...]) -> None:
+    def __init__(self, channels: int, dilations: tuple[int, ...], taps: int = 12) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(
                 weight_norm(nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)),
-                AliasFree(channels),
+                AliasFree(channels, taps),
                 weight_norm(nn.Conv1d(channels, channels, 3, padding=1)),
             )
             for dilation in dilations

@@ -93,7 +93,7 @@ class Enhancer(nn.Module):
         Args:
             audio: `[B, T]`, T >= 1.
             seeds: one an item: equal seeds give equal bytes on one device.
-            level: `[B, 1]`, RMS of the recording that each window is cut from: its windows are treated alike then; None: of the window.
+            level: `[B, 1]`, RMS of the recording that each window is cut from, so that all are treated alike; None: of the window.
             nfe, solver, tau: see `Flow.sample`.
             lambd: share of the denoised speech in the condition, in [0, 1].
 

@@ -97,6 +97,9 @@ class VocoderSettings(Settings):
     kernel: int = Field(3, ge=1, le=15, description="taps of the location-variable convolutions")
     predictor_hidden: int = Field(64, ge=1, le=1024, description="channels of the kernel predictors")
     alias_free: Counts = Field((1, 3, 5), description="dilations of each stage's alias-free layers")
+    alias_free_taps: Literal[12, 16, 24, 32, 48] = Field(
+        12, description="of their filters; what each reaches: alias_free.py"
+    )
     pad_frames: int = Field(
         10, ge=0, le=100, description="frames repeated at both ends at inference, and cut off again"
     )
@@ -140,14 +143,14 @@ OTHER_SIZES: dict[str, dict[str, Any]] = {
     "lite": {
         "irmae": {"hidden": 512},
         "flow": {"hidden": 256, "layers": 20},
-        "vocoder": {"channels": 48},
+        "vocoder": {"channels": 48, "alias_free_taps": 24},
     },
     "pilot": {
         "features": {"n_mels": 80},
         "denoiser": {"hidden": 8, "levels": 3, "middle": 1},
         "irmae": {"hidden": 160, "latent": 32, "extra": 16, "blocks": 2},
         "flow": {"hidden": 128, "layers": 10, "frequencies": 32},
-        "vocoder": {"channels": 16, "noise": 32, "predictor_hidden": 24, "alias_free": (1,)},
+        "vocoder": {"channels": 16, "noise": 32, "predictor_hidden": 24, "alias_free": (1,), "alias_free_taps": 24},
     },
 }
 AT_HALF_RATE: dict[str, dict[str, Any]] = {

@@ -71,7 +71,7 @@ class _Stage(nn.Module):
             weight_norm(nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation))
             for dilation in settings.dilations
         )
-        self.block = AliasFreeBlock(channels, settings.alias_free)
+        self.block = AliasFreeBlock(channels, settings.alias_free, settings.alias_free_taps)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         x = self.up(functional.leaky_relu(x, SLOPE))
