@@ -13,7 +13,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from audiorestorer.models.enhancer import noise
 from audiorestorer.models.enhancer.alias_free import AliasFreeBlock
-from audiorestorer.models.enhancer.lvc import lvc_made
+from audiorestorer.models.enhancer.lvc import linear, lvc_made
 from audiorestorer.models.enhancer.settings import VocoderSettings
 
 SLOPE = 0.2  # of the leaky activations
@@ -81,13 +81,12 @@ class _Stage(nn.Module):
         tables = (weights.weight.flatten(1), weights.bias, biases.weight.flatten(1), biases.bias)
         for number, conv in enumerate(self.convs):
             y = functional.leaky_relu(conv(functional.leaky_relu(x, SLOPE)), SLOPE)
-            gate, value = self._variable(y, frames, number, tables).chunk(2, dim=1)
-            x = x + gate.sigmoid() * value.tanh()
+            x = x + self._variable(y, frames, number, tables)
         out: Tensor = self.block(x)
         return out
 
     def _variable(self, x: Tensor, frames: Tensor, number: int, tables: tuple[Tensor, ...]) -> Tensor:
-        """Location-variable convolution of one layer: `[B, C, T] -> [B, 2 C, T]`. Its kernels are made as they are used."""
+        """Location-variable convolution and gate of one layer: `[B, C, T] -> [B, C, T]`. Its kernels are made as they are used."""
         predictor = self.predictor
         size, outputs = predictor.numbers, predictor.shape[0]
         kernels, kernel_bias = (table[number * size : (number + 1) * size] for table in tables[:2])
@@ -95,10 +94,16 @@ class _Stage(nn.Module):
 
         def make(item: int, begin: int, end: int) -> tuple[Tensor, Tensor]:
             chosen = frames[item, begin:end]
-            made = functional.linear(chosen, kernels, kernel_bias).view(-1, *predictor.shape)
+            made = linear(chosen, kernels, kernel_bias).view(-1, *predictor.shape)
             return made, functional.linear(chosen, biases, bias_bias)
 
-        return lvc_made(x, frames.shape[1], size, predictor.shape[2], make)
+        return lvc_made(x, frames.shape[1], size, predictor.shape[2], make, finish=_gated)
+
+
+def _gated(x: Tensor) -> Tensor:
+    """`[n, 2 C, hop] -> [n, C, hop]`."""
+    gate, value = x.chunk(2, dim=1)
+    return gate.sigmoid() * value.tanh()
 
 
 class UnivNet(nn.Module):
