@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
     parser.add_argument("--parts", nargs="+", choices=("operation", "with kernels", "vocoder"),
                         default=["operation", "with kernels", "vocoder"])  # fmt: skip
+    parser.add_argument("--no-peak", action="store_true", help="do not measure the machine's GEMM peak")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -203,7 +204,8 @@ def main() -> None:
                 )
                 row("vocoder", precision, whole(model, *inputs, chosen.repeats))
             del model
-    peaks = {precision: gemm_peak(precision, chosen.threads) for precision in chosen.precisions}
+    wanted = [] if chosen.no_peak else chosen.precisions
+    peaks = {precision: gemm_peak(precision, chosen.threads) for precision in wanted}
     print("\nGEMM peak: " + ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items()))
     if chosen.json:
         chosen.json.write_text(

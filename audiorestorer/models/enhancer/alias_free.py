@@ -41,20 +41,17 @@ class SnakeBeta(nn.Module):
         self.log_alpha = nn.Parameter(torch.zeros(channels))
         self.log_beta = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, copies: int = 1) -> Tensor:
-        """`[B, C * copies, T]`; `copies` neighbouring channels share their numbers."""
-        alpha, beta = (
-            value.exp().clamp(LEAST, LARGEST).repeat_interleave(copies)[None, :, None]
-            for value in (self.log_alpha, self.log_beta)
-        )
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, T]`."""
+        alpha, beta = (value.exp().clamp(LEAST, LARGEST)[:, None] for value in (self.log_alpha, self.log_beta))
         return x + (alpha * x).sin().square() / beta
 
 
 class AliasFree(nn.Module):
     """`SnakeBeta` between a doubling and a halving of the rate: `[B, C, T] -> [B, C, T]`, no delay.
 
-    The doubled signal is held as two channels, its even and its odd samples: both filters are depthwise convolutions then, and
-    nothing is stuffed with zeros.
+    The doubled signal is held as two, its even and its odd samples: both filters are depthwise convolutions then, and nothing is
+    stuffed with zeros.
     """
 
     up: Tensor
@@ -70,16 +67,18 @@ class AliasFree(nn.Module):
         up = torch.zeros(2, 2 * self.reach + 1)
         up[0, :-1], up[1, 1:] = filtered[1::2].flip(0), filtered[0::2].flip(0)
         down = up.flip(1)
-        self.register_buffer("up", 2 * up[:, None], persistent=False)
-        self.register_buffer("down", down[None], persistent=False)
+        self.register_buffer("up", 2 * up, persistent=False)
+        self.register_buffer("down", down, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         x = functional.pad(x, (self.reach, self.reach), mode="replicate")
-        x = functional.conv1d(x, self.up.repeat(channels, 1, 1), groups=channels)
-        x = self.activation(x, copies=2)
-        x = functional.pad(x, (self.reach, self.reach), mode="replicate")
-        return functional.conv1d(x, self.down.repeat(channels, 1, 1), groups=channels)
+        out = []
+        for up, down in zip(self.up, self.down, strict=True):
+            y = self.activation(functional.conv1d(x, up.expand(channels, 1, -1), groups=channels))
+            y = functional.pad(y, (self.reach, self.reach), mode="replicate")
+            out.append(functional.conv1d(y, down.expand(channels, 1, -1), groups=channels))
+        return out[0] + out[1]
 
 
 class AliasFreeBlock(nn.Module):

@@ -80,7 +80,7 @@ class VectorField(nn.Module):
     def condition(self, mel: Tensor) -> list[Tensor]:
         """What each layer adds for mel values `[B, M, N]`: computed once a window, not once an evaluation."""
         normed = self.norm(mel.float()).to(self.entry.weight.dtype)
-        return [layer.local(normed) for layer in self.layers]  # type: ignore[operator, union-attr]
+        return [layer.local(normed) for layer in self.layers]  # type: ignore[operator]
 
     def forward(self, x: Tensor, time: Tensor, condition: list[Tensor]) -> Tensor:
         """Args: `x` `[B, latent, N]`; `time` `[B]`, warped; `condition` from the method of that name."""

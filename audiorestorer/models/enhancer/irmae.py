@@ -80,7 +80,7 @@ class Irmae(nn.Module):
     def merged(self) -> Irmae:
         """The same function with one linear layer; this module stays as it is."""
         other = copy.deepcopy(self)
-        weights = [layer.weight[:, :, 0].detach().double() for layer in self.linears]  # type: ignore[union-attr, operator]
+        weights = [layer.weight[:, :, 0].detach().double() for layer in self.linears]  # type: ignore[index]
         product = weights[0]
         for weight in weights[1:]:
             product = weight @ product

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-PORTION_BYTES = 6_000_000  # of kernels at a time: about a second-level cache and what it shares
+PORTION_BYTES = 14_000_000  # of kernels at a time: more leave the cache, fewer read the predictor's weights too often
 SHORT_HOP = 16  # samples: below it a convolution spends its time arranging kernels
 ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
 

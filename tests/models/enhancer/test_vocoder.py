@@ -49,6 +49,18 @@ def test_lvc_is_the_loop(
     assert torch.allclose(found, by_loop(x, kernels, bias, dilation), atol=1e-5)
 
 
+def test_what_is_done_to_each_portion_and_the_fast_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PORTION_BYTES", 1)
+    x, kernels, bias = torch.randn(2, 4, 60), torch.randn(2, 3, 6, 4, 3), torch.randn(2, 3, 6)
+    frames, weight, shift = torch.randn(9, 12), torch.randn(40, 12), torch.randn(40)
+    with torch.no_grad():
+        found = module.lvc_made(
+            x, 3, 72, 3, lambda item, a, b: (kernels[item, a:b], bias[item, a:b]), finish=lambda part: part[:, :2] * 2
+        )
+        assert torch.allclose(found, 2 * lvc(x, kernels, bias)[:, :2], atol=1e-5)
+        assert torch.allclose(module.linear(frames, weight, shift), frames @ weight.T + shift, atol=1e-5)
+
+
 @pytest.mark.parametrize("hop", [3, 20])
 def test_lvc_gradients(hop: int) -> None:
     generator = torch.Generator().manual_seed(0)
