@@ -120,6 +120,16 @@ def test_alias_free_is_the_activation_at_low_frequencies() -> None:
             assert (found - wanted)[..., 50:-50].abs().max() < 0.01  # no delay either
 
 
+def test_channels_in_portions_are_the_same() -> None:
+    torch.manual_seed(0)
+    block = AliasFree(37)
+    torch.nn.init.normal_(block.activation.log_alpha)
+    x = torch.randn(2, 37, 50)
+    whole = block(x).detach()
+    with torch.no_grad():
+        assert torch.allclose(block(x), whole, atol=1e-6)
+
+
 def test_the_filter() -> None:
     taps = kaiser_sinc(12)
     assert torch.allclose(taps, taps.flip(0))
