@@ -4,7 +4,7 @@
 
 `operation`: the convolution alone, kernels given in each formulation's own order. `with kernels`: a stage's four layers with the
 product that makes their kernels. `vocoder`: all of it. Unfold + einsum takes kernels as a convolution leaves them, frames last.
-Times are the best of the repeats; the formulations take turns. Prints Markdown; docs/performance.md has it.
+Times are the best of the repeats; the formulations take turns. Prints Markdown.
 """
 
 from __future__ import annotations

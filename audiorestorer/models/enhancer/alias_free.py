@@ -81,7 +81,7 @@ class AliasFree(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         alpha, beta = self.activation.numbers()
-        if torch.is_grad_enabled() or x.is_cuda:
+        if torch.is_grad_enabled() or x.device.type != "cpu":
             return self._channels(x, alpha, beta)
         # few channels at a time stay in the cache: a third of the time on a CPU
         parts = zip(*(value.split(CHANNELS, dim) for value, dim in ((x, 1), (alpha, 0), (beta, 0))), strict=True)
