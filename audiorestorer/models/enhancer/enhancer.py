@@ -33,9 +33,8 @@ class Enhanced:
 class Enhancer(nn.Module):
     """Degraded speech `[B, T]` at `sample_rate` to clean speech of the same length.
 
-    An item's output depends on its samples, its level and its seed; not on its batch. Group norms see the whole of a window, so windows
-    of another length give another result: cut recordings into windows of one size. Untrained parts are as they were initialised:
-    a checkpoint says which parts it holds.
+    An item's output depends on its samples, its level and its seed; not on its batch. Group norms see the whole of a window: cut
+    recordings into windows of one size. Untrained parts are as they were initialised: a checkpoint says which parts it holds.
     """
 
     z_scale: Tensor

@@ -80,7 +80,7 @@ class _Stage(nn.Module):
         weights, biases = self.predictor.kernels, self.predictor.bias
         tables = (weights.weight.flatten(1), weights.bias, biases.weight.flatten(1), biases.bias)
         for number, conv in enumerate(self.convs):
-            y = functional.leaky_relu(conv(functional.leaky_relu(x, SLOPE)), SLOPE)
+            y = functional.leaky_relu(conv(functional.leaky_relu(x, SLOPE)), SLOPE, inplace=True)
             x = x + self._variable(y, frames, number, tables)
         out: Tensor = self.block(x)
         return out
