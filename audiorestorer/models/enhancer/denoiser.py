@@ -10,6 +10,7 @@ from audiorestorer.models.enhancer.settings import DenoiserSettings
 
 GROUP_CHANNELS = 16  # channels a group of a norm
 TINY = 1e-6  # added to squared lengths: below -60 dB of full scale a bin has no direction to speak of
+START = (1.0, 1.0, 0.0)  # biases: most of the magnitude, no turn
 SILENT_RMS = 1e-8  # of full scale (-160 dBFS)
 
 
@@ -71,9 +72,10 @@ class Denoiser(nn.Module):
         self.encoder = nn.ModuleList(_Block(small, large) for small, large in pairs)
         self.middle = nn.ModuleList(_Block(widths[-1], widths[-1]) for _ in range(chosen.middle))
         self.decoder = nn.ModuleList(_Block(large, small) for small, large in reversed(pairs))
-        self.head = nn.Sequential(
-            nn.Conv2d(chosen.hidden, chosen.hidden, 3, padding=1), nn.GELU(), nn.Conv2d(chosen.hidden, 3, 1)
-        )
+        last = nn.Conv2d(chosen.hidden, 3, 1)
+        with torch.no_grad():  # training begins near the identity, not at random phases
+            last.bias.copy_(torch.tensor(START))  # type: ignore[union-attr]
+        self.head = nn.Sequential(nn.Conv2d(chosen.hidden, chosen.hidden, 3, padding=1), nn.GELU(), last)
         self.register_buffer("window", torch.hann_window(chosen.n_fft), persistent=False)
 
     def spectrum(self, audio: Tensor) -> Tensor:
