@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic
-from audiorestorer.models import bottleneck
+from audiorestorer.models import bottleneck, weights
 
 ARCHITECTURE = "mask_unet"
 FORMAT_VERSION = 2
@@ -268,15 +266,7 @@ def save_checkpoint(path: str | Path, model: MaskUNet, task: str, card: dict[str
         "config": json.dumps(asdict(model.config), sort_keys=True),
         "card": json.dumps(card, sort_keys=True),
     }
-    write_bytes_atomic(path, _ordered(save(state, metadata=metadata)))
-
-
-def _ordered(content: bytes) -> bytes:
-    """The same file with its header's keys sorted: the library orders them by chance, and equal models shall be equal bytes."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
+    write_bytes_atomic(path, weights.to_bytes(state, metadata))
 
 
 def load_checkpoint(path: str | Path) -> tuple[MaskUNet, dict[str, Any]]:
@@ -289,12 +279,7 @@ def load_checkpoint(path: str | Path) -> tuple[MaskUNet, dict[str, Any]]:
         AudioRestorerError: not a safetensors file, another architecture, missing or wrong weights; names file and reason.
     """
     path = Path(path)
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            raw = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, OSError, ValueError) as error:
-        raise AudioRestorerError(f"{path}: not a readable safetensors file: {error}") from error
+    state, raw = weights.read(path)
     if raw.get("architecture") != ARCHITECTURE:
         raise AudioRestorerError(f"{path}: architecture {raw.get('architecture')!r}, expected {ARCHITECTURE!r}")
     if raw.get("format_version") != str(FORMAT_VERSION):

@@ -1,0 +1,142 @@
+"""The enhancer: denoiser, mel-spectrogram, autoencoder, flow and vocoder together; inference of a batch of windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models.enhancer.cfm import Flow
+from audiorestorer.models.enhancer.denoiser import SILENT_RMS, Denoiser, rms
+from audiorestorer.models.enhancer.irmae import Irmae
+from audiorestorer.models.enhancer.mel import MelSpectrogram, Normaliser
+from audiorestorer.models.enhancer.settings import EnhancerSettings
+from audiorestorer.models.enhancer.univnet import UnivNet, fold_weight_norm
+
+REFERENCE_RMS = 0.1  # of full scale (-20 dBFS): the level at which all networks but the denoiser hear and speak
+VOCODER_SEED = 0x5EED  # added to an item's seed, so that flow and vocoder do not share their noise
+PARTS = ("denoiser", "irmae", "flow", "vocoder")
+
+
+@dataclass(frozen=True)
+class Enhanced:
+    """`denoised` and `enhanced`: `[B, T]`, at the input's scale; `enhanced` None where only the denoiser was run."""
+
+    denoised: Tensor
+    enhanced: Tensor | None
+
+
+class Enhancer(nn.Module):
+    """Degraded speech `[B, T]` at `sample_rate` to clean speech of the same length.
+
+    An item's output depends on its samples, its level and its seed; not on its batch. Group norms see the whole of a window: cut
+    recordings into windows of one size. Untrained parts are as they were initialised: a checkpoint says which parts it holds.
+    """
+
+    z_scale: Tensor
+
+    def __init__(self, settings: EnhancerSettings | None = None) -> None:
+        super().__init__()
+        self.settings = chosen = settings or EnhancerSettings()
+        n_mels, latent = chosen.features.n_mels, chosen.irmae.latent
+        self.denoiser = Denoiser(chosen.denoiser)
+        self.mel = MelSpectrogram(chosen.features)
+        self.normaliser = Normaliser()
+        self.irmae = Irmae(n_mels, chosen.irmae)
+        self.flow = Flow(latent, n_mels, chosen.flow)
+        self.vocoder = UnivNet(n_mels + chosen.irmae.extra, chosen.vocoder)
+        self.register_buffer("z_scale", torch.tensor(chosen.irmae.z_scale))
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz, of input and output."""
+        return self.settings.features.sample_rate
+
+    def features(self, audio: Tensor) -> Tensor:
+        """Normalised mel values of audio at the reference level: `[B, T] -> [B, M, N]`, N = ceil(T / hop)."""
+        out: Tensor = self.normaliser(self.mel(audio))
+        return out
+
+    def code(self, mel: Tensor) -> Tensor:
+        """Scaled code, which the flow works on: `[B, M, N] -> [B, latent, N]`."""
+        return self.z_scale * self.irmae.encode(mel.to(_type(self.irmae))).float()
+
+    def speech(self, code: Tensor, length: int, seeds: Sequence[int]) -> Tensor:
+        """Audio of a scaled code, at the reference level: `[B, latent, N] -> [B, length]`."""
+        decoded = self.irmae.decode((code / self.z_scale).to(_type(self.irmae)))
+        audio = self.vocoder.synthesise(decoded.to(_type(self.vocoder)), [seed + VOCODER_SEED for seed in seeds])
+        return audio[:, :length]
+
+    def condition(self, heard: Tensor, denoised: Tensor, lambd: float | Tensor) -> Tensor:
+        """The flow's condition: lambd of the denoised mel values and 1 - lambd of those heard; `lambd` may be `[B, 1, 1]`."""
+        return lambd * denoised + (1 - lambd) * heard
+
+    @torch.inference_mode()
+    def forward(
+        self,
+        audio: Tensor,
+        *,
+        seeds: Sequence[int],
+        level: Tensor | None = None,
+        nfe: int = 64,
+        solver: str = "midpoint",
+        lambd: float = 0.9,
+        tau: float = 0.5,
+        denoise_only: bool = False,
+    ) -> Enhanced:
+        """Restore windows.
+
+        Args:
+            audio: `[B, T]`, T >= 1.
+            seeds: one an item: equal seeds give equal bytes on one device.
+            level: `[B, 1]`, RMS of the recording that each window is cut from, so that all are treated alike; None: of the window.
+            nfe, solver, tau: see `Flow.sample`.
+            lambd: share of the denoised speech in the condition, in [0, 1].
+
+        Raises:
+            AudioRestorerError: a value out of its range, or not one seed an item.
+        """
+        if audio.dim() != 2 or not audio.shape[1]:
+            raise AudioRestorerError(f"audio of shape {list(audio.shape)}: needs [B, T] with T >= 1")
+        if not 0 <= lambd <= 1:
+            raise AudioRestorerError(f"lambd {lambd}: must lie in [0, 1]")
+        if len(seeds) != len(audio):
+            raise AudioRestorerError(f"{len(seeds)} seeds for {len(audio)} items")
+        level = rms(audio, silent=0.0) if level is None else level
+        audible = level > SILENT_RMS  # there is nothing to restore in silence, and a vocoder would make something of it
+        level = torch.where(audible, level, torch.ones_like(level))
+        denoised = self.denoiser(audio, level) * audible
+        if denoise_only:
+            return Enhanced(denoised, None)
+        scale = REFERENCE_RMS / level
+        heard, clean = self.features(audio * scale), self.features(denoised * scale)
+        code = self.flow.sample(
+            self.code(heard), self.condition(heard, clean, lambd), seeds=seeds, nfe=nfe, solver=solver, tau=tau
+        )
+        return Enhanced(denoised, self.speech(code, audio.shape[1], seeds) / scale * audible)
+
+    def prepare(self, precision: Literal["float32", "bfloat16"] = "float32") -> Enhancer:
+        """Make this enhancer ready for inference, in place: linear layers merged, norms folded into weights. Not for training after.
+
+        Args:
+            precision: of the networks; transforms, the normaliser, the flow's state and all audio stay float32.
+        """
+        self.eval()
+        self.irmae = self.irmae.merged()
+        fold_weight_norm(self)
+        if precision == "bfloat16":
+            self.irmae.bfloat16()
+            self.vocoder.bfloat16()
+            self.flow.field.bfloat16()
+            self.flow.field.norm.float()
+            for part in self.denoiser.children():
+                part.bfloat16()
+        return self
+
+
+def _type(module: nn.Module) -> torch.dtype:
+    return next(module.parameters()).dtype
