@@ -59,7 +59,7 @@ train-demo: $(READY)  ## the training half from end to end on generated stems an
 	@mkdir -p artifacts/report
 	$(SNAKEMAKE) training --report artifacts/report/training_report.html && echo "report: artifacts/report/training_report.html"
 
-ablation: $(READY)  ## which training strategy helps on degraded recordings: the small form (about half an hour)
+ablation: $(READY)  ## which training strategy helps on degraded recordings: the small form (two cores, no download)
 	$(SNAKEMAKE) ablation
 	@mkdir -p artifacts/report
 	$(SNAKEMAKE) ablation --report artifacts/report/ablation_report.html && echo "report: artifacts/report/ablation_report.html"
