@@ -43,6 +43,7 @@ from audiorestorer.audio import Audio
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators.together import Crew, Halving, fitting_rows
+from audiorestorer.store import sha256_file
 
 Stems = Mapping[str, Audio]
 CPU_ROWS = 4  # windows a pass where nothing else is said
@@ -79,6 +80,10 @@ class ModelFiles:
             raise AudioRestorerError(
                 f"{path}: not a fetched model ({error}); make it with `audiorestorer fetch-model`"
             ) from error
+
+    def digest_of(self, path: Path) -> str:
+        """SHA-256 of one of the files: what was found when it was fetched, so that no job reads a gigabyte again."""
+        return self.sha256.get(str(path)) or sha256_file(path)
 
     def one(self, *suffixes: str) -> Path:
         """The only file with one of these suffixes.

@@ -258,12 +258,14 @@ def load(model: ModelFiles, options: Options) -> Separator:
     fast = {
         index: made
         for index, network in networks.items()
-        if (made := _fast(network, paths[index], shares[index], options))
+        if (made := _fast(network, paths[index], model, shares[index], options))
     }
     return DemucsBag(model.name, networks, shares, options.device, fast)
 
 
-def _fast(network: Any, path: Path, shares: Mapping[str, Sequence[float]], options: Options) -> Hybrid | None:
+def _fast(
+    network: Any, path: Path, model: ModelFiles, shares: Mapping[str, Sequence[float]], options: Options
+) -> Hybrid | None:  # fmt: skip
     """The network as the options want it to run; None: as demucs runs it.
 
     Raises:
@@ -278,7 +280,7 @@ def _fast(network: Any, path: Path, shares: Mapping[str, Sequence[float]], optio
         return None
     backend, precision = fast_options(options)
     if backend == "openvino":
-        core: Core = openvino_core(network, sha256_file(path), shares, precision, options.threads, options.cache)
+        core: Core = openvino_core(network, model.digest_of(path), shares, precision, options.threads, options.cache)
     elif precision == "bfloat16":
         core = autocast_core(network, shares, options.device)
     else:

@@ -21,7 +21,6 @@ from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, on_gpu
 from audiorestorer.separators.compiled import Compiled, fast_options, next_length
-from audiorestorer.store import sha256_file
 
 SAMPLE_RATE = 16_000
 SEGMENT_SEC = 16.0
@@ -96,7 +95,7 @@ class Dns(Separator):
     edges = "cut"
     normalise = "std"
 
-    def __init__(self, network: Any, weights: Path, options: Options) -> None:
+    def __init__(self, network: Any, weights: str, options: Options) -> None:
         self.network = network.eval().to(options.device)
         self.network.normalize = False
         self.windowed = Windowed(self.network)
@@ -106,7 +105,7 @@ class Dns(Separator):
         self.shared = backend == "openvino" or on_gpu(options.device)
         self.compiled = None
         if backend == "openvino":
-            identity = {"weights": sha256_file(weights), "network": "dns64"}
+            identity = {"weights": weights, "network": "dns64"}
             self.compiled = Compiled(
                 self._example, identity, self.precision, options.threads, options.cache, package="denoiser"
             )
@@ -185,4 +184,4 @@ def load(model: ModelFiles, options: Options) -> Separator:
     path = model.one(".th")
     if options.backend == "openvino" and options.device != "cpu":
         raise AudioRestorerError(f"{path}: backend openvino is for the CPU")
-    return Dns(read_network(path), path, options)
+    return Dns(read_network(path), model.digest_of(path), options)
