@@ -24,6 +24,8 @@ SFC_SET_ADD_PEAK_CHUNK = (
     0x1050  # sndfile.h: the PEAK chunk holds the time of day, so equal audio would give unequal bytes
 )
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+FLAC_SUBTYPES = ("PCM_16", "PCM_24")
 LOSSY = frozenset({"OGG", "MP3", "MPEG"})
 RESAMPLE_QUALITY = "HQ"
 BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
@@ -95,6 +97,30 @@ def blocks(
                 yield np.ascontiguousarray(block.T)
     except (sf.LibsndfileError, RuntimeError, OSError) as error:
         raise AudioRestorerError(f"{path}: not readable as audio: {_reason(error)}") from error
+
+
+def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tuple[str, str]:
+    """libsndfile's format and subtype of an output (`.wav`, `.flac`). Kept: the source's; compressed and 8-bit ones become 16 bit."""
+    if subtype == "keep":
+        subtype = source.subtype if source.subtype in LINEAR else "PCM_16"
+    if suffix == ".flac":
+        return "FLAC", subtype if subtype in FLAC_SUBTYPES else "PCM_24"
+    return "WAV", subtype
+
+
+def recordings(folder: Path, out: Path) -> list[Path]:
+    """The recordings below a folder, sorted; outputs of an earlier run are left out where the output folder lies in it.
+
+    Raises:
+        AudioRestorerError: there are none.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    done = out.resolve()
+    if done != folder.resolve():
+        paths = [path for path in paths if not path.resolve().is_relative_to(done)]
+    if not paths:
+        raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)})")
+    return paths
 
 
 def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tuple[Audio, int]:

@@ -112,6 +112,14 @@ def inside(folder: Path, relative: str) -> Path:
     return folder / relative
 
 
+def keep_inputs(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises AudioRestorerError: an output that would replace an input."""
+    resolved = {path.resolve() for path in inputs}
+    for target in targets:
+        if target.resolve() in resolved:
+            raise AudioRestorerError(f"{target}: the output would replace this input: choose another output folder")
+
+
 def write_text_atomic(path: str | Path, text: str) -> None:
     """Write a text file (UTF-8) so that nothing half-written ever stands under its name."""
     write_bytes_atomic(path, text.encode("utf-8", "surrogateescape"))

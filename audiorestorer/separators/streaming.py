@@ -164,6 +164,11 @@ def at_network_rate(network: Separator, open_source: Open, total: int, channels:
         yield block.astype(np.float32, copy=False)
 
 
+def full_band(block: dict[str, Audio]) -> Audio:
+    """The speech of one of `estimates`' blocks with the band above the network's Nyquist, scaled by the network's top gain."""
+    return block["vocals"] + block["top_gain"] * block["high"]
+
+
 def estimates(network: Separator, recording: Recording, how: How) -> Iterator[dict[str, Audio]]:
     """Estimates at the recording's own rate, aligned to the sample and exactly as long.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -17,12 +16,12 @@ from typing import Any
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, unique_ids, write_csv
+from audiorestorer.manifest import inside, keep_inputs, unique_ids, write_csv
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
 from audiorestorer.separators.checkpoint import Checkpoint
-from audiorestorer.separators.streaming import How, Recording, estimates
+from audiorestorer.separators.streaming import How, Recording, estimates, full_band
 from audiorestorer.store import key_of, sha256_file
 from audiorestorer.training.settings import check_network
 
@@ -77,7 +76,7 @@ def run(
         if Path(source).is_file()
         else _folder_jobs(Path(source), Path(out), clean)
     )
-    _keep_inputs(jobs)
+    keep_inputs([job.target for job in jobs], [path for job in jobs for path in (job.source, job.clean) if path])
     options = {
         "overlap": overlap,
         "floor_db": floor_db,
@@ -137,9 +136,7 @@ def _one(
         key = key_of(content=sha256_file(job.source), settings=options, weights=weights)
         if not (finished.keys.get(row["output"]) == key and job.target.exists()):
             recording = Recording.of_file(str(job.source))
-            spoken: Iterator[audio.Audio] = (
-                block["vocals"] + block["high"] * block["top_gain"] for block in estimates(separator, recording, How())
-            )
+            spoken = (full_band(block) for block in estimates(separator, recording, How()))
             audio.write_blocks(job.target, spoken, info.sample_rate, info.channels, expected_frames=info.frames)
             finished.add(row["output"], key)
         row |= {"seconds": round(info.duration_sec, 3), "status": "ok"}
@@ -161,24 +158,8 @@ def _figures(noisy: Path, yhat: Path, clean: Path) -> dict[str, Any]:
     return {**triads.rounded(values), "reason": reason}
 
 
-def _keep_inputs(jobs: list[_Job]) -> None:
-    inputs = {path.resolve() for job in jobs for path in (job.source, job.clean) if path}
-    for job in jobs:
-        if job.target.resolve() in inputs:
-            raise AudioRestorerError(f"{job.target}: the output would replace this input: choose another output folder")
-
-
 def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
-    paths = (
-        sorted(p for p in source.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file())
-        if source.is_dir()
-        else []
-    )
-    done = out.resolve()
-    if done != source.resolve():  # outputs of an earlier run, where the output folder lies in the input's
-        paths = [path for path in paths if not path.resolve().is_relative_to(done)]
-    if not paths:
-        raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
+    paths = audio.recordings(source, out)
     names = [str(path.relative_to(source)) for path in paths]
     ids = unique_ids(names)
     stems = Counter(name.rpartition(".")[0] for name in names)

@@ -23,17 +23,6 @@ TOLERANCE_LU = 0.05
 REPORTED_LU = 0.1  # what is further from the target gets a note
 LEAST_SLOPE = 0.2
 ATTEMPTS = 4
-LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
-FLAC_SUBTYPES = ("PCM_16", "PCM_24")
-
-
-def output_format(source: audio.AudioInfo, suffix: str, subtype: str) -> tuple[str, str]:
-    """libsndfile's format and subtype of the output. Compressed and 8-bit inputs become 16 bit."""
-    if subtype == "keep":
-        subtype = source.subtype if source.subtype in LINEAR else "PCM_16"
-    if suffix == ".flac":
-        return "FLAC", subtype if subtype in FLAC_SUBTYPES else "PCM_24"
-    return "WAV", subtype
 
 
 @dataclass
@@ -96,7 +85,7 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
     path = item.path or ""
     info = audio.probe(path)
     suffix = Path(item.output or "x.wav").suffix.lower()
-    kind, subtype = output_format(audio.probe(item.noisy), suffix, settings.subtype)
+    kind, subtype = audio.output_format(audio.probe(item.noisy), suffix, settings.subtype)
     target = folder / f"output{suffix}"
     try:
         before = meter.measure(audio.blocks(path), info.sample_rate, info.channels)

@@ -15,18 +15,17 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, unique_ids, write_manifest
+from audiorestorer.manifest import Item, inside, keep_inputs, unique_ids, write_manifest
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
 from audiorestorer.separators.checkpoint import Checkpoint
-from audiorestorer.separators.streaming import How, Recording, estimates
+from audiorestorer.separators.streaming import How, Recording, estimates, full_band
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
 from audiorestorer.store import Entry, place, sha256_file
 
 log = logging.getLogger("audiorestorer")
 ROWS = "restore.jsonl"
 LOSSLESS = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac"}
-WIDE = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")  # subtypes that an output may have; others become 16 bit
 
 
 def run(
@@ -67,7 +66,7 @@ def run(
     single = source.is_file()
     folder = out.parent if single and out.suffix.lower() in audio.SUFFIXES else out
     items = [_inspected(item) for item in _items(source, out, folder)]
-    _keep_inputs(items, folder)
+    keep_inputs([inside(folder, item.output or "") for item in items], [Path(item.noisy) for item in items])
     stage: Stage[Checkpoint] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},
@@ -92,15 +91,14 @@ def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) ->
         RejectItem: unreadable, empty, or not finite.
     """
     info = audio.probe(item.noisy)
-    kind, subtype = output_format(info, Path(item.output or "").suffix.lower())
+    kind, subtype = audio.output_format(info, Path(item.output or "").suffix.lower())
     whole, target = folder / "whole.wav", folder / f"restored{Path(item.output or '').suffix.lower()}"
     peak = 0.0
 
     def blocks() -> Iterator[audio.Audio]:
         nonlocal peak
         for block in estimates(separator, Recording.of_file(item.noisy), How()):
-            restored = block["vocals"] + block["high"] * block["top_gain"]
-            made = np.asarray(wet * restored + (1 - wet) * block["input"], np.float32)
+            made = np.asarray(wet * full_band(block) + (1 - wet) * block["input"], np.float32)
             peak = max(peak, float(np.abs(made).max(initial=0.0)))
             yield made
 
@@ -118,14 +116,6 @@ def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) ->
     return Made({target.name: target}, {"gain_db": round(20 * float(np.log10(gain)), 3)})
 
 
-def output_format(info: audio.AudioInfo, suffix: str) -> tuple[str, str]:
-    """libsndfile's format and subtype for an output of a suffix (`.wav` or `.flac`) that keeps the input's sample format."""
-    subtype = info.subtype if info.subtype in WIDE else "PCM_16"
-    if suffix == ".flac":
-        return "FLAC", subtype if subtype in ("PCM_16", "PCM_24") else "PCM_24"
-    return "WAV", subtype
-
-
 def _items(source: Path, out: Path, folder: Path) -> list[Item]:
     """What is to be done; `output` is the path below the output folder: WAV and FLAC stay what they are, others become FLAC."""
     if source.is_file():
@@ -137,11 +127,7 @@ def _items(source: Path, out: Path, folder: Path) -> list[Item]:
                 id=next(iter(unique_ids([source.name]).values())), noisy=str(source), relative=source.name, output=name
             )
         ]
-    paths = sorted(p for p in source.rglob("*") if p.suffix.lower() in audio.SUFFIXES and p.is_file())
-    if out.resolve() != source.resolve():  # outputs of an earlier run, where the output folder lies in the input's
-        paths = [path for path in paths if not path.resolve().is_relative_to(out.resolve())]
-    if not paths:
-        raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
+    paths = audio.recordings(source, out)
     relatives = [path.relative_to(source).as_posix() for path in paths]
     ids, taken = unique_ids(relatives), dict[str, int]()
     outputs = [str(Path(name).with_suffix(_suffix(path))) for name, path in zip(relatives, paths, strict=True)]
@@ -176,14 +162,6 @@ def _inspected(item: Item) -> Item:
     except (AudioRestorerError, OSError) as error:
         log.warning("restore: rejected: %s", error)
         return item.rejected(f"restore: {error}")
-
-
-def _keep_inputs(items: list[Item], folder: Path) -> None:
-    inputs = {Path(item.noisy).resolve() for item in items}
-    for item in items:
-        target = inside(folder, item.output or "")
-        if target.resolve() in inputs:
-            raise AudioRestorerError(f"{target}: the output would replace this input: choose another output folder")
 
 
 def _describe(entry: Entry, item: Item) -> Item:

@@ -10,7 +10,7 @@ from audiorestorer.config import SeparatorSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.separators import Separator
-from audiorestorer.separators.streaming import How, Recording, estimates
+from audiorestorer.separators.streaming import How, Recording, estimates, full_band
 from audiorestorer.stages.network import network_stage
 from audiorestorer.stages.shard import Made, RejectItem, run_shard
 from audiorestorer.store import Entry
@@ -54,7 +54,7 @@ def separate_item(network: Separator, item: Item, settings: SeparatorSettings, f
         }
         for block in estimates(network, recording, how):
             if "top_gain" in block:
-                block["vocals"] = block["vocals"] + block["top_gain"] * block["high"]
+                block["vocals"] = full_band(block)
             for stem, writer in writers.items():
                 writer.write(block[stem])
     return Made(files, {})
