@@ -19,8 +19,15 @@ THRESHOLD = 6.0  # residual, in robust standard deviations, from which on a samp
 # alone: neither is 12 times the mean over 129 samples. Clean speech so has a median excess of 0.00003, with 5 clicks a second 0.0006.
 OFTEN, OFTEN_SCALE = 0.97, 0.42
 AROUND, AROUND_SCALE = 129, 2.0
-LEFT_OVER = 0.1  # share of the input's impulses below which nothing more is gained: some are the signal's own
 LEAST_EXCESS = 2e-4  # mean excess of an input with next to no impulses
+# What is judged: not only what stands above the threshold, or a fader at 0.8 would remove most of it, but all samples of an impulse,
+# until they are no more than what is around them; and that at the output's own level
+NEAR = 12  # samples on either side of one above the threshold that belong to its impulse
+USUAL = (
+    2.0  # in the same robust standard deviations: what the residual of a signal without impulses does not often exceed
+)
+LEAST_LEVEL = 0.25  # of the input's residual: hiss that goes further does not make what it hid an impulse
+LEFT_OVER = 0.1  # share of the input's impulses below which nothing more is gained: some are the signal's own
 
 N_FFT, HOP = 512, 128
 BANDS = 24
@@ -37,9 +44,11 @@ DB_PER_UNIT = 5.0
 
 
 def parts(estimate: Tensor, mixture: Tensor) -> dict[str, Tensor]:
-    """The terms of each item, `[B]`: `impulses` (of the identity: up to 1), `envelope` and `energy` (5 dB: 1)."""
-    excess, ours = _excess(estimate, mixture)
-    impulses = functional.relu(ours.mean(-1) / (excess.mean(-1) + LEAST_EXCESS) - LEFT_OVER) / (1 - LEFT_OVER)
+    """The terms of each item, `[B]`: `impulses` (of the identity, at any level: up to 1), `envelope` and `energy` (5 dB: 1)."""
+    excess, given, ours = _impulses(estimate, mixture)
+    sure = excess.mean(-1) / (excess.mean(-1) + LEAST_EXCESS)
+    share = ours.sum(-1) / given.sum(-1).clamp_min(1e-6)
+    impulses = sure * functional.relu(share - LEFT_OVER) / (1 - LEFT_OVER)
     before, after = _power(mixture[:, 0].detach()), _power(estimate[:, 0])
     calm = _calm(excess, before.shape[-1])
     floor = _floor(before, calm)
@@ -71,16 +80,30 @@ def residual(signal: Tensor, like: Tensor) -> Tensor:
     return whitened[..., ORDER : ORDER + BLOCK]
 
 
-def _excess(estimate: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor]:
-    """By how much the residuals of the input and of the output stand above the input's threshold (log1p), `[B, T]` each."""
-    given = mixture[:, 0].detach()
-    before, after = residual(given, given), residual(estimate[:, 0], given)
-    usual = before.abs().median(-1, keepdim=True).values / 0.6745
+def _impulses(estimate: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """By how much the input's residual stands above its threshold, and what is left of impulses in input and output: `[B, T]` each.
+
+    Residuals are in robust standard deviations, those of the output in its own, as log1p. Left: near the input's impulses all
+    that exceeds the usual, elsewhere what exceeds the threshold.
+    """
+    heard = mixture[:, 0].detach()
+    before, after = residual(heard, heard), residual(estimate[:, 0], heard)
+    usual, now = (_usual(r.detach()) for r in (before, after))
     often = before.abs().quantile(OFTEN, dim=-1, keepdim=True) * OFTEN_SCALE
     around = functional.avg_pool1d(before.abs().flatten(1)[:, None], AROUND, 1, AROUND // 2)[:, 0] * AROUND_SCALE
-    scale = torch.maximum(torch.maximum(usual, often).clamp_min(FLOOR).expand_as(before).flatten(1), around)
-    first, second = (torch.log1p(functional.relu(r.flatten(1).abs() / scale - THRESHOLD)) for r in (before, after))
-    return first, second
+    scale = torch.maximum(torch.maximum(usual, often).expand_as(before).flatten(1), around)
+    own = scale * (now / usual).clamp(LEAST_LEVEL, 1).expand_as(before).flatten(1)
+    first, second = before.flatten(1).abs() / scale, after.flatten(1).abs() / own
+    excess = torch.log1p(functional.relu(first - THRESHOLD))
+    near = functional.max_pool1d((excess > 0).float()[:, None], 2 * NEAR + 1, 1, NEAR)[:, 0]
+    limit = THRESHOLD + (USUAL - THRESHOLD) * near
+    given, left = (torch.log1p(functional.relu(found - limit)) for found in (first, second))
+    return excess, given, left
+
+
+def _usual(residuals: Tensor) -> Tensor:
+    """Robust standard deviation of each block, `[B, blocks, 1024]` to `[B, blocks, 1]`, over a hiss that is always assumed."""
+    return (residuals.abs().median(-1, keepdim=True).values / 0.6745).clamp_min(FLOOR)
 
 
 def _power(signal: Tensor) -> Tensor:

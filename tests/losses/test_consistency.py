@@ -87,6 +87,20 @@ def test_terms(recording: tuple[torch.Tensor, ...]) -> None:
     assert float(less_hiss["envelope"]) < 0.2 and float(less_hiss["energy"]) < 0.1  # nor does hiss that goes
 
 
+def test_a_fader_removes_no_impulse(recording: tuple[torch.Tensor, ...]) -> None:
+    """A click is one by what stands around it, not by its own level; taking half of it away is half of the way."""
+    mixture, clean, found = recording
+    same = float(consistency.parts(mixture, mixture)["impulses"])
+    for gain in (0.3, 0.5, 0.8):  # the always assumed hiss is not scaled with it: not equal to the last digit
+        assert float(consistency.parts(gain * mixture, mixture)["impulses"]) == pytest.approx(same, rel=0.2)
+    half = float(consistency.parts(mixture - 0.5 * found, mixture)["impulses"])
+    assert 0.25 * same < half < 0.95 * same
+    hissless = clean + found  # what was below the hiss does not become a click when the hiss goes
+    assert float(consistency.parts(clean, mixture)["impulses"]) < 0.2 * float(
+        consistency.parts(hissless, mixture)["impulses"]
+    )
+
+
 def test_neither_level_nor_neighbours_matter(recording: tuple[torch.Tensor, ...]) -> None:
     mixture, clean, _ = recording
     both = consistency.parts(torch.cat([clean, 0 * mixture]), torch.cat([mixture, mixture]))
