@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiorestorer.errors import AudioRestorerError
 
+MADE_AGAIN = "if a stage made it, delete it and run the same command: it is made again"
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 
@@ -173,9 +174,9 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
     except ValueError as error:
-        raise AudioRestorerError(f"{path}: not valid JSON: {error}") from error
+        raise AudioRestorerError(f"{path}: not valid JSON: {error}; {MADE_AGAIN}") from error
     if not isinstance(found, dict):
-        raise AudioRestorerError(f"{path}: not a JSON object")
+        raise AudioRestorerError(f"{path}: not a JSON object; {MADE_AGAIN}")
     return found
 
 
@@ -204,14 +205,16 @@ def read_manifest(path: str | Path) -> list[Item]:
                     raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
                 seen.add(item.id)
                 items.append(item)
+            if not file.tell():
+                raise AudioRestorerError(f"{path}: an empty file is no manifest; {MADE_AGAIN}")
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise AudioRestorerError(f"{path}: not UTF-8 text: {error.reason}") from error
+        raise AudioRestorerError(f"{path}: not UTF-8 text: {error.reason}; {MADE_AGAIN}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise AudioRestorerError(f"{path}:{number}: {where or 'row'}: {first['msg']}") from error
+        raise AudioRestorerError(f"{path}:{number}: {where or 'row'}: {first['msg']}; {MADE_AGAIN}") from error
     return items
 
 

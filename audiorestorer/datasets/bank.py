@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.store import Store, key_of
 
 Mono = NDArray[np.float32]
 
@@ -53,8 +52,8 @@ class AudioBank:
             parts = _decode(Path(data), rows, sample_rate)
             self._samples, lengths = np.concatenate(parts), [len(part) for part in parts]
         else:
-            key = hashlib.sha256(f"{sample_rate}\n{split}\n{text}".encode()).hexdigest()[:16]
-            self._samples, lengths = _cached(Path(cache) / f"bank_{key}", Path(data), rows, sample_rate)
+            key = key_of(sample_rate=sample_rate, split=split, index=text)
+            self._samples, lengths = _cached(Store(cache, "bank"), key, Path(data), rows, sample_rate)
         self._clips: dict[tuple[str, str], list[Clip]] = {}
         start = 0
         for row, length in zip(rows, lengths, strict=True):
@@ -112,18 +111,14 @@ def _decode(data: Path, rows: list[dict[str, str]], sample_rate: int) -> list[ND
 
 
 def _cached(
-    base: Path, data: Path, rows: list[dict[str, str]], sample_rate: int
+    store: Store, key: str, data: Path, rows: list[dict[str, str]], sample_rate: int
 ) -> tuple[NDArray[np.int16], list[int]]:
-    """The memory-mapped samples of all rows and each one's length; made at the first call, atomically."""
-    samples, lengths = base.with_suffix(".npy"), base.with_suffix(".lengths.npy")
-    if not (samples.exists() and lengths.exists()):
-        base.parent.mkdir(parents=True, exist_ok=True)
+    """The memory-mapped samples of all rows and each one's length; made at the first call, and again where it is damaged."""
+    entry = store.get(key)
+    if entry is None:
         parts = _decode(data, rows, sample_rate)
-        for path, array in (
-            (lengths, np.array([len(part) for part in parts], np.int64)),
-            (samples, np.concatenate(parts)),
-        ):
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npy")
-            np.save(temporary, array)
-            os.replace(temporary, path)
-    return np.load(samples, mmap_mode="r"), np.load(lengths).tolist()
+        with store.scratch() as scratch:
+            samples = scratch / "samples.npy"
+            np.save(samples, np.concatenate(parts))
+            entry = store.put(key, {samples.name: samples}, {"lengths": [len(part) for part in parts]})
+    return np.load(entry.files["samples.npy"], mmap_mode="r"), entry.row["lengths"]

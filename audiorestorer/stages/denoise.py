@@ -88,4 +88,4 @@ def run(
         "denoise", config, model_json, ("vocals",), {"store": store, "device": device, "threads": threads},
         lambda network, item, folder: denoise_item(network, item, config, folder), describe,
     )  # fmt: skip
-    run_shard(stage, items, out_manifest, store)
+    run_shard(stage, items, out_manifest, store, [in_manifest])

@@ -5,7 +5,7 @@ file, so that a new output leaves what is known of mixture and reference as it i
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module, util
 from pathlib import Path
@@ -34,8 +34,10 @@ def _absent(items: Iterable[Item], reasons: dict[str, str]) -> list[Item]:
     return [_merged(item, {"missing": reasons}) if item.ok else item for item in items]
 
 
-def measure_group(group: str, items: list[Item], store: Path, context: Context) -> list[Item]:
-    """The items with the group's figures added to the fields `metrics`, `missing` and `heard`."""
+def measure_group(
+    group: str, items: list[Item], store: Path, context: Context, given: Sequence[Path] = ()
+) -> list[Item]:
+    """The items with the group's figures added to the fields `metrics`, `missing` and `heard`. `given`: see `run_items`."""
     module: Any = import_module(f"audiorestorer.metrics.group_{group}")
     reason = module.unavailable(context) if hasattr(module, "unavailable") else None
     sides: tuple[str, ...] = getattr(module, "SIDES", ())
@@ -43,10 +45,11 @@ def measure_group(group: str, items: list[Item], store: Path, context: Context) 
         names = [_of_side(name, side) for name in module.names(context) for side in sides] if sides else module.NAMES
         return _absent(items, dict.fromkeys(names, reason))
     if not sides:
-        return run_items(_pair_stage(group, module, context), items, store)
+        return run_items(_pair_stage(group, module, context), items, store, given)
     load = cache(lambda: module.load(context))
     for side in sides:
-        items = _measure_side(_side_stage(group, module, context, side, load), module, items, store, context, side)
+        stage = _side_stage(group, module, context, side, load)
+        items = _measure_side(stage, module, items, store, context, side, given)
     return items
 
 
@@ -96,14 +99,15 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
 
 
 def _measure_side(
-    stage: Stage[Any], module: Any, items: list[Item], store: Path, context: Context, side: str
+    stage: Stage[Any], module: Any, items: list[Item], store: Path, context: Context, side: str, given: Sequence[Path]
 ) -> list[Item]:
     def reason_of(item: Item) -> str | None:
         if _spoken(module) and not item.transcript:
             return "no transcript (transcripts)"
         return NO_FILE["clean"] if side == "clean" and item.clean_sha256 is None else None
 
-    done = {item.id: item for item in run_items(stage, (i for i in items if i.ok and not reason_of(i)), store)}
+    wanted = [item for item in items if item.ok and not reason_of(item)]
+    done = {item.id: item for item in run_items(stage, wanted, store, given)}
     names = [_of_side(name, side) for name in module.names(context)]
     out = []
     for item in items:
@@ -178,5 +182,5 @@ def run(
     )
     items = read_manifest(in_manifest)
     for group in config.metrics:
-        items = measure_group(group, items, store, context)
+        items = measure_group(group, items, store, context, [in_manifest])
     write_manifest(out_manifest, items)

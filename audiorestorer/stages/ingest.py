@@ -19,6 +19,7 @@ from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, shard_of, short_hash, unique_ids
+from audiorestorer.stages.inputs import AGAIN, InputChanged
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
 
@@ -252,8 +253,12 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
         )
 
     def process(_: None, item: Item, scratch: Path) -> Made:
-        row = inspect(Path(item.noisy), config)
-        digest = sha256_file(item.noisy)
+        try:
+            row = inspect(Path(item.noisy), config)
+            digest = sha256_file(item.noisy)
+        finally:  # a file that vanished is no bad recording, and the key names the size and time that were found
+            if _size_and_time(item.noisy) != stats[item.id][1:3]:
+                raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
         row |= {"path": item.noisy, "sha256": digest, "noisy_sha256": digest}
         if item.clean:
             row["clean_sha256"] = sha256_file(item.clean)
@@ -269,6 +274,15 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
         inputs=lambda item: stats[item.id],
     )
     return run_shard(stage, items, out_manifest, store)
+
+
+def _size_and_time(path: str) -> list[int]:
+    """As `scan` notes them."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return [-1, 0]
+    return [info.st_size, info.st_mtime_ns]
 
 
 def _described(entry: Entry, item: Item) -> Item:

@@ -85,4 +85,4 @@ def run(
         {"store": store, "device": device, "threads": threads},
         lambda network, item, folder: separate_item(network, item, config, folder), _describe,
     )  # fmt: skip
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store)
+    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])

@@ -6,7 +6,7 @@ import logging
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from audiorestorer import audio
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_csv, write_csv, write_text_atomic
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.files import Files
@@ -47,15 +48,22 @@ def _due(trainer: lightning.Trainer, every: int, *, last_too: bool = True) -> bo
 
 
 class AtomicCheckpoint(lightning.Callback):
-    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback."""
+    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    The state of the epoch before stays beside it: a checkpoint that a disk damages costs an epoch, not the run.
+    """
+
+    def __init__(self, path: Path, before: Path) -> None:
+        self.path, self.before = path, before
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         trainer.save_checkpoint(temporary)  # every process takes part, one writes
         if trainer.is_global_zero:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            if self.path.exists():
+                os.replace(self.path, self.before)
             os.replace(temporary, self.path)
 
 
@@ -187,10 +195,21 @@ class PerceptualEval(_OnHeldOut):
         epoch = trainer.current_epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step, "items": self.settings.items}
         row |= {name: f"{value:.4f}" for name, value in medians.items()}
-        earlier = [
-            old for old in (read_csv(self.path) if self.path.exists() else []) if int(old["epoch"]) < epoch
-        ]  # a resumed run repeats its epoch
-        write_csv(self.path, ("epoch", "step", "items", *PERCEPTUAL_FIELDS), [*earlier, row])
+        fields = ("epoch", "step", "items", *PERCEPTUAL_FIELDS)
+        write_csv(self.path, fields, [*rows_before(self.path, epoch, fields), row])
+
+
+def rows_before(path: Path, epoch: int, fields: Sequence[str]) -> list[dict[str, str]]:
+    """A log's rows of earlier epochs: a resumed run repeats its epoch. What is damaged is left out: a log must not stop a training."""
+    try:
+        rows = read_csv(path) if path.exists() else []
+    except AudioRestorerError as error:
+        LOG.warning("%s: begun anew: %s", path, error)
+        return []
+    whole = [row for row in rows if set(row) == set(fields) and None not in row.values() and row["epoch"].isdecimal()]
+    if len(whole) < len(rows):
+        LOG.warning("%s: %d damaged rows are left out", path, len(rows) - len(whole))
+    return [row for row in whole if int(row["epoch"]) < epoch]
 
 
 def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str, float]:

@@ -107,10 +107,16 @@ def fit(
         if settings.restores:
             watching.append(Monitoring(folder.logs / "monitoring.csv", held_out, real, dataset, settings))
         trainer = _trainer(settings, folder, [*watching, curve], min(settings.epochs, stop_after or settings.epochs))
-        resume = str(folder.checkpoint) if folder.checkpoint.exists() else None
+        found = folder.resume_from()
+        resume = str(found) if found else None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trainer.fit(module, datamodule=MixtureData(dataset, settings), ckpt_path=resume, weights_only=True)
+            trainer.fit(
+                module,
+                datamodule=MixtureData(dataset, settings),
+                ckpt_path=resume,
+                weights_only=True,
+            )
         if trainer.global_step < settings.steps or not trainer.is_global_zero:
             return None
         _save(out, settings, data, real, module, folder, curve)
@@ -200,7 +206,7 @@ def _trainer(
     every = [
         *watching,
         TQDMProgressBar(refresh_rate=5) if bar else callbacks.Progress(settings.steps),
-        callbacks.AtomicCheckpoint(folder.checkpoint),  # last: it holds what the others did
+        callbacks.AtomicCheckpoint(folder.checkpoint, folder.checkpoint_before),  # last: it holds what the others did
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

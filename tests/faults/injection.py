@@ -13,7 +13,6 @@ import random
 import signal
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +38,7 @@ class Fault:
     counted: str = ""
 
     def arm(self) -> None:
-        self._count, self._busy = 0, False
+        self._count, self._busy, self._waiting = 0, False, False
         self._lock = threading.Lock()
         sys.addaudithook(self._hook)
 
@@ -57,7 +56,10 @@ class Fault:
             return
         with self._lock:
             self._count += 1
-            due = self._count == self.at
+            due = self._count == self.at or (self._waiting and self.at <= self._count)
+            if due and self.kind == "end_thread":
+                due = self._threads() != []
+                self._waiting = not due
             self._busy = self._busy or due
         if due:
             try:
@@ -114,11 +116,10 @@ class Fault:
 
     def end_thread(self) -> None:
         """A thread that works on items is ended from outside: Python's nearest thing to killing it."""
-        pool = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
-        chosen = random.Random(self.seed).choice(pool or [threading.main_thread()])
+        chosen = random.Random(self.seed).choice(self._threads())
         kind = random.Random(self.seed).choice([SystemExit, MemoryError])
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(chosen.ident or 0), ctypes.py_object(kind))
 
-    def wait(self) -> None:
-        """The job stands still for a while, as on a slow disk."""
-        time.sleep(1.0)
+    @staticmethod
+    def _threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("separate")]

@@ -147,7 +147,9 @@ class Workbench:
         out.append(["publish", manifest("loudness"), manifest("publish"), "--output", "output", *store])
         return out
 
-    def start(self, fault: Fault | None = None, commands: list[list[str]] | None = None, log: str = "log") -> BaseProcess:
+    def start(
+        self, fault: Fault | None = None, commands: list[list[str]] | None = None, log: str = "log"
+    ) -> BaseProcess:
         """Start the chain (or other commands) in a process of its own."""
         arguments = (str(self.folder), commands or self.commands(), str(self.log(log)), fault)
         process = self.context.Process(target=_run, args=arguments)
@@ -173,7 +175,9 @@ class Workbench:
         """SHA-256 of all that a run leaves for a user or for the next stage."""
         folders = ("output", "artifacts/manifests", "artifacts/eval")
         paths = [path for name in folders for path in sorted((self.folder / name).rglob("*")) if path.is_file()]
-        return {str(path.relative_to(self.folder)): sha256_file(path) for path in paths if not path.name.startswith(".")}
+        return {
+            str(path.relative_to(self.folder)): sha256_file(path) for path in paths if not path.name.startswith(".")
+        }
 
     def entries(self) -> dict[str, tuple[int, int]]:
         """The finished items of all stages: inode and time of each entry's record."""
@@ -203,13 +207,20 @@ class Workbench:
             except Exception as error:
                 bad.append(str(error))
                 continue
-            bad += [f"{path}: {row.path} is not there" for row in rows if row.ok and not (self.folder / (row.path or "")).exists()]
+            bad += [
+                f"{path}: {row.path} is not there"
+                for row in rows
+                if row.ok and not (self.folder / (row.path or "")).exists()
+            ]
         for path in (self.folder / "output").rglob("[!.]*.*"):
             try:
                 sf.read(path)
             except Exception as error:
                 bad.append(f"{path}: {error}")
-        for path in [*(self.folder / "artifacts/eval").glob("[!.]*.json"), *(self.folder / "artifacts/models").glob("*.json")]:
+        for path in [
+            *(self.folder / "artifacts/eval").glob("[!.]*.json"),
+            *(self.folder / "artifacts/models").glob("*.json"),
+        ]:
             try:
                 json.loads(path.read_text())
             except ValueError as error:
@@ -231,15 +242,18 @@ def write_workbench(folder: Path, items: int = 4, threads: int = 1) -> Workbench
         sf.write(path, 0.1 * voice * (np.sin(18 * time) > -0.3) + 0.02 * rng.standard_normal(len(time)), RATE)
     lines = []
     for name in MODELS:
-        task, kind, source, rate = "denoise" if "denoiser" in name else "separate", "checkpoint", f"{name}.safetensors", RATE
+        task, kind, source, rate = (
+            "denoise" if "denoiser" in name else "separate",
+            "checkpoint",
+            f"{name}.safetensors",
+            RATE,
+        )
         if name == "tiny_b" and threads > 1:
             write_tiny_htdemucs_bag(folder / "bag")
             kind, source, rate = "demucs", "./bag", 8000
         else:
             write_tiny_mask_unet(folder / f"{name}.safetensors", task)
-        lines.append(
-            f"  {name}: {{kind: {kind}, source: {source}, licence: MIT, sample_rate: {rate}, task: {task}}}\n"
-        )
+        lines.append(f"  {name}: {{kind: {kind}, source: {source}, licence: MIT, sample_rate: {rate}, task: {task}}}\n")
     (folder / "models.yaml").write_text("models:\n" + "".join(lines))
     return Workbench(folder, threads)
 
