@@ -9,15 +9,12 @@ Writes artifacts/eval/faults.json, and with --docs the section "Faults" of docs/
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 from sections import ROOT, write_section
-
-from audiorestorer.manifest import write_text_atomic
 
 MEMORY_DISK = Path("/dev/shm")
 
@@ -42,8 +39,7 @@ def main() -> int:
         counts = {kind: count for kind, count in counts.items() if kind in options.only.split(",")}
     home = options.folder or (MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None)
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir=home))
-    result = fault_campaign.campaign(folder, counts, options.seed)
-    write_text_atomic(options.json, json.dumps(result, indent=1) + "\n")
+    result = fault_campaign.campaign(folder, counts, options.seed, record=options.json)
     print(fault_campaign.table(result))
     print(f"{result['seconds']:.0f} s; {options.json}")
     if options.docs:
@@ -57,11 +53,11 @@ def section(result: dict[str, object]) -> str:
     tried = sum(row["tried"] for row in result["kinds"])  # type: ignore[attr-defined]
     return (
         "## Faults\n\n"
-        f"`python scripts/fault_campaign.py --faults {tried} --seed {result['seed']} --docs` wrote this: a real run on tiny models meets one\n"
-        "fault at a random moment; then the same command is given again. It must end with the bytes of a run that nothing disturbed, or first\n"
-        "say in one message which file is meant and what to do, and end so once that is done. After each fault, before anything is mended,\n"
-        "every file under a final name is read: none may be half-written. No item that was finished may be computed again.\n"
-        f"Rights were taken away with `{result['rights']}`.\n\n" + fault_campaign.table(result)
+        f"`python scripts/fault_campaign.py --faults {tried} --seed {result['seed']} --docs` wrote this: a real run on tiny models\n"
+        "meets one fault at a random moment; then the same command is given again. It must end with the bytes of a run that nothing\n"
+        "disturbed, or first say in one message which file is meant and what to do, and end so once that is done. After each fault,\n"
+        "before anything is mended, every file under a final name is read: none may be half-written. No item that was finished may be\n"
+        f"computed again. Rights were taken away with `{result['rights']}`.\n\n" + fault_campaign.table(result)
     )
 
 

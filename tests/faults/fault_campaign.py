@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from audiorestorer.manifest import write_text_atomic
 from tests.faults import disks, kinds, kinds_training, kinds_workflow
 from tests.faults.kinds import Trial
 
@@ -87,8 +89,13 @@ def trials(folder: Path, counts: dict[str, int], seed: int) -> Iterator[tuple[st
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def campaign(folder: Path, counts: dict[str, int], seed: int, *, show: bool = True) -> dict[str, Any]:
+def campaign(
+    folder: Path, counts: dict[str, int], seed: int, *, show: bool = True, record: Path | None = None
+) -> dict[str, Any]:
     """Run it.
+
+    Args:
+        record: where the result is written after each fault.
 
     Returns:
         `kinds`: a row each (tried, identical, message, lost, not possible here); `lost`: what went wrong, in full; `trials`.
@@ -123,6 +130,12 @@ def campaign(folder: Path, counts: dict[str, int], seed: int, *, show: bool = Tr
             )
             for problem in trial.problems:
                 print(f"    {problem}", file=sys.stderr, flush=True)
+        if record:
+            write_text_atomic(record, json.dumps(_result(rows, played, seed, start), indent=1) + "\n")
+    return _result(rows, played, seed, start)
+
+
+def _result(rows: dict[str, dict[str, Any]], played: list[Trial], seed: int, start: float) -> dict[str, Any]:
     return {
         "seed": seed,
         "seconds": round(time.monotonic() - start, 1),

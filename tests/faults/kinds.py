@@ -222,11 +222,9 @@ def input_away(scene: Scene) -> None:
 def input_changed(scene: Scene) -> None:
     """An input gets other content in the middle of the run; then the old file comes back, with its old time."""
     bench, at = scene.fresh(), scene.moment()
-    names = sorted(path for path in (bench.folder / "input").rglob("*.*"))
+    names = sorted(path for path in (bench.folder / "input").rglob("*.wav"))
     path = scene.rng.choice(names)
-    other = scene.rng.choice(
-        [candidate for candidate in names if candidate.suffix == path.suffix and candidate != path]
-    )
+    other = scene.rng.choice([name for name in names if name != path])
     shutil.copyfile(other, path.with_name(path.name + ".other"))
     backup = scene.folder / "backup"
     shutil.copy2(path, backup)

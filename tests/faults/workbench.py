@@ -86,8 +86,8 @@ class Ended:
     @property
     def message(self) -> str:
         """What a user is told: from the last `audiorestorer: ` on."""
-        found = self.text.rfind("\naudiorestorer: ")
-        return self.text[found + 1 :] if found >= 0 else ""
+        found = f"\n{self.text}".rfind("\naudiorestorer: ")
+        return self.text[found:] if found >= 0 else ""
 
     def clear(self) -> bool:
         """Exit code 2, one message that says what to do, no traceback."""
@@ -210,7 +210,7 @@ class Workbench:
             bad += [
                 f"{path}: {row.path} is not there"
                 for row in rows
-                if row.ok and not (self.folder / (row.path or "")).exists()
+                if row.ok and row.path != row.noisy and not (self.folder / (row.path or "")).exists()
             ]
         for path in (self.folder / "output").rglob("[!.]*.*"):
             try:
