@@ -149,7 +149,7 @@ class Store:
         """Why an entry's files are not what was written (re-hashes them), or None."""
         entry = self.get(key)
         if entry is None:
-            return "file missing or of another size"
+            return "a file is missing or its content changed"
         for name, path in entry.files.items():
             if sha256_file(path) != entry.sha256[name]:
                 return f"{name}: content changed"

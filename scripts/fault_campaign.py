@@ -56,8 +56,8 @@ def section(result: dict[str, object]) -> str:
         f"`python scripts/fault_campaign.py --faults {tried} --seed {result['seed']} --docs` wrote this: a real run on tiny models\n"
         "meets one fault at a random moment; then the same command is given again. It must end with the bytes of a run that nothing\n"
         "disturbed, or first say in one message which file is meant and what to do, and end so once that is done. After each fault,\n"
-        "before anything is mended, every file under a final name is read: none may be half-written. No item that was finished may be\n"
-        f"computed again. Rights were taken away with `{result['rights']}`.\n\n" + fault_campaign.table(result)
+        "before anything is mended, every file under a final name is read: none may be half-written. No item that was finished may\n"
+        f"be computed again. Rights were taken away with `{result['rights']}`.\n\n" + fault_campaign.table(result)
     )
 
 
