@@ -172,7 +172,7 @@ def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: ar
     lines = [
         "## Soak",
         "",
-        f"`python scripts/soak.py --items {options.items} --docs` wrote this: {options.items} recordings of half a second went through",
+        f"`python scripts/soak.py --items {options.items} --docs` wrote this: {options.items} recordings of half a second, through",
         f"the pilot chain in one process, {options.shard_items} a shard, in {samples[-1].seconds / 60:.0f} minutes, with a ceiling of",
         f"{options.ceiling_mb:g} MB. The rise is that of a straight line fitted to the samples from item {options.first} on.",
         "",
