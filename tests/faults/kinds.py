@@ -158,9 +158,12 @@ def killed_twice(scene: Scene) -> None:
 
 
 def end_thread(scene: Scene) -> None:
-    bench, at = scene.fresh(), scene.moment()
-    scene.trial.detail = f"event {at}"
+    """At a moment while there are threads."""
+    bench, at = scene.fresh(), scene.rng.randint(1, scene.ref.events // 3)
+    scene.trial.detail = f"event {at} or later"
     ended = bench.run(Fault("end_thread", at, scene.rng.randrange(1 << 30)))
+    if "fault: separate" not in ended.text:
+        scene.trial.problems.append("there were no threads")
     if ended.code:
         scene.told(ended)
     scene.whole(bench)
