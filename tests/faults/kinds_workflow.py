@@ -25,23 +25,22 @@ SLEEP_SEC = 0.02
 
 @dataclass
 class WorkflowReference:
-    """An undisturbed run: its workspace before and after, its output, how long it took."""
+    """An undisturbed run: its workspace before and after, its output, how many items its store has."""
 
     fresh: Path
     done: Path
     outputs: dict[str, bytes]
-    seconds: float
+    entries: int
 
 
 def workflow_reference(folder: Path) -> WorkflowReference:
     """Run Snakemake undisturbed; raises RuntimeError with its log where it fails."""
     make_workspace(folder / "fresh", items=3)
     workspace = _copied(folder / "fresh", folder / "done")
-    start = time.monotonic()
     code, text = _run(workspace)
     if code:
         raise RuntimeError(f"an undisturbed run failed\n{text[-4000:]}")
-    return WorkflowReference(folder / "fresh", folder / "done", workspace.outputs(), time.monotonic() - start)
+    return WorkflowReference(folder / "fresh", folder / "done", workspace.outputs(), len(_kept(workspace)))
 
 
 def _copied(source: Path, target: Path) -> Workspace:
@@ -79,13 +78,16 @@ def _jobs(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
         return []
 
 
-def _moment(ref: WorkflowReference, rng: random.Random, process: subprocess.Popen[bytes]) -> float:
-    """Wait for a random moment of the run."""
-    after = rng.uniform(0.1, 1.0) * ref.seconds
-    end = time.monotonic() + after
-    while time.monotonic() < end and process.poll() is None:
+def _moment(
+    ref: WorkflowReference, workspace: Workspace, rng: random.Random, process: subprocess.Popen[bytes], trial: Trial
+) -> None:
+    """Wait until a random number of items is finished: a moment of the run, however busy the machine is."""
+    wanted = rng.randrange(ref.entries)
+    while len(_kept(workspace)) < wanted and process.poll() is None:
         time.sleep(SLEEP_SEC)
-    return after
+    trial.detail = f"after {wanted} of {ref.entries} items"
+    if process.poll() is not None:
+        trial.problems.append("the run ended before the fault")
 
 
 def _again(ref: WorkflowReference, workspace: Workspace, trial: Trial, kept: dict[Path, int] | None = None) -> None:
@@ -118,7 +120,7 @@ def _kept(workspace: Workspace) -> dict[Path, int]:
 
 def kill_all(ref: WorkflowReference, workspace: Workspace, rng: random.Random, trial: Trial) -> None:
     process, _ = _start(workspace)
-    trial.detail = f"after {_moment(ref, rng, process):.1f} s"
+    _moment(ref, workspace, rng, process, trial)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     time.sleep(0.2)
@@ -128,7 +130,7 @@ def kill_all(ref: WorkflowReference, workspace: Workspace, rng: random.Random, t
 def kill_snakemake(ref: WorkflowReference, workspace: Workspace, rng: random.Random, trial: Trial) -> None:
     """Snakemake alone: its jobs live on, and the next run starts beside them."""
     process, _ = _start(workspace)
-    trial.detail = f"after {_moment(ref, rng, process):.1f} s"
+    _moment(ref, workspace, rng, process, trial)
     process.kill()
     process.wait()
     _again(ref, workspace, trial)
@@ -137,12 +139,14 @@ def kill_snakemake(ref: WorkflowReference, workspace: Workspace, rng: random.Ran
 def kill_job(ref: WorkflowReference, workspace: Workspace, rng: random.Random, trial: Trial) -> None:
     """A job alone: Snakemake says so, and goes on with the others."""
     process, _ = _start(workspace)
-    after = _moment(ref, rng, process)
-    while process.poll() is None and not _jobs(process):
+    _moment(ref, workspace, rng, process, trial)
+    while process.poll() is None and not (jobs := _jobs(process)):
         time.sleep(SLEEP_SEC)
-    for job in _jobs(process)[:1]:
-        trial.detail = f"after {after:.1f} s: {' '.join(job.cmdline()[2:4])}"
-        job.kill()
+    if process.poll() is None:
+        trial.detail += f": {' '.join(jobs[0].cmdline()[3:4])}"
+        jobs[0].kill()
+    else:
+        trial.problems.append("no job was running")
     process.wait(LIMIT_SEC)
     _again(ref, workspace, trial, _kept(workspace))
 
@@ -181,12 +185,12 @@ def full_disk(ref: WorkflowReference, workspace: Workspace, rng: random.Random, 
     (workspace.folder / "artifacts").mkdir()
     with disks.small_disk(workspace.folder / "artifacts", 64):
         process, log = _start(workspace)
-        after = _moment(ref, rng, process)
+        _moment(ref, workspace, rng, process, trial)
         ballast = workspace.folder / "artifacts/ballast"
         try:
             ballast.write_bytes(bytes(64 << 20))
         except OSError as error:
-            trial.detail = f"after {after:.1f} s: {error.strerror}"
+            trial.detail += f": {error.strerror}"
         code = process.wait(LIMIT_SEC)
         text = log.read_text(errors="replace")
         if code:
