@@ -21,8 +21,8 @@ WORKFLOW_EACH = (
 )
 COUNTS = ("tried", "identical", "message", "lost", "not_here")
 SHORT = {
-    "kill": 5, "kill_time": 1, "kill_threads": 1, "thread": 1, "full_disk": 3, "no_rights": 2, "input_away": 2, "input_changed": 2,
-    "damaged_store": 3, "bit_rot": 2, "damaged_in_use": 2, "damaged_artifact": 3, "cut_model": 1, "two_at_once": 1,
+    "kill": 3, "kill_time": 1, "kill_threads": 1, "thread": 1, "full_disk": 2, "no_rights": 1, "input_away": 1, "input_changed": 1,
+    "damaged_store": 2, "bit_rot": 1, "damaged_in_use": 1, "damaged_artifact": 2, "cut_model": 1, "two_at_once": 1,
     "training_damaged": 1,
 }  # fmt: skip
 
