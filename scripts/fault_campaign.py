@@ -18,6 +18,8 @@ from typing import Any
 
 from sections import ROOT, write_section
 
+from audiorestorer.manifest import write_text_atomic
+
 MEMORY_DISK = Path("/dev/shm")
 
 
@@ -39,6 +41,7 @@ def main() -> int:
 
     if options.parts:
         result = fault_campaign.together([json.loads(path.read_text()) for path in options.parts])
+        write_text_atomic(options.json, json.dumps(result, indent=1) + "\n")
         return finished(result, options)
     counts = fault_campaign.SHORT if options.short else fault_campaign.plan(options.faults)
     if options.only:
