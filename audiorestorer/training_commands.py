@@ -73,7 +73,9 @@ def filter_noise(
 
 
 def analyse_degradation(
-    sources: Annotated[list[Path], typer.Argument(metavar="IN_DIR_OR_FILES", help="degraded recordings")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="degraded recordings: folders, files, manifests")
+    ],
     out_csv: Annotated[Path, typer.Option("--out-csv", help="a row a recording")] = Path("degradation.csv"),
     out_json: Annotated[Path, typer.Option("--out-json", help="rows, and the settings that follow from them")] = Path(
         "degradation.json"

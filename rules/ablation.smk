@@ -3,7 +3,6 @@
 # checkpoint of its own, measured on degradations that no training draws from. `snakemake ablation`, then with
 # `--report artifacts/report/ablation_report.html`. Full sizes: --configfile config/ablation_full.yaml. Not part of `all`.
 
-ABLATION = f"{ART}/ablation"
 ABLATION_ROWS = {row.name: row for row in CFG.ablation.rows}
 ABLATION_RATE = (or_stop(settings.read_yaml, located(CFG.ablation.experiment)).get("network") or {}).get(
     "sample_rate", 22050
@@ -20,6 +19,7 @@ wildcard_constraints:
 rule ablation:
     input:
         f"{ABLATION}/ablation.html",
+        f"{TRAINING}/degradation.png",
 
 
 # Only with ablation.clean

@@ -78,6 +78,7 @@ rule evaluate_pilot_model:
 # The training half from end to end, on stems and noises that it generates: `snakemake training`, then
 # `snakemake training --report artifacts/report/training_report.html`. With your own: --config stems=DIR noises=DIR experiment=FILE.
 TRAINING = f"{ART}/training"
+ABLATION = f"{ART}/ablation"
 STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
 NOISES = CFG.training.noises or f"{TRAINING}/data/noise"
 NOISY = CFG.training.noisy or f"{TRAINING}/data/pairs/noisy"
@@ -93,6 +94,7 @@ rule training:
         f"{TRAINING}/training.html",
         f"{TRAINING}/sanity.html",
         f"{TRAINING}/models.yaml",
+        [f"{TRAINING}/degradation.png"] if CFG.training.real else [],
 
 
 rule generate_data:
@@ -149,8 +151,10 @@ rule filter_noise:
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
 
 
-# Not part of `training`: `snakemake analyse_degradation --config training='{real: DIR}'`, or training.real in the config.
+# Part of `training` where training.real is set, and of `ablation`: without it, of the ablation's stand-ins for real recordings.
 rule analyse_degradation:
+    input:
+        [] if CFG.training.real else [f"{ABLATION}/data/real.jsonl"],
     output:
         csv=f"{TRAINING}/degradation.csv",
         json=f"{TRAINING}/degradation.json",
@@ -165,7 +169,7 @@ rule analyse_degradation:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        real=CFG.training.real or "no-folder-in-training.real",
+        real=CFG.training.real or f"{ABLATION}/data/real.jsonl",
         code=code("stages.analyse_degradation"),
     shell:
         "python -m audiorestorer analyse-degradation {params.real:q} --out-csv {output.csv:q} --out-json {output.json:q}"

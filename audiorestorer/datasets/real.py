@@ -73,7 +73,7 @@ class RealRecordings:
         Raises:
             AudioRestorerError: no such folder or manifest, or nothing in it that can be used.
         """
-        paths = _listed(source) if source.is_file() else _below(source)
+        paths = listed(source) if source.is_file() else _below(source)
         if not paths:
             raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
         return cls(paths, sample_rate, hold_out, min_sec, str(source))
@@ -140,8 +140,12 @@ def _below(folder: Path) -> dict[str, Path]:
     }
 
 
-def _listed(manifest: Path) -> dict[str, Path]:
-    """The recordings of a manifest's rows that have no clean side, by id."""
+def listed(manifest: Path) -> dict[str, Path]:
+    """The recordings of a manifest's rows that have no clean side, by id.
+
+    Raises:
+        AudioRestorerError: no such manifest, or none of recordings.
+    """
     paths = {}
     try:
         for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from audiorestorer.audio import SUFFIXES
 from audiorestorer.datasets.degradation_analysis import Analysis, false_rate, measure
 from audiorestorer.datasets.degradation_fit import degradation_settings
+from audiorestorer.datasets.real import listed
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic, write_csv, write_text_atomic
 from audiorestorer.report.figures import AFTER, BEFORE, INK, png_bytes
@@ -41,7 +42,7 @@ def run(
     A file that cannot be analysed is a row with its reason.
 
     Args:
-        sources: folders and files.
+        sources: folders, files, and manifests (`.jsonl`: their rows without a clean side).
         clean: folder of clean recordings of the same kind, whose impulse rate is subtracted instead of the built-in one.
 
     Returns:
@@ -76,7 +77,7 @@ def run(
 
 
 def find(sources: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Recordings with their names: relative to their folder, or as given.
+    """Recordings with their names: relative to their folder, a manifest's ids, or as given.
 
     Raises:
         AudioRestorerError: a source does not exist, or there is no recording at all.
@@ -86,6 +87,8 @@ def find(sources: Sequence[Path]) -> list[tuple[str, Path]]:
         if source.is_dir():
             inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
             found += [(str(path.relative_to(source)), path) for path in inside]
+        elif source.suffix == ".jsonl":
+            found += listed(source).items()
         elif source.exists():
             found.append((str(source), source))
         else:
