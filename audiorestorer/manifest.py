@@ -9,14 +9,15 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiorestorer.errors import AudioRestorerError
 
+RowType = TypeVar("RowType", bound=BaseModel)
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 
@@ -186,33 +187,48 @@ def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     write_text_atomic(path, "\n".join(lines) + "\n")
 
 
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of a JSON Lines file with their numbers, from 1; blank ones are left out.
+
+    Raises:
+        AudioRestorerError: cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    except OSError as error:
+        raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AudioRestorerError(f"{path}: cannot read the manifest: not UTF-8 text: {error.reason}") from error
+
+
+def read_rows(path: str | Path, kind: type[RowType]) -> Iterator[tuple[int, RowType]]:
+    """The rows of a JSON Lines file with their line numbers.
+
+    Raises:
+        AudioRestorerError: cannot be read, or a line is no valid row (names file, line and field).
+    """
+    for number, line in read_lines(path):
+        try:
+            yield number, kind.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "row"
+            raise AudioRestorerError(f"{path}:{number}: {where}: {first['msg']}") from error
+
+
 def read_manifest(path: str | Path) -> list[Item]:
     """Read rows.
 
     Raises:
         AudioRestorerError: the file is missing, or a line is no valid row (names file, line and reason), or an id stands twice.
     """
-    items: list[Item] = []
-    seen: set[str] = set()
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                item = Item.model_validate_json(line)
-                if item.id in seen:
-                    raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
-                seen.add(item.id)
-                items.append(item)
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise AudioRestorerError(f"{path}: not UTF-8 text: {error.reason}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise AudioRestorerError(f"{path}:{number}: {where or 'row'}: {first['msg']}") from error
-    return items
+    items: dict[str, Item] = {}
+    for number, item in read_rows(path, Item):
+        if item.id in items:
+            raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
+        items[item.id] = item
+    return list(items.values())
 
 
 def read_manifests(paths: Iterable[str | Path]) -> list[Item]:

@@ -18,6 +18,7 @@ from audiorestorer import audio
 from audiorestorer.datasets.manifest_mixer import segment
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_lines
 
 Mono = NDArray[np.float32]
 LOG = logging.getLogger(__name__)
@@ -144,11 +145,11 @@ def _listed(manifest: Path) -> dict[str, Path]:
     """The recordings of a manifest's rows that have no clean side, by id."""
     paths = {}
     try:
-        for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
-            row = json.loads(line) if line.strip() else {}
+        for number, line in read_lines(manifest):
+            row = json.loads(line)
             if row and not row.get("clean"):
                 paths[str(row.get("id", number))] = manifest.parent / str(row["noisy"])
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         raise AudioRestorerError(f"{manifest}: no manifest of recordings (JSON Lines with noisy): {error!r}") from error
     return paths
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.dsp import click_repair
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, write_text_atomic
+from audiorestorer.manifest import inside, read_rows, write_text_atomic
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
 from audiorestorer.metrics.files import Files
@@ -72,7 +72,9 @@ def run(
         raise AudioRestorerError(f"evaluate-restorer: give either --checkpoint or --method ({', '.join(METHODS)})")
     torch.set_num_threads(threads)
     restore = _network(checkpoint) if checkpoint else _classical(str(method))
-    rows = _rows(manifest)
+    rows = [item for _, item in read_rows(manifest, TestRow)]
+    if not rows:
+        raise AudioRestorerError(f"{manifest}: no test items")
     items = []
     for number, item in enumerate(rows, 1):
         items.append(_measured(item, manifest.parent, restore))
@@ -138,23 +140,3 @@ def _classical(method: str) -> Restore:
     if method == "click_repair":
         return lambda noisy, rate: np.asarray(click_repair.repair(noisy, rate), np.float32)
     return lambda noisy, rate: noisy
-
-
-def _rows(manifest: Path) -> list[TestRow]:
-    try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{manifest}: cannot read: {error}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(TestRow.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "row"
-            raise AudioRestorerError(f"{manifest}:{number}: {where}: {first['msg']}") from error
-    if not rows:
-        raise AudioRestorerError(f"{manifest}: no test items")
-    return rows

@@ -16,7 +16,7 @@ from typing import Any
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, keep_inputs, unique_ids, write_csv
+from audiorestorer.manifest import inside, keep_inputs, read_lines, unique_ids, write_csv
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
@@ -174,13 +174,7 @@ def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
 
 def _manifest_jobs(manifest: Path, out: Path) -> list[_Job]:
     jobs, ids = [], set()
-    try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{manifest}: cannot read the manifest: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(manifest):
         try:
             row = json.loads(line)
             name = str(row["id"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
+from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest, to_line
 from audiorestorer.errors import AudioRestorerError
 
 RATE = 8000
@@ -97,3 +97,11 @@ def test_noise_manifest(tmp_path: Path) -> None:
         check_noise_manifest(path)
     with pytest.raises(AudioRestorerError, match="cannot read"):
         check_noise_manifest(tmp_path / "absent.jsonl")
+
+
+def test_a_name_with_a_line_separator_stays_one_row(tmp_path: Path) -> None:
+    """U+2028 ends a line for Unicode, but not in JSON Lines."""
+    path = write(tmp_path)
+    row = {"id": "c\u2028d", "split": "train", "clean": "a.wav", "noisy": None, "sr": RATE, "duration": 2.0}
+    path.write_text(path.read_text() + to_line(row), encoding="utf-8")
+    assert [found.id for found in check_manifest(path)] == ["a", "b", "c\u2028d"]
