@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import inside, read_rows, write_text_atomic
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
-from audiorestorer.metrics.files import Files
-from audiorestorer.metrics.group_signal import compute
 from audiorestorer.metrics.signal import composite
+from audiorestorer.metrics.triads import signal_figures
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.store import sha256_file
 
@@ -90,11 +88,7 @@ def run(
 
 def measure(clean: Audio, noisy: Audio, output: Audio, rate: int, item: TestRow) -> dict[str, Any]:
     """An item's figures by name, and `missing`: the reasons for those that cannot be computed. All `[1, T]`, aligned."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {name: Path(folder) / f"{name}.wav" for name in ("noisy", "output", "clean")}
-        for path, signal in zip(paths.values(), (noisy, output, clean), strict=True):
-            audio.write(path, signal, rate)
-        values, missing = compute(Files(*(str(path) for path in paths.values())))
+    values, missing = signal_figures(noisy, output, clean, rate)
     found = {name: values.get(name) for name in ("si_sdr_db", "si_sdr_improvement_db", "lsd_db", "composite")}
     if "lsd_db" in values and "lsd_in_db" in values:
         found["lsd_improvement_db"] = values["lsd_in_db"] - values["lsd_db"]
