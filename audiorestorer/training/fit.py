@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -93,7 +92,6 @@ def fit(
     mixer, held_out = _mixers(settings, data, work)
     dataset = dataset_of(settings, mixer, real, analyse)
     with runs.opened(work, settings.name, digest(settings, data, real)) as folder:
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
         torch.set_num_threads(threads or settings.threads)
         lightning.seed_everything(settings.seed, workers=False, verbose=False)
