@@ -108,19 +108,28 @@ def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tupl
     return "WAV", subtype
 
 
-def recordings(folder: Path, out: Path) -> list[Path]:
-    """The recordings below a folder, sorted; outputs of an earlier run are left out where the output folder lies in it.
+def below(folder: Path) -> dict[str, Path]:
+    """The recordings below a folder, any depth, sorted, by their relative path; hidden files are none."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    }
+
+
+def recordings(folder: Path, out: Path | None = None) -> dict[str, Path]:
+    """`below`, without outputs of an earlier run where the output folder lies in it.
 
     Raises:
         AudioRestorerError: there are none.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    done = out.resolve()
+    found = below(folder)
+    done = out.resolve() if out else folder.resolve()
     if done != folder.resolve():
-        paths = [path for path in paths if not path.resolve().is_relative_to(done)]
-    if not paths:
+        found = {name: path for name, path in found.items() if not path.resolve().is_relative_to(done)}
+    if not found:
         raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)})")
-    return paths
+    return found
 
 
 def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tuple[Audio, int]:

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,13 +94,27 @@ def short_hash(text: str) -> str:
 def unique_ids(relatives: Sequence[str], separator: str = "_") -> dict[str, str]:
     """Ids of relative paths; those whose plain ids are equal (case folded too) all get a short hash of their path."""
     plain = {relative: item_id(relative, separator) for relative in relatives}
-    count: dict[str, int] = {}
-    for name in plain.values():
-        count[name.casefold()] = count.get(name.casefold(), 0) + 1
+    count = Counter(name.casefold() for name in plain.values())
     return {
         relative: name if count[name.casefold()] == 1 else f"{name}-{short_hash(relative)}"
         for relative, name in plain.items()
     }
+
+
+def output_names(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Outputs by their input's relative path, no two alike (case folded too).
+
+    Args:
+        wanted: those of each input by itself. Where several inputs want one name, they keep their suffix in it
+            (`a.ogg -> a.ogg.flac`); what still collides gets a short hash of its input's path.
+    """
+    names = dict(wanted)
+    for hashed in (False, True):
+        crowd = Counter(name.casefold() for name in names.values())
+        for relative, name in names.items():
+            if crowd[name.casefold()] > 1:
+                names[relative] = f"{relative}{f'-{short_hash(relative)}' if hashed else ''}{Path(name).suffix}"
+    return names
 
 
 def inside(folder: Path, relative: str) -> Path:

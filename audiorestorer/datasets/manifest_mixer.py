@@ -15,7 +15,7 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from audiorestorer.audio import SUFFIXES, probe
+from audiorestorer import audio
 from audiorestorer.datasets.levels import snr_db
 from audiorestorer.datasets.mixtures import Example, Mixer, MixtureSettings, Task
 from audiorestorer.datasets.training_manifest import NoiseRow, Row
@@ -59,13 +59,12 @@ class ManifestBank:
             self._add("speech", row.split, row.clean_path(base), row.sr, row.duration, row.noisy_path(base))
         for noise in noises:
             self._add("noise", noise.split, noise.audio_path(noise_base or base), noise.sr, noise.duration)
-        for path in sorted(Path(rooms).rglob("*")) if rooms else ():
-            if path.suffix.lower() in SUFFIXES:
-                info = probe(path)
-                for split in ("train", "valid", "test"):
-                    self._add("rir", split, path, info.sample_rate, info.duration_sec)
+        for path in audio.below(Path(rooms)).values() if rooms else ():
+            info = audio.probe(path)
+            for split in ("train", "valid", "test"):
+                self._add("rir", split, path, info.sample_rate, info.duration_sec)
         if rooms and not self.has("rir", "train"):
-            raise AudioRestorerError(f"{rooms}: no impulse responses ({', '.join(SUFFIXES)})")
+            raise AudioRestorerError(f"{rooms}: no impulse responses ({', '.join(audio.SUFFIXES)})")
 
     def _add(self, kind: str, split: str, path: Path, rate: int, duration: float, noisy: Path | None = None) -> None:
         length = int(duration * self.sample_rate)

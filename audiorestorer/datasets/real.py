@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -74,7 +73,7 @@ class RealRecordings:
         Raises:
             AudioRestorerError: no such folder or manifest, or nothing in it that can be used.
         """
-        paths = _listed(source) if source.is_file() else _below(source)
+        paths = _listed(source) if source.is_file() else audio.below(source)
         if not paths:
             raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
         return cls(paths, sample_rate, hold_out, min_sec, str(source))
@@ -130,15 +129,6 @@ class RealRecordings:
         if path not in self._bad:
             self._bad.add(path)
             LOG.warning("real recordings: left out: %s", error)
-
-
-def _below(folder: Path) -> dict[str, Path]:
-    found: Sequence[Path] = sorted(folder.rglob("*")) if folder.is_dir() else ()
-    return {
-        path.relative_to(folder).as_posix(): path
-        for path in found
-        if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".") and path.is_file()
-    }
 
 
 def _listed(manifest: Path) -> dict[str, Path]:

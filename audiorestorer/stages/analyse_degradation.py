@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from audiorestorer.audio import SUFFIXES
+from audiorestorer import audio
 from audiorestorer.datasets.degradation_analysis import Analysis, false_rate, measure
 from audiorestorer.datasets.degradation_fit import degradation_settings
 from audiorestorer.errors import AudioRestorerError
@@ -84,14 +84,13 @@ def find(sources: Sequence[Path]) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            found += [(str(path.relative_to(source)), path) for path in inside]
+            found += audio.below(source).items()
         elif source.exists():
             found.append((str(source), source))
         else:
             raise AudioRestorerError(f"{source}: no such file or folder")
     if not found:
-        raise AudioRestorerError(f"{', '.join(map(str, sources))}: no recordings ({', '.join(SUFFIXES)})")
+        raise AudioRestorerError(f"{', '.join(map(str, sources))}: no recordings ({', '.join(audio.SUFFIXES)})")
     return found
 
 

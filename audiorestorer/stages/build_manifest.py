@@ -117,21 +117,10 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
     if layout == "stems":
         return _stem_sources(root, target, audit_csv)
     clean = root / "clean" if layout == "pairs" else root
-    paths = (
-        sorted(
-            p
-            for p in clean.rglob("*")
-            if p.suffix.lower() in audio.SUFFIXES and not p.name.startswith(".") and p.is_file()
-        )
-        if clean.is_dir()
-        else []
-    )
-    if not paths:
-        raise AudioRestorerError(f"{clean}: no recordings ({', '.join(audio.SUFFIXES)})")
-    ids = unique_ids([str(path.relative_to(clean)) for path in paths])
+    paths = audio.recordings(clean)
+    ids = unique_ids(list(paths))
     found = []
-    for path in paths:
-        name = str(path.relative_to(clean))
+    for name, path in paths.items():
         noisy = root / "noisy" / name if layout == "pairs" else None
         if noisy is not None and not noisy.is_file():
             raise AudioRestorerError(f"{noisy}: the noisy half of {path} is missing")

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from audiorestorer.audio import SUFFIXES
+from audiorestorer import audio
 from audiorestorer.config import validate
 from audiorestorer.datasets.noise_features import Features, measure
 from audiorestorer.datasets.noise_filter import NoiseFilterSettings, class_of, label_of, rejection
@@ -47,14 +47,11 @@ def run(
     """
     chosen = validate(NoiseFilterSettings, settings or {}, "noise filter")
     root = Path(root)
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise AudioRestorerError(f"{root}: no recordings ({', '.join(SUFFIXES)})")
-    ids = unique_ids([str(path.relative_to(root)) for path in paths])
+    paths = audio.recordings(root)
+    ids = unique_ids(list(paths))
     seen: dict[str, Path] = {}
     table, kept = [], []
-    for number, path in enumerate(paths, 1):
-        name = str(path.relative_to(root))
+    for number, (name, path) in enumerate(paths.items(), 1):
         row, noise = _judge(path, root, chosen, seen, seed)
         table.append(row)
         if noise is not None:
