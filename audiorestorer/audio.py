@@ -26,7 +26,6 @@ SFC_SET_ADD_PEAK_CHUNK = (
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
-LOSSY = frozenset({"OGG", "MP3", "MPEG"})
 RESAMPLE_QUALITY = "HQ"
 BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 

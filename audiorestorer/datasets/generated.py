@@ -23,7 +23,6 @@ Mono = NDArray[np.float32]
 
 STEMS = ("vocals", "drums", "bass", "other")
 TEST_SHARE = 0.25
-FAULT = "the mixture lacks its drums"
 NOISE_SEC = 6.0
 PAIR_SNR_DB = 5.0
 SCALE_HZ = 110.0 * 2 ** (np.array([0, 2, 4, 7, 9, 12, 14, 16]) / 12)  # a pentatonic over A2

@@ -37,7 +37,6 @@ TARGET_LUFS = -23.0
 PEAK_CEILING = 10 ** (-1.5 / 20)  # the coder overshoots by a little
 FADE_SEC = 0.01
 CHANNELS = 2  # at most
-PATTERNS = ("worst", "best", "sample")
 MEASURES = ("si_sdr_improvement_db", "music_to_speech_db", "music_to_speech_blind_db")  # of `benefit`, the surest first
 
 
