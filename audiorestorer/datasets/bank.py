@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import replacing
 
 Mono = NDArray[np.float32]
 
@@ -117,13 +117,11 @@ def _cached(
     """The memory-mapped samples of all rows and each one's length; made at the first call, atomically."""
     samples, lengths = base.with_suffix(".npy"), base.with_suffix(".lengths.npy")
     if not (samples.exists() and lengths.exists()):
-        base.parent.mkdir(parents=True, exist_ok=True)
         parts = _decode(data, rows, sample_rate)
         for path, array in (
             (lengths, np.array([len(part) for part in parts], np.int64)),
             (samples, np.concatenate(parts)),
         ):
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp.npy")
-            np.save(temporary, array)
-            os.replace(temporary, path)
+            with replacing(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, array)
     return np.load(samples, mmap_mode="r"), np.load(lengths).tolist()
