@@ -138,6 +138,13 @@ def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tupl
     return (np.concatenate(parts, axis=1) if parts else np.zeros((info.channels, 0), np.float32)), info.sample_rate
 
 
+def read_mono(path: str | Path, sample_rate: int) -> Audio:
+    """A (short) file as a whole at a rate, `[T]`: the mean of its channels."""
+    found, rate = read(path)
+    mono = found.mean(axis=0, dtype=np.float32)
+    return np.asarray(mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate), np.float32)
+
+
 def resample_blocks(source: Iterable[Audio], from_rate: int, to_rate: int, channels: int) -> Iterator[Audio]:
     """Resample a stream (soxr, linear phase, delay compensated). Equal rates pass through.
 

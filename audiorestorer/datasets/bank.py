@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from audiorestorer import audio
@@ -103,10 +102,7 @@ def _rows(index: Path, text: str, split: str | None) -> list[dict[str, str]]:
 def _decode(data: Path, rows: list[dict[str, str]], sample_rate: int) -> list[NDArray[np.int16]]:
     parts = []
     for row in rows:
-        decoded, rate = audio.read(data / row["path"])
-        mono = decoded.mean(axis=0)
-        if rate != sample_rate:
-            mono = soxr.resample(mono, rate, sample_rate)
+        mono = audio.read_mono(data / row["path"], sample_rate)
         parts.append((np.clip(mono, -1, 32767 / 32768) * 32768).round().astype(np.int16))
     return parts
 
