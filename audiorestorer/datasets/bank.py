@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiorestorer import audio
+from audiorestorer.datasets.mixtures import Bank, Mono
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import replacing
-
-Mono = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Clip:
     label: str
 
 
-class AudioBank:
+class AudioBank(Bank[Clip]):
     """Recordings of a folder with an `index.jsonl` (path, kind `speech` | `music`, label, split), mono at one rate.
 
     Args:
@@ -39,7 +38,7 @@ class AudioBank:
     """
 
     def __init__(self, data: Path, cache: Path | None, sample_rate: int, split: str | None = None) -> None:
-        self.sample_rate = sample_rate
+        super().__init__(sample_rate)
         index = Path(data) / "index.jsonl"
         try:
             text = index.read_text(encoding="utf-8")
@@ -54,26 +53,10 @@ class AudioBank:
         else:
             key = hashlib.sha256(f"{sample_rate}\n{split}\n{text}".encode()).hexdigest()[:16]
             self._samples, lengths = _cached(Path(cache) / f"bank_{key}", Path(data), rows, sample_rate)
-        self._clips: dict[tuple[str, str], list[Clip]] = {}
         start = 0
         for row, length in zip(rows, lengths, strict=True):
             self._clips.setdefault((row["kind"], row["split"]), []).append(Clip(start, length, row["label"]))
             start += length
-
-    def has(self, kind: str, split: str) -> bool:
-        """Whether a split holds recordings of a kind."""
-        return (kind, split) in self._clips
-
-    def clips(self, kind: str, split: str) -> list[Clip]:
-        """The recordings of a kind in a split, in the index's order.
-
-        Raises:
-            AudioRestorerError: there are none.
-        """
-        found = self._clips.get((kind, split))
-        if not found:
-            raise AudioRestorerError(f"the training audio has no {kind} in its split {split!r}")
-        return found
 
     def read(self, clip: Clip, start: int = 0, length: int | None = None) -> Mono:
         """Samples of a recording as float32 `[n]`."""
