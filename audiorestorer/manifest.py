@@ -202,6 +202,22 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def write_json(path: str | Path, value: Mapping[str, Any], *, indent: int = 2, allow_nan: bool = True) -> None:
+    """Write a JSON object for people to read, atomically."""
+    write_text_atomic(path, json.dumps(value, indent=indent, allow_nan=allow_nan) + "\n")
+
+
+def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON Lines, atomically; no row at all is one blank line (never zero bytes)."""
+    write_text_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows) or "\n")
+
+
+def named_from(path: Path, base: Path) -> str:
+    """How a manifest in the folder `base` names a file: relative for what lies in it, else absolute."""
+    path, base = path.resolve(), base.resolve()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+
+
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     """Write rows, sorted by id, atomically. An empty shard is a file with one comment-free blank line (never zero bytes)."""
     rows = sorted(items, key=lambda item: item.id)

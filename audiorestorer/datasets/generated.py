@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from audiorestorer import audio
 from audiorestorer.datasets import procedural
 from audiorestorer.datasets.levels import scale_to_snr
-from audiorestorer.datasets.training_manifest import to_line
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_json, write_text_atomic
+from audiorestorer.manifest import read_json, write_rows, write_text_atomic
 
 Mono = NDArray[np.float32]
 
@@ -256,5 +255,5 @@ def training_set(out: Path, *, sample_rate: int = 22050, seed: int = 1) -> tuple
         )
     manifests = out / "train.jsonl", out / "noise.jsonl"
     for path, found in zip(manifests, (rows, noise_rows), strict=True):
-        write_text_atomic(path, "".join(to_line(row) for row in found))
+        write_rows(path, found)
     return manifests

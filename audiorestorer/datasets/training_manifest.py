@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -157,8 +157,3 @@ def _samples(path: Path) -> list[str]:
     except AudioRestorerError as error:
         return [str(error)]
     return []
-
-
-def to_line(row: dict[str, Any]) -> str:
-    """One row as a line."""
-    return json.dumps(row, ensure_ascii=False) + "\n"

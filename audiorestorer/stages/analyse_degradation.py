@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from audiorestorer import audio
 from audiorestorer.datasets.degradation_analysis import Analysis, false_rate, measure
 from audiorestorer.datasets.degradation_fit import degradation_settings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_bytes_atomic, write_csv, write_text_atomic
+from audiorestorer.manifest import write_bytes_atomic, write_csv, write_json
 from audiorestorer.report.figures import AFTER, BEFORE, INK, png_bytes
 
 FIELDS = (
@@ -67,7 +66,7 @@ def run(
         "recordings": len(rows), "analysed": len(usable), "false_per_sec": false, "rows": rows,
         "settings": degradation_settings(usable).model_dump(mode="json"),
     }  # fmt: skip
-    write_text_atomic(out_json, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_json(out_json, result, indent=1, allow_nan=False)
     if figure:
         write_bytes_atomic(figure, _figure(usable))
     rate, noise = (float(np.median([row[name] for row in usable])) for name in ("impulses_per_sec", "noise_dbfs"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.dsp import click_repair
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, read_rows, write_text_atomic
+from audiorestorer.manifest import inside, read_rows, write_json
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
 from audiorestorer.metrics.signal import composite
@@ -82,7 +81,7 @@ def run(
         "row": row or method or Path(str(checkpoint)).stem, "seed": seed,
         "sha256": sha256_file(checkpoint) if checkpoint else None, "items": items,
     }  # fmt: skip
-    write_text_atomic(out_json, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_json(out_json, result, indent=1, allow_nan=False)
     return result
 
 

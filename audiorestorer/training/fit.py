@@ -23,7 +23,7 @@ from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import write_json
 from audiorestorer.models.mask_unet import save_checkpoint
 from audiorestorer.store import sha256_file
 from audiorestorer.training import callbacks, runs
@@ -137,7 +137,7 @@ def _save(
     losses = dict(zip(curve.names, curve.rows[-1][1:], strict=True)) if curve.rows else {}
     losses = {name: value for name, value in losses.items() if math.isfinite(value)}
     record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
-    write_text_atomic(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    write_json(out.with_suffix(".json"), record)
 
 
 def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest, to_line
+from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import write_rows
 
 RATE = 8000
 
@@ -101,7 +102,6 @@ def test_noise_manifest(tmp_path: Path) -> None:
 
 def test_a_name_with_a_line_separator_stays_one_row(tmp_path: Path) -> None:
     """U+2028 ends a line for Unicode, but not in JSON Lines."""
-    path = write(tmp_path)
-    row = {"id": "c\u2028d", "split": "train", "clean": "a.wav", "noisy": None, "sr": RATE, "duration": 2.0}
-    path.write_text(path.read_text() + to_line(row), encoding="utf-8")
-    assert [found.id for found in check_manifest(path)] == ["a", "b", "c\u2028d"]
+    rows = [json.loads(line) for line in write(tmp_path).read_text().splitlines()]
+    write_rows(tmp_path / "m.jsonl", [*rows, {**rows[0], "id": "c\u2028d"}])
+    assert [found.id for found in check_manifest(tmp_path / "m.jsonl")] == ["a", "b", "c\u2028d"]
