@@ -26,7 +26,6 @@ SFC_SET_ADD_PEAK_CHUNK = (
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
-LOSSY = frozenset({"OGG", "MP3", "MPEG"})
 RESAMPLE_QUALITY = "HQ"
 BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
@@ -108,19 +107,28 @@ def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tupl
     return "WAV", subtype
 
 
-def recordings(folder: Path, out: Path) -> list[Path]:
-    """The recordings below a folder, sorted; outputs of an earlier run are left out where the output folder lies in it.
+def below(folder: Path) -> dict[str, Path]:
+    """The recordings below a folder, any depth, sorted, by their relative path; hidden files are none."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    }
+
+
+def recordings(folder: Path, out: Path | None = None) -> dict[str, Path]:
+    """`below`, without outputs of an earlier run where the output folder lies in it.
 
     Raises:
         AudioRestorerError: there are none.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    done = out.resolve()
+    found = below(folder)
+    done = out.resolve() if out else folder.resolve()
     if done != folder.resolve():
-        paths = [path for path in paths if not path.resolve().is_relative_to(done)]
-    if not paths:
+        found = {name: path for name, path in found.items() if not path.resolve().is_relative_to(done)}
+    if not found:
         raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)})")
-    return paths
+    return found
 
 
 def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tuple[Audio, int]:
@@ -128,6 +136,13 @@ def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tupl
     info = probe(path)
     parts = list(blocks(path, start=start, frames=frames))
     return (np.concatenate(parts, axis=1) if parts else np.zeros((info.channels, 0), np.float32)), info.sample_rate
+
+
+def read_mono(path: str | Path, sample_rate: int) -> Audio:
+    """A (short) file as a whole at a rate, `[T]`: the mean of its channels."""
+    found, rate = read(path)
+    mono = found.mean(axis=0, dtype=np.float32)
+    return np.asarray(mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate), np.float32)
 
 
 def resample_blocks(source: Iterable[Audio], from_rate: int, to_rate: int, channels: int) -> Iterator[Audio]:

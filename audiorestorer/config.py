@@ -9,7 +9,7 @@ import difflib
 import json
 import re
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -32,6 +32,26 @@ class IngestSettings(Settings):
     )
 
 
+# how any network runs
+Overlap = Annotated[float, Field(ge=0, lt=1, description="share of a segment that overlaps the next")]
+SegmentSec = Annotated[float | None, Field(gt=0, description="seconds a segment; null: the model's own")]
+BatchSize = Annotated[
+    int | None,
+    Field(
+        ge=1, le=256,
+        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
+    ),
+]  # fmt: skip
+Backend = Annotated[
+    Literal["auto", "torch", "openvino"],
+    Field(description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"),
+]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    Field(description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"),
+]
+
+
 class SeparatorSettings(Settings):
     """One separator. Its stems are a soft ratio mask; all separators' masks are fused by maximum."""
 
@@ -40,22 +60,15 @@ class SeparatorSettings(Settings):
     shifts: int = Field(
         0, ge=0, le=20, description="random shifts that are averaged (demucs' shift trick); seeded by the item"
     )
-    overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
-    segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
+    overlap: Overlap = 0.25
+    segment_sec: SegmentSec = None
     accompaniment: Literal["residual", "stems"] = Field(
         "residual",
         description="residual: mixture minus vocals; stems: sum of the other stems (runs every member of a bag)",
     )
-    batch_size: int | None = Field(
-        None, ge=1, le=256,
-        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
-    )  # fmt: skip
-    backend: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"
-    )
+    batch_size: BatchSize = None
+    backend: Backend = "auto"
+    precision: Precision = "auto"
 
 
 class StftSettings(Settings):
@@ -80,18 +93,11 @@ class DenoiseSettings(Settings):
     high_band: Literal["keep", "mask", "drop"] = Field(
         "mask", description="the band above the denoiser's Nyquist: keep, mask (by the post-mask) or drop"
     )
-    overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
-    segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
-    batch_size: int | None = Field(
-        None, ge=1, le=256,
-        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
-    )  # fmt: skip
-    backend: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"
-    )
+    overlap: Overlap = 0.25
+    segment_sec: SegmentSec = None
+    batch_size: BatchSize = None
+    backend: Backend = "auto"
+    precision: Precision = "auto"
 
 
 class PostmaskSettings(StftSettings):

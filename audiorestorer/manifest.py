@@ -9,14 +9,17 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiorestorer.errors import AudioRestorerError
 
+RowType = TypeVar("RowType", bound=BaseModel)
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 
@@ -92,13 +95,27 @@ def short_hash(text: str) -> str:
 def unique_ids(relatives: Sequence[str], separator: str = "_") -> dict[str, str]:
     """Ids of relative paths; those whose plain ids are equal (case folded too) all get a short hash of their path."""
     plain = {relative: item_id(relative, separator) for relative in relatives}
-    count: dict[str, int] = {}
-    for name in plain.values():
-        count[name.casefold()] = count.get(name.casefold(), 0) + 1
+    count = Counter(name.casefold() for name in plain.values())
     return {
         relative: name if count[name.casefold()] == 1 else f"{name}-{short_hash(relative)}"
         for relative, name in plain.items()
     }
+
+
+def output_names(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Outputs by their input's relative path, no two alike (case folded too).
+
+    Args:
+        wanted: those of each input by itself. Where several inputs want one name, they keep their suffix in it
+            (`a.ogg -> a.ogg.flac`); what still collides gets a short hash of its input's path.
+    """
+    names = dict(wanted)
+    for hashed in (False, True):
+        crowd = Counter(name.casefold() for name in names.values())
+        for relative, name in names.items():
+            if crowd[name.casefold()] > 1:
+                names[relative] = f"{relative}{f'-{short_hash(relative)}' if hashed else ''}{Path(name).suffix}"
+    return names
 
 
 def inside(folder: Path, relative: str) -> Path:
@@ -125,19 +142,25 @@ def write_text_atomic(path: str | Path, text: str) -> None:
     write_bytes_atomic(path, text.encode("utf-8", "surrogateescape"))
 
 
-def write_bytes_atomic(path: str | Path, content: bytes) -> None:
-    """Write a file so that nothing half-written ever stands under its name."""
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside a file (its folder is made): written there, it takes the file's place, or is removed by an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_bytes_atomic(path: str | Path, content: bytes) -> None:
+    """Write a file so that nothing half-written ever stands under its name."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_csv(path: str | Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -179,11 +202,57 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def write_json(path: str | Path, value: Mapping[str, Any], *, indent: int = 2, allow_nan: bool = True) -> None:
+    """Write a JSON object for people to read, atomically."""
+    write_text_atomic(path, json.dumps(value, indent=indent, allow_nan=allow_nan) + "\n")
+
+
+def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON Lines, atomically; no row at all is one blank line (never zero bytes)."""
+    write_text_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows) or "\n")
+
+
+def named_from(path: Path, base: Path) -> str:
+    """How a manifest in the folder `base` names a file: relative for what lies in it, else absolute."""
+    path, base = path.resolve(), base.resolve()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+
+
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     """Write rows, sorted by id, atomically. An empty shard is a file with one comment-free blank line (never zero bytes)."""
     rows = sorted(items, key=lambda item: item.id)
     lines = [json.dumps(item.model_dump(exclude_none=True), ensure_ascii=True, sort_keys=True) for item in rows]
     write_text_atomic(path, "\n".join(lines) + "\n")
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of a JSON Lines file with their numbers, from 1; blank ones are left out.
+
+    Raises:
+        AudioRestorerError: cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    except OSError as error:
+        raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AudioRestorerError(f"{path}: cannot read the manifest: not UTF-8 text: {error.reason}") from error
+
+
+def read_rows(path: str | Path, kind: type[RowType]) -> Iterator[tuple[int, RowType]]:
+    """The rows of a JSON Lines file with their line numbers.
+
+    Raises:
+        AudioRestorerError: cannot be read, or a line is no valid row (names file, line and field).
+    """
+    for number, line in read_lines(path):
+        try:
+            yield number, kind.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "row"
+            raise AudioRestorerError(f"{path}:{number}: {where}: {first['msg']}") from error
 
 
 def read_manifest(path: str | Path) -> list[Item]:
@@ -192,27 +261,12 @@ def read_manifest(path: str | Path) -> list[Item]:
     Raises:
         AudioRestorerError: the file is missing, or a line is no valid row (names file, line and reason), or an id stands twice.
     """
-    items: list[Item] = []
-    seen: set[str] = set()
-    try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                item = Item.model_validate_json(line)
-                if item.id in seen:
-                    raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
-                seen.add(item.id)
-                items.append(item)
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise AudioRestorerError(f"{path}: not UTF-8 text: {error.reason}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise AudioRestorerError(f"{path}:{number}: {where or 'row'}: {first['msg']}") from error
-    return items
+    items: dict[str, Item] = {}
+    for number, item in read_rows(path, Item):
+        if item.id in items:
+            raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
+        items[item.id] = item
+    return list(items.values())
 
 
 def read_manifests(paths: Iterable[str | Path]) -> list[Item]:

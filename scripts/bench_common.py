@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from audiorestorer.manifest import Item, write_manifest  # noqa: E402
 from audiorestorer.store import sha256_file  # noqa: E402
+from audiorestorer.training.settings import TrainSettings  # noqa: E402
 
 RATE = 44_100
 SOURCES = ["drums", "bass", "other", "vocals"]
@@ -214,6 +216,26 @@ def gemm_peak(precision: str, threads: int) -> float:
         way()
         best = min(best, time.perf_counter() - start)
     return 2 * GEMM_SIZE**3 / best
+
+
+def training_step(settings: TrainSettings) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """A mask network's step on one thread, of mixture and target `[B, 1, T]`: forward, loss, backward, optimiser."""
+    from audiorestorer.training.module import MaskModule
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module = MaskModule(settings).train()
+    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    optimiser = module.configure_optimizers()["optimizer"]
+
+    def step(mixture: torch.Tensor, target: torch.Tensor) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
+            loss = module.training_step((mixture, target), 0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
 
 
 def flops(network: torch.nn.Module, channels: int, length: int) -> float:

@@ -22,7 +22,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import replacing, write_text_atomic
 from audiorestorer.store import sha256_file
 
 SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt")
@@ -228,17 +228,13 @@ def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, 
 
 
 def _download(entry: EntrySettings, file: FileSettings, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     limit = int(min(MAX_BYTES, 2e6 * file.size_mb if file.size_mb else MAX_BYTES))
-    try:
+    with replacing(path) as temporary:
         if entry.source.startswith("hf:") and not file.url:
             _from_hub(entry.source.removeprefix("hf:"), file.name, temporary)
         else:
             _from_https(file.url or f"{entry.source.rstrip('/')}/{urllib.parse.quote(file.name)}", temporary, limit)
         _check(temporary, file, "the download is damaged")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _from_hub(name: str, file: str, target: Path) -> None:

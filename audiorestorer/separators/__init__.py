@@ -154,6 +154,7 @@ class Separator:
         mean_counts: how often the recording's mean is added back to a stem (`demucs` only; 1 where absent).
         shared: windows of several recordings go through together; its windows must be of few lengths (`padded`), and what comes
             of a window must not depend on the others.
+        device: what it runs on.
         batch_size: windows of one recording that go through together. crew: where those of several meet. Both are set by `load`.
     """
 
@@ -168,6 +169,7 @@ class Separator:
     align: int = 1
     mean_counts: Mapping[str, int] = MappingProxyType({})
     shared: bool = False
+    device: str = "cpu"
     batch_size: int = 1
     crew: Crew | None = None
     halving: Halving | None = None

@@ -15,10 +15,10 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, keep_inputs, unique_ids, write_manifest
+from audiorestorer.manifest import Item, inside, keep_inputs, output_names, unique_ids, write_manifest
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
-from audiorestorer.separators.checkpoint import Checkpoint
+from audiorestorer.separators.checkpoint import Checkpoint, check_options
 from audiorestorer.separators.streaming import How, Recording, estimates, full_band
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
 from audiorestorer.store import Entry, place, sha256_file
@@ -58,10 +58,8 @@ def run(
     """
     if not 0 <= wet <= 1:
         raise AudioRestorerError(f"wet {wet:g}: must lie in [0, 1]")
-    if floor_db is not None and floor_db > 0:
-        raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
     network, metadata = load_checkpoint(checkpoint)
-    network.hop_of(overlap)
+    check_options(network, overlap, floor_db)
     rate = int(metadata["sample_rate"])
     single = source.is_file()
     folder = out.parent if single and out.suffix.lower() in audio.SUFFIXES else out
@@ -128,18 +126,9 @@ def _items(source: Path, out: Path, folder: Path) -> list[Item]:
             )
         ]
     paths = audio.recordings(source, out)
-    relatives = [path.relative_to(source).as_posix() for path in paths]
-    ids, taken = unique_ids(relatives), dict[str, int]()
-    outputs = [str(Path(name).with_suffix(_suffix(path))) for name, path in zip(relatives, paths, strict=True)]
-    for name in outputs:
-        taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
-    return [
-        Item(
-            id=ids[name], noisy=str(path), relative=name,
-            output=made if taken[made.casefold()] == 1 else f"{name}{Path(made).suffix}",  # a.ogg and a.flac stay apart
-        )
-        for name, path, made in zip(relatives, paths, outputs, strict=True)
-    ]  # fmt: skip
+    ids = unique_ids(list(paths))
+    outputs = output_names({name: str(Path(name).with_suffix(_suffix(path))) for name, path in paths.items()})
+    return [Item(id=ids[name], noisy=str(path), relative=name, output=outputs[name]) for name, path in paths.items()]
 
 
 def _suffix(path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import statistics
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiorestorer import audio
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
 from audiorestorer.manifest import read_csv, write_csv, write_text_atomic
-from audiorestorer.metrics import Missing
-from audiorestorer.metrics.files import Files
-from audiorestorer.metrics.group_signal import compute
+from audiorestorer.metrics import Missing, triads
 from audiorestorer.metrics.intelligibility import stoi
 from audiorestorer.models.mask_unet import MaskUNet
 from audiorestorer.training.settings import AudioDebugSettings, DataAuditSettings, PerceptualEvalSettings
@@ -32,7 +28,6 @@ PERCEPTUAL_FIELDS = (
     "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
     "stoi_in", "stoi",
 )  # fmt: skip
-TRIAD = ("noisy", "yhat", "clean")
 
 
 def epoch_name(epoch: int) -> str:
@@ -160,7 +155,8 @@ class AudioDebug(_OnHeldOut):
         if _due(trainer, self.settings.every_epochs):
             folder = self.folder / epoch_name(trainer.current_epoch + 1)
             for index, example, output in self.outputs(pl_module, self.settings.items):
-                write_triad(folder, f"item{index:02d}", example, output, self.mixer.bank.sample_rate)
+                signals = (example.mixture[None], output[None], example.target[None])
+                triads.write(folder, f"item{index:02d}", *signals, self.mixer.bank.sample_rate)
 
 
 class PerceptualEval(_OnHeldOut):
@@ -175,12 +171,11 @@ class PerceptualEval(_OnHeldOut):
             return
         found: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
         rate = self.mixer.bank.sample_rate
-        with tempfile.TemporaryDirectory() as folder:
-            for index, example, output in self.outputs(pl_module, self.settings.items):
-                noisy, yhat, clean = write_triad(Path(folder), f"item{index}", example, output, rate)
-                values = {**compute(Files(str(noisy), str(yhat), str(clean)))[0], **_stoi(example, output, rate)}
-                for name in PERCEPTUAL_FIELDS:
-                    found[name] += [values[name]] if name in values else []
+        for _, example, output in self.outputs(pl_module, self.settings.items):
+            figures, _ = triads.signal_figures(example.mixture[None], output[None], example.target[None], rate)
+            values = {**figures, **_stoi(example, output, rate)}
+            for name in PERCEPTUAL_FIELDS:
+                found[name] += [values[name]] if name in values else []
         medians = {name: statistics.median(values) for name, values in found.items() if values}
         for logger in trainer.loggers:
             logger.log_metrics({f"valid/{name}": value for name, value in medians.items()}, trainer.global_step)
@@ -201,11 +196,3 @@ def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str,
         except Missing:
             return {}
     return values
-
-
-def write_triad(folder: Path, name: str, example: Example, output: NDArray[np.float32], rate: int) -> list[Path]:
-    """Write one triad as float WAV; returns the paths of noisy, yhat and clean."""
-    paths = [folder / f"{name}_{part}.wav" for part in TRIAD]
-    for path, signal in zip(paths, (example.mixture, output, example.target), strict=True):
-        audio.write(path, signal[None].astype(np.float32, copy=False), rate)
-    return paths

@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -19,12 +18,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
-from audiorestorer.datasets.mixtures import Bank, Mixer, MixtureSettings
+from audiorestorer.datasets.mixtures import Mixer
 from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import write_json
 from audiorestorer.models.mask_unet import save_checkpoint
 from audiorestorer.store import sha256_file
 from audiorestorer.training import callbacks, runs
@@ -93,7 +92,6 @@ def fit(
     mixer, held_out = _mixers(settings, data, work)
     dataset = dataset_of(settings, mixer, real, analyse)
     with runs.opened(work, settings.name, digest(settings, data, real)) as folder:
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
         torch.set_num_threads(threads or settings.threads)
         lightning.seed_everything(settings.seed, workers=False, verbose=False)
@@ -139,7 +137,7 @@ def _save(
     losses = dict(zip(curve.names, curve.rows[-1][1:], strict=True)) if curve.rows else {}
     losses = {name: value for name, value in losses.items() if math.isfinite(value)}
     record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
-    write_text_atomic(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    write_json(out.with_suffix(".json"), record)
 
 
 def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | None:
@@ -152,7 +150,7 @@ def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | Non
 
 def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mixer]:
     """The training split's mixer, and the valid split's of the callbacks' item length, with no augmentation of the target."""
-    rate, chosen = settings.network.sample_rate, settings.mixtures
+    chosen = settings.mixtures
     seconds = max(settings.audio_debug.seconds, settings.perceptual_eval.seconds)
     calm = chosen.model_copy(
         update={"segment_sec": seconds, "pure_speech": 0.0, "no_speech": 0.0, "curriculum": [], "band_limit": 0.0}
@@ -160,37 +158,30 @@ def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mix
     if settings.overfit_items:
         calm = chosen
     split, seed = ("train", settings.seed) if settings.overfit_items else ("valid", settings.seed + HELD_OUT_SEED)
-    if data.folder:
-        bank = AudioBank(data.folder, work / "cache", rate)
-        if settings.degradations is not None:
-            return _degrading(settings, bank, calm, seed, split)
+    bank = _bank(settings, data, work)
+    if settings.degradations is not None:
         return (
-            Mixer(bank, chosen, settings.task, settings.seed, epochs=settings.epochs),
-            Mixer(bank, calm, settings.task, seed, split),
+            DegradationMixer(bank, chosen, settings.degradations, settings.seed),
+            DegradationMixer(bank, calm, settings.degradations, seed, split),
         )
+    kind: type[Mixer] = ManifestMixer if isinstance(bank, ManifestBank) else Mixer
+    return (
+        kind(bank, chosen, settings.task, settings.seed, epochs=settings.epochs),
+        kind(bank, calm, settings.task, seed, split),
+    )
+
+
+def _bank(settings: TrainSettings, data: Data, work: Path) -> AudioBank | ManifestBank:
+    """The recordings; raises AudioRestorerError where they are not what the training needs."""
+    rate = settings.network.sample_rate
+    if data.folder:
+        return AudioBank(data.folder, work / "cache", rate)
     assert data.manifest is not None
     splits = ("train",) if settings.overfit_items else ("train", "valid")
-    rows = check_manifest(data.manifest, sample_rate=None if chosen.resample else rate, splits=splits)
+    rows = check_manifest(data.manifest, sample_rate=None if settings.mixtures.resample else rate, splits=splits)
     noises = check_noise_manifest(data.noise, splits=splits) if data.noise else []
-    bases = data.manifest.parent, data.noise.parent if data.noise else None
-    files = ManifestBank(rows, bases[0], rate, noises, bases[1], data.rooms)
-    if settings.degradations is not None:
-        return _degrading(settings, files, calm, seed, split)
-    return (
-        ManifestMixer(files, chosen, settings.task, settings.seed, epochs=settings.epochs),
-        ManifestMixer(files, calm, settings.task, seed, split),
-    )
-
-
-def _degrading(
-    settings: TrainSettings, bank: Bank, calm: MixtureSettings, seed: int, split: str
-) -> tuple[DegradationMixer, DegradationMixer]:
-    """The same two for restoration."""
-    assert settings.degradations is not None
-    return (
-        DegradationMixer(bank, settings.mixtures, settings.degradations, settings.seed),
-        DegradationMixer(bank, calm, settings.degradations, seed, split),
-    )
+    noise_base = data.noise.parent if data.noise else None
+    return ManifestBank(rows, data.manifest.parent, rate, noises, noise_base, data.rooms)
 
 
 def _trainer(
