@@ -89,6 +89,7 @@ def fit(
         AudioRestorerError: bad data (before anything is trained), or another process trains the same model.
     """
     real = real_recordings(settings, data)
+    settings = settings.for_real() if real else settings
     mixer, held_out = _mixers(settings, data, work)
     dataset = dataset_of(settings, mixer, real, analyse)
     with runs.opened(work, settings.name, digest(settings, data, real)) as folder:

@@ -15,7 +15,7 @@ from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.bottleneck import Kind
 from audiorestorer.models.mask_unet import MaskUNetConfig
-from audiorestorer.training.strategy_settings import MonitoringSettings, RealSettings, StrategySettings
+from audiorestorer.training.strategy_settings import MixedSettings, MonitoringSettings, RealSettings, StrategySettings
 
 ADDED_LATER = ("degradations", "real", "strategies", "monitoring")  # left out of records where they are not used
 
@@ -99,6 +99,15 @@ class TrainSettings(Settings):
     real: RealSettings = RealSettings()
     strategies: StrategySettings = StrategySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+
+    def for_real(self) -> TrainSettings:
+        """These settings where there are real recordings: `mixed`, unless the experiment has a section `strategies` (`{}`: none).
+
+        Of the strategies it alone made impulse removal surely better and nothing surely worse (docs/real_recordings.md).
+        """
+        if "strategies" in self.model_fields_set:
+            return self
+        return self.model_copy(update={"strategies": StrategySettings(mixed=MixedSettings(enabled=True))})
 
     @property
     def epochs(self) -> int:

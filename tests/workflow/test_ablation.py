@@ -45,7 +45,7 @@ def test_one_command_makes_the_table(folder: Path) -> None:
     assert found["mixed", "unseen", "composite"]["difference"] and found["mixed", "unseen", "composite"]["items"] == "5"
     assert (made / "ablation.html").read_text().count("data:image/png") == 3
     assert read_json(made / "models/mixed.5.json")["steps"] == 4
-    losses = read_csv(Path(read_json(made / "models/mixed.5.json")["run"]) / "logs/loss.csv")
+    losses = read_csv(folder / read_json(made / "models/mixed.5.json")["run"] / "logs/loss.csv")
     assert len(losses) == 4 and "consistency" in losses[0]
 
 
