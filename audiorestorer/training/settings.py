@@ -15,7 +15,13 @@ from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.bottleneck import Kind
 from audiorestorer.models.mask_unet import MaskUNetConfig
-from audiorestorer.training.strategy_settings import MixedSettings, MonitoringSettings, RealSettings, StrategySettings
+from audiorestorer.training.strategy_settings import (
+    MixedSettings,
+    MonitoringSettings,
+    RatioSettings,
+    RealSettings,
+    StrategySettings,
+)
 
 ADDED_LATER = ("degradations", "real", "strategies", "monitoring")  # left out of records where they are not used
 
@@ -101,13 +107,14 @@ class TrainSettings(Settings):
     monitoring: MonitoringSettings = MonitoringSettings()
 
     def for_real(self) -> TrainSettings:
-        """These settings where there are real recordings: `mixed`, unless the experiment has a section `strategies` (`{}`: none).
+        """These settings where there are real recordings: with `degradations` and no `strategies`, `mixed` and `curriculum`.
 
-        Of the strategies it alone made impulse removal surely better and nothing surely worse (docs/real_recordings.md).
+        Of the ablation's rows the one with most figures surely better and none surely worse (docs/real_recordings.md).
         """
-        if "strategies" in self.model_fields_set:
+        if "strategies" in self.model_fields_set or self.degradations is None:
             return self
-        return self.model_copy(update={"strategies": StrategySettings(mixed=MixedSettings(enabled=True))})
+        chosen = StrategySettings(mixed=MixedSettings(enabled=True), curriculum=RatioSettings(enabled=True))
+        return self.model_copy(update={"strategies": chosen})
 
     @property
     def epochs(self) -> int:
