@@ -163,6 +163,27 @@ def enhance(
     stage("enhance").run_folder(source, out, weights, chosen, store=store, device=device, threads=threads)
 
 
+@app.command("evaluate-enhancer")
+def evaluate_enhancer(
+    speech: Annotated[Path, typer.Argument(metavar="SPEECH_DIR", help="clean recordings, best of voices that no training saw")],
+    out: Annotated[Path, typer.Option("--out", help="folder of quality.json, .csv and .md")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="the enhancer's safetensors file, or its fetched JSON")],
+    denoiser: Annotated[Path | None, typer.Option(help="mask network to compare with, the same")] = None,
+    transcripts: Annotated[Path | None, typer.Option(help="TSV with the columns path (below SPEECH_DIR) and transcript")] = None,
+    recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="clean, band_4khz, band_8khz, reverberant, noisy or clipped; can be repeated")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="so many recordings at most")] = None,
+    dnsmos: Annotated[bool, typer.Option("--dnsmos", help="measure DNSMOS too")] = False,
+    config: ConfigOption = "{}",
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Measure an enhancer on band-limited, reverberant, noisy and clipped versions of clean speech. CONFIG: section enhance."""
+    stage("evaluate_enhancer").run(
+        speech, checkpoint, out, settings.load(settings.EnhanceSettings, config), denoiser=denoiser, transcripts=transcripts,
+        recogniser=recogniser, conditions=condition, limit=limit, dnsmos=dnsmos, store=store, device=device, threads=threads,
+    )  # fmt: skip
+
+
 @app.command("enhance-shard")
 def enhance_shard(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption,

@@ -188,7 +188,7 @@ def heard(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
     frames = given.reshape(rows, length // hop, hop)
     loud = np.abs(frames).max(axis=2) > SILENT * levels[:, None]
     padded = np.pad(loud, ((0, 0), (GATE_FRAMES, GATE_FRAMES)))
-    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * GATE_FRAMES + 1, axis=1).any(axis=2)
+    near = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * GATE_FRAMES + 1, axis=1).any(axis=2))
     if near.all():
         return np.ones((1, 1), np.float32)
     centres, places = (np.arange(near.shape[1]) + 0.5) * hop, np.arange(length)
