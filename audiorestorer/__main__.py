@@ -171,7 +171,7 @@ def evaluate_enhancer(
     denoiser: Annotated[Path | None, typer.Option(help="mask network to compare with, the same")] = None,
     transcripts: Annotated[Path | None, typer.Option(help="TSV with the columns path (below SPEECH_DIR) and transcript")] = None,
     recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,
-    condition: Annotated[list[str] | None, typer.Option(help="clean, band_4khz, band_8khz, reverberant, noisy or clipped; can be repeated")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="clean, band_4khz, ...; can be repeated; all if left out")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="so many recordings at most")] = None,
     dnsmos: Annotated[bool, typer.Option("--dnsmos", help="measure DNSMOS too")] = False,
     config: ConfigOption = "{}",

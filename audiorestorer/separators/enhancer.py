@@ -7,13 +7,15 @@
     made.enhanced, made.denoised, made.sample_rate
 
 Each channel goes through by itself at its own level. The level is that of the whole channel, so that all windows are treated alike;
-windows of one size (group norms see the whole of a window) overlap and are cross-faded with weights that sum to one.
+windows of one size (group norms see the whole of a window) overlap and are cross-faded with weights that sum to one. Of a recording
+with more band than the network has, the band above is kept, scaled by the denoiser's gain near the top of its own band.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
 from audiorestorer.separators import as_torch, on_gpu, pick_device
+from audiorestorer.separators.checkpoint import top_gain
 from audiorestorer.separators.streaming import Recording
 
 GPU_ROWS = 8
@@ -129,18 +132,35 @@ class SpeechEnhancer:
             raise AudioRestorerError("empty: no samples")
         rate, channels, out_rate = recording.sample_rate, recording.channels, self.output_rate(recording.sample_rate)
         names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
-        rows = len(names) * channels
         total = max(1, round(recording.frames * self.sample_rate / rate))
         made = audio.fit_length(self._windows(recording, total, seed), total)
-        back = audio.resample_blocks(made, self.sample_rate, out_rate, rows)
+        above = self.sample_rate < rate  # then the output's rate is the recording's
+        if above:
+            names += ["gain", "low"]
+            size = int(audio.BLOCK_SEC * self.sample_rate)
+            low = audio.fit_length(self._source(recording), total)
+            made = (
+                np.concatenate(pair) for pair in zip(audio.rechunk(made, size), audio.rechunk(low, size), strict=True)
+            )
+        back = audio.resample_blocks(made, self.sample_rate, out_rate, len(names) * channels)
         exact = audio.fit_length(back, max(1, round(recording.frames * out_rate / rate)))
-        for block in audio.rechunk(exact, int(audio.BLOCK_SEC * out_rate)):
+        size = int(audio.BLOCK_SEC * out_rate)
+        inputs = audio.rechunk(recording.open(), size) if above else repeat(None)
+        for block, given in zip(audio.rechunk(exact, size), inputs, strict=False):
             if not np.isfinite(block).all():
                 raise AudioRestorerError("the network's output holds NaN or infinite samples")
-            yield {name: block[row * channels : (row + 1) * channels] for row, name in enumerate(names)}
+            out = {name: block[row * channels : (row + 1) * channels] for row, name in enumerate(names)}
+            if given is not None:
+                high = np.clip(out.pop("gain"), 0, 1) * (given - out.pop("low"))
+                out = {name: speech + high for name, speech in out.items()}
+            yield out
+
+    def _source(self, recording: Recording) -> Iterator[Audio]:
+        """Its blocks at the network's rate."""
+        return audio.resample_blocks(recording.open(), recording.sample_rate, self.sample_rate, recording.channels)
 
     def _windows(self, recording: Recording, total: int, seed: int) -> Iterator[Audio]:
-        """`[outputs x C, n]` at the network's rate, at least `total` samples."""
+        """`[outputs x C, n]` at the network's rate, at least `total` samples; the last output is the gain for the band above."""
         hop = self.model.settings.features.hop_length
         levels = _levels(recording)
         whole = -(-total // hop) * hop  # windows begin on frames
@@ -150,14 +170,14 @@ class SpeechEnhancer:
         )
         plan = plan_of(whole, window, overlap, hop, max(1, self.rows // recording.channels))
         starts = (min(offset, whole - plan.segment) // hop for offset in range(0, whole, plan.stride))
-        blocks = audio.resample_blocks(recording.open(), recording.sample_rate, self.sample_rate, recording.channels)
+        above = self.sample_rate < recording.sample_rate
 
         def run(windows: Audio) -> Audio:
-            return self._run(windows, levels, seed, [next(starts) for _ in windows])
+            return self._run(windows, levels, seed, [next(starts) for _ in windows], above)
 
-        return process(audio.fit_length(blocks, whole), whole, plan, run)
+        return process(audio.fit_length(self._source(recording), whole), whole, plan, run)
 
-    def _run(self, windows: Audio, levels: NDArray[np.float32], seed: int, starts: list[int]) -> Audio:
+    def _run(self, windows: Audio, levels: NDArray[np.float32], seed: int, starts: list[int], above: bool) -> Audio:
         """Windows `[B, C, N]` to `[B, outputs x C, N]`."""
         count, channels, length = windows.shape
         same = channels > 1 and (windows == windows[:, :1]).all() and (levels == levels[0]).all()
@@ -165,21 +185,34 @@ class SpeechEnhancer:
         given = windows[:, :own].reshape(-1, length)
         level, first = np.tile(levels[:own], count), np.repeat(starts, own)
         cuts = [slice(begin, begin + self.rows) for begin in range(0, len(given), self.rows)]
-        made = np.concatenate([self._rows(given[cut], level[cut], seed, first[cut]) for cut in cuts], axis=1)
+        made = np.concatenate([self._rows(given[cut], level[cut], seed, first[cut], above) for cut in cuts], axis=1)
         made = made.reshape(-1, count, own, length).swapaxes(0, 1)
         return np.broadcast_to(made, (count, made.shape[1], channels, length)).reshape(count, -1, length)
 
-    def _rows(self, given: Audio, levels: NDArray[np.float32], seed: int, starts: NDArray[np.int64]) -> Audio:
+    def _rows(
+        self, given: Audio, levels: NDArray[np.float32], seed: int, starts: NDArray[np.int64], above: bool
+    ) -> Audio:
         """`[R, N]` to `[outputs, R, N]`."""
         chosen = self.settings
+        audio_in = as_torch(given, self.device)
         found = self.model(
-            as_torch(given, self.device), level=as_torch(levels[:, None], self.device), seeds=[seed] * len(given),
+            audio_in, level=as_torch(levels[:, None], self.device), seeds=[seed] * len(given),
             nfe=chosen.nfe, solver=chosen.solver, lambd=chosen.lambd, tau=chosen.tau, denoise_only=chosen.denoise_only,
             starts=[int(start) for start in starts],
         )  # fmt: skip
         outputs = [out for out in (found.denoised, found.enhanced) if out is not None]
+        if above:
+            outputs.append(self._gain(audio_in, found.denoised))
         made: Audio = torch.stack(outputs).float().cpu().numpy()
         return made * heard(given, levels, self.model.settings.features.hop_length)
+
+    @torch.inference_mode()
+    def _gain(self, given: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
+        """The denoiser's gain near its Nyquist frequency, `[R, N]`, for the band above it."""
+        denoiser = self.model.denoiser
+        before, after = (denoiser.spectrum(signal.float()).abs() for signal in (given, denoised))
+        mask = (after / before.clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
+        return top_gain(mask[:, None], given.shape[1], denoiser.settings.hop_length)[:, 0]
 
 
 def heard(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
