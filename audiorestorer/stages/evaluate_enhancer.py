@@ -113,9 +113,10 @@ def run(
         inputs=lambda item: [item.sha256, item.field("condition"), item.transcript],
     )
     rows = run_items(stage, items, store)
+    entries = summary(rows, chosen)
     result = {
         "settings": config.model_dump(), "checkpoint": sha256_file(checkpoint), "recordings": len(items) // len(chosen),
-        "summary": summary(rows, chosen),
+        "summary": entries,
         "items": [
             {"id": row.id, "condition": row.field("condition"), "status": row.status, "reason": row.reason,
              "figures": row.field("figures"), "missing": row.field("missing")} for row in rows
@@ -123,9 +124,9 @@ def run(
     }  # fmt: skip
     write_text_atomic(out / "quality.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     names = [name for name, *_ in FIGURES]
-    write_csv(out / "quality.csv", ["condition", "system", "n", *names, "fallbacks"], _flat(result["summary"]))
-    write_text_atomic(out / "quality.md", table(result["summary"]))
-    print(table(result["summary"]), flush=True)
+    write_csv(out / "quality.csv", ["condition", "system", "n", *names, "fallbacks"], _flat(entries))
+    write_text_atomic(out / "quality.md", table(entries))
+    print(table(entries), flush=True)
     return result
 
 
@@ -193,7 +194,7 @@ def _items(speech: Path, conditions: list[str], transcripts: Path | None, limit:
             transcript=texts.get(str(Path(name).with_suffix(""))), condition=condition,
         )
         for name, path in zip(relatives, paths, strict=True) for condition in conditions
-    ]  # type: ignore[call-arg]  # fmt: skip
+    ]  # fmt: skip
 
 
 def _weights(path: Path) -> Path:
