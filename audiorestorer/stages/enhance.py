@@ -112,14 +112,13 @@ def run_folder(
 
     def process(worker: Worker, item: Item, scratch: Path) -> Made:
         chosen = enhance_item(worker, item, config.seed, scratch)
-        suffix = Path(item.output or "").suffix.lower()
-        kind, subtype = audio.output_format(audio.probe(item.noisy), suffix)
-        target = scratch / f"output{suffix}"
+        kind, subtype = audio.output_format(audio.probe(item.noisy), _suffix(item))
+        target = scratch / f"output{_suffix(item)}"
         gain_db = audio.write_below_full_scale(chosen.path, target, chosen.peak, format=kind, subtype=subtype)
         return Made({target.name: target}, {**chosen.row, "gain_db": gain_db})
 
     load = _loader(config, checkpoint, recogniser, device, threads)
-    stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser)
+    stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
     rows = [placed(item, folder) for item in run_items(stage, items, store)]
     if folder is out:
         write_manifest(out / ROWS, rows)
@@ -169,6 +168,10 @@ def _written(enhancer: SpeechEnhancer, recording: Recording, seed: int, folder: 
     return peaks
 
 
+def _suffix(item: Item) -> str:
+    return Path(item.output or "").suffix.lower()
+
+
 def _seed_of(item: Item, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{item.sha256}".encode()).digest()[:6], "little")
 
@@ -196,7 +199,9 @@ def _stage(
     load: Callable[[], Worker],
     process: Callable[[Worker, Item, Path], Made],
     recogniser: Path | None,
+    suffix: Callable[[Item], str | None] = lambda item: None,
 ) -> Stage[Worker]:
+    """`suffix`: of the output's name, where the output's format follows it."""
     judge = [read_json(recogniser)["digest"] if recogniser else EMBEDDED_RECOGNISER] if config.max_wer else []
     return Stage(
         name=name,
@@ -206,7 +211,7 @@ def _stage(
         load=load,
         process=process,
         describe=describe,
-        inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower(), item.transcript if judge else None],
+        inputs=lambda item: [item.sha256, item.transcript if judge else None, suffix(item)],
     )
 
 
