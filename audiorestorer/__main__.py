@@ -132,6 +132,73 @@ def restore(
 
 
 @app.command()
+def enhance(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="a recording, or a folder of them")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder; of a single recording also the .wav or .flac to write")],
+    denoise_only: Annotated[bool, typer.Option("--denoise-only", help="stop after the enhancer's denoiser")] = False,
+    nfe: Annotated[int, typer.Option(help="evaluations of the flow's field: fewer are faster")] = 64,
+    solver: Annotated[str, typer.Option(help="euler, midpoint or rk4")] = "midpoint",
+    lambd: Annotated[float, typer.Option(help="share of the denoised speech in the condition, 0 to 1")] = 0.9,
+    tau: Annotated[float, typer.Option(help="share of noise in the flow's start, 0 to 1")] = 0.5,
+    seed: Annotated[int, typer.Option(help="of the noise")] = 0,
+    sr: Annotated[str, typer.Option(help="auto: the input's rate or the model's, whichever is higher; keep: the input's")] = "auto",
+    window: Annotated[float, typer.Option(help="longest window, s")] = 10.0,
+    max_wer: Annotated[float | None, typer.Option(help="take the denoised recording where more words than this share change")] = None,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    batch_size: Annotated[int | None, typer.Option(help="windows a pass")] = None,
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file; instead of --model")] = None,
+    model: Annotated[str, typer.Option(help="entry of the registry")] = "pilot_enhancer",
+    registry: Annotated[Path, typer.Option(help="the registry")] = Path("config/models.yaml"),
+    models_dir: Annotated[Path, typer.Option(help="folder of downloaded models")] = Path("artifacts/models"),
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Denoise speech and regenerate it at full band: length and channels are kept."""
+    values = {
+        "denoise_only": denoise_only, "nfe": nfe, "solver": solver, "lambd": lambd, "tau": tau, "seed": seed,
+        "sample_rate": sr, "window_sec": window, "overlap_sec": min(0.5, window / 4), "max_wer": max_wer,
+        "precision": precision, "batch_size": batch_size, "model": model,
+    }  # fmt: skip
+    chosen = settings.validate(settings.EnhanceSettings, values, "enhance")
+    weights = checkpoint or import_module("audiorestorer.models.registry").only_file(model, registry, models_dir)
+    stage("enhance").run_folder(source, out, weights, chosen, store=store, device=device, threads=threads)
+
+
+@app.command("evaluate-enhancer")
+def evaluate_enhancer(
+    speech: Annotated[Path, typer.Argument(metavar="SPEECH_DIR", help="clean recordings, best of voices that no training saw")],
+    out: Annotated[Path, typer.Option("--out", help="folder of quality.json, .csv and .md")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="the enhancer's safetensors file, or its fetched JSON")],
+    denoiser: Annotated[Path | None, typer.Option(help="mask network to compare with, the same")] = None,
+    transcripts: Annotated[Path | None, typer.Option(help="TSV with the columns path (below SPEECH_DIR) and transcript")] = None,
+    recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="clean, band_4khz, ...; can be repeated; all if left out")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="so many recordings at most")] = None,
+    dnsmos: Annotated[bool, typer.Option("--dnsmos", help="measure DNSMOS too")] = False,
+    config: ConfigOption = "{}",
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Measure an enhancer on band-limited, reverberant, noisy and clipped versions of clean speech. CONFIG: section enhance."""
+    stage("evaluate_enhancer").run(
+        speech, checkpoint, out, settings.load(settings.EnhanceSettings, config), denoiser=denoiser, transcripts=transcripts,
+        recogniser=recogniser, conditions=condition, limit=limit, dnsmos=dnsmos, store=store, device=device, threads=threads,
+    )  # fmt: skip
+
+
+@app.command("enhance-shard")
+def enhance_shard(
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption,
+    model: Annotated[Path, typer.Option("--model", help="the fetched model's JSON (command fetch-model)")],
+    recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Enhance a shard of the pipeline: the optional stage between postmask and loudness."""
+    chosen = settings.load(settings.EnhanceSettings, config)
+    stage("enhance").run(
+        in_manifest, out_manifest, chosen, model, store, recogniser=recogniser, device=device, threads=threads
+    )
+
+
+@app.command()
 def postmask(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
 ) -> None:

@@ -27,6 +27,7 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
 RESAMPLE_QUALITY = "HQ"
+CEILING = 1 - 2**-15  # the largest sample of 16 bits
 BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -284,3 +285,21 @@ def write_blocks(
         for block in source:
             out.write(block)
     return out.frames
+
+
+def write_below_full_scale(source: str | Path, target: Path, peak: float, *, format: str, subtype: str) -> float:
+    """Copy a file into another format; where an integer one would clip, the whole is turned down.
+
+    Args:
+        peak: the source's largest sample.
+
+    Returns:
+        The gain in dB.
+    """
+    gain = CEILING / peak if peak > CEILING and subtype not in ("FLOAT", "DOUBLE") else 1.0
+    info = probe(source)
+    write_blocks(
+        target, (np.float32(gain) * block for block in blocks(source)), info.sample_rate, info.channels,
+        format=format, subtype=subtype, expected_frames=info.frames,
+    )  # fmt: skip
+    return round(20 * float(np.log10(gain)), 3)

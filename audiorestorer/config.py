@@ -105,6 +105,52 @@ class PostmaskSettings(StftSettings):
     floor: float = Field(0.1, ge=0, le=1, description="the mask never goes below this (0.1 is -20 dB)")
 
 
+class EnhanceSettings(Settings):
+    """Denoise, then regenerate the speech; see docs/enhancer.md."""
+
+    enabled: bool = Field(False, description="run this stage between postmask and loudness")
+    model: str = Field("pilot_enhancer", pattern=NAME_PATTERN, description="entry of the registry")
+    denoise_only: bool = Field(False, description="stop after the enhancer's denoiser")
+    nfe: int = Field(64, ge=1, le=1000, description="evaluations of the flow's field: fewer are faster")
+    solver: Literal["euler", "midpoint", "rk4"] = "midpoint"
+    lambd: float = Field(
+        0.9, ge=0, le=1, description="share of the denoised speech in the condition; the rest is the input"
+    )
+    tau: float = Field(
+        0.5, ge=0, le=1, description="share of noise in the flow's start: more is freer, less is closer to the input"
+    )
+    seed: int = Field(
+        0, ge=0, description="of the noise, together with the recording's content: equal input, equal output"
+    )
+    sample_rate: Literal["auto", "keep"] = Field(
+        "auto", description="auto: the input's or the model's, whichever is higher; keep: the input's"
+    )
+    window_sec: float = Field(10.0, ge=1, le=120, description="longest window; longer recordings are cross-faded")
+    overlap_sec: float = Field(0.5, ge=0.05, le=10, description="length of a cross-fade; at most half of window_sec")
+    batch_size: int | None = Field(
+        None, ge=1, le=256, description="windows that go through the network together; null: 1 on a CPU, 8 on a GPU"
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks")
+    max_wer: float | None = Field(
+        0.3, gt=0, le=2,
+        description="where more words than this share change, the denoised recording is taken; null: never",
+    )  # fmt: skip
+    recogniser: str = Field(
+        "pocketsphinx",
+        pattern=NAME_PATTERN,
+        description="that judges: pocketsphinx (built in, English), or an entry of the registry",
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> EnhanceSettings:
+        if self.overlap_sec > self.window_sec / 2:
+            raise ValueError("overlap_sec must be at most half of window_sec")
+        least = {"euler": 1, "midpoint": 2, "rk4": 4}[self.solver]
+        if self.nfe < least:
+            raise ValueError(f"{self.solver} needs nfe {least} at least")
+        return self
+
+
 class LoudnessSettings(Settings):
     target_lufs: float = Field(-23.0, ge=-60, le=-5, description="ITU-R BS.1770 integrated loudness; -23 is EBU R 128")
     true_peak_dbtp: float = Field(
@@ -277,6 +323,7 @@ class Config(Settings):
     fuse: FuseSettings = FuseSettings()
     denoise: DenoiseSettings = DenoiseSettings()
     postmask: PostmaskSettings = PostmaskSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
     loudness: LoudnessSettings = LoudnessSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     snippets: SnippetSettings = SnippetSettings()

@@ -185,6 +185,26 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
         raise AudioRestorerError(f"{path}: cannot read: {error}") from error
 
 
+def read_transcripts(path: Path | None) -> dict[str, dict[str, str]]:
+    """Rows of a TSV with the columns `path` and `transcript` (others are kept as conditions), by path.
+
+    Raises:
+        AudioRestorerError: no such columns, or not UTF-8.
+    """
+    if path is None:
+        return {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioRestorerError(f"transcripts: {path}: {error}") from error
+    if rows and not {"path", "transcript"} <= set(rows[0]):
+        raise AudioRestorerError(
+            f"transcripts: {path}: needs the columns path and transcript, has {', '.join(rows[0])}"
+        )
+    return {row["path"]: {key: value for key, value in row.items() if key and value} for row in rows}
+
+
 def read_json(path: str | Path) -> dict[str, Any]:
     """A JSON object from a file.
 

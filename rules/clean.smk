@@ -1,4 +1,5 @@
-# Needs: the separators' stems. Makes: fused speech, denoised, post-masked and brought to its loudness: one manifest a (stage, shard).
+# Needs: the separators' stems. Makes: fused speech, denoised, post-masked, where asked for enhanced, and brought to its loudness:
+# one manifest a (stage, shard).
 
 
 rule fuse:
@@ -72,14 +73,43 @@ rule postmask:
         " --store {params.store:q} 2>&1 | tee {log:q}"
 
 
-rule loudness:
+rule enhance:
     input:
         manifest=manifest("postmask"),
+        model=model_json(CFG.enhance.model),
+        recogniser=model_json(ENHANCE_RECOGNISER) if ENHANCE_RECOGNISER else [],
+    output:
+        manifest=made("enhance"),
+    log:
+        log_of("enhance"),
+    priority: 4
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: NETWORK_THREADS
+    resources:
+        gpu=USE_GPU,
+        mem_mb=4000,
+        runtime=480,
+    params:
+        store=STORE,
+        cfg=cfg_json("enhance"),
+        code=code("stages.enhance", *ENHANCE_MODULES),
+        recogniser=lambda wildcards, input: [f"--recogniser={input.recogniser}"] if input.recogniser else [],
+        device=CFG.device,
+    shell:
+        "python -m audiorestorer enhance-shard {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --model {input.model:q} {params.recogniser:q} --store {params.store:q} --device {params.device:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule loudness:
+    input:
+        manifest=manifest("enhance" if CFG.enhance.enabled else "postmask"),
     output:
         manifest=ensure(manifest("loudness"), non_empty=True),
     log:
         log_of("loudness"),
-    priority: 4
+    priority: 5
     conda:
         "../envs/audiorestorer.yaml"
     resources:

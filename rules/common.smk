@@ -45,7 +45,8 @@ STORE = f"{ART}/store"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
-MODELS = list(dict.fromkeys([s.model for s in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])))
+MODELS = [separator.model for separator in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])
+MODELS = list(dict.fromkeys(MODELS + ([CFG.enhance.model] if CFG.enhance.enabled else [])))
 for model in MODELS:
     or_stop(REGISTRY.get, model)  # an unknown name ends the run here, not in the middle of it
 LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
@@ -102,12 +103,16 @@ def network_code(stage, model):
     return code_digest(f"stages.{stage}", f"separators.{or_stop(REGISTRY.get, model).kind}")
 
 
-def recogniser_of(evaluate):
-    """The registry's recogniser that WER needs; None: the built-in one, or no WER. An unknown name ends the run here."""
-    if "wer" not in evaluate.metrics or evaluate.recogniser == "pocketsphinx":
+def recogniser_of(section, used):
+    """The registry's recogniser that a section needs; None: the built-in one, or none. An unknown name ends the run here."""
+    if not used or section.recogniser == "pocketsphinx":
         return None
-    or_stop(REGISTRY.get, evaluate.recogniser)
-    return evaluate.recogniser
+    or_stop(REGISTRY.get, section.recogniser)
+    return section.recogniser
+
+
+def recogniser_module(name):
+    return f"metrics.recognisers.{REGISTRY.get(name).kind if name else 'pocketsphinx'}"
 
 
 def tagger_of(evaluate):
@@ -146,10 +151,13 @@ def absent_outputs(shard):
     return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
 
 
-RECOGNISER = recogniser_of(CFG.evaluate)
+RECOGNISER = recogniser_of(CFG.evaluate, "wer" in CFG.evaluate.metrics)
+ENHANCE_GATE = CFG.enhance.enabled and CFG.enhance.max_wer is not None and not CFG.enhance.denoise_only
+ENHANCE_RECOGNISER = recogniser_of(CFG.enhance, ENHANCE_GATE)
+ENHANCE_MODULES = [recogniser_module(ENHANCE_RECOGNISER)] if ENHANCE_GATE else []
 TAGGER = tagger_of(CFG.evaluate)
 EVALUATION_MODELS = [name for name in (RECOGNISER, TAGGER) if name]
 EVALUATION_MODULES = [
     *(f"metrics.group_{group}" for group in CFG.evaluate.metrics),
-    f"metrics.recognisers.{REGISTRY.get(RECOGNISER).kind if RECOGNISER else 'pocketsphinx'}",
+    recogniser_module(RECOGNISER),
 ]

@@ -1,6 +1,7 @@
 # Needs: the finished files. Makes: the output folder (links or copies, the input's tree) and, on demand, one zip with checksums.
 
 INTERMEDIATE = [f"separate/{name}" for name in SEPARATORS] + ["fuse", "denoise", "postmask"]
+INTERMEDIATE += ["enhance"] if CFG.enhance.enabled else []
 
 
 rule publish:
@@ -11,7 +12,7 @@ rule publish:
         manifest=ensure(manifest("publish"), non_empty=True),
     log:
         log_of("publish"),
-    priority: 6
+    priority: 7
     conda:
         "../envs/audiorestorer.yaml"
     params:

@@ -21,7 +21,7 @@ rule evaluate:
         manifest=ensure(manifest("evaluate"), non_empty=True),
     log:
         log_of("evaluate"),
-    priority: 5
+    priority: 6
     conda:
         "../envs/audiorestorer.yaml"
     resources:
@@ -40,6 +40,45 @@ rule evaluate:
     shell:
         "python -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q} {params.sentences:q}"
         " {params.models:q} --device {params.device:q} --threads {threads} --store {params.store:q} 2>&1 | tee {log:q}"
+
+
+def clean_speech(wildcards):
+    """The folder of clean recordings that the enhancer is measured on."""
+    folder, _ = or_stop(ingest_stage.companions, CFG)
+    if folder is None:
+        raise WorkflowError("enhancer_quality needs clean recordings: set references to their folder")
+    return str(folder)
+
+
+# Not part of `all`: it measures the model on degraded versions of the clean references, not the batch.
+rule enhancer_quality:
+    input:
+        model=model_json(CFG.enhance.model),
+        denoiser=model_json("pilot_denoiser"),
+    output:
+        multiext(f"{ART}/enhancer/quality", ".json", ".csv", ".md"),
+    log:
+        f"{ART}/logs/enhancer_quality.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: NETWORK_THREADS
+    resources:
+        gpu=USE_GPU,
+        mem_mb=4000,
+        runtime=480,
+    params:
+        speech=clean_speech,
+        listing=LISTING,
+        out=lambda wildcards, output: os.path.dirname(output[0]),
+        transcripts=lambda wildcards: [f"--transcripts={path}" for path in ingest_stage.companions(CFG)[1:] if path],
+        cfg=CFG.enhance.model_dump_json(exclude={"enabled"}),
+        code=code("stages.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
+        store=STORE,
+        device=CFG.device,
+    shell:
+        "python -m audiorestorer evaluate-enhancer {params.speech:q} --out {params.out:q} --checkpoint {input.model:q}"
+        " --denoiser {input.denoiser:q} {params.transcripts:q} --config {params.cfg:q} --limit 24 --store {params.store:q}"
+        " --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule collect:

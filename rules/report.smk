@@ -4,6 +4,7 @@
 # empty whose data: address is above 2 MiB): the pages that are marked stay below; listening.html holds all snippets and is not marked.
 
 REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
+REPORT_SECTIONS += ("enhance",) if CFG.enhance.enabled else ()
 TEMPLATES = [
     f"{workflow.basedir}/audiorestorer/report/templates/{name}"
     for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js", "details.html.j2")

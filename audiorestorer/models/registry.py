@@ -50,7 +50,7 @@ class EntrySettings(Settings):
     kind: str = Field(
         pattern=r"^[a-z][a-z0-9_]{0,40}$", description="module of audiorestorer.separators, or panns, recogniser"
     )
-    task: Literal["separate", "denoise", "recognise", "panns"] = Field(description="what it is for")
+    task: Literal["separate", "denoise", "enhance", "recognise", "panns"] = Field(description="what it is for")
     source: str = Field(
         min_length=4, description="hf:NAME, an https:// folder, or a local file or folder, relative to the registry"
     )
@@ -188,6 +188,21 @@ def fetch(name: str, registry: str | Path, out_json: str | Path, cache_dir: str 
     }
     write_text_atomic(out_json, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
+
+
+def only_file(name: str, registry: str | Path, cache_dir: str | Path) -> Path:
+    """The one safetensors file of a model, made ready.
+
+    Raises:
+        AudioRestorerError: as `fetch`, or not one such file.
+    """
+    loaded = load(registry)
+    entry = loaded.get(name)
+    files = _fetched(name, entry, Path(cache_dir) / name) if entry.remote else _present(loaded, name, entry)
+    found = [path for path, _ in files if path.suffix == ".safetensors"]
+    if len(found) != 1:
+        raise AudioRestorerError(f"model {name}: needs one .safetensors file, has {len(found)}")
+    return found[0]
 
 
 def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[Path, str]]:

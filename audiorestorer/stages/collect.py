@@ -16,8 +16,21 @@ from audiorestorer.metrics.statistics import DIGITS, describe, paired, uninforma
 from audiorestorer.metrics.statistics import conditions_of as splits_of
 
 BY_SNR = "si_sdr_improvement_db"
+ENHANCED = ("enhanced", "enhance_wer", "enhance_reason")  # where the stage enhance ran
 FIXED = frozenset(
-    ("id", "input", "output", "status", "reason", "duration_sec", "conditions", "missing", "transcript", "heard")
+    (
+        "id",
+        "input",
+        "output",
+        "status",
+        "reason",
+        "duration_sec",
+        "conditions",
+        "missing",
+        "transcript",
+        "heard",
+        *ENHANCED,
+    )
 )
 
 
@@ -27,6 +40,7 @@ def row_of(item: Item) -> dict[str, Any]:
     if not item.ok:
         return {**row, "reason": item.reason}
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
+    row |= {name: item.field(name) for name in ENHANCED if item.field(name) is not None}
     row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
     row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}
     return {**row, "missing": item.field("missing") or {}}

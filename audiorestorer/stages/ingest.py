@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, shard_of, short_hash, unique_ids
+from audiorestorer.manifest import Item, read_transcripts, shard_of, short_hash, unique_ids
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
 
@@ -118,26 +117,6 @@ def companions(config: Config) -> tuple[Path | None, Path | None]:
     if config.transcripts != "auto" and text is not None and not text.is_file():
         raise AudioRestorerError(f"transcripts: {text}: no such file")
     return (clean if clean and clean.is_dir() else None), (text if text and text.is_file() else None)
-
-
-def read_transcripts(path: Path | None) -> dict[str, dict[str, str]]:
-    """Rows of a TSV with the columns `path` and `transcript` (others are kept as conditions), by path.
-
-    Raises:
-        AudioRestorerError: no such columns, or not UTF-8.
-    """
-    if path is None:
-        return {}
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"transcripts: {path}: {error}") from error
-    if rows and not {"path", "transcript"} <= set(rows[0]):
-        raise AudioRestorerError(
-            f"transcripts: {path}: needs the columns path and transcript, has {', '.join(rows[0])}"
-        )
-    return {row["path"]: {key: value for key, value in row.items() if key and value} for row in rows}
 
 
 def reference_of(folder: Path | None, relative: str) -> Path | None:
