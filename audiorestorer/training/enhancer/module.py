@@ -12,12 +12,13 @@ import lightning
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
+from audiorestorer.datasets.distortions import Mono
 from audiorestorer.datasets.enhancement import VALIDATION_EPOCH, EnhancementDataset
 from audiorestorer.models.enhancer.denoiser import rms
 from audiorestorer.models.enhancer.enhancer import REFERENCE_RMS, Enhancer
-from audiorestorer.training.enhancer.settings import EnhancerTrainSettings
+from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, Stage2Settings
 
 Batch = tuple[Tensor, Tensor, Tensor]  # mixture, distorted and clean speech, `[B, T]` each, at one scale
 
@@ -51,6 +52,7 @@ class EnhancerModule(lightning.LightningModule):
         self.automatic_optimization = False
         self.settings = settings
         self.enhancer = enhancer.requires_grad_(False)
+        enhancer.denoiser.to(memory_format=torch.channels_last)  # on a CPU a step takes a quarter less
         for part in settings.parts:
             getattr(enhancer, part).requires_grad_(True)
         self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
@@ -131,12 +133,28 @@ class DenoiserModule(EnhancerModule):
 
     def losses(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         mixture, distorted, _ = at_reference(batch)
-        loss = (self.enhancer.denoiser(mixture) - distorted).abs().mean()
-        return loss, {}
+        return (self.enhancer.denoiser(mixture) - distorted).abs().mean(), {}
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         mixture, distorted, _ = at_reference(batch)
         return {"mixture": mixture, "denoised": self.enhancer.denoiser(mixture), "distorted": distorted}
+
+
+class KeptExamples(Dataset[tuple[Mono, Mono, Mono]]):
+    """The first examples of epoch 0 again and again; each is made once."""
+
+    def __init__(self, dataset: EnhancementDataset, count: int) -> None:
+        self.dataset, self.count = dataset, count
+        self._made: dict[int, tuple[Mono, Mono, Mono]] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Mono, Mono, Mono]:
+        number = index % self.count
+        if number not in self._made:
+            self._made[number] = self.dataset[number]
+        return self._made[number]
 
 
 class EnhancementData(lightning.LightningDataModule):
@@ -145,8 +163,13 @@ class EnhancementData(lightning.LightningDataModule):
     def __init__(self, dataset: EnhancementDataset, settings: EnhancerTrainSettings) -> None:
         super().__init__()
         self.dataset, self.settings = dataset, settings
+        fixed = settings.fixed_examples if isinstance(settings, Stage2Settings) else 0
+        self.kept = KeptExamples(dataset, fixed) if fixed else None
 
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
+        size, workers = self.settings.batch_size, self.settings.workers
+        if self.kept is not None:
+            return DataLoader(self.kept, size, shuffle=False, num_workers=0)
         self.dataset.epoch = self.trainer.current_epoch
-        return DataLoader(self.dataset, self.settings.batch_size, shuffle=False, num_workers=self.settings.workers)
+        return DataLoader(self.dataset, size, shuffle=False, num_workers=workers)

@@ -153,6 +153,21 @@ class Stage2Settings(EnhancerTrainSettings):
     data: FlowDataSettings = FlowDataSettings()
     beta: float = Field(0.2, gt=0, description="lambda, the denoised share of the condition, is drawn from Beta(b, b)")
     nfe: int = Field(16, ge=2, description="evaluations of the field in the samples")
+    fixed_examples: int = Field(
+        0,
+        ge=0,
+        description="so many examples again and again: what the frozen parts make of them is kept in memory, times, noise and"
+        " lambda are drawn anew; whole batches, at most an epoch; 0: an example is used once",
+    )
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Stage2Settings:
+        epoch = self.steps_per_epoch * self.batch_size
+        if self.fixed_examples % self.batch_size or self.fixed_examples > epoch:
+            raise ValueError(
+                f"fixed_examples is a multiple of batch_size {self.batch_size}, at most an epoch ({epoch})"
+            )
+        return self
 
 
 STAGES: dict[str | None, type[EnhancerTrainSettings]] = {

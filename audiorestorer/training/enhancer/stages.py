@@ -112,17 +112,32 @@ class Stage2Module(EnhancerModule):
 
     settings: Stage2Settings
 
+    def __init__(self, settings: Stage2Settings, enhancer: Enhancer) -> None:
+        super().__init__(settings, enhancer)
+        self._kept: dict[int, tuple[Tensor, ...]] = {}
+
     def losses(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        heard, denoised, code_heard, code_clean = self.frozen(batch, step)
+        share = draws.rng.beta(self.settings.beta, self.settings.beta, (len(heard), 1, 1))
+        tau = draws.rng.uniform(0, 1, len(heard))
+        condition = self.enhancer.condition(heard, denoised, torch.from_numpy(share).to(heard))
+        loss = self.enhancer.flow.loss(code_clean, code_heard, condition, torch.from_numpy(tau).to(heard), draws.torch)
+        return loss, {}
+
+    def frozen(self, batch: Batch, step: int) -> tuple[Tensor, ...]:
+        """Mel values of the mixture and of the denoised speech, codes of the mixture and of the clean speech."""
+        number = step % self.settings.steps_per_epoch * self.settings.batch_size % max(1, self.settings.fixed_examples)
+        keeps = self.training and self.settings.fixed_examples > 0
+        if keeps and number in self._kept:
+            return self._kept[number]
         mixture, _, clean = at_reference(batch)
         enhancer = self.enhancer
         with torch.no_grad(), torch.autocast(mixture.device.type, enabled=False):
-            heard, target = enhancer.features(mixture), enhancer.features(clean)
-            denoised = enhancer.features(enhancer.denoiser(mixture))
-            codes = enhancer.code(heard), enhancer.code(target)
-        share = torch.from_numpy(draws.rng.beta(self.settings.beta, self.settings.beta, (len(mixture), 1, 1))).to(heard)
-        tau = torch.from_numpy(draws.rng.uniform(0, 1, len(mixture))).to(heard)
-        condition = enhancer.condition(heard, denoised, share)
-        return enhancer.flow.loss(codes[1], codes[0], condition, tau, draws.torch), {}
+            heard, denoised = enhancer.features(mixture), enhancer.features(enhancer.denoiser(mixture))
+            made = heard, denoised, enhancer.code(heard), enhancer.code(enhancer.features(clean))
+        if keeps:
+            self._kept[number] = made
+        return made
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         mixture, _, clean = at_reference(batch)

@@ -24,7 +24,7 @@ STAGE1 = {
         "periods": [2, 3], "period_channels": [2, 4], "resolutions": [[128, 32, 128]], "resolution_channels": 2,
     },
 }  # fmt: skip
-STAGE2 = {**COMMON, "lcfm_training_mode": "cfm", "name": "tiny_stage2", "data": SPEECH, "nfe": 2}
+STAGE2 = {**COMMON, "lcfm_training_mode": "cfm", "name": "tiny_stage2", "data": SPEECH, "nfe": 2, "fixed_examples": 2}
 
 
 @pytest.fixture(scope="package")

@@ -205,6 +205,7 @@ def test_committed_experiments_fit_together() -> None:
         ({"lcfm_training_mode": "ae", "data": {"background": 0.5}}, "data.background"),
         ({"lcfm_training_mode": "cfm", "gan_from": 3}, "gan_from: unknown key"),
         ({"lcfm_training_mode": "ae", "level_db": [0, -3]}, "lowest"),
+        ({"lcfm_training_mode": "cfm", "fixed_examples": 33}, "multiple of batch_size 32"),
         ({"size": "huge"}, "size"),
         ({"sample_rate": 48_000}, "48000"),
         ({"steps": 5, "steps_per_epoch": 2}, "multiple"),
