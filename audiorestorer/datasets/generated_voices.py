@@ -85,7 +85,7 @@ def speak(rng: np.random.Generator, speaker: Speaker, seconds: float, sample_rat
     track, melody = _plan(rng, speaker, length // hop + 1)
     buzz = _buzz(rng, speaker, melody, hop, sample_rate)
     noise = rng.standard_normal(len(buzz))
-    frequency = np.fft.rfftfreq(2 * WINDOW_FRAMES * hop, 1 / sample_rate)
+    frequency: Floats = np.asarray(np.fft.rfftfreq(2 * WINDOW_FRAMES * hop, 1 / sample_rate), np.float64)
     mouth = _mouth(track.formants, speaker.tract, frequency)
     tilt = 1 / (1 + 1j * frequency / speaker.corner_hz)
     band = 1 / (1 + ((frequency - track.centre[:, None]) / track.width[:, None]) ** 2)
@@ -129,7 +129,9 @@ def _syllable(rng: np.random.Generator, speaker: Speaker) -> list[tuple[float, .
     return _consonant(rng, speaker, vowel) + middle + after
 
 
-def _consonant(rng: np.random.Generator, speaker: Speaker, vowel: tuple[int, int, int]) -> list[tuple[float, ...]]:
+def _consonant(
+    rng: np.random.Generator, speaker: Speaker, vowel: tuple[float, float, float]
+) -> list[tuple[float, ...]]:
     kind = rng.choice(["hiss", "burst", "sonorant", "h", "none"], p=[0.3, 0.3, 0.25, 0.05, 0.1])
     if kind == "hiss":
         centre, width, level = HISSES[str(rng.choice(list(HISSES)))]
@@ -141,7 +143,8 @@ def _consonant(rng: np.random.Generator, speaker: Speaker, vowel: tuple[int, int
         closed = (*vowel, 0.0, 0.0, centre, width, 0.0)
         burst = (*vowel, 0.0, 0.5, centre * speaker.tract, width, 1.5 * speaker.hiss)
         puff = (*vowel, 0.0, 1.0, centre, width, 0.0)
-        return [closed] * int(rng.integers(8, 16)) + [burst] * 3 + [puff] * int(rng.integers(0, 9))
+        rows: list[tuple[float, ...]] = [closed] * int(rng.integers(8, 16)) + [burst] * 3
+        return rows + [puff] * int(rng.integers(0, 9))
     if kind == "sonorant":
         row = (*SONORANTS[str(rng.choice(list(SONORANTS)))], 0.45, 0.1, 3000.0, 1000.0, 0.0)
         return [row] * int(rng.integers(8, 18))

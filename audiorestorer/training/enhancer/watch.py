@@ -80,7 +80,7 @@ class Held(lightning.Callback):
     @staticmethod
     def _log(trainer: lightning.Trainer, title: str, signal: Tensor, picture: Tensor, rate: int) -> None:
         for logger in trainer.loggers:
-            board: Any = logger.experiment
+            board: Any = getattr(logger, "experiment")  # noqa: B009 - unknown to the base class
             board.add_audio(title, signal.clamp(-1, 1), batches_done(trainer), sample_rate=rate)
             board.add_image(title, picture.flip(0)[None], batches_done(trainer))
 
@@ -88,5 +88,5 @@ class Held(lightning.Callback):
 def png(picture: NDArray[np.float32]) -> bytes:
     """Mel values `[M, N]`, 0 to 1, as a picture with the low frequencies below."""
     file = io.BytesIO()
-    imsave(file, picture, vmin=0, vmax=1, cmap="magma", origin="lower", format="png", metadata={"Software": None})
+    imsave(file, picture, vmin=0, vmax=1, cmap="magma", origin="lower", format="png")
     return file.getvalue()
