@@ -143,8 +143,8 @@ def _consonant(
         closed = (*vowel, 0.0, 0.0, centre, width, 0.0)
         burst = (*vowel, 0.0, 0.5, centre * speaker.tract, width, 1.5 * speaker.hiss)
         puff = (*vowel, 0.0, 1.0, centre, width, 0.0)
-        rows: list[tuple[float, ...]] = [closed] * int(rng.integers(8, 16)) + [burst] * 3
-        return rows + [puff] * int(rng.integers(0, 9))
+        counts = (int(rng.integers(8, 16)), 3, int(rng.integers(0, 9)))
+        return [row for row, count in zip((closed, burst, puff), counts, strict=True) for _ in range(count)]
     if kind == "sonorant":
         row = (*SONORANTS[str(rng.choice(list(SONORANTS)))], 0.45, 0.1, 3000.0, 1000.0, 0.0)
         return [row] * int(rng.integers(8, 18))
