@@ -266,3 +266,14 @@ def test_draws_depend_on_seed_and_step_alone() -> None:
     first, again, other = (Draws(3, step).normal(like, 2, 5) for step in (7, 7, 8))
     assert torch.equal(first, again) and not torch.equal(first, other)
     assert not torch.equal(first, Draws(3, 7, epoch=1).normal(like, 2, 5))
+
+
+def test_the_committed_pilot_is_whole_and_small() -> None:
+    path = EXPERIMENTS.parents[1] / "models" / "pilot_enhancer.safetensors"
+    model, metadata = load_checkpoint(path)
+    assert path.stat().st_size < 12_000_000 and metadata["parts"] == ["denoiser", "irmae", "flow", "vocoder"]
+    assert model.settings == networks.of_size("pilot", 22_050)
+    cards = metadata["card"]["parts"]
+    for name, part in (("denoiser", "denoiser"), ("enhancer_stage1", "vocoder"), ("enhancer_stage2", "flow")):
+        assert cards[part]["settings"]["steps"] == load_settings(EXPERIMENTS / f"{name}.yaml").steps
+        assert cards[part]["skipped"] == 0
