@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup setup-extras pilot render report test test-slow check lint evaluate deliver train-pilot train-demo ablation clean
+.PHONY: help setup setup-extras pilot render report test test-slow check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,9 @@ train-demo: $(READY)  ## the training half from end to end on generated stems an
 	$(SNAKEMAKE) training
 	@mkdir -p artifacts/report
 	$(SNAKEMAKE) training --report artifacts/report/training_report.html && echo "report: artifacts/report/training_report.html"
+
+train-enhancer: $(READY)  ## train the enhancer in its three stages on generated voices (under 30 minutes on two cores)
+	$(SNAKEMAKE) enhancer
 
 ablation: $(READY)  ## which training strategy helps on degraded recordings: the small form (two cores, no download)
 	$(SNAKEMAKE) ablation

@@ -25,6 +25,7 @@ include: "rules/evaluate.smk"
 include: "rules/deliver.smk"
 include: "rules/train.smk"
 include: "rules/ablation.smk"
+include: "rules/enhancer.smk"
 
 
 onstart:

@@ -290,6 +290,17 @@ class AblationSettings(Settings):
         return self
 
 
+class EnhancerTrainingSettings(Settings):
+    """`snakemake enhancer`: the enhancer's trainings. What each does is in its experiment file."""
+
+    data: str | None = Field(
+        None, description="folder with fg/ (clean speech), bg/ (noise) and rir/**/*.npy; null: generated, to try it"
+    )
+    denoiser: str = Field("config/experiments/denoiser.yaml", description="experiment file of the denoiser")
+    stage1: str = Field("config/experiments/enhancer_stage1.yaml", description="of the autoencoder and the vocoder")
+    stage2: str = Field("config/experiments/enhancer_stage2.yaml", description="of the flow")
+
+
 class Config(Settings):
     """The whole configuration."""
 
@@ -330,6 +341,7 @@ class Config(Settings):
     deliver: DeliverSettings = DeliverSettings()
     training: TrainingSettings = TrainingSettings()
     ablation: AblationSettings = AblationSettings()
+    enhancer: EnhancerTrainingSettings = EnhancerTrainingSettings()
 
     @field_validator("separators")
     @classmethod

@@ -1,9 +1,8 @@
-"""What a run writes beside its model: checkpoint, loss curve, triads to listen to, an audit of its data, figures on held-out items."""
+"""What a mask network's run writes beside its model: triads to listen to, an audit of its data, figures on held-out items."""
 
 from __future__ import annotations
 
 import logging
-import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
-from audiorestorer.manifest import read_csv, write_csv, write_text_atomic
+from audiorestorer.manifest import read_csv, write_csv
 from audiorestorer.metrics import Missing, triads
 from audiorestorer.metrics.intelligibility import stoi
 from audiorestorer.models.mask_unet import MaskUNet
+from audiorestorer.training.running import due, epoch_name
 from audiorestorer.training.settings import AudioDebugSettings, DataAuditSettings, PerceptualEvalSettings
 
 LOG = logging.getLogger(__name__)
@@ -28,67 +28,6 @@ PERCEPTUAL_FIELDS = (
     "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
     "stoi_in", "stoi",
 )  # fmt: skip
-
-
-def epoch_name(epoch: int) -> str:
-    """`ep003`: epochs count from 1."""
-    return f"ep{epoch:03d}"
-
-
-def _due(trainer: lightning.Trainer, every: int, *, last_too: bool = True) -> bool:
-    """Whether this epoch's end is one of every so many, on the process that writes."""
-    done = trainer.current_epoch + 1
-    return bool(every and trainer.is_global_zero and (done % every == 0 or (last_too and done == trainer.max_epochs)))
-
-
-class AtomicCheckpoint(lightning.Callback):
-    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        trainer.save_checkpoint(temporary)  # every process takes part, one writes
-        if trainer.is_global_zero:
-            os.replace(temporary, self.path)
-
-
-class LossCurve(lightning.Callback):
-    """`loss.csv`: step, loss and its parts at every step; kept in the checkpoint: a resumed run's curve has no gap or overlap."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[list[float]] = []
-        self.names: list[str] = []
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        found = trainer.callback_metrics
-        self.names = sorted(found)
-        self.rows.append([trainer.global_step, *(float(found[name]) for name in self.names)])
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.is_global_zero:
-            lines = [f"{int(step)},{','.join(f'{value:.9g}' for value in values)}" for step, *values in self.rows]
-            write_text_atomic(self.path, "\n".join([",".join(["step", *self.names]), *lines]) + "\n")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"names": self.names, "rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.names, self.rows = list(state_dict["names"]), [list(row) for row in state_dict["rows"]]
-
-
-class Progress(lightning.Callback):
-    """One line an epoch for logs (a terminal has Lightning's bar)."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.is_global_zero:
-            shown = "  ".join(f"{name} {float(value):.3f}" for name, value in trainer.callback_metrics.items())
-            print(f"step {trainer.global_step}/{self.steps}  {shown}", flush=True)
 
 
 class DataAudit(lightning.Callback):
@@ -152,7 +91,7 @@ class AudioDebug(_OnHeldOut):
         self.folder, self.settings = folder, settings
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if _due(trainer, self.settings.every_epochs):
+        if due(trainer, self.settings.every_epochs):
             folder = self.folder / epoch_name(trainer.current_epoch + 1)
             for index, example, output in self.outputs(pl_module, self.settings.items):
                 signals = (example.mixture[None], output[None], example.target[None])
@@ -167,7 +106,7 @@ class PerceptualEval(_OnHeldOut):
         self.path, self.settings = path, settings
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not _due(trainer, self.settings.every_epochs):
+        if not due(trainer, self.settings.every_epochs):
             return
         found: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
         rate = self.mixer.bank.sample_rate

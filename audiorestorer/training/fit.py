@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
-import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
@@ -26,7 +20,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_json
 from audiorestorer.models.mask_unet import save_checkpoint
 from audiorestorer.store import sha256_file
-from audiorestorer.training import callbacks, runs
+from audiorestorer.training import callbacks, running, runs
 from audiorestorer.training.module import MaskModule, MixtureData, dataset_of
 from audiorestorer.training.monitoring import Monitoring
 from audiorestorer.training.settings import TrainSettings
@@ -93,11 +87,9 @@ def fit(
     mixer, held_out = _mixers(settings, data, work)
     dataset = dataset_of(settings, mixer, real, analyse)
     with runs.opened(work, settings.name, digest(settings, data, real)) as folder:
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
-        torch.set_num_threads(threads or settings.threads)
-        lightning.seed_everything(settings.seed, workers=False, verbose=False)
+        running.begin(settings.seed, threads or settings.threads)
         module = MaskModule(settings)
-        curve = callbacks.LossCurve(folder.logs / "loss.csv")
+        curve = running.LossCurve(folder.logs / "loss.csv")
         watching: list[lightning.Callback] = [
             callbacks.DataAudit(folder.audit, mixer, settings.data_audit, settings.overfit_items),
             callbacks.AudioDebug(folder.debug, held_out, settings.audio_debug),
@@ -105,11 +97,18 @@ def fit(
         ]
         if settings.restores:
             watching.append(Monitoring(folder.logs / "monitoring.csv", held_out, real, dataset, settings))
-        trainer = _trainer(settings, folder, [*watching, curve], min(settings.epochs, stop_after or settings.epochs))
-        resume = str(folder.checkpoint) if folder.checkpoint.exists() else None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trainer.fit(module, datamodule=MixtureData(dataset, settings), ckpt_path=resume, weights_only=True)
+        trainer = running.trainer(
+            folder,
+            [*watching, curve],
+            epochs=min(settings.epochs, stop_after or settings.epochs),
+            steps=settings.steps,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            gradient_clip_val=settings.clip_norm,
+        )
+        running.fit(trainer, module, MixtureData(dataset, settings), folder)
         if trainer.global_step < settings.steps or not trainer.is_global_zero:
             return None
         _save(out, settings, data, real, module, folder, curve)
@@ -123,7 +122,7 @@ def _save(
     real: RealRecordings | None,
     module: MaskModule,
     folder: runs.RunFolder,
-    curve: callbacks.LossCurve,
+    curve: running.LossCurve,
 ) -> None:
     """The model and its record."""
     card = {
@@ -135,8 +134,7 @@ def _save(
         **({"real": real.digest} if real else {}),
     }
     save_checkpoint(out, module.average, settings.task, card)
-    losses = dict(zip(curve.names, curve.rows[-1][1:], strict=True)) if curve.rows else {}
-    losses = {name: value for name, value in losses.items() if math.isfinite(value)}
+    losses = {name: value for name, value in curve.last().items() if math.isfinite(value)}
     record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
     write_json(out.with_suffix(".json"), record)
 
@@ -183,36 +181,6 @@ def _bank(settings: TrainSettings, data: Data, work: Path) -> AudioBank | Manife
     noises = check_noise_manifest(data.noise, splits=splits) if data.noise else []
     noise_base = data.noise.parent if data.noise else None
     return ManifestBank(rows, data.manifest.parent, rate, noises, noise_base, data.rooms)
-
-
-def _trainer(
-    settings: TrainSettings, folder: runs.RunFolder, watching: list[lightning.Callback], epochs: int
-) -> lightning.Trainer:
-    bar = sys.stderr.isatty()
-    every = [
-        *watching,
-        TQDMProgressBar(refresh_rate=5) if bar else callbacks.Progress(settings.steps),
-        callbacks.AtomicCheckpoint(folder.checkpoint),  # last: it holds what the others did
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # max_epochs, not max_steps: with the latter Lightning 2.6 does one step too many after each resume
-        return lightning.Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            strategy=settings.strategy,
-            precision=settings.precision,
-            max_epochs=epochs,
-            gradient_clip_val=settings.clip_norm,
-            callbacks=every,
-            logger=TensorBoardLogger(str(folder.logs), name="", version="tensorboard"),
-            log_every_n_steps=10,
-            enable_checkpointing=False,
-            enable_progress_bar=bar,
-            enable_model_summary=False,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-        )
 
 
 def digest(settings: TrainSettings, data: Data, real: RealRecordings | None = None) -> str:

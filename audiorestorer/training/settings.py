@@ -156,15 +156,16 @@ def load_settings(source: Path | dict[str, Any], changes: Mapping[str, Any] | No
         AudioRestorerError: unreadable, an unknown key, a value out of bounds; names the file and the key.
     """
     content, where = (source, "experiment") if isinstance(source, dict) else (read_yaml(source), str(source))
-    return validate(TrainSettings, _changed(content, changes or {}), where)
+    return validate(TrainSettings, changed(content, changes or {}), where)
 
 
-def _changed(content: Any, changes: Mapping[str, Any]) -> Any:
+def changed(content: Any, changes: Mapping[str, Any]) -> Any:
+    """The content of an experiment file with sections and keys that differ."""
     if not isinstance(content, dict):
         return content
     merged = dict(content)
     for name, value in changes.items():
-        merged[name] = _changed(merged.get(name) or {}, value) if isinstance(value, Mapping) else value
+        merged[name] = changed(merged.get(name) or {}, value) if isinstance(value, Mapping) else value
     return merged
 
 

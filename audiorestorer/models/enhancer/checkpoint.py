@@ -89,6 +89,25 @@ def load_checkpoint(*paths: str | Path) -> tuple[Enhancer, dict[str, Any]]:
     return model.eval(), {**metadata, "parts": [part for part in PARTS if part in held]}
 
 
+def join_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
+    """Write the whole enhancer from checkpoints of its parts; of two that hold a part, the later one counts. Each part keeps its card.
+
+    Raises:
+        AudioRestorerError: a part is in no file, or the files do not fit each other.
+    """
+    model, metadata = load_checkpoint(*paths)
+    missing = [part for part in PARTS if part not in metadata["parts"]]
+    if missing:
+        raise AudioRestorerError(
+            f"{', '.join(map(str, paths))}: no trained {', '.join(missing)}: nothing to enhance with"
+        )
+    cards: dict[str, Any] = {}
+    for path in map(Path, paths):
+        _, parts, card = _metadata(path, weights.read(path)[1])
+        cards |= dict.fromkeys(parts, card)
+    save_checkpoint(out, model, PARTS, {"parts": cards})
+
+
 def _check_parts(parts: Sequence[str], where: str) -> None:
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:
