@@ -56,7 +56,8 @@ class EntrySettings(Settings):
     )
     files: list[FileSettings] = Field([], description="its files; may be left out for a local source")
     licence: str = Field(min_length=2, description="of the weights")
-    sample_rate: int | None = Field(None, gt=0, description="Hz")
+    sample_rate: int | None = Field(None, ge=4_000, le=384_000, description="Hz")
+    max_segment_sec: float | None = Field(None, gt=0, le=600, description="longest segment that the network takes")
     url: str | None = Field(None, pattern=r"^https://", description="for people")
     trust: bool = Field(
         False, description="load a pickle that needs more than tensors; every file then needs its full sha256"
@@ -86,6 +87,8 @@ class EntrySettings(Settings):
 
 
 class Registry(Settings):
+    """The entries by name. See `load`."""
+
     models: dict[str, EntrySettings] = Field(description="entries by name")
     _path: Path = PrivateAttr(default=Path("models.yaml"))
 
@@ -103,6 +106,21 @@ class Registry(Settings):
             raise AudioRestorerError(f"{self._path}: no model {name!r}; it has {', '.join(sorted(self.models))}")
         return self.models[name]
 
+    def check_segment(self, name: str, segment_sec: float | None, where: str) -> None:
+        """
+        Args:
+            where: section of the configuration that uses the model.
+
+        Raises:
+            AudioRestorerError: no such entry, or a segment longer than its network takes.
+        """
+        longest = self.get(name).max_segment_sec
+        if longest is not None and segment_sec is not None and segment_sec > longest:
+            raise AudioRestorerError(
+                f"{where}.segment_sec: longer than model {name} takes (got {segment_sec:g}); allowed: above 0,"
+                f" at most {longest:g}, or null (seconds; null is the model's own)"
+            )
+
     def local(self, name: str) -> Path:
         """Where a local entry's file or folder lies."""
         return self._path.parent / self.get(name).source
@@ -111,7 +129,9 @@ class Registry(Settings):
         """All that a fetched model depends on, as one line: the entry, and the content of local files."""
         entry = self.get(name)
         found = {} if entry.remote else {path.name: _stamp(path) for path in _local_files(self.local(name), entry)}
-        return json.dumps({"entry": entry.model_dump(exclude={"notes", "url"}), "files": found}, sort_keys=True)
+        return json.dumps(
+            {"entry": entry.model_dump(exclude={"notes", "url", "max_segment_sec"}), "files": found}, sort_keys=True
+        )
 
 
 def _stamp(path: Path) -> str:

@@ -200,7 +200,8 @@ class DemucsBag(Separator):
         own = network.segment
         if segment_sec is not None and isinstance(network, HTDemucs) and segment_sec > float(own):
             raise AudioRestorerError(
-                f"model {self.name}: segment_sec {segment_sec:g} is longer than the {float(own):g} s that it was trained on"
+                f"model {self.name}: segment_sec: longer than it was trained on (got {segment_sec:g}); allowed: above 0, at most"
+                f" {float(own):g}, or null (seconds; null is the model's own)"
             )
         segment = int(self.sample_rate * (own if segment_sec is None else segment_sec))
         if segment < 1:
