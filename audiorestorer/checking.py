@@ -9,6 +9,7 @@ import difflib
 import json
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -72,11 +73,16 @@ def validate(model: type[AnySettings], values: Any, where: str) -> AnySettings:
         return model.model_validate(values)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-        schema = model.model_json_schema()
+        schema = _schema(model)
         lines = [f"{where}: {_line(problem, schema)}" for problem in problems[:MAX_LINES]]
         if len(problems) > MAX_LINES:
             lines.append(f"{where}: {len(problems) - MAX_LINES} more problems")
         raise AudioRestorerError("\n".join(lines)) from None
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema()
 
 
 def _line(problem: Any, schema: dict[str, Any]) -> str:
