@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +22,15 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
+from audiorestorer.models import download
 from audiorestorer.store import sha256_file
 
 SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt")
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
-TIMEOUT_SEC = 30
 BLOCK = 1 << 20
+
+log = logging.getLogger("audiorestorer")
 
 
 class FileSettings(Settings):
@@ -163,6 +164,9 @@ def _local_files(place: Path, entry: EntrySettings) -> list[Path]:
 
 def _check(path: Path, wanted: FileSettings | None, mend: str) -> str:
     """The full SHA-256 of a file, which is what the registry says of it."""
+    size = path.stat().st_size / 1e6
+    if wanted and wanted.size_mb and not wanted.size_mb / 2 <= size <= wanted.size_mb * 2 and wanted.size_mb >= 1:
+        raise AudioRestorerError(f"{path}: is {size:.3g} MB, the registry says about {wanted.size_mb:g} MB: {mend}")
     actual = sha256_file(path)
     if wanted and wanted.sha256 and not actual.startswith(wanted.sha256):
         raise AudioRestorerError(f"{path}: sha256 is {actual}, the registry says {wanted.sha256}: {mend}")
@@ -223,17 +227,37 @@ def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[
 
 
 def _fetched(name: str, entry: EntrySettings, folder: Path) -> list[tuple[Path, str]]:
+    """A remote entry's files. One that is damaged (cut, say) is named and fetched again; the damaged one stays until then."""
     out = []
     for file in entry.files:
-        path = folder / file.name
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
+        path, wanted, damage = folder / file.name, _known(folder, file), ""
+        if path.is_file():
             try:
-                _download(entry, file, path)
-            except Exception as error:  # the hub's client raises its own and requests' errors
-                raise AudioRestorerError(_by_hand(name, entry, file, folder, error)) from error
-        out.append((path, _check(path, file, "delete it, then it is fetched again")))
+                out.append((path, _check(path, wanted, "fetching it again")))
+                continue
+            except AudioRestorerError as error:
+                log.warning("model %s: %s", name, error)
+                damage = f"; the one in {folder} is damaged"
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _download(entry, file, path)
+            sha256 = _check(path, file, "the download is damaged")
+        except Exception as error:  # the hub's client raises its own and its transport's errors
+            raise AudioRestorerError(_by_hand(name, entry, file, folder, error) + damage) from error
+        if len(file.sha256 or "") < 64:
+            write_text_atomic(folder / f".{file.name}.sha256", sha256 + "\n")
+        out.append((path, sha256))
     return out
+
+
+def _known(folder: Path, file: FileSettings) -> FileSettings:
+    """What a file must be: where the registry lacks the full hash, as it was when it was fetched first."""
+    try:
+        sha256 = (folder / f".{file.name}.sha256").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return file
+    known = len(sha256) == 64 and sha256.startswith(file.sha256 or "")
+    return file.model_copy(update={"sha256": sha256}) if known else file
 
 
 def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, error: Exception) -> str:
@@ -242,52 +266,36 @@ def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, 
     sha256 = f"sha256 {file.sha256}{'' if len(file.sha256) == 64 else '...'}" if file.sha256 else "sha256 unknown"
     sha256 = f"md5 {file.md5}" if file.md5 and not file.sha256 else sha256
     return (
-        f"model {name}: {file.name} could not be fetched from {entry.source} ({reason:.200}). With no network, put the file"
+        f"model {name}: {file.name} could not be fetched from {entry.source} ({reason:.400}). With no network, put the file"
         f" {file.name} ({size}, {sha256}) into {folder}/ ; it is used from there. Licence: {entry.licence}."
     )
 
 
 def _download(entry: EntrySettings, file: FileSettings, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     limit = int(min(MAX_BYTES, 2e6 * file.size_mb if file.size_mb else MAX_BYTES))
+    if entry.source.startswith("hf:") and not file.url:
+        _from_hub(entry.source.removeprefix("hf:"), file, path, limit)
+        return
+    url = file.url or f"{entry.source.rstrip('/')}/{urllib.parse.quote(file.name)}"
+    resume = file.sha256 is not None or file.md5 is not None
+    download.fetch(url, path, limit, lambda part: _check(part, file, "the download is damaged"), resume=resume)
+
+
+def _from_hub(name: str, file: FileSettings, path: Path, limit: int) -> None:
+    """A file of one of demucs' repositories on the Hugging Face hub, by demucs' own names; the hub's client resumes and verifies."""
+    from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
+    from huggingface_hub import constants, hf_hub_download
+
+    if not constants.ENDPOINT.startswith("https://"):
+        raise AudioRestorerError(f"HF_ENDPOINT is {constants.ENDPOINT}: only https:// is downloaded")
+    namespace, _, model = name.rpartition("/")
+    found = hf_hub_download(f"{namespace or DEFAULT_NAMESPACE}/{hf_repo_name(model)}", file.name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if entry.source.startswith("hf:") and not file.url:
-            _from_hub(entry.source.removeprefix("hf:"), file.name, temporary)
-        else:
-            _from_https(file.url or f"{entry.source.rstrip('/')}/{urllib.parse.quote(file.name)}", temporary, limit)
+        if os.path.getsize(found) > limit:
+            raise AudioRestorerError(f"larger than {limit / 1e6:.0f} MB")
+        shutil.copyfile(found, temporary)
         _check(temporary, file, "the download is damaged")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _from_hub(name: str, file: str, target: Path) -> None:
-    """A file of one of demucs' repositories on the Hugging Face hub, by demucs' own names."""
-    from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
-    from huggingface_hub import hf_hub_download
-
-    namespace, _, model = name.rpartition("/")
-    shutil.copyfile(hf_hub_download(f"{namespace or DEFAULT_NAMESPACE}/{hf_repo_name(model)}", file), target)
-
-
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if not newurl.startswith("https://"):
-            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _from_https(url: str, target: Path, limit: int) -> None:
-    opener = urllib.request.build_opener(_HttpsOnly)
-    done = 0
-    with opener.open(url, timeout=TIMEOUT_SEC) as answer, open(target, "wb") as out:
-        while block := answer.read(BLOCK):
-            done += len(block)
-            if done > limit:
-                raise AudioRestorerError(f"larger than {limit / 1e6:.0f} MB")
-            out.write(block)
-        out.flush()
-        os.fsync(out.fileno())
-    expected = answer.headers.get("Content-Length")
-    if expected is not None and int(expected) != done:
-        raise AudioRestorerError(f"{done} of {expected} bytes arrived")
