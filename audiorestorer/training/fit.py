@@ -25,6 +25,7 @@ from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
+from audiorestorer.models import torch_files
 from audiorestorer.models.mask_unet import save_checkpoint
 from audiorestorer.store import sha256_file
 from audiorestorer.training import callbacks, runs
@@ -107,7 +108,7 @@ def fit(
         if settings.restores:
             watching.append(Monitoring(folder.logs / "monitoring.csv", held_out, real, dataset, settings))
         trainer = _trainer(settings, folder, [*watching, curve], min(settings.epochs, stop_after or settings.epochs))
-        resume = str(folder.checkpoint) if folder.checkpoint.exists() else None
+        resume = _resumable(folder.checkpoint)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer.fit(module, datamodule=MixtureData(dataset, settings), ckpt_path=resume, weights_only=True)
@@ -115,6 +116,21 @@ def fit(
             return None
         _save(out, settings, data, real, module, folder, curve)
     return out
+
+
+def _resumable(checkpoint: Path) -> str | None:
+    """The checkpoint to go on from; None where there is none.
+
+    Raises:
+        AudioRestorerError: it is damaged, or names what could run code.
+    """
+    if not checkpoint.exists():
+        return None
+    try:
+        torch_files.read(checkpoint)
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{error}. Delete it, and the training begins anew") from error
+    return str(checkpoint)
 
 
 def _save(
