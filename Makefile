@@ -83,8 +83,8 @@ check: lint test  ## ruff, mypy, snakefmt, snakemake --lint and the tests
 AUDIT := artifacts/pip-audit
 audit:  ## known vulnerabilities of the locked packages (needs a network)
 	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1; }
-	$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements.lock
-	$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements-extras.lock
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-extras.lock
 
 sbom: $(READY)  ## docs/licences.md and a bill of materials (CycloneDX): artifacts/sbom.json
 	PYTHONPATH=. $(BIN)/python scripts/supply_chain.py --licences docs/licences.md --sbom artifacts/sbom.json

@@ -28,7 +28,7 @@ LIMITS = {
     "sample_rate": (1_000, 384_000), "n_fft": (8, 65_536), "hop_length": (1, 32_768), "frequency_fold": (1, 1_024),
     "rnn_hidden": (1, 8_192), "rnn_layers": (1, 32),
 }  # fmt: skip
-MAX_LEVELS, MAX_CHANNELS = 12, 8_192
+MAX_LEVELS, MAX_CHANNELS, MAX_MASK = 12, 8_192, 1_000
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class MaskUNetConfig:
                 f"n_fft {self.n_fft} must be a multiple of hop_length {self.hop_length} (at least two)"
                 f" and of {2 * self.frequency_stride}"
             )
-        if not 0 <= self.mask_floor < self.mask_limit:
-            raise AudioRestorerError("mask_floor must lie in [0, mask_limit)")
+        if not 0 <= self.mask_floor < self.mask_limit <= MAX_MASK:
+            raise AudioRestorerError(f"mask_floor must lie in [0, mask_limit), mask_limit in (0, {MAX_MASK}]")
 
     def _check_bounds(self) -> None:
         """A checkpoint brings its own configuration: nothing is built before it is known to be possible."""

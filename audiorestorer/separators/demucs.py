@@ -39,6 +39,7 @@ QUANTISERS = ("DiffQuantizer", "UniformQuantizer", "LSQ")
 SIGNATURE = re.compile(r"^[A-Za-z0-9_]{1,64}$")
 SPEECH = "vocals"
 MAX_MEMBERS, MAX_SEGMENT_SEC = 64, 600
+LEAST_RATE, MOST_RATE = 4_000, 384_000  # Hz
 
 
 def _quantisers() -> list[type]:
@@ -319,4 +320,11 @@ def _fast(
 
 
 def _load_file(path: Path, model: ModelFiles) -> Any:
-    return _load_safetensors(path) if path.suffix == ".safetensors" else _load_package(path, model)
+    network = _load_safetensors(path) if path.suffix == ".safetensors" else _load_package(path, model)
+    rate, channels, segment = network.samplerate, network.audio_channels, network.segment
+    if not (LEAST_RATE <= rate <= MOST_RATE and channels in (1, 2) and 0 < segment <= MAX_SEGMENT_SEC):
+        raise AudioRestorerError(
+            f"{path}: samplerate {rate}, audio_channels {channels}, segment {float(segment):g}; allowed: {LEAST_RATE} to {MOST_RATE} Hz,"
+            f" 1 or 2 channels, at most {MAX_SEGMENT_SEC} s"
+        )
+    return network

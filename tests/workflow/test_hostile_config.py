@@ -10,21 +10,22 @@ import pytest
 
 from tests.workflow.conftest import ROOT, Workspace
 
+SHIPPED = {"registry": str(ROOT / "config/models.yaml"), "input": str(ROOT / "data/pilot/input")}
+PILOT: dict[str, Any] = {"separators": [{"name": "a", "model": "pilot_sep_a"}], "denoise": {"model": None}}
 CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "key": ({"postmask": {"betta": 2}}, ("config: postmask.betta: unknown key", "'beta'", "(got 2)", "n_fft, hop_length")),
     "value": ({"denoise": {"wet": 80}}, ("config: denoise.wet:", "(got 80)", "at least 0, at most 1")),
     "segment": (
-        {"registry": str(ROOT / "config/models.yaml"), "separators": [{"name": "a", "model": "htdemucs_ft", "segment_sec": 12}]},
+        {**SHIPPED, "separators": [{"name": "a", "model": "htdemucs_ft", "segment_sec": 12}]},
         ("config: separators.0.segment_sec", "(got 12)", "at most 7.8", "htdemucs_ft"),
     ),
-    "model": ({"denoise": {"model": "nobody"}}, ("no model 'nobody'; it has",)),
-    "experiment": ({"training": {"experiment": "wrong.yaml"}}, ("wrong.yaml: network: a mapping of settings is needed (got [1])",)),
+    "model": ({**SHIPPED, **PILOT, "denoise": {"model": "nobody"}}, ("no model 'nobody'; it has",)),
+    "experiment": ({**SHIPPED, **PILOT, "training": {"experiment": "wrong.yaml"}}, ("wrong.yaml: network: a mapping of settings is needed (got [1])",)),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_wrong_value_stops_the_run(name: str, tmp_path: Path) -> None:
-    (tmp_path / "batch/input").mkdir(parents=True)
     (tmp_path / "wrong.yaml").write_text("network: [1]\n")
     workspace = Workspace(tmp_path)
     change, parts = CASES[name]
