@@ -324,7 +324,7 @@ def _load_file(path: Path, model: ModelFiles) -> Any:
     rate, channels, segment = network.samplerate, network.audio_channels, network.segment
     if not (LEAST_RATE <= rate <= MOST_RATE and channels in (1, 2) and 0 < segment <= MAX_SEGMENT_SEC):
         raise AudioRestorerError(
-            f"{path}: samplerate {rate}, audio_channels {channels}, segment {float(segment):g}; allowed: {LEAST_RATE} to {MOST_RATE} Hz,"
-            f" 1 or 2 channels, at most {MAX_SEGMENT_SEC} s"
+            f"{path}: samplerate {rate}, audio_channels {channels}, segment {float(segment):g}; allowed: {LEAST_RATE} to"
+            f" {MOST_RATE} Hz, 1 or 2 channels, at most {MAX_SEGMENT_SEC} s"
         )
     return network

@@ -20,7 +20,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("config: separators.0.segment_sec", "(got 12)", "at most 7.8", "htdemucs_ft"),
     ),
     "model": ({**SHIPPED, **PILOT, "denoise": {"model": "nobody"}}, ("no model 'nobody'; it has",)),
-    "experiment": ({**SHIPPED, **PILOT, "training": {"experiment": "wrong.yaml"}}, ("wrong.yaml: network: a mapping of settings is needed (got [1])",)),
+    "experiment": ({**SHIPPED, **PILOT, "training": {"experiment": "wrong.yaml"}},
+                   ("wrong.yaml: network: a mapping of settings is needed (got [1])",)),
 }  # fmt: skip
 
 
