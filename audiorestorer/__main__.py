@@ -48,9 +48,19 @@ def config_command(
 
 
 @app.command("check-config")
-def check_config(config: Annotated[str, typer.Argument(help="a YAML file, or inline JSON")]) -> None:
+def check_config(
+    config: Annotated[str, typer.Argument(help="a YAML file, or inline JSON")],
+    kind: Annotated[str, typer.Option("--as", help="config, experiment (config/experiments) or models (registry)")] = "config",
+) -> None:  # fmt: skip
     """Check a configuration: unknown keys and impossible values, one line each."""
-    settings.load(settings.Config, config)
+    if kind == "config":
+        settings.load(settings.Config, config)
+    elif kind == "experiment":
+        settings.load(import_module("audiorestorer.training.settings").TrainSettings, config)
+    elif kind == "models":
+        settings.load(import_module("audiorestorer.models.registry").Registry, config)
+    else:
+        raise AudioRestorerError(f"--as: {kind!r}: config, experiment or models")
     print("ok")
 
 

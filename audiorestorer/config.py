@@ -5,36 +5,28 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import re
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.checking import Settings, load, read_yaml, validate
 
+__all__ = ["NAME_PATTERN", "Config", "Settings", "default_yaml", "load", "read_yaml", "validate"]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-
-
-class Settings(BaseModel):
-    """Base of all settings: immutable, no unknown keys, no NaN."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+SEED_MAX = 2**32 - 1  # of numpy and Lightning
 
 
 class IngestSettings(Settings):
-    min_duration_sec: float = Field(0.1, gt=0, description="shorter files are rejected")
+    min_duration_sec: float = Field(0.1, gt=0, le=86_400, description="shorter files are rejected")
     silence_dbfs: float = Field(
-        -80.0, le=0, description="files whose highest sample stays below this are rejected as silent"
+        -80.0, ge=-200, le=0, description="files whose highest sample stays below this are rejected as silent"
     )
 
 
 # how any network runs
 Overlap = Annotated[float, Field(ge=0, lt=1, description="share of a segment that overlaps the next")]
-SegmentSec = Annotated[float | None, Field(gt=0, description="seconds a segment; null: the model's own")]
+SegmentSec = Annotated[float | None, Field(gt=0, le=600, description="seconds a segment; null: the model's own")]
 BatchSize = Annotated[
     int | None,
     Field(
@@ -74,7 +66,7 @@ class SeparatorSettings(Settings):
 class StftSettings(Settings):
     n_fft: int = Field(2048, ge=64, le=65536, description="STFT size at the item's own rate")
     hop_length: int = Field(512, ge=16, description="samples between frames; divides n_fft, at most n_fft / 2")
-    eps: float = Field(1e-12, gt=0, description="keeps the ratio finite where there is no energy")
+    eps: float = Field(1e-12, gt=0, le=0.01, description="keeps the ratio finite where there is no energy")
 
     @model_validator(mode="after")
     def _hop(self) -> StftSettings:
@@ -198,7 +190,7 @@ class SnippetSettings(Settings):
         12, ge=0, le=200, description="items in the report: worst, best and a sample, never all of a large batch"
     )
     seconds: float = Field(6.0, gt=0, le=60, description="length of an A/B snippet")
-    seed: int = Field(0, description="of the sample")
+    seed: int = Field(0, ge=0, le=SEED_MAX, description="of the sample")
 
 
 class DeliverSettings(Settings):
@@ -222,7 +214,7 @@ class TrainingSettings(Settings):
         description="folder of real degraded recordings: `analyse_degradation`, `ablation`, and what an experiment's strategies use",
     )
     target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
-    tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")
+    tol_db: float = Field(-40.0, ge=-300, le=0, description="stem audit: largest residual, dB below the mixture")
     name: str = Field(
         "trained_denoiser", pattern=NAME_PATTERN, description="of the model in artifacts/training/models.yaml"
     )
@@ -244,7 +236,7 @@ class AblationDataSettings(Settings):
     )
     items: int = Field(32, ge=5, le=5000, description="test items of each condition")
     item_sec: float = Field(4.0, ge=1, le=60, description="length of a test item")
-    seed: int = Field(7, ge=0, description="of test set and stand-ins")
+    seed: int = Field(7, ge=0, le=SEED_MAX, description="of test set and stand-ins")
 
 
 def _ablation_rows() -> list[AblationRow]:
@@ -264,7 +256,9 @@ class AblationSettings(Settings):
     """`snakemake ablation`: which strategy helps, by how much. The defaults are the small form."""
 
     experiment: str = Field("config/experiments/restorer_ablation.yaml", description="the base of every training")
-    steps: int = Field(300, ge=1, description="optimiser steps of each training: a multiple of its steps_per_epoch")
+    steps: int = Field(
+        300, ge=1, le=100_000_000, description="optimiser steps of each training: a multiple of its steps_per_epoch"
+    )
     seeds: list[int] = Field([31, 32, 33], min_length=1, description="each row is trained with each of them")
     threads: int = Field(1, ge=1, le=256, description="of each training: two of one thread do more than one of two")
     clean: str | None = Field(
@@ -281,8 +275,12 @@ class AblationSettings(Settings):
     def _one_each(self) -> AblationSettings:
         names = [row.name for row in self.rows]
         taken = {"input", "click_repair"} & set(names)
-        if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError("rows and seeds differ from each other; no seed is below 0")
+        if (
+            len(set(names)) < len(names)
+            or len(set(self.seeds)) < len(self.seeds)
+            or not all(0 <= seed <= SEED_MAX for seed in self.seeds)
+        ):
+            raise ValueError(f"rows and seeds differ from each other; seeds lie in 0 .. {SEED_MAX}")
         if taken:
             raise ValueError(f"rows: {', '.join(sorted(taken))} is in the table anyway")
         if self.baseline not in names:
@@ -350,63 +348,6 @@ class Config(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"two separators have the same name: {', '.join(names)}")
         return separators
-
-
-AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-def validate(model: type[AnySettings], values: Any, where: str) -> AnySettings:
-    """Check values against a settings model.
-
-    Raises:
-        AudioRestorerError: one line a problem: where, the key's path, the value, what is allowed, and the nearest valid key.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"])
-            if problem["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(model, problem["loc"][:-1]), 1)
-                lines.append(f"{where}: {key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
-            else:
-                lines.append(f"{where}: {key or 'top level'}: {problem['msg']} (got {problem.get('input')!r:.80})")
-        raise AudioRestorerError("\n".join(lines)) from None
-
-
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
-        if isinstance(part, str) and part in model.model_fields:
-            annotation = str(model.model_fields[part].annotation)
-            found = re.search(r"(\w+Settings)", annotation)
-            if found and found.group(1) in globals():
-                model = globals()[found.group(1)]
-    return list(model.model_fields)
-
-
-def load(model: type[AnySettings], source: str) -> AnySettings:
-    """Settings from a YAML file's path or from inline JSON (`{...}`), as the command line takes them.
-
-    Raises:
-        AudioRestorerError: unreadable, not YAML, or a wrong key or value.
-    """
-    if source.lstrip().startswith("{"):
-        try:
-            return validate(model, json.loads(source), "--config")
-        except json.JSONDecodeError as error:
-            raise AudioRestorerError(f"--config: not valid JSON: {error}") from error
-    return validate(model, read_yaml(source), source)
-
-
-def read_yaml(path: str | Path) -> Any:
-    """A YAML file's content (safe loader); an empty file is an empty mapping."""
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{path}: not valid YAML: {error}") from error
 
 
 def default_yaml() -> str:

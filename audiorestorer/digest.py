@@ -16,6 +16,7 @@ PLUMBING = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "__main__",
+        "checking",
         "config",
         "digest",
         "errors",

@@ -4,9 +4,7 @@
 # `--report artifacts/report/ablation_report.html`. Full sizes: --configfile config/ablation_full.yaml. Not part of `all`.
 
 ABLATION_ROWS = {row.name: row for row in CFG.ablation.rows}
-ABLATION_RATE = (or_stop(settings.read_yaml, located(CFG.ablation.experiment)).get("network") or {}).get(
-    "sample_rate", 22050
-)
+ABLATION_RATE = experiment_rate(CFG.ablation.experiment)
 CLASSICAL = ["input", "click_repair"]
 
 

@@ -17,6 +17,7 @@ os.environ.update(
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
+from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import registry as model_registry
@@ -38,6 +39,8 @@ def located(path):
     return beside if not os.path.exists(path) and os.path.exists(beside) else path
 
 
+for configfile_path in workflow.configfiles:  # Snakemake's reader lets a repeated key pass
+    or_stop(settings.read_yaml, configfile_path)
 CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 ART = CFG.artifacts.rstrip("/")
@@ -47,8 +50,12 @@ REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
 MODELS = [separator.model for separator in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])
 MODELS = list(dict.fromkeys(MODELS + ([CFG.enhance.model] if CFG.enhance.enabled else [])))
-for model in MODELS:
-    or_stop(REGISTRY.get, model)  # an unknown name ends the run here, not in the middle of it
+for index, separator in enumerate(CFG.separators):  # an unknown name ends the run here, not in the middle of it
+    or_stop(REGISTRY.check_segment, separator.model, separator.segment_sec, f"config: separators.{index}")
+if CFG.denoise.model:
+    or_stop(REGISTRY.check_segment, CFG.denoise.model, CFG.denoise.segment_sec, "config: denoise")
+if CFG.enhance.enabled:
+    or_stop(REGISTRY.get, CFG.enhance.model)
 LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
@@ -61,6 +68,12 @@ wildcard_constraints:
     shard=r"\d+",
     separator="[A-Za-z0-9_-]+",
     model="[A-Za-z0-9_-]+",
+
+
+def experiment_rate(path):
+    """The sample rate that an experiment file asks for. The file as a whole is checked by the training that uses it."""
+    path = located(path)
+    return or_stop(section, or_stop(settings.read_yaml, path), "network", path).get("sample_rate", 22050)
 
 
 def manifest(stage):

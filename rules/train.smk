@@ -83,9 +83,7 @@ STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
 NOISES = CFG.training.noises or f"{TRAINING}/data/noise"
 NOISY = CFG.training.noisy or f"{TRAINING}/data/pairs/noisy"
 CLEAN = CFG.training.clean if CFG.training.noisy else f"{TRAINING}/data/pairs/clean"
-SAMPLE_RATE = (or_stop(settings.read_yaml, located(CFG.training.experiment)).get("network") or {}).get(
-    "sample_rate", 22050
-)
+SAMPLE_RATE = experiment_rate(CFG.training.experiment)
 GENERATED = [] if CFG.training.stems and CFG.training.noises and CFG.training.noisy else [f"{TRAINING}/data/index.json"]
 
 

@@ -16,7 +16,9 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
+from audiorestorer.models import torch_files
 from audiorestorer.training import runs
 
 
@@ -68,11 +70,30 @@ def fit(
     data: lightning.LightningDataModule,
     folder: runs.RunFolder,
 ) -> None:
-    """Train; from the run's last checkpoint where there is one."""
-    resume = str(folder.checkpoint) if folder.checkpoint.exists() else None
+    """Train; from the run's last checkpoint where there is one.
+
+    Raises:
+        AudioRestorerError: the checkpoint is damaged, or names what could run code.
+    """
+    resume = _resumable(folder.checkpoint)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+
+
+def _resumable(checkpoint: Path) -> str | None:
+    """The checkpoint to go on from; None where there is none.
+
+    Raises:
+        AudioRestorerError: it is damaged, or names what could run code.
+    """
+    if not checkpoint.exists():
+        return None
+    try:
+        torch_files.read(checkpoint)
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{error}. Delete it, and the training begins anew") from error
+    return str(checkpoint)
 
 
 def batches_done(trainer: lightning.Trainer) -> int:

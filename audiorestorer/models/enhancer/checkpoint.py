@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from audiorestorer.config import validate
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic
-from audiorestorer.models import weights
+from audiorestorer.models import torch_files, weights
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
 from audiorestorer.models.enhancer.settings import EnhancerSettings
 
@@ -76,6 +77,7 @@ def load_checkpoint(*paths: str | Path) -> tuple[Enhancer, dict[str, Any]]:
         state, raw = weights.read(path)
         settings, parts, card = _metadata(path, raw)
         if model is None:
+            torch_files.check_size(partial(Enhancer, settings), str(path))
             model = Enhancer(settings)
         elif model.settings != settings:
             raise AudioRestorerError(f"{path}: another configuration than {paths[0]}")

@@ -269,7 +269,7 @@ def test_draws_depend_on_seed_and_step_alone() -> None:
 
 
 def test_the_committed_pilot_is_whole_and_small() -> None:
-    path = EXPERIMENTS.parents[1] / "models" / "pilot_enhancer.safetensors"
+    path = EXPERIMENTS.parents[1] / "models/pilot/pilot_enhancer.safetensors"
     model, metadata = load_checkpoint(path)
     assert path.stat().st_size < 12_000_000 and metadata["parts"] == ["denoiser", "irmae", "flow", "vocoder"]
     assert model.settings == networks.of_size("pilot", 22_050)
