@@ -47,4 +47,4 @@ rule metrics:
 
 rule deliver:
     input:
-        f"{ART}/delivery/{CFG.deliver.name}.zip",
+        DELIVERY,

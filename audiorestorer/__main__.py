@@ -208,11 +208,17 @@ def publish(
 @app.command()
 def deliver(
     manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage")],
-    out: Annotated[Path, typer.Option("--out")], name: Annotated[str, typer.Option("--name")] = "cleaned",
+    out: Annotated[Path, typer.Option("--out", help="folder of the archives")], config: ConfigOption = "{}",
+    max_size: Annotated[str | None, typer.Option("--max-size", help="of an archive, e.g. 2GB")] = None,
     extra: Annotated[list[Path] | None, typer.Option("--extra", help="files to put beside the audio")] = None,
+    model: Annotated[list[Path] | None, typer.Option("--model", help="records of the models in use: their licences")] = None,
 ) -> None:  # fmt: skip
-    """Zip the cleaned tree with checksums."""
-    stage("deliver").run(manifests, out, extra or [], name)
+    """Pack the cleaned tree into archives with manifest, licences and checksums."""
+    chosen = settings.load(settings.DeliverSettings, config)
+    if max_size is not None:
+        values = {**chosen.model_dump(), "max_size": max_size}
+        chosen = settings.validate(settings.DeliverSettings, values, "--max-size")
+    stage("deliver").run(manifests, out, chosen, extra or [], model or [])
 
 
 training.add_to(app)

@@ -19,6 +19,21 @@ from audiorestorer.errors import AudioRestorerError
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
 
+def bytes_of(text: str) -> int:
+    """Bytes of a size as people write it: `500MB`, `2.5 GB` (decimal), `1GiB` (binary), `4096`.
+
+    Raises:
+        ValueError: not such a size, or zero.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    size = 0.0
+    if found:
+        size = float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")
+    if size < 1:
+        raise ValueError(f"{text!r} is no size: write it as 500MB, 2GB or 1GiB")
+    return int(size)
+
+
 class Settings(BaseModel):
     """Base of all settings: immutable, no unknown keys, no NaN."""
 
@@ -151,6 +166,21 @@ class SnippetSettings(Settings):
 
 class DeliverSettings(Settings):
     name: str = Field("cleaned", pattern=NAME_PATTERN, description="artifacts/delivery/<name>.zip")
+    format: Literal["zip", "tar.zst"] = Field("zip", description="zip or tar.zst")
+    max_size: str | None = Field(
+        None, description="of an archive, e.g. 2GB: above it there are several, each complete; null: one archive"
+    )
+
+    @property
+    def max_bytes(self) -> int | None:
+        return None if self.max_size is None else bytes_of(self.max_size)
+
+    @field_validator("max_size")
+    @classmethod
+    def _a_size(cls, text: str | None) -> str | None:
+        if text is not None:
+            bytes_of(text)
+        return text
 
 
 class TrainingSettings(Settings):

@@ -42,6 +42,7 @@ CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 ART = CFG.artifacts.rstrip("/")
 STORE = f"{ART}/store"
+DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
@@ -144,6 +145,15 @@ def absent_outputs(shard):
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
     return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
+
+
+def absent_archives():
+    """How many archives of the last delivery are gone."""
+    if not os.path.exists(DELIVERY):
+        return 0
+    with open(DELIVERY, encoding="utf-8") as file:
+        names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
+    return sum(not os.path.exists(os.path.join(os.path.dirname(DELIVERY), name)) for name in names)
 
 
 RECOGNISER = recogniser_of(CFG.evaluate)
