@@ -76,6 +76,17 @@ def fetch_model(
     stage("fetch_model").run(name, out_json, registry, models_dir)
 
 
+@app.command("fetch-weights")
+def fetch_weights(
+    name: Annotated[str, typer.Argument(help="entry of the registry")],
+    file: Annotated[str, typer.Argument(help="one of its files")],
+    out: Annotated[Path, typer.Argument(help="where to put it")],
+    registry: Annotated[Path, typer.Option(help="the registry")] = Path("config/models.yaml"),
+) -> None:
+    """Download one file of a registry's model and check it."""
+    stage("fetch_model").run_file(name, file, out, registry)
+
+
 @app.command()
 def separate(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, model: ModelOption = None,
@@ -219,6 +230,43 @@ def deliver(
         values = {**chosen.model_dump(), "max_size": max_size}
         chosen = settings.validate(settings.DeliverSettings, values, "--max-size")
     stage("deliver").run(manifests, out, chosen, extra or [], model or [])
+
+
+store_app = typer.Typer(
+    no_args_is_help=True, help="The folder of finished items: what is in it, is it whole, make room."
+)
+app.add_typer(store_app, name="store")
+
+
+@store_app.command("stats")
+def store_stats(store: StoreOption = STORE) -> None:
+    """Entries and bytes by stage, what the manifests of all its runs name, what killed jobs left."""
+    print(stage("store_upkeep").stats(store))
+
+
+@store_app.command("verify")
+def store_verify(store: StoreOption = STORE) -> None:
+    """Hash every file again; what is damaged goes, and the same snakemake command makes it again. Exit code 1: something was."""
+    damaged, manifests = stage("store_upkeep").verify(store)
+    for line in damaged:
+        print(line)
+    print(f"store: {len(damaged)} damaged entries, {len(manifests)} manifests to be made again")
+    if damaged or manifests:
+        print("run the same snakemake command again: it makes what is missing")
+        raise typer.Exit(1)
+
+
+@store_app.command("prune")
+def store_prune(
+    max_size: Annotated[str, typer.Option("--max-size", help="of the store, e.g. 200GB")], store: StoreOption = STORE,
+    keep_hours: Annotated[float, typer.Option("--keep-hours", min=0, help="what was used within them stays")] = 24.0,
+) -> None:  # fmt: skip
+    """Delete what was not used for the longest time until the store is small enough; never what a manifest names."""
+    try:
+        limit = settings.bytes_of(max_size)
+    except ValueError as error:
+        raise AudioRestorerError(f"--max-size: {error}") from error
+    print(stage("store_upkeep").prune(store, limit, keep_hours))
 
 
 training.add_to(app)

@@ -45,6 +45,19 @@ class IngestSettings(Settings):
     silence_dbfs: float = Field(
         -80.0, le=0, description="files whose highest sample stays below this are rejected as silent"
     )
+    max_files: int = Field(100_000, ge=1, description="of an input archive: more files than this are an error")
+    max_unpacked: str = Field("500GB", description="of an input archive: more than this when unpacked is an error")
+    max_ratio: float = Field(
+        100.0,
+        ge=1,
+        description="of an input archive: more times its own size than this, when above 100 MB, is an error",
+    )
+
+    @field_validator("max_unpacked")
+    @classmethod
+    def _a_size(cls, text: str) -> str:
+        bytes_of(text)
+        return text
 
 
 class SeparatorSettings(Settings):
@@ -271,9 +284,12 @@ class AblationSettings(Settings):
 class Config(Settings):
     """The whole configuration."""
 
-    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings")
+    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings, or a .zip of them")
     output: str = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
     artifacts: str = Field("artifacts", min_length=1, description="folder of everything the pipeline makes; see README")
+    store: str | None = Field(
+        None, description="folder of finished items; null: `store` in the artifacts. Several runs may share one"
+    )
     references: str | None = Field(
         "auto",
         description="folder of clean references, same tree; auto: `clean` beside the input folder where there is one",
@@ -307,6 +323,12 @@ class Config(Settings):
     deliver: DeliverSettings = DeliverSettings()
     training: TrainingSettings = TrainingSettings()
     ablation: AblationSettings = AblationSettings()
+
+    @model_validator(mode="after")
+    def _shared_store(self) -> Config:
+        if self.store and not self.keep_intermediates:
+            raise ValueError("keep_intermediates: false deletes from a store that others share; use `store prune`")
+        return self
 
     @field_validator("separators")
     @classmethod

@@ -17,6 +17,7 @@ os.environ.update(
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
+from audiorestorer import store as item_store
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import registry as model_registry
@@ -41,7 +42,7 @@ def located(path):
 CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 ART = CFG.artifacts.rstrip("/")
-STORE = f"{ART}/store"
+STORE = CFG.store.rstrip("/") if CFG.store else f"{ART}/store"
 DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
@@ -52,6 +53,9 @@ for model in MODELS:
 LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
+CACHING = (
+    "SNAKEMAKE_OUTPUT_CACHE" in os.environ
+)  # with --cache: what is the same for every batch is shared between folders
 # Later stages have the higher `priority`: shards are finished one by one, so results come early and intermediates can go
 USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and shutil.which("nvidia-smi") is not None))
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
@@ -61,6 +65,7 @@ wildcard_constraints:
     shard=r"\d+",
     separator="[A-Za-z0-9_-]+",
     model="[A-Za-z0-9_-]+",
+    weights=model_registry.FILE_PATTERN.strip("^$"),
 
 
 def manifest(stage):
@@ -96,6 +101,12 @@ def code(*modules):
 
 def model_json(name):
     return f"{ART}/models/{name}.json"
+
+
+def weights_of(name):
+    """The files of a model that come from elsewhere, in the folder where they are used from."""
+    entry = or_stop(REGISTRY.get, name)
+    return [f"{ART}/models/{name}/{file.name}" for file in entry.files] if entry.remote else []
 
 
 def network_code(stage, model):
@@ -135,6 +146,8 @@ def lock_artifacts():
         fcntl.flock(_lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise WorkflowError(f"another run is working in {ART}: wait for it, or give this one --config artifacts=DIR")
+    if CFG.store:
+        item_store.join(STORE, ART)
 
 
 def absent_outputs(shard):

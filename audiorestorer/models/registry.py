@@ -113,6 +113,17 @@ class Registry(Settings):
         found = {} if entry.remote else {path.name: _stamp(path) for path in _local_files(self.local(name), entry)}
         return json.dumps({"entry": entry.model_dump(exclude={"notes", "url"}), "files": found}, sort_keys=True)
 
+    def file(self, name: str, file: str) -> FileSettings:
+        """Raises AudioRestorerError: no such entry, or no such file in it."""
+        for known in self.get(name).files:
+            if known.name == file:
+                return known
+        raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
+
+    def origin(self, name: str, file: str) -> str:
+        """All that a downloaded file depends on, as one line."""
+        return json.dumps({"source": self.get(name).source, **self.file(name, file).model_dump()}, sort_keys=True)
+
 
 def _stamp(path: Path) -> str:
     try:
@@ -190,6 +201,16 @@ def fetch(name: str, registry: str | Path, out_json: str | Path, cache_dir: str 
     return record
 
 
+def fetch_file(name: str, file: str, registry: str | Path, path: Path) -> None:
+    """Download one file of a model, unless it is there, and check its hash.
+
+    Raises:
+        AudioRestorerError: no such file in the registry, or the download failed (what to put where).
+    """
+    loaded = load(registry)
+    _fetched_file(name, loaded.get(name), loaded.file(name, file), path)
+
+
 def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[Path, str]]:
     place = registry.local(name)
     hashes = {file.name: file for file in entry.files}
@@ -203,17 +224,17 @@ def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[
 
 
 def _fetched(name: str, entry: EntrySettings, folder: Path) -> list[tuple[Path, str]]:
-    out = []
-    for file in entry.files:
-        path = folder / file.name
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                _download(entry, file, path)
-            except Exception as error:  # the hub's client raises its own and requests' errors
-                raise AudioRestorerError(_by_hand(name, entry, file, folder, error)) from error
-        out.append((path, _check(path, file, "delete it, then it is fetched again")))
-    return out
+    return [_fetched_file(name, entry, file, folder / file.name) for file in entry.files]
+
+
+def _fetched_file(name: str, entry: EntrySettings, file: FileSettings, path: Path) -> tuple[Path, str]:
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _download(entry, file, path)
+        except Exception as error:  # the hub's client raises its own and requests' errors
+            raise AudioRestorerError(_by_hand(name, entry, file, path.parent, error)) from error
+    return path, _check(path, file, "delete it, then it is fetched again")
 
 
 def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, error: Exception) -> str:

@@ -261,7 +261,7 @@ def _tar_zst(file: BinaryIO) -> Iterator[Add]:
         def add(name: str, size: int, source: _Hashing) -> None:
             info = tarfile.TarInfo(name)
             info.size, info.mode, info.mtime = size, MODE, calendar.timegm((*EPOCH, 0, 0, 0))
-            archive.addfile(info, source)  # type: ignore[arg-type]  # reads only
+            archive.addfile(info, source)  # reads only
             archive.members.clear()  # type: ignore[attr-defined]  # else it holds every member until the end
 
         yield add

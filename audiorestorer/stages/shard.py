@@ -107,6 +107,7 @@ def run_items(stage: Stage[Any], items: Iterable[Item], store_root: str | Path) 
         if entry is None:
             todo.setdefault(key, []).append(item)
         else:
+            store.touch(key)
             out[item.id] = stage.describe(entry, item)
             progress.count(item, "in store")
     failures: list[str] = []

@@ -85,7 +85,7 @@ def test_standard_tools_unpack_and_verify_it_and_its_bytes_are_reproducible(mani
 
 @pytest.mark.parametrize("kind", ["zip", "tar.zst"])
 def test_parts_stay_below_the_limit_and_each_is_complete(manifest, tmp_path, kind):
-    limit = 110_000
+    limit = 125_000
     deliver.run([manifest], tmp_path / "out", DeliverSettings(format=kind, max_size=str(limit)), [], [])
     parts = sorted((tmp_path / "out").glob(f"*.{kind}"))
     assert [part.name for part in parts] == [f"cleaned.{n:03d}.{kind}" for n in (1, 2, 3)]
@@ -123,7 +123,7 @@ def test_what_is_missing_damaged_or_too_large_is_named_and_the_old_delivery_stay
     out = tmp_path / "out"
     deliver.run([manifest], out, DeliverSettings(), [], [])
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    with pytest.raises(AudioRestorerError, match="b c.wav: 0.0 MB do not fit into a part of 50kB"):
+    with pytest.raises(AudioRestorerError, match="-dash.wav: 0.0 MB do not fit into a part of 50kB"):
         deliver.run([manifest], out, DeliverSettings(max_size="50kB"), [], [])
     damaged = tmp_path / "store/loudness/ab/ab1.output.wav"
     damaged.write_bytes(b"x" * damaged.stat().st_size)
@@ -137,7 +137,7 @@ def test_what_is_missing_damaged_or_too_large_is_named_and_the_old_delivery_stay
 
 @pytest.mark.parametrize("kind", ["zip", "tar.zst"])
 def test_memory_does_not_grow_with_a_file(tmp_path, kind):
-        rows = []
+    rows = []
     for name, size in (("small", 1000), ("large", 300_000_000)):
         path = tmp_path / f"{name}.wav"
         with open(path, "wb") as file:
