@@ -29,6 +29,15 @@ include: "rules/ablation.smk"
 
 onstart:
     lock_artifacts()
+    watch_progress()
+
+
+onsuccess:
+    stop_watching()
+
+
+onerror:
+    stop_watching()
 
 
 rule all:

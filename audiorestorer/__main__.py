@@ -202,9 +202,10 @@ def snippets(
 def report(
     metrics_json: Path, out_dir: Path, snippets: Annotated[Path, typer.Option("--snippets")], config: ConfigOption,
     model: Annotated[list[Path], typer.Option("--model")],
+    manifests: Annotated[Path | None, typer.Option("--manifests", help="of all stages; their run times lie beside them")] = None,
 ) -> None:  # fmt: skip
-    """Write the results table, the listening page, the figures and the summary."""
-    stage("report").run(metrics_json, snippets, config, model, out_dir)
+    """Write the results table, the listening page, the run times, the figures and the summary."""
+    stage("report").run(metrics_json, snippets, config, model, out_dir, manifests)
 
 
 @app.command()

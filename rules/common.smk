@@ -17,6 +17,7 @@ os.environ.update(
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
+from audiorestorer import progress
 from audiorestorer import store as item_store
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
@@ -50,7 +51,7 @@ SEPARATORS = {separator.name: separator for separator in CFG.separators}
 MODELS = list(dict.fromkeys([s.model for s in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])))
 for model in MODELS:
     or_stop(REGISTRY.get, model)  # an unknown name ends the run here, not in the middle of it
-LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
+LISTING = {str(shard): found for shard, found in or_stop(ingest_stage.listing, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
 CACHING = (
@@ -167,6 +168,22 @@ def absent_archives():
     with open(DELIVERY, encoding="utf-8") as file:
         names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
     return sum(not os.path.exists(os.path.join(os.path.dirname(DELIVERY), name)) for name in names)
+
+
+def stage_jobs():
+    """The jobs of this run that write a stage's manifest."""
+    root = f"{ART}/manifests/"
+    for job in workflow.dag.needrun_jobs():
+        path = str(job.output[0]) if job.output else ""
+        if path.startswith(root):
+            stage = os.path.dirname(path.removeprefix(root))
+            parts = len(CFG.evaluate.metrics) if stage == "evaluate" else 1
+            yield progress.Job(Path(path), stage, LISTING[job.wildcards.shard].files, parts)
+
+
+def watch_progress():
+    """A line on the terminal every half minute; AUDIORESTORER_PROGRESS sets the seconds, 0 is silence."""
+    globals()["stop_watching"] = progress.watch(stage_jobs(), float(os.environ.get("AUDIORESTORER_PROGRESS", 30)))
 
 
 RECOGNISER = recogniser_of(CFG.evaluate)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -338,8 +338,15 @@ def _state(path: Path | None) -> list[Any] | None:
     return [str(path), info.st_size, info.st_mtime_ns]
 
 
-def listing_digest(config: Config) -> dict[int, str]:
-    """A digest of the names, sizes and times of each shard's files: what makes an ingest job stale. Reads no audio.
+class Listing(NamedTuple):
+    """What a shard holds: a digest of its files' names, sizes and times, and their number."""
+
+    digest: str
+    files: int
+
+
+def listing(config: Config) -> dict[int, Listing]:
+    """Of each shard, what makes its ingest job stale. Reads no audio.
 
     Shards without a file are left out: they need no job.
     """
@@ -348,6 +355,6 @@ def listing_digest(config: Config) -> dict[int, str]:
     clean_root, _ = companions(config)
     lines: dict[int, list[str]] = {}
     for file in files:
-        state = _state(reference_of(clean_root, file.relative))
+        state = _state(None if file.problem else reference_of(clean_root, file.relative))
         lines.setdefault(shard_of(ids[file.relative], config.shards), []).append(f"{file} {state}")
-    return {shard: short_hash("\n".join(text)) for shard, text in sorted(lines.items())}
+    return {shard: Listing(short_hash("\n".join(text)), len(text)) for shard, text in sorted(lines.items())}
