@@ -14,7 +14,7 @@ import typer
 from audiorestorer import config as settings
 from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import in_range, write_text_atomic
 
 app = typer.Typer(
     name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -176,11 +176,11 @@ def evaluate(
 
 @app.command()
 def collect(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation, one a shard")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation; {0-7}.jsonl stands for eight")],
     json_out: Annotated[Path, typer.Option("--json")], csv_out: Annotated[Path, typer.Option("--csv")],
 ) -> None:  # fmt: skip
     """Gather all shards' figures into metrics.json and metrics.csv."""
-    stage("collect").run(manifests, json_out, csv_out)
+    stage("collect").run(in_range(manifests), json_out, csv_out)
 
 
 @app.command()
@@ -195,7 +195,9 @@ def snippets(
     folder: Annotated[Path, typer.Option("--folder")], config: ConfigOption,
 ) -> None:  # fmt: skip
     """Cut A/B snippets and draw spectrograms for a sample of the batch."""
-    stage("snippets").run(metrics_json, manifest, out_json, folder, settings.load(settings.SnippetSettings, config))
+    stage("snippets").run(
+        metrics_json, in_range(manifest), out_json, folder, settings.load(settings.SnippetSettings, config)
+    )
 
 
 @app.command()
@@ -219,7 +221,7 @@ def publish(
 
 @app.command()
 def deliver(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage; {0-7}.jsonl stands for eight")],
     out: Annotated[Path, typer.Option("--out", help="folder of the archives")], config: ConfigOption = "{}",
     max_size: Annotated[str | None, typer.Option("--max-size", help="of an archive, e.g. 2GB")] = None,
     extra: Annotated[list[Path] | None, typer.Option("--extra", help="files to put beside the audio")] = None,
@@ -230,7 +232,7 @@ def deliver(
     if max_size is not None:
         values = {**chosen.model_dump(), "max_size": max_size}
         chosen = settings.validate(settings.DeliverSettings, values, "--max-size")
-    stage("deliver").run(manifests, out, chosen, extra or [], model or [])
+    stage("deliver").run(in_range(manifests), out, chosen, extra or [], model or [])
 
 
 store_app = typer.Typer(

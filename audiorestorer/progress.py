@@ -6,10 +6,12 @@ A record is `<shard>[.<part>].work.json`, rewritten while the job works. Those o
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -80,7 +82,7 @@ class Run:
 
     def __init__(self, jobs: Sequence[Job], start: float) -> None:
         self.jobs, self.start = jobs, start
-        self.finished: set[Path] = set()
+        self.finished: dict[Path, float] = {}  # manifests that were written, with their jobs' seconds
 
     def line(self, now: float) -> str:
         """Items finished and a second, the time left, and each stage's share of the work so far."""
@@ -89,8 +91,9 @@ class Run:
         done: dict[str, float] = {}
         left: dict[str, float] = {}
         cost: dict[str, float] = {}
+        lying = {folder: self._new(folder) for folder in {job.manifest.parent for job in self.jobs}}
         for job in self.jobs:
-            share, work_sec = self._look(job)
+            share, work_sec = self._look(job, lying[job.manifest.parent])
             done[job.stage] = done.get(job.stage, 0.0) + share * job.items
             left[job.stage] = left.get(job.stage, 0.0) + (1 - share) * job.items
             cost[job.stage] = cost.get(job.stage, 0.0) + work_sec
@@ -105,25 +108,28 @@ class Run:
             text += f", {'more than' if unknown else 'about'} {_duration(rest)} left"
         return text + _shares(cost)
 
-    def _look(self, job: Job) -> tuple[float, float]:
+    def _look(self, job: Job, lying: dict[str, list[Path]]) -> tuple[float, float]:
         """The share of a job that is done, and its seconds of work."""
-        found = [
-            work
-            for path in job.manifest.parent.glob(f"{job.manifest.stem}.*{SUFFIX.removeprefix('.')}")
-            if self._new(path) and (work := read(path))
-        ]
+        if job.manifest in self.finished:
+            return 1.0, self.finished[job.manifest]
+        paths = lying.get(job.manifest.stem, [])
+        found = [work for path in paths if path != job.manifest and (work := read(path))]
         seconds = sum(work.work_sec for work in found)
-        if job.manifest in self.finished or self._new(job.manifest):
-            self.finished.add(job.manifest)
+        if job.manifest in paths:
+            self.finished[job.manifest] = seconds
             return 1.0, seconds
         shares = sum(work.done / max(work.items, 1) for work in found)
         return min(shares / max(job.parts, len(found)), 1.0), seconds
 
-    def _new(self, path: Path) -> bool:
-        try:
-            return path.stat().st_mtime >= self.start - CLOCK_SLACK_SEC
-        except OSError:
-            return False
+    def _new(self, folder: Path) -> dict[str, list[Path]]:
+        """A folder's files since the run began, by shard."""
+        found: dict[str, list[Path]] = {}
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(OSError):  # it may be replaced just now
+                    if entry.stat().st_mtime >= self.start - CLOCK_SLACK_SEC:
+                        found.setdefault(entry.name.split(".")[0], []).append(Path(entry.path))
+        return found
 
 
 def _duration(seconds: float) -> str:

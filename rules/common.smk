@@ -21,6 +21,7 @@ from audiorestorer import progress
 from audiorestorer import store as item_store
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import shard_range
 from audiorestorer.models import registry as model_registry
 from audiorestorer.stages import ingest as ingest_stage
 from audiorestorer.store import sha256_file
@@ -54,9 +55,8 @@ for model in MODELS:
 LISTING = {str(shard): found for shard, found in or_stop(ingest_stage.listing, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
-CACHING = (
-    "SNAKEMAKE_OUTPUT_CACHE" in os.environ
-)  # with --cache: what is the same for every batch is shared between folders
+# With --cache, folders share what is the same for every batch
+CACHING = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 # Later stages have the higher `priority`: shards are finished one by one, so results come early and intermediates can go
 USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and shutil.which("nvidia-smi") is not None))
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
@@ -72,6 +72,11 @@ wildcard_constraints:
 def manifest(stage):
     """The path pattern of a stage's manifests."""
     return f"{ART}/manifests/{stage}/{{shard}}.jsonl"
+
+
+def all_manifests(stage):
+    """A stage's manifests of all shards, as a command takes them."""
+    return manifest(stage).format(shard=shard_range(map(int, SHARDS)))
 
 
 def log_of(stage):

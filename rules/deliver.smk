@@ -38,6 +38,7 @@ rule pack_delivery:
     conda:
         "../envs/audiorestorer.yaml"
     params:
+        manifests=all_manifests("loudness"),
         cfg=cfg_json("deliver"),
         folder=lambda wildcards, output: os.path.dirname(output.sums),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
@@ -45,5 +46,5 @@ rule pack_delivery:
         absent=absent_archives(),
         code=code("stages.deliver"),
     shell:
-        "python -m audiorestorer deliver {input.manifests:q} --out {params.folder:q} --config {params.cfg:q}"
+        "python -m audiorestorer deliver {params.manifests:q} --out {params.folder:q} --config {params.cfg:q}"
         " {params.models:q} {params.extras:q} 2>&1 | tee {log:q}"

@@ -40,10 +40,10 @@ rule snippets:
     params:
         cfg=cfg_json("snippets"),
         folder=lambda wildcards, output: f"{os.path.dirname(output[0])}/snippets",
-        manifests=lambda wildcards, input: [f"--manifest={path}" for path in input.manifests],
+        manifests=all_manifests("loudness"),
         code=code("stages.snippets"),
     shell:
-        "python -m audiorestorer snippets {input.metrics:q} {output.json:q} {params.manifests:q}"
+        "python -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}"
         " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
 
 

@@ -76,11 +76,15 @@ def users_of(root: Path) -> list[User]:
     """
     if not root.is_dir():
         raise AudioRestorerError(f"store: {root}: no such folder")
-    found = [User(Path.cwd(), root.parent, root)]
+    found = [User(Path.cwd(), root.parent, root)] if (root.parent / "manifests").is_dir() else []
     for path in sorted((root / USERS).glob("*.json")):
         values = read_json(path)
-        found.append(User(*(Path(str(values.get(name, ""))) for name in ("folder", "artifacts", "store"))))
-    return [user for user in found if (user.folder / user.artifacts).is_dir()]
+        user = User(*(Path(str(values.get(name, ""))) for name in ("folder", "artifacts", "store")))
+        if (user.folder / user.artifacts).is_dir():
+            found.append(user)
+        else:
+            log.warning("store: %s is gone: what its manifests named is not kept", user.folder / user.artifacts)
+    return found
 
 
 @contextmanager
