@@ -78,13 +78,12 @@ def fetch_model(
 
 @app.command("fetch-weights")
 def fetch_weights(
-    name: Annotated[str, typer.Argument(help="entry of the registry")],
-    file: Annotated[str, typer.Argument(help="one of its files")],
-    out: Annotated[Path, typer.Argument(help="where to put it")],
-    registry: Annotated[Path, typer.Option(help="the registry")] = Path("config/models.yaml"),
+    name: Annotated[str, typer.Argument(help="the model's name, for messages")],
+    out: Annotated[Path, typer.Argument(help="the file to write; one that is there is checked only")],
+    entry: Annotated[str, typer.Option("--entry", help="the registry's entry with this file alone, as JSON")],
 ) -> None:
-    """Download one file of a registry's model and check it."""
-    stage("fetch_model").run_file(name, file, out, registry)
+    """Download one file of a model and check it."""
+    stage("fetch_model").run_file(name, out, entry)
 
 
 @app.command()
@@ -176,7 +175,7 @@ def evaluate(
 
 @app.command()
 def collect(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation; {0-7}.jsonl stands for eight")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation; [0-7].jsonl stands for eight")],
     json_out: Annotated[Path, typer.Option("--json")], csv_out: Annotated[Path, typer.Option("--csv")],
 ) -> None:  # fmt: skip
     """Gather all shards' figures into metrics.json and metrics.csv."""
@@ -221,7 +220,7 @@ def publish(
 
 @app.command()
 def deliver(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage; {0-7}.jsonl stands for eight")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage; [0-7].jsonl stands for eight")],
     out: Annotated[Path, typer.Option("--out", help="folder of the archives")], config: ConfigOption = "{}",
     max_size: Annotated[str | None, typer.Option("--max-size", help="of an archive, e.g. 2GB")] = None,
     extra: Annotated[list[Path] | None, typer.Option("--extra", help="files to put beside the audio")] = None,

@@ -216,21 +216,21 @@ def read_manifest(path: str | Path) -> list[Item]:
 
 
 def shard_range(numbers: Iterable[int]) -> str:
-    """Shard numbers as one short text, `{0-3,7}`: a command line cannot hold a path for each of many thousands."""
+    """Shard numbers as one short text, `[0-3,7]`: a command line cannot hold a path for each of many thousands."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and number == parts[-1][1] + 1:
             parts[-1][1] = number
         else:
             parts.append([number, number])
-    return "{" + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts) + "}"
+    return "[" + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts) + "]"
 
 
 def in_range(paths: Iterable[Path]) -> list[Path]:
     """Paths, of which those whose name is a `shard_range` and a suffix stand for each of its shards."""
     out: list[Path] = []
     for path in paths:
-        found = re.fullmatch(r"\{(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\}(\.\w+)", path.name)
+        found = re.fullmatch(r"\[(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\](\.\w+)", path.name)
         if not found:
             out.append(path)
             continue

@@ -44,7 +44,7 @@ def located(path):
 CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 ART = CFG.artifacts.rstrip("/")
-STORE = CFG.store.rstrip("/") if CFG.store else f"{ART}/store"
+STORE = os.path.normpath(CFG.store or f"{ART}/store")
 DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)

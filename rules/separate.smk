@@ -1,7 +1,7 @@
 # Needs: ingest's manifests and the registry. Makes: the models' files, and each separator's stems, one manifest a (separator, shard).
 
 
-# What it depends on stands in `origin`, and no path does: two folders with one registry take a file from one cache.
+# What it depends on stands in `entry`, and no path does: folders with registries of their own take a file from one cache.
 rule fetch_weights:
     output:
         f"{ART}/models/{{model}}/{{weights}}",
@@ -11,10 +11,9 @@ rule fetch_weights:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        origin=lambda wildcards: or_stop(REGISTRY.origin, wildcards.model, wildcards.weights),
+        entry=lambda wildcards: or_stop(REGISTRY.origin, wildcards.model, wildcards.weights),
     shell:
-        "python -m audiorestorer fetch-weights {wildcards.model:q} {wildcards.weights:q} {output:q} --registry {CFG.registry:q}"
-        " 2>&1 | tee {log:q}"
+        "python -m audiorestorer fetch-weights {wildcards.model:q} {output:q} --entry {params.entry:q} 2>&1 | tee {log:q}"
 
 
 rule fetch_model:

@@ -22,14 +22,16 @@ rule training_audio:
         "../envs/audiorestorer.yaml"
     threads: 2
     params:
-        scripts=[
+        script=f"{workflow.basedir}/scripts/make_training_audio.py",
+        folder=lambda wildcards, output: os.path.splitext(output.archive)[0],
+        code=[
             sha256_file(f"{workflow.basedir}/scripts/{name}.py")
             for name in ("make_training_audio", "synth_music", "synth_speech")
         ],
     shell:
-        "(python {workflow.basedir:q}/scripts/make_training_audio.py --out {ART:q}/training_audio --minutes-speech 180"
-        " --minutes-music 200 --seed 2 --jobs {threads} && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner"
-        " -C {ART:q}/training_audio -cf {output.archive:q} .) 2>&1 | tee {log:q}"
+        "(python {params.script:q} --out {params.folder:q} --minutes-speech 180 --minutes-music 200 --seed 2 --jobs {threads}"
+        " && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C {params.folder:q} -cf {output.archive:q} ."
+        ") 2>&1 | tee {log:q}"
 
 
 rule unpack_training_audio:

@@ -84,7 +84,7 @@ def test_missing_manifest(tmp_path):
 
 @pytest.mark.parametrize(
     ("numbers", "text"),
-    [([0], "{0}"), ([3, 0, 1, 2], "{0-3}"), ([0, 2, 3, 9], "{0,2-3,9}"), (range(20_000), "{0-19999}")],
+    [([0], "[0]"), ([3, 0, 1, 2], "[0-3]"), ([0, 2, 3, 9], "[0,2-3,9]"), (range(20_000), "[0-19999]")],
 )
 def test_shards_in_a_command_line_are_short_and_come_back(numbers, text):
     assert shard_range(numbers) == text
@@ -92,5 +92,8 @@ def test_shards_in_a_command_line_are_short_and_come_back(numbers, text):
 
 
 def test_other_names_are_left_alone():
-    names = [Path(name) for name in ("a/0.jsonl", "a/{}.jsonl", "a/{x}.jsonl", "{0-3}/a.jsonl", "a/{1-2}x.jsonl")]
+    names = [
+        Path(name)
+        for name in ("a/0.jsonl", "a/[].jsonl", "a/[x].jsonl", "[0-3]/a.jsonl", "a/[1-2]x.jsonl", "2024-05.jsonl")
+    ]
     assert in_range(names) == names

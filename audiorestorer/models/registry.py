@@ -113,16 +113,19 @@ class Registry(Settings):
         found = {} if entry.remote else {path.name: _stamp(path) for path in _local_files(self.local(name), entry)}
         return json.dumps({"entry": entry.model_dump(exclude={"notes", "url"}), "files": found}, sort_keys=True)
 
-    def file(self, name: str, file: str) -> FileSettings:
-        """Raises AudioRestorerError: no such entry, or no such file in it."""
-        for known in self.get(name).files:
-            if known.name == file:
-                return known
-        raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
-
     def origin(self, name: str, file: str) -> str:
-        """All that a downloaded file depends on, as one line."""
-        return json.dumps({"source": self.get(name).source, **self.file(name, file).model_dump()}, sort_keys=True)
+        """The entry with one of its files alone, as JSON: all that a download of it depends on.
+
+        Raises:
+            AudioRestorerError: no such entry, or no such file in it.
+        """
+        entry = self.get(name)
+        files = [known for known in entry.files if known.name == file]
+        if not files:
+            raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
+        return entry.model_copy(update={"files": files}).model_dump_json(
+            exclude={"notes", "url", "trust"}, exclude_none=True
+        )
 
 
 def _stamp(path: Path) -> str:
@@ -201,14 +204,13 @@ def fetch(name: str, registry: str | Path, out_json: str | Path, cache_dir: str 
     return record
 
 
-def fetch_file(name: str, file: str, registry: str | Path, path: Path) -> None:
-    """Download one file of a model, unless it is there, and check its hash.
+def fetch_file(name: str, entry: EntrySettings, path: Path) -> None:
+    """Download the one file of an entry, unless it is there, and check its hash.
 
     Raises:
-        AudioRestorerError: no such file in the registry, or the download failed (what to put where).
+        AudioRestorerError: the download failed (what to put where), or a file with another hash is there.
     """
-    loaded = load(registry)
-    _fetched_file(name, loaded.get(name), loaded.file(name, file), path)
+    _fetched_file(name, entry, entry.files[0], path)
 
 
 def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[Path, str]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audiorestorer.models.registry import fetch, fetch_file
+from audiorestorer.config import load
+from audiorestorer.models.registry import EntrySettings, fetch, fetch_file
 
 
 def run(name: str, out_json: Path, registry: Path, models_dir: Path) -> None:
@@ -12,6 +13,6 @@ def run(name: str, out_json: Path, registry: Path, models_dir: Path) -> None:
     fetch(name, registry, out_json, models_dir)
 
 
-def run_file(name: str, file: str, out: Path, registry: Path) -> None:
+def run_file(name: str, out: Path, entry: str) -> None:
     """Raises AudioRestorerError: as `run`."""
-    fetch_file(name, file, registry, out)
+    fetch_file(name, load(EntrySettings, entry), out)
