@@ -99,11 +99,12 @@ class Run:
             cost[job.stage] = cost.get(job.stage, 0.0) + work_sec
         elapsed = max(now - self.start, 1e-3)
         items, of = sum(done.values()) / max(stages, 1), steps / max(stages, 1)
-        text = f"progress: {items:.0f} of {of:.0f} items, {items / elapsed:.1f} a second"
+        rate = items / elapsed
+        text = f"progress: {items:.0f} of {of:.0f} items, {rate:.{1 if rate >= 1 else 2}f} a second"
         known = [stage for stage in done if done[stage] >= 1]
         beside = max(sum(cost.values()) / elapsed, 1e-3)  # how many jobs work at a time
-        if known and any(left.values()):
-            rest = sum(left[stage] * cost[stage] / done[stage] for stage in known) / beside
+        rest = sum(left[stage] * cost[stage] / done[stage] for stage in known) / beside
+        if rest:
             unknown = any(left[stage] for stage in done if stage not in known)
             text += f", {'more than' if unknown else 'about'} {_duration(rest)} left"
         return text + _shares(cost)
@@ -159,7 +160,7 @@ def watch(jobs: Iterable[Job], every_sec: float, say: Callable[[str], None] | No
     stopped = threading.Event()
 
     def loop() -> None:
-        while not stopped.wait(every_sec):
+        while not stopped.wait(every_sec) and len(run.finished) < len(run.jobs):
             tell(run.line(time.time()))
 
     def stop() -> None:

@@ -35,7 +35,7 @@ def test_line_gives_rate_time_left_and_shares(tmp_path):
         work.write(work_file(job.manifest))
         touch(work_file(job.manifest), start + 20)
     text = Run(jobs, start).line(start + 25)
-    assert text == "progress: 8 of 20 items, 0.3 a second, about 55 s left; time: b 60 %, a 40 %"
+    assert text == "progress: 8 of 20 items, 0.30 a second, about 55 s left; time: b 60 %, a 40 %"
 
 
 def test_what_lay_there_before_the_run_does_not_count(tmp_path):
@@ -43,7 +43,7 @@ def test_what_lay_there_before_the_run_does_not_count(tmp_path):
     Work("a", "", 10, 10, 10, work_sec=99.0).write(work_file(job.manifest))
     for path in (job.manifest, work_file(job.manifest)):
         touch(path, 1000.0)
-    assert Run([job], 2000.0).line(2010.0) == "progress: 0 of 10 items, 0.0 a second"
+    assert Run([job], 2000.0).line(2010.0) == "progress: 0 of 10 items, 0.00 a second"
 
 
 def test_a_stage_of_several_records_is_done_with_the_last(tmp_path):
