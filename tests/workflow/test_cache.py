@@ -133,8 +133,12 @@ def test_training_audio_and_trained_model_are_made_once_for_two_folders(tmp_path
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         made = tmp_path / name / "artifacts/logs"
-        assert (made / "train/pilot_denoiser.log").exists() == (name == "one")
-        assert (made / "training_audio.log").exists() == (name == "one")
+        for log in (
+            "train/pilot_denoiser.log",
+            "training_audio.log",
+        ):  # of what came from the cache Snakemake makes empty ones
+            assert ((made / log).stat().st_size > 0) <= (name == "one"), log
+        assert (tmp_path / name / "artifacts/runs").exists() == (name == "one")
         assert (tmp_path / name / target).stat().st_size > 100
     one, two = (tmp_path / name / "artifacts/trained/pilot_denoiser.safetensors" for name in ("one", "two"))
     assert two.is_symlink() and one.read_bytes() == two.read_bytes()
