@@ -48,7 +48,7 @@ report: $(READY)  ## (re)make the HTML report of the last run
 evaluate: $(READY)  ## measure the finished files again; never touches the rendering
 	$(SNAKEMAKE) --allowed-rules evaluate collect metrics --forcerun evaluate -- metrics
 
-deliver: $(READY)  ## zip the cleaned tree with checksums
+deliver: $(READY)  ## pack the cleaned tree with manifest, licences and checksums
 	$(SNAKEMAKE) deliver
 
 train-pilot: $(READY)  ## make the training audio and train the pilot models again (an hour; needs the packages named in docs)

@@ -30,6 +30,15 @@ include: "rules/enhancer.smk"
 
 onstart:
     lock_artifacts()
+    watch_progress()
+
+
+onsuccess:
+    stop_watching()
+
+
+onerror:
+    stop_watching()
 
 
 rule all:
@@ -48,4 +57,4 @@ rule metrics:
 
 rule deliver:
     input:
-        f"{ART}/delivery/{CFG.deliver.name}.zip",
+        DELIVERY,

@@ -14,7 +14,7 @@ import typer
 from audiorestorer import config as settings
 from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import in_range, write_text_atomic
 
 app = typer.Typer(
     name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -84,6 +84,16 @@ def fetch_model(
 ) -> None:
     """Make a registry's model ready: download it once, or check the local file."""
     stage("fetch_model").run(name, out_json, registry, models_dir)
+
+
+@app.command("fetch-weights")
+def fetch_weights(
+    name: Annotated[str, typer.Argument(help="the model's name, for messages")],
+    out: Annotated[Path, typer.Argument(help="the file to write; one that is there is checked only")],
+    entry: Annotated[str, typer.Option("--entry", help="the registry's entry with this file alone, as JSON")],
+) -> None:
+    """Download one file of a model and check it."""
+    stage("fetch_model").run_file(name, out, entry)
 
 
 @app.command()
@@ -242,11 +252,11 @@ def evaluate(
 
 @app.command()
 def collect(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation, one a shard")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation; [0-7].jsonl stands for eight")],
     json_out: Annotated[Path, typer.Option("--json")], csv_out: Annotated[Path, typer.Option("--csv")],
 ) -> None:  # fmt: skip
     """Gather all shards' figures into metrics.json and metrics.csv."""
-    stage("collect").run(manifests, json_out, csv_out)
+    stage("collect").run(in_range(manifests), json_out, csv_out)
 
 
 @app.command()
@@ -261,16 +271,19 @@ def snippets(
     folder: Annotated[Path, typer.Option("--folder")], config: ConfigOption,
 ) -> None:  # fmt: skip
     """Cut A/B snippets and draw spectrograms for a sample of the batch."""
-    stage("snippets").run(metrics_json, manifest, out_json, folder, settings.load(settings.SnippetSettings, config))
+    stage("snippets").run(
+        metrics_json, in_range(manifest), out_json, folder, settings.load(settings.SnippetSettings, config)
+    )
 
 
 @app.command()
 def report(
     metrics_json: Path, out_dir: Path, snippets: Annotated[Path, typer.Option("--snippets")], config: ConfigOption,
     model: Annotated[list[Path], typer.Option("--model")],
+    manifests: Annotated[Path | None, typer.Option("--manifests", help="of all stages; their run times lie beside them")] = None,
 ) -> None:  # fmt: skip
-    """Write the results table, the listening page, the figures and the summary."""
-    stage("report").run(metrics_json, snippets, config, model, out_dir)
+    """Write the results table, the listening page, the run times, the figures and the summary."""
+    stage("report").run(metrics_json, snippets, config, model, out_dir, manifests)
 
 
 @app.command()
@@ -284,12 +297,55 @@ def publish(
 
 @app.command()
 def deliver(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage")],
-    out: Annotated[Path, typer.Option("--out")], name: Annotated[str, typer.Option("--name")] = "cleaned",
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage; [0-7].jsonl stands for eight")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the archives")], config: ConfigOption = "{}",
+    max_size: Annotated[str | None, typer.Option("--max-size", help="of an archive, e.g. 2GB")] = None,
     extra: Annotated[list[Path] | None, typer.Option("--extra", help="files to put beside the audio")] = None,
+    model: Annotated[list[Path] | None, typer.Option("--model", help="records of the models in use: their licences")] = None,
 ) -> None:  # fmt: skip
-    """Zip the cleaned tree with checksums."""
-    stage("deliver").run(manifests, out, extra or [], name)
+    """Pack the cleaned tree into archives with manifest, licences and checksums."""
+    chosen = settings.load(settings.DeliverSettings, config)
+    if max_size is not None:
+        values = {**chosen.model_dump(), "max_size": max_size}
+        chosen = settings.validate(settings.DeliverSettings, values, "--max-size")
+    stage("deliver").run(in_range(manifests), out, chosen, extra or [], model or [])
+
+
+store_app = typer.Typer(
+    no_args_is_help=True, help="The folder of finished items: what is in it, is it whole, make room."
+)
+app.add_typer(store_app, name="store")
+
+
+@store_app.command("stats")
+def store_stats(store: StoreOption = STORE) -> None:
+    """Entries and bytes by stage, what the manifests of all its runs name, what killed jobs left."""
+    print(stage("store_upkeep").stats(store))
+
+
+@store_app.command("verify")
+def store_verify(store: StoreOption = STORE) -> None:
+    """Hash every file again; what is damaged goes, and the same snakemake command makes it again. Exit code 1: something was."""
+    damaged, manifests = stage("store_upkeep").verify(store)
+    for line in damaged:
+        print(line)
+    print(f"store: {len(damaged)} damaged entries, {len(manifests)} manifests to be made again")
+    if damaged or manifests:
+        print("run the same snakemake command again: it makes what is missing")
+        raise typer.Exit(1)
+
+
+@store_app.command("prune")
+def store_prune(
+    max_size: Annotated[str, typer.Option("--max-size", help="of the store, e.g. 200GB")], store: StoreOption = STORE,
+    keep_hours: Annotated[float, typer.Option("--keep-hours", min=0, help="what was used within them stays")] = 24.0,
+) -> None:  # fmt: skip
+    """Delete what was not used for the longest time until the store is small enough; never what a manifest names."""
+    try:
+        limit = settings.bytes_of(max_size)
+    except ValueError as error:
+        raise AudioRestorerError(f"--max-size: {error}") from error
+    print(stage("store_upkeep").prune(store, limit, keep_hours))
 
 
 training.add_to(app)

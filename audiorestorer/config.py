@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -17,11 +18,39 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 SEED_MAX = 2**32 - 1  # of numpy and Lightning
 
 
+def bytes_of(text: str) -> int:
+    """Bytes of a size as people write it: `500MB`, `2.5 GB` (decimal), `1GiB` (binary), `4096`.
+
+    Raises:
+        ValueError: not such a size, or zero.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    size = 0.0
+    if found:
+        size = float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")
+    if size < 1:
+        raise ValueError(f"{text!r} is no size: write it as 500MB, 2GB or 1GiB")
+    return int(size)
+
+
 class IngestSettings(Settings):
     min_duration_sec: float = Field(0.1, gt=0, le=86_400, description="shorter files are rejected")
     silence_dbfs: float = Field(
         -80.0, ge=-200, le=0, description="files whose highest sample stays below this are rejected as silent"
     )
+    max_files: int = Field(100_000, ge=1, description="of an input archive: more files than this are an error")
+    max_unpacked: str = Field("500GB", description="of an input archive: more than this when unpacked is an error")
+    max_ratio: float = Field(
+        100.0,
+        ge=1,
+        description="of an input archive: more times its own size than this, when above 100 MB, is an error",
+    )
+
+    @field_validator("max_unpacked")
+    @classmethod
+    def _a_size(cls, text: str) -> str:
+        bytes_of(text)
+        return text
 
 
 # how any network runs
@@ -195,6 +224,21 @@ class SnippetSettings(Settings):
 
 class DeliverSettings(Settings):
     name: str = Field("cleaned", pattern=NAME_PATTERN, description="artifacts/delivery/<name>.zip")
+    format: Literal["zip", "tar.zst"] = Field("zip", description="zip or tar.zst")
+    max_size: str | None = Field(
+        None, description="of an archive, e.g. 2GB: above it there are several, each complete; null: one archive"
+    )
+
+    @property
+    def max_bytes(self) -> int | None:
+        return None if self.max_size is None else bytes_of(self.max_size)
+
+    @field_validator("max_size")
+    @classmethod
+    def _a_size(cls, text: str | None) -> str | None:
+        if text is not None:
+            bytes_of(text)
+        return text
 
 
 class TrainingSettings(Settings):
@@ -302,9 +346,12 @@ class EnhancerTrainingSettings(Settings):
 class Config(Settings):
     """The whole configuration."""
 
-    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings")
+    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings, or a .zip of them")
     output: str = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
     artifacts: str = Field("artifacts", min_length=1, description="folder of everything the pipeline makes; see README")
+    store: str | None = Field(
+        None, description="folder of finished items; null: `store` in the artifacts. Several runs may share one"
+    )
     references: str | None = Field(
         "auto",
         description="folder of clean references, same tree; auto: `clean` beside the input folder where there is one",
@@ -340,6 +387,12 @@ class Config(Settings):
     training: TrainingSettings = TrainingSettings()
     ablation: AblationSettings = AblationSettings()
     enhancer: EnhancerTrainingSettings = EnhancerTrainingSettings()
+
+    @model_validator(mode="after")
+    def _shared_store(self) -> Config:
+        if self.store and not self.keep_intermediates:
+            raise ValueError("keep_intermediates: false deletes from a store that others share; use `store prune`")
+        return self
 
     @field_validator("separators")
     @classmethod

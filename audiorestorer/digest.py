@@ -21,6 +21,7 @@ PLUMBING = frozenset(
         "digest",
         "errors",
         "manifest",
+        "progress",
         "store",
         "stages.shard",
         "stages.network",

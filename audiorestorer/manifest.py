@@ -289,6 +289,31 @@ def read_manifest(path: str | Path) -> list[Item]:
     return list(items.values())
 
 
+def shard_range(numbers: Iterable[int]) -> str:
+    """Shard numbers as one short text, `[0-3,7]`: a command line cannot hold a path for each of many thousands."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return "[" + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts) + "]"
+
+
+def in_range(paths: Iterable[Path]) -> list[Path]:
+    """Paths, of which those whose name is a `shard_range` and a suffix stand for each of its shards."""
+    out: list[Path] = []
+    for path in paths:
+        found = re.fullmatch(r"\[(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\](\.\w+)", path.name)
+        if not found:
+            out.append(path)
+            continue
+        for part in found[1].split(","):
+            first, _, last = part.partition("-")
+            out += [path.with_name(f"{number}{found[2]}") for number in range(int(first), int(last or first) + 1)]
+    return out
+
+
 def read_manifests(paths: Iterable[str | Path]) -> list[Item]:
     """The rows of several shards, sorted by id."""
     return sorted((item for path in paths for item in read_manifest(path)), key=lambda item: item.id)

@@ -17,9 +17,12 @@ os.environ.update(
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
+from audiorestorer import progress
+from audiorestorer import store as item_store
 from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import shard_range
 from audiorestorer.models import registry as model_registry
 from audiorestorer.stages import ingest as ingest_stage
 from audiorestorer.store import sha256_file
@@ -44,7 +47,8 @@ for configfile_path in workflow.configfiles:  # Snakemake's reader lets a repeat
 CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 ART = CFG.artifacts.rstrip("/")
-STORE = f"{ART}/store"
+STORE = os.path.normpath(CFG.store or f"{ART}/store")
+DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
@@ -56,9 +60,11 @@ if CFG.denoise.model:
     or_stop(REGISTRY.check_segment, CFG.denoise.model, CFG.denoise.segment_sec, "config: denoise")
 if CFG.enhance.enabled:
     or_stop(REGISTRY.get, CFG.enhance.model)
-LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
+LISTING = {str(shard): found for shard, found in or_stop(ingest_stage.listing, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
+# With --cache, folders share what is the same for every batch
+CACHING = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 # Later stages have the higher `priority`: shards are finished one by one, so results come early and intermediates can go
 USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and shutil.which("nvidia-smi") is not None))
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
@@ -68,6 +74,7 @@ wildcard_constraints:
     shard=r"\d+",
     separator="[A-Za-z0-9_-]+",
     model="[A-Za-z0-9_-]+",
+    weights=model_registry.FILE_PATTERN.strip("^$"),
 
 
 def experiment_rate(path):
@@ -79,6 +86,11 @@ def experiment_rate(path):
 def manifest(stage):
     """The path pattern of a stage's manifests."""
     return f"{ART}/manifests/{stage}/{{shard}}.jsonl"
+
+
+def all_manifests(stage):
+    """A stage's manifests of all shards, as a command takes them."""
+    return manifest(stage).format(shard=shard_range(map(int, SHARDS)))
 
 
 def log_of(stage):
@@ -109,6 +121,12 @@ def code(*modules):
 
 def model_json(name):
     return f"{ART}/models/{name}.json"
+
+
+def weights_of(name):
+    """The files of a model that come from elsewhere, in the folder where they are used from."""
+    entry = or_stop(REGISTRY.get, name)
+    return [f"{ART}/models/{name}/{file.name}" for file in entry.files] if entry.remote else []
 
 
 def network_code(stage, model):
@@ -152,6 +170,8 @@ def lock_artifacts():
         fcntl.flock(_lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise WorkflowError(f"another run is working in {ART}: wait for it, or give this one --config artifacts=DIR")
+    if CFG.store:
+        item_store.join(STORE, ART)
 
 
 def absent_outputs(shard):
@@ -162,6 +182,31 @@ def absent_outputs(shard):
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file if line.strip()]
     return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
+
+
+def absent_archives():
+    """How many archives of the last delivery are gone."""
+    if not os.path.exists(DELIVERY):
+        return 0
+    with open(DELIVERY, encoding="utf-8") as file:
+        names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
+    return sum(not os.path.exists(os.path.join(os.path.dirname(DELIVERY), name)) for name in names)
+
+
+def stage_jobs():
+    """The jobs of this run that write a stage's manifest."""
+    root = f"{ART}/manifests/"
+    for job in workflow.dag.needrun_jobs():
+        path = str(job.output[0]) if job.output else ""
+        if path.startswith(root):
+            stage = os.path.dirname(path.removeprefix(root))
+            parts = len(CFG.evaluate.metrics) if stage == "evaluate" else 1
+            yield progress.Job(Path(path), stage, LISTING[job.wildcards.shard].files, parts)
+
+
+def watch_progress():
+    """A line on the terminal every half minute; AUDIORESTORER_PROGRESS sets the seconds, 0 is silence."""
+    globals()["stop_watching"] = progress.watch(stage_jobs(), float(os.environ.get("AUDIORESTORER_PROGRESS", 30)))
 
 
 RECOGNISER = recogniser_of(CFG.evaluate, "wer" in CFG.evaluate.metrics)

@@ -92,9 +92,10 @@ rule collect:
     conda:
         "../envs/audiorestorer.yaml"
     params:
+        manifests=all_manifests("evaluate"),
         code=code("stages.collect"),
     shell:
-        "python -m audiorestorer collect {input.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer collect {params.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
 
 
 rule strict:

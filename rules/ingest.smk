@@ -11,7 +11,7 @@ rule ingest:
     params:
         store=STORE,
         cfg=ingest_json(),
-        listing=lambda wildcards: LISTING[wildcards.shard],
+        listing=lambda wildcards: LISTING[wildcards.shard].digest,
         code=code("stages.ingest"),
     shell:
         "python -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}"

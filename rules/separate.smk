@@ -1,7 +1,24 @@
 # Needs: ingest's manifests and the registry. Makes: the models' files, and each separator's stems, one manifest a (separator, shard).
 
 
+# What it depends on stands in `entry`, and no path does: folders with registries of their own take a file from one cache.
+rule fetch_weights:
+    output:
+        f"{ART}/models/{{model}}/{{weights}}",
+    log:
+        f"{ART}/logs/fetch_weights/{{model}}/{{weights}}.log",
+    cache: CACHING
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        entry=lambda wildcards: or_stop(REGISTRY.origin, wildcards.model, wildcards.weights),
+    shell:
+        "python -m audiorestorer fetch-weights {wildcards.model:q} {output:q} --entry {params.entry:q} 2>&1 | tee {log:q}"
+
+
 rule fetch_model:
+    input:
+        lambda wildcards: weights_of(wildcards.model),
     output:
         model_json("{model}"),
     log:

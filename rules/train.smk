@@ -11,20 +11,42 @@ rule train_pilot:
         expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
 
 
+# One file, so that folders can share it (SNAKEMAKE_OUTPUT_CACHE and --cache); it goes once it is unpacked.
 rule training_audio:
     output:
-        index=f"{ART}/training_audio/index.jsonl",
+        archive=temp(f"{ART}/training_audio.tar"),
     log:
         f"{ART}/logs/training_audio.log",
+    cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
     threads: 2
     params:
         script=f"{workflow.basedir}/scripts/make_training_audio.py",
+        folder=lambda wildcards, output: os.path.splitext(output.archive)[0],
+        code=[
+            sha256_file(f"{workflow.basedir}/scripts/{name}.py")
+            for name in ("make_training_audio", "synth_music", "synth_speech")
+        ],
+    shell:
+        "(python {params.script:q} --out {params.folder:q} --minutes-speech 180 --minutes-music 200 --seed 2 --jobs {threads}"
+        " && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C {params.folder:q} -cf {output.archive:q} ."
+        ") 2>&1 | tee {log:q}"
+
+
+rule unpack_training_audio:
+    input:
+        archive=f"{ART}/training_audio.tar",
+    output:
+        index=f"{ART}/training_audio/index.jsonl",
+    log:
+        f"{ART}/logs/unpack_training_audio.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
         folder=lambda wildcards, output: os.path.dirname(output.index),
     shell:
-        "python {params.script:q} --out {params.folder:q} --minutes-speech 180 --minutes-music 200 --seed 2"
-        " --jobs {threads} 2>&1 | tee {log:q}"
+        "tar --skip-old-files --touch -C {params.folder:q} -xf {input.archive:q} 2>&1 | tee {log:q}"
 
 
 # The checkpoints of an unfinished run lie in `work`, undeclared: Snakemake would delete them when a job is killed, and they are
@@ -40,6 +62,7 @@ rule train_pilot_model:
         f"{ART}/logs/train/{{network}}.log",
     wildcard_constraints:
         network="|".join(PILOT_MODELS),
+    cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
     threads: 1

@@ -1,9 +1,21 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, item_id, output_names, read_manifest, shard_of, unique_ids, write_manifest
+from audiorestorer.manifest import (
+    Item,
+    in_range,
+    item_id,
+    output_names,
+    read_manifest,
+    shard_of,
+    shard_range,
+    unique_ids,
+    write_manifest,
+)
 
 
 def test_id_of_nested_path():
@@ -77,3 +89,20 @@ def test_bad_rows_name_file_and_line(tmp_path, text, message):
 def test_missing_manifest(tmp_path):
     with pytest.raises(AudioRestorerError, match="cannot read"):
         read_manifest(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([0], "[0]"), ([3, 0, 1, 2], "[0-3]"), ([0, 2, 3, 9], "[0,2-3,9]"), (range(20_000), "[0-19999]")],
+)
+def test_shards_in_a_command_line_are_short_and_come_back(numbers, text):
+    assert shard_range(numbers) == text
+    assert in_range([Path(f"a b/{text}.jsonl")]) == [Path(f"a b/{number}.jsonl") for number in sorted(numbers)]
+
+
+def test_other_names_are_left_alone():
+    names = [
+        Path(name)
+        for name in ("a/0.jsonl", "a/[].jsonl", "a/[x].jsonl", "[0-3]/a.jsonl", "a/[1-2]x.jsonl", "2024-05.jsonl")
+    ]
+    assert in_range(names) == names

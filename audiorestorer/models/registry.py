@@ -134,6 +134,20 @@ class Registry(Settings):
             {"entry": entry.model_dump(exclude={"notes", "url", "max_segment_sec"}), "files": found}, sort_keys=True
         )
 
+    def origin(self, name: str, file: str) -> str:
+        """The entry with one of its files alone, as JSON: all that a download of it depends on.
+
+        Raises:
+            AudioRestorerError: no such entry, or no such file in it.
+        """
+        entry = self.get(name)
+        files = [known for known in entry.files if known.name == file]
+        if not files:
+            raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
+        return entry.model_copy(update={"files": files}).model_dump_json(
+            exclude={"notes", "url", "trust"}, exclude_none=True
+        )
+
 
 def _stamp(path: Path) -> str:
     try:
@@ -229,6 +243,15 @@ def only_file(name: str, registry: str | Path, cache_dir: str | Path) -> Path:
     return found[0]
 
 
+def fetch_file(name: str, entry: EntrySettings, path: Path) -> None:
+    """Download the one file of an entry, unless it is there, and check its hash.
+
+    Raises:
+        AudioRestorerError: the download failed (what to put where), or a file with another hash is there.
+    """
+    _fetched_file(name, entry, entry.files[0], path)
+
+
 def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[Path, str]]:
     place = registry.local(name)
     hashes = {file.name: file for file in entry.files}
@@ -242,27 +265,27 @@ def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[
 
 
 def _fetched(name: str, entry: EntrySettings, folder: Path) -> list[tuple[Path, str]]:
-    """A remote entry's files. One that is damaged (cut, say) is named and fetched again; the damaged one stays until then."""
-    out = []
-    for file in entry.files:
-        path, wanted, damage = folder / file.name, _known(folder, file), ""
-        if path.is_file():
-            try:
-                out.append((path, _check(path, wanted, "fetching it again")))
-                continue
-            except AudioRestorerError as error:
-                log.warning("model %s: %s", name, error)
-                damage = f"; the one in {folder} is damaged"
-        folder.mkdir(parents=True, exist_ok=True)
+    return [_fetched_file(name, entry, file, folder / file.name) for file in entry.files]
+
+
+def _fetched_file(name: str, entry: EntrySettings, file: FileSettings, path: Path) -> tuple[Path, str]:
+    """A remote file. One that is damaged (cut, say) is named and fetched again; the damaged one stays until then."""
+    damage = ""
+    if path.is_file():
         try:
-            _download(entry, file, path)
-            sha256 = _check(path, file, "the download is damaged")
-        except Exception as error:  # the hub's client raises its own and its transport's errors
-            raise AudioRestorerError(_by_hand(name, entry, file, folder, error) + damage) from error
-        if len(file.sha256 or "") < 64:
-            write_text_atomic(folder / f".{file.name}.sha256", sha256 + "\n")
-        out.append((path, sha256))
-    return out
+            return path, _check(path, _known(path.parent, file), "fetching it again")
+        except AudioRestorerError as error:
+            log.warning("model %s: %s", name, error)
+            damage = f"; the one in {path.parent} is damaged"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _download(entry, file, path)
+        sha256 = _check(path, file, "the download is damaged")
+    except Exception as error:  # the hub's client raises its own and its transport's errors
+        raise AudioRestorerError(_by_hand(name, entry, file, path.parent, error) + damage) from error
+    if len(file.sha256 or "") < 64:
+        write_text_atomic(path.with_name(f".{path.name}.sha256"), sha256 + "\n")
+    return path, sha256
 
 
 def _known(folder: Path, file: FileSettings) -> FileSettings:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import math
 import os
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from audiorestorer import audio
-from audiorestorer.config import Config
+from audiorestorer import audio, zipped
+from audiorestorer.config import Config, bytes_of
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_transcripts, shard_of, short_hash, unique_ids
@@ -26,16 +27,58 @@ log = logging.getLogger("audiorestorer")
 MAX_CHANNELS = 2
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 REFERENCE_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
+MEASURED = {"min_duration_sec", "silence_dbfs"}  # settings that decide over a file; an archive's bounds do not
 CONDITION_COLUMNS = ("voice", "music", "snr_db")
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file below the input folder. `relative` uses `/`; size and mtime tell whether its content must be read again."""
+    """A file below the input folder, or in the input archive. `relative` uses `/`.
+
+    Size and `stamp` (mtime in ns; in an archive CRC-32) tell whether its content must be read again; `problem` says why it cannot be.
+    """
 
     relative: str
     size: int
-    mtime_ns: int
+    stamp: int
+    problem: str | None = None
+
+
+def listed(config: Config) -> list[Found]:
+    """The recordings of the input, which is a folder or a zip.
+
+    Raises:
+        AudioRestorerError: no such input, nothing in it matches, or an archive above the bounds.
+    """
+    if not zipped.is_zip(config.input):
+        return scan(config.input, config.pattern, config.exclude)
+    settings = config.ingest
+    bounds = zipped.Bounds(settings.max_files, bytes_of(settings.max_unpacked), settings.max_ratio)
+    found = [
+        Found(member.name, member.size, member.crc, member.problem)
+        for member in zipped.members(config.input, bounds)
+        if _wanted(member.name, config.pattern, config.exclude) and not _hidden(member.name)
+    ]
+    return _or_none(found, config.input, config.pattern)
+
+
+def _hidden(relative: str) -> bool:
+    """A hidden file or folder, or what macOS adds to a zip."""
+    return any(part.startswith(".") and part.strip(".") or part == "__MACOSX" for part in relative.split("/"))
+
+
+def _wanted(relative: str, pattern: str, exclude: list[str]) -> bool:
+    return (
+        relative.lower().endswith(audio.SUFFIXES)
+        and _matches(relative, pattern)
+        and not any(_matches(relative, glob) for glob in exclude)
+    )
+
+
+def _or_none(found: list[Found], source: str | Path, pattern: str) -> list[Found]:
+    if not found:
+        raise AudioRestorerError(f"input: {source}: no WAV, FLAC, OGG or MP3 file matches pattern {pattern!r}")
+    return sorted(found, key=lambda file: file.relative)
 
 
 def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
@@ -50,9 +93,7 @@ def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
     real_root = root.resolve()
     found = []
     for relative, entry in _walk(root, ""):
-        if not relative.lower().endswith(audio.SUFFIXES):
-            continue
-        if not _matches(relative, pattern) or any(_matches(relative, glob) for glob in exclude):
+        if not _wanted(relative, pattern, exclude):
             continue
         if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(real_root):
             log.warning("%s: a link out of the input folder: left out", entry.path)
@@ -63,9 +104,7 @@ def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
             found.append(Found(relative, -1, 0))
             continue
         found.append(Found(relative, info.st_size, info.st_mtime_ns))
-    if not found:
-        raise AudioRestorerError(f"input: {root}: no WAV, FLAC, OGG or MP3 file matches pattern {pattern!r}")
-    return sorted(found, key=lambda file: file.relative)
+    return _or_none(found, root, pattern)
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -202,47 +241,62 @@ def _wav_data_bytes(path: Path) -> int | None:
 
 
 def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Item]:
-    """Write one shard's manifest: a row for every file of the input folder whose id falls into the shard."""
+    """Write one shard's manifest: a row for every recording of the input whose id falls into the shard.
+
+    The input's folder is only read. Of an archive, the shard's members are unpacked into the store.
+    """
     root = Path(config.input)
-    files = scan(root, config.pattern, config.exclude)
+    archive = zipped.is_zip(root)
+    files = listed(config)
     ids = unique_ids([file.relative for file in files], config.alias_separator)
     outputs = output_names([file.relative for file in files], config.loudness.format)
     clean_root, transcripts_file = companions(config)
     texts = read_transcripts(transcripts_file)
+    found: dict[str, Found] = {}
     stats: dict[str, list[Any]] = {}
     items = []
     for file in files:
         item_id = ids[file.relative]
         if shard_of(item_id, config.shards) != shard:
             continue
-        clean = reference_of(clean_root, file.relative)
+        clean = None if file.problem else reference_of(clean_root, file.relative)
         text = texts.get(file.relative, {})
-        stats[item_id] = [file.relative, file.size, file.mtime_ns, _state(clean)]
+        found[item_id] = file
+        stats[item_id] = [file.relative, file.size, file.stamp, _state(clean)]
         items.append(
             Item(
                 id=item_id,
                 noisy=str(root / file.relative),
                 clean=str(clean) if clean else None,
-                output=outputs[file.relative],
+                output=None if file.problem else outputs[file.relative],
                 relative=file.relative,
                 transcript=text.get("transcript"),
                 conditions={key: text[key] for key in CONDITION_COLUMNS if key in text} or None,
             )
         )
 
-    def process(_: None, item: Item, scratch: Path) -> Made:
-        row = inspect(Path(item.noisy), config)
-        digest = sha256_file(item.noisy)
-        row |= {"path": item.noisy, "sha256": digest, "noisy_sha256": digest}
+    def process(opened: zipfile.ZipFile | None, item: Item, scratch: Path) -> Made:
+        file, path = found[item.id], Path(item.noisy)
+        if file.problem:
+            raise RejectItem(f"{file.relative}: {file.problem}")
+        if opened:
+            path = scratch / f"input{PurePosixPath(file.relative).suffix.lower()}"
+            try:
+                zipped.extract(opened, file.relative, path)
+            except AudioRestorerError as error:
+                raise RejectItem(str(error)) from error
+        row = inspect(path, config)
+        digest = sha256_file(path)
+        row |= {"sha256": digest, "noisy_sha256": digest}
         if item.clean:
             row["clean_sha256"] = sha256_file(item.clean)
-        return Made({}, row)
+        return Made({path.name: path} if opened else {}, row)
 
-    stage: Stage[None] = Stage(
+    stage: Stage[zipfile.ZipFile | None] = Stage(
         name="ingest",
-        settings=[config.ingest.model_dump(), str(root.resolve())],
+        settings=[config.ingest.model_dump(include=MEASURED), str(root.resolve())],
         code=code_digest("stages.ingest"),
-        load=lambda: None,
+        load=lambda: zipped.opened(root, config.ingest.max_files) if archive else None,
         process=process,
         describe=_described,
         inputs=lambda item: stats[item.id],
@@ -251,7 +305,9 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
 
 
 def _described(entry: Entry, item: Item) -> Item:
-    return item.updated(**{**entry.row, "path": item.noisy})
+    """The row; an archive's recording lies in the store from here on."""
+    path = str(next(iter(entry.files.values()), item.noisy))
+    return item.updated(**{**entry.row, "path": path, "noisy": path})
 
 
 def _state(path: Path | None) -> list[Any] | None:
@@ -261,16 +317,23 @@ def _state(path: Path | None) -> list[Any] | None:
     return [str(path), info.st_size, info.st_mtime_ns]
 
 
-def listing_digest(config: Config) -> dict[int, str]:
-    """A digest of the names, sizes and times of each shard's files: what makes an ingest job stale. Reads no audio.
+class Listing(NamedTuple):
+    """What a shard holds: a digest of its files' names, sizes and times, and their number."""
+
+    digest: str
+    files: int
+
+
+def listing(config: Config) -> dict[int, Listing]:
+    """Of each shard, what makes its ingest job stale. Reads no audio.
 
     Shards without a file are left out: they need no job.
     """
-    files = scan(config.input, config.pattern, config.exclude)
+    files = listed(config)
     ids = unique_ids([file.relative for file in files], config.alias_separator)
     clean_root, _ = companions(config)
     lines: dict[int, list[str]] = {}
     for file in files:
-        state = _state(reference_of(clean_root, file.relative))
+        state = _state(None if file.problem else reference_of(clean_root, file.relative))
         lines.setdefault(shard_of(ids[file.relative], config.shards), []).append(f"{file} {state}")
-    return {shard: short_hash("\n".join(text)) for shard, text in sorted(lines.items())}
+    return {shard: Listing(short_hash("\n".join(text)), len(text)) for shard, text in sorted(lines.items())}

@@ -57,6 +57,7 @@ def network_stage(
         settings=config.model_dump(exclude=NO_KEY),
         code=code_digest(f"stages.{module}", module_of(model)),
         weights=model.digest,
+        model=str(config.model),
         load=loaded,
         process=process,
         describe=describe,
