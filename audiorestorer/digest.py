@@ -14,7 +14,18 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 # Plumbing that carries rows and files but computes no sample: a change there must not recompute ten thousand files.
 PLUMBING = frozenset(
     f"{PACKAGE}.{name}"
-    for name in ("__main__", "config", "digest", "errors", "manifest", "store", "stages.shard", "stages.network")
+    for name in (
+        "__main__",
+        "config",
+        "devices",
+        "digest",
+        "errors",
+        "manifest",
+        "resources",
+        "store",
+        "stages.shard",
+        "stages.network",
+    )  # fmt: skip
 )
 
 

@@ -12,8 +12,7 @@ rule fuse:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["fuse"]),
     params:
         store=STORE,
         cfg=cfg_json("fuse"),
@@ -37,8 +36,7 @@ rule denoise:
     threads: NETWORK_THREADS
     resources:
         gpu=USE_GPU if CFG.denoise.model else 0,
-        mem_mb=4000,
-        runtime=240,
+        **needs(model_cost(CFG.denoise.model) if CFG.denoise.model else needed.NO_NETWORK),
     params:
         store=STORE,
         cfg=cfg_json("denoise"),
@@ -61,8 +59,7 @@ rule postmask:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["postmask"]),
     params:
         store=STORE,
         cfg=cfg_json("postmask"),
@@ -83,8 +80,7 @@ rule loudness:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["loudness"]),
     params:
         store=STORE,
         cfg=cfg_json("loudness"),

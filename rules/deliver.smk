@@ -14,6 +14,8 @@ rule publish:
     priority: 6
     conda:
         "../envs/audiorestorer.yaml"
+    resources:
+        **needs(needed.STAGES["publish"]),
     params:
         store=STORE,
         output=CFG.output,

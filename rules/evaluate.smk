@@ -26,8 +26,7 @@ rule evaluate:
         "../envs/audiorestorer.yaml"
     resources:
         gpu=USE_GPU if EVALUATION_MODELS else 0,
-        mem_mb=4000 if EVALUATION_MODELS else 2000,
-        runtime=120,
+        **needs(needed.of_evaluation(CFG.evaluate.metrics)),
     params:
         store=STORE,
         cfg=cfg_json("evaluate"),

@@ -11,7 +11,7 @@ rule fetch_model:
     params:
         entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
         registry=CFG.registry,
-        folder=lambda wildcards, output: os.path.dirname(output[0]),
+        folder=f"{ART}/models",
     shell:
         "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
         " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
@@ -30,8 +30,7 @@ rule separate:
     threads: NETWORK_THREADS
     resources:
         gpu=USE_GPU,
-        mem_mb=lambda wildcards: 8000 if REGISTRY.get(SEPARATORS[wildcards.separator].model).kind == "demucs" else 4000,
-        runtime=240,
+        **needs(separator_cost),
     params:
         store=STORE,
         cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),

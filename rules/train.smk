@@ -209,7 +209,7 @@ rule sanity_suite:
         f"{ART}/logs/training/sanity_suite.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     params:
         rate=SAMPLE_RATE,
         code=code("stages.sanity_suite"),
@@ -230,7 +230,7 @@ rule train_denoiser:
         f"{ART}/logs/training/train.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     resources:
         gpu=USE_GPU,
         mem_mb=4000,
@@ -318,7 +318,7 @@ rule profile_infer:
         f"{ART}/logs/training/profile_infer.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     params:
         code=code("stages.profile_infer"),
     shell:

@@ -23,6 +23,7 @@ from audiorestorer.datasets.mixtures import Bank, Mixer, MixtureSettings
 from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
+from audiorestorer.devices import claim
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
 from audiorestorer.models.mask_unet import save_checkpoint
@@ -196,6 +197,8 @@ def _degrading(
 def _trainer(
     settings: TrainSettings, folder: runs.RunFolder, watching: list[lightning.Callback], epochs: int
 ) -> lightning.Trainer:
+    if settings.accelerator != "cpu" and settings.devices == 1:
+        claim("auto")
     bar = sys.stderr.isatty()
     every = [
         *watching,
