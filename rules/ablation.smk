@@ -78,7 +78,7 @@ rule ablation_train:
     threads: CFG.ablation.threads
     resources:
         gpu=USE_GPU,
-        mem_mb=4000,
+        **growing(mem_mb=4000, runtime=120),
     params:
         real=lambda wildcards, input: CFG.training.real or input.real,
         changes=lambda wildcards: json.dumps(

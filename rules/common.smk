@@ -115,6 +115,14 @@ def needs(cost_of):
     }
 
 
+def growing(mem_mb, runtime):
+    """`mem_mb` and `runtime` of a job that is no shard's: twice as much at each attempt."""
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: runtime * 2 ** (attempt - 1),
+    }
+
+
 def model_cost(name, whole_bag=False):
     entry = or_stop(REGISTRY.get, name)
     return needed.of_model(entry.kind, entry.source, whole_bag=whole_bag)

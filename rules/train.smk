@@ -45,8 +45,7 @@ rule train_pilot_model:
     threads: 1
     resources:
         gpu=USE_GPU,
-        mem_mb=4000,
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        **growing(mem_mb=4000, runtime=120),
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
@@ -233,7 +232,7 @@ rule train_denoiser:
     threads: all_threads()
     resources:
         gpu=USE_GPU,
-        mem_mb=4000,
+        **growing(mem_mb=4000, runtime=120),
     params:
         work=f"{ART}/runs",
         real=["--real", CFG.training.real] if CFG.training.real else [],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import uuid
 from dataclasses import dataclass
@@ -67,7 +68,9 @@ def run(folder: Path, gpus: int) -> list[Event]:
     """Run the rules on a machine with that many GPUs; when each job ran."""
     python = stand_in_python(folder / "venv", COMMAND)
     tool(folder / "venv", "nvidia-smi", "#!/bin/sh\nprintf '%s\\n' " + " ".join(GPUS[:gpus]) + "\n")
-    workspace = make_workspace(folder, items=12)
+    workspace = make_workspace(folder, items=1)
+    for number in range(12):  # enough that no shard is empty
+        shutil.copy(folder / "batch/input/x one.wav", folder / f"batch/input/{number}.wav")
     workspace.config |= {"shards": SHARDS, "device": "cuda"}
     targets = [
         f"artifacts/manifests/{stage}/{shard}.jsonl" for stage in ("publish", "evaluate") for shard in range(SHARDS)
