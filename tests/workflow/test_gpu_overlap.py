@@ -124,7 +124,7 @@ def test_one_gpu_serves_one_job_at_a_time_and_cpu_stages_run_beside_it(one: list
     )  # fmt: skip
     serial = sum(event.end - event.start for event in one)
     print(f"one GPU: wall {wall(one):.1f} s, critical path {critical:.1f} s, one after the other {serial:.1f} s")
-    assert critical <= wall(one) < 1.35 * critical < 0.8 * serial
+    assert critical <= wall(one) < 1.5 * critical < 0.75 * serial  # the half beyond: what snakemake takes on busy cores
     assert beside(one) > 0.3 * sum(event.end - event.start for event in one if not event.on_gpu)
 
 
