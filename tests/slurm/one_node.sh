@@ -2,7 +2,7 @@
 # Runs a command on a real SLURM of one node on this machine, then stops it:
 #   tests/slurm/one_node.sh FOLDER COMMAND [ARGUMENT...]
 # FOLDER (made; afterwards the daemons' logs lie in FOLDER/log) holds all that SLURM writes. Needs root and Debian's packages slurm-wlm and
-# munge. The node has 2 CPUs and a GPU that is none (/dev/null, so SLURM counts it). No cgroups, no systemd, no slurmdbd: `sacct` would wait
+# munge. The node has this machine's cores and a GPU that is none (/dev/null, so SLURM counts it). No cgroups, no systemd, no slurmdbd: `sacct` would wait
 # for ever, so give snakemake `--slurm-status-command squeue`. /etc/slurm is replaced for these processes alone (a private mount namespace),
 # since SLURM's job steps look for their configuration there; the host's files stay as they are.
 set -euo pipefail
@@ -19,6 +19,7 @@ shift 2
 host=$(hostname -s)
 mkdir -p "$folder"/{etc,state,spool,log,munge}
 chmod 711 "$folder/munge"
+memory=$(awk '/^MemTotal:/ {print int($2 / 1024 * 0.95)}' /proc/meminfo)  # more than there is would drain the node
 port=$((20000 + RANDOM % 20000))  # so that two tests, or a SLURM of the host, do not meet
 
 cat > "$folder/etc/slurm.conf" <<END
@@ -43,7 +44,7 @@ ReturnToService=2
 MinJobAge=3600
 KillWait=2
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=16000 Gres=gpu:1
+NodeName=$host NodeAddr=127.0.0.1 CPUs=$(getconf _NPROCESSORS_ONLN) RealMemory=$memory Gres=gpu:1
 PartitionName=main Nodes=ALL Default=YES
 END
 # A count without a file would drain the node.
