@@ -35,8 +35,8 @@ rule denoise:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
-        gpu=USE_GPU if CFG.denoise.model else 0,
         **needs(model_cost(CFG.denoise.model) if CFG.denoise.model else needed.NO_NETWORK),
+        gpu=USE_GPU if CFG.denoise.model else 0,
     params:
         store=STORE,
         cfg=cfg_json("denoise"),

@@ -25,8 +25,8 @@ rule evaluate:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        gpu=USE_GPU if EVALUATION_MODELS else 0,
         **needs(needed.of_evaluation(CFG.evaluate.metrics)),
+        gpu=USE_GPU if EVALUATION_MODELS else 0,
     params:
         store=STORE,
         cfg=cfg_json("evaluate"),

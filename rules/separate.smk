@@ -29,8 +29,8 @@ rule separate:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
-        gpu=USE_GPU,
         **needs(separator_cost),
+        gpu=USE_GPU,
     params:
         store=STORE,
         cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),

@@ -44,8 +44,8 @@ rule train_pilot_model:
         "../envs/audiorestorer.yaml"
     threads: 1
     resources:
-        gpu=USE_GPU,
         **growing(mem_mb=4000, runtime=120),
+        gpu=USE_GPU,
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
@@ -231,8 +231,8 @@ rule train_denoiser:
         "../envs/audiorestorer.yaml"
     threads: all_threads()
     resources:
-        gpu=USE_GPU,
         **growing(mem_mb=4000, runtime=120),
+        gpu=USE_GPU,
     params:
         work=f"{ART}/runs",
         real=["--real", CFG.training.real] if CFG.training.real else [],
