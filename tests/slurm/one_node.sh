@@ -57,6 +57,7 @@ daemons=(slurmd slurmctld munge/munged)
 stop() {
   local status=$?
   trap - EXIT INT TERM
+  kill "${command:-}" 2> /dev/null || true
   squeue --noheader --format=%i 2> "$folder/log/stop" | xargs --no-run-if-empty scancel || true
   for daemon in "${daemons[@]}"; do
     if [ -s "$folder/$daemon.pid" ]; then
@@ -85,4 +86,6 @@ for _ in $(seq 100); do
 done
 sinfo --format='%P %D %T %c %m %G' >&2
 
-"$@"
+"$@" &  # a trap waits for a command in the foreground
+command=$!
+wait "$command"
