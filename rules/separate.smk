@@ -11,7 +11,7 @@ rule fetch_model:
     params:
         entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
         registry=CFG.registry,
-        folder=f"{ART}/models",
+        folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
     shell:
         "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
         " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
