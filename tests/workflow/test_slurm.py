@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(
     bool(MISSING), reason=f"no real SLURM: {', '.join(MISSING)} missing (apt-get install slurm-wlm munge, as root)"
 )
 
-SHARDS = 2
-TARGETS = [f"artifacts/manifests/{stage}/{shard}.jsonl" for stage in ("publish", "evaluate") for shard in range(SHARDS)]
+# One shard through all stages; of the other its ingest alone, which hangs meanwhile.
+TARGETS = [f"artifacts/manifests/{name}.jsonl" for name in ("publish/0", "evaluate/0", "ingest/1")]
 # The first ingest of shard 1 hangs, as on a file system that does not answer: SLURM ends it at its time limit.
 STALLS_ONCE = """#!/bin/sh
 case "$*" in
@@ -93,8 +93,8 @@ def parsed(text: str) -> list[Job]:
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("slurm")
-    workspace = make_workspace(folder / "w", items=4)
-    workspace.config |= {"shards": SHARDS, "evaluate": {"metrics": ["loudness", "music", "signal"]}}
+    workspace = make_workspace(folder / "w")
+    workspace.config |= {"evaluate": {"metrics": ["loudness", "music", "signal"]}}
     workspace.config["separators"] = [{"name": "a", "model": "tiny_a"}, {"name": "b", "model": "tiny_a", "shifts": 1}]
     workspace.run("--set-threads", "separate=1", "denoise=1", "--", *TARGETS)
     (folder / "w/artifacts").rename(
@@ -123,10 +123,9 @@ def files(workspace: Workspace, pattern: str) -> dict[str, bytes]:
 
 
 def test_the_result_equals_the_local_run_byte_for_byte(runs: Runs):
-    assert len(runs.slurm.outputs()) == 4
-    assert runs.slurm.outputs() == runs.local.outputs()
+    assert len(runs.slurm.outputs()) == 2 and runs.slurm.outputs() == runs.local.outputs()
     manifests = files(runs.slurm, "manifests/**/*.jsonl")
-    assert len(manifests) == 8 * SHARDS and manifests == files(runs.local, "manifests/**/*.jsonl")
+    assert len(manifests) == 10 and manifests == files(runs.local, "manifests/**/*.jsonl")
 
 
 def test_a_job_killed_by_its_time_limit_is_retried_with_more(runs: Runs):
@@ -137,12 +136,14 @@ def test_a_job_killed_by_its_time_limit_is_retried_with_more(runs: Runs):
 
 def test_gpu_jobs_run_one_at_a_time(runs: Runs):
     gpu = sorted((job for job in runs.jobs if job.gpus), key=lambda job: job.start)
-    assert len(gpu) == 3 * SHARDS and all("separate" in job.name or "denoise" in job.name for job in gpu)
+    assert len(gpu) == 3 and all("separate" in job.name or "denoise" in job.name for job in gpu)
     assert any(after.submit < before.end for before, after in zip(gpu, gpu[1:], strict=False)), "two were in the queue"
     assert all(before.end <= after.start for before, after in zip(gpu, gpu[1:], strict=False))
 
 
 def test_cpu_stages_of_a_shard_are_one_job_with_the_memory_and_time_of_the_profile(runs: Runs):
-    assert len(runs.named("finish")) == SHARDS
-    assert not runs.named("postmask") and not runs.named("publish")
+    (finish,) = runs.named("finish")
+    assert all(stage in finish.name for stage in ("postmask", "loudness", "evaluate", "publish"))
+    assert not runs.named("rule_postmask") and not runs.named("rule_publish")
     assert {job.limit for job in runs.named("separate")} == {"00:11:00"}
+    assert finish.limit == "00:33:00", "three stages one after the other; evaluate and publish at once"
