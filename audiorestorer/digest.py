@@ -18,15 +18,17 @@ PLUMBING = frozenset(
         "__main__",
         "checking",
         "config",
+        "devices",
         "digest",
         "errors",
         "manifest",
         "progress",
+        "resources",
         "store",
         "stages.shard",
         "stages.network",
         "stages.folder",
-    )
+    )  # fmt: skip
 )
 
 

@@ -75,8 +75,8 @@ rule ablation_train:
         "../envs/audiorestorer.yaml"
     threads: CFG.ablation.threads
     resources:
+        **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,
-        mem_mb=4000,
     params:
         real=lambda wildcards, input: CFG.training.real or input.real,
         changes=lambda wildcards: json.dumps(

@@ -13,8 +13,7 @@ rule fuse:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["fuse"]),
     params:
         store=STORE,
         cfg=cfg_json("fuse"),
@@ -37,9 +36,8 @@ rule denoise:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
+        **needs(model_cost(CFG.denoise.model) if CFG.denoise.model else needed.NO_NETWORK),
         gpu=USE_GPU if CFG.denoise.model else 0,
-        mem_mb=4000,
-        runtime=240,
     params:
         store=STORE,
         cfg=cfg_json("denoise"),
@@ -62,8 +60,7 @@ rule postmask:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["postmask"]),
     params:
         store=STORE,
         cfg=cfg_json("postmask"),
@@ -113,8 +110,7 @@ rule loudness:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["loudness"]),
     params:
         store=STORE,
         cfg=cfg_json("loudness"),

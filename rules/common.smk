@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers 
 
 from audiorestorer import config as settings
 from audiorestorer import progress
+from audiorestorer import resources as needed
 from audiorestorer import store as item_store
 from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
@@ -132,6 +133,44 @@ def weights_of(name):
 def network_code(stage, model):
     """The code of a stage that runs a network: the stage's and that of the model's kind."""
     return code_digest(f"stages.{stage}", f"separators.{or_stop(REGISTRY.get, model).kind}")
+
+
+def needs(cost_of):
+    """`mem_mb` and `runtime` of a job of a shard, for `resources:`. Snakemake asks once more when the job is ready, so that what ingest
+    found counts, and at each attempt. `cost_of`: wildcards -> resources.Cost, or a Cost."""
+    cost = cost_of if callable(cost_of) else lambda wildcards: cost_of
+    return {
+        "mem_mb": lambda wildcards, attempt: cost(wildcards).ask_mb(attempt),
+        "runtime": lambda wildcards, threads, attempt: cost(wildcards).ask_minutes(
+            needed.load_of(manifest("ingest").format(shard=wildcards.shard)), threads, attempt
+        ),
+    }
+
+
+def growing(mem_mb, runtime):
+    """`mem_mb` and `runtime` of a job that is no shard's: twice as much at each attempt."""
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: runtime * 2 ** (attempt - 1),
+    }
+
+
+def model_cost(name, whole_bag=False):
+    entry = or_stop(REGISTRY.get, name)
+    return needed.of_model(entry.kind, entry.source, whole_bag=whole_bag)
+
+
+def separator_cost(wildcards):
+    separator = SEPARATORS[wildcards.separator]
+    return model_cost(separator.model, whole_bag=separator.accompaniment == "stems")
+
+
+def all_threads():
+    """All cores of this machine's share; on a cluster, where no `--cores` says it, as many as a network gets."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return NETWORK_THREADS
 
 
 def recogniser_of(section, used):

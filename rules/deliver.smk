@@ -15,6 +15,8 @@ rule publish:
     priority: 7
     conda:
         "../envs/audiorestorer.yaml"
+    resources:
+        **needs(needed.STAGES["publish"]),
     params:
         store=STORE,
         output=CFG.output,

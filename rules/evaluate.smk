@@ -25,9 +25,8 @@ rule evaluate:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
+        **needs(needed.of_evaluation(CFG.evaluate.metrics)),
         gpu=USE_GPU if EVALUATION_MODELS else 0,
-        mem_mb=4000 if EVALUATION_MODELS else 2000,
-        runtime=120,
     params:
         store=STORE,
         cfg=cfg_json("evaluate"),

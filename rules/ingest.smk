@@ -8,6 +8,8 @@ rule ingest:
         log_of("ingest"),
     conda:
         "../envs/audiorestorer.yaml"
+    resources:
+        **needs(needed.STAGES["ingest"]),
     params:
         store=STORE,
         cfg=ingest_json(),

@@ -28,7 +28,7 @@ rule fetch_model:
     params:
         entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
         registry=CFG.registry,
-        folder=lambda wildcards, output: os.path.dirname(output[0]),
+        folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
     shell:
         "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
         " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
@@ -46,9 +46,8 @@ rule separate:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
+        **needs(separator_cost),
         gpu=USE_GPU,
-        mem_mb=lambda wildcards: 8000 if REGISTRY.get(SEPARATORS[wildcards.separator].model).kind == "demucs" else 4000,
-        runtime=240,
     params:
         store=STORE,
         cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),

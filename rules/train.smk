@@ -67,9 +67,8 @@ rule train_pilot_model:
         "../envs/audiorestorer.yaml"
     threads: 1
     resources:
+        **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,
-        mem_mb=4000,
-        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
@@ -234,7 +233,7 @@ rule sanity_suite:
         f"{ART}/logs/training/sanity_suite.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     params:
         rate=SAMPLE_RATE,
         code=code("stages.sanity_suite"),
@@ -255,10 +254,10 @@ rule train_denoiser:
         f"{ART}/logs/training/train.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     resources:
+        **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,
-        mem_mb=4000,
     params:
         work=f"{ART}/runs",
         real=["--real", CFG.training.real] if CFG.training.real else [],
@@ -343,7 +342,7 @@ rule profile_infer:
         f"{ART}/logs/training/profile_infer.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     params:
         code=code("stages.profile_infer"),
     shell:

@@ -40,6 +40,7 @@ from typing import Any, Literal
 import numpy as np
 
 from audiorestorer.audio import Audio
+from audiorestorer.devices import claim
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators.together import Crew, Halving, fitting_rows
@@ -219,11 +220,12 @@ def as_torch(audio: Audio, device: str) -> Any:
 
 
 def pick_device(device: str, threads: int) -> str:
-    """Set torch's threads and resolve `auto`; one of `cpu`, `cuda`, `cuda:n`.
+    """Set torch's threads and resolve `auto`; one of `cpu`, `cuda`, `cuda:n`. Of several GPUs, `auto` and `cuda` take a free one.
 
     Raises:
         AudioRestorerError: a GPU is asked for and there is none (or not that one).
     """
+    claim(device)
     import torch
 
     torch.set_num_threads(max(1, threads))

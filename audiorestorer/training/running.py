@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from audiorestorer.devices import claim
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
 from audiorestorer.models import torch_files
@@ -24,7 +25,6 @@ from audiorestorer.training import runs
 
 def begin(seed: int, threads: int) -> None:
     """Make this process ready to train: threads, seeds, a quiet Lightning."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
     torch.set_num_threads(threads)
     lightning.seed_everything(seed, workers=False, verbose=False)
@@ -41,6 +41,8 @@ def trainer(
         steps: of the whole run, for the progress.
         how: Lightning's arguments: accelerator, precision, devices, strategy, gradient_clip_val.
     """
+    if how.get("accelerator", "auto") != "cpu" and how.get("devices", 1) == 1:
+        claim("auto")
     bar = sys.stderr.isatty()
     every = [
         *watching,
