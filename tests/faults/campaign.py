@@ -1,0 +1,195 @@
+"""Hostile audio, file by file, in processes with limits: ingest, then the whole chain on tiny models for what ingest takes.
+
+    python -m tests.faults.campaign FOLDER --json RESULTS.json [--part K/N]
+
+Each file has a process of its own, forked from one that has loaded everything, with a limit on memory, on processor time and on time.
+Standard output is silent; RESULTS holds a row a case: name, group, outcome (`restored`, `rejected`, `broken`), reason, processor seconds,
+seconds, MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiorestorer import audio
+from audiorestorer.config import Config, EvaluateSettings
+from audiorestorer.manifest import Item, read_manifest
+from audiorestorer.stages import denoise, evaluate, fuse, ingest, loudness, postmask, publish, separate
+from tests.faults.hostile_audio import Case, cases
+from tests.tiny_models import write_model_json, write_tiny_mask_unet
+
+MEMORY_BYTES = 400 << 20  # beyond what the process has before the file
+CPU_SEC, WALL_SEC = 60, 120
+OUTCOMES = ("restored", "rejected", "broken")
+
+
+def limited(function: Callable[[], dict[str, Any]], memory_bytes: int = MEMORY_BYTES) -> dict[str, Any]:
+    """Call in a forked process with limits; its result with `cpu_sec`, `seconds` and `mb` (what its memory grew by), or `broken` with a reason."""
+    read_end, write_end = os.pipe()
+    start = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        try:
+            resident_mb = _limit(memory_bytes)
+            result = {**function(), "mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - resident_mb, 1)}
+        except BaseException as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            result = {"outcome": "broken", "reason": f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"}
+        with os.fdopen(write_end, "w") as pipe:
+            json.dump(result, pipe)
+        os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end) as pipe:
+        text = pipe.read()
+    _, status, usage = os.wait4(pid, 0)
+    if status or not text:
+        ended = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
+        result = {"outcome": "broken", "reason": f"the process ended by {ended}"}
+    else:
+        result = json.loads(text)
+    cpu_sec = round(usage.ru_utime + usage.ru_stime, 3)
+    return {"mb": 0.0, **result, "cpu_sec": cpu_sec, "seconds": round(time.monotonic() - start, 3)}
+
+
+def _limit(memory_bytes: int) -> float:
+    """Set the limits of this process; returns its resident memory so far, MB."""
+    pages, resident, *_ = (int(number) for number in Path("/proc/self/statm").read_text().split())
+    bound = pages * os.sysconf("SC_PAGE_SIZE") + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SEC, CPU_SEC))
+    signal.alarm(WALL_SEC)
+    return resident * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+class Chain:
+    """The stages on tiny models, for one folder of recordings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.models = {}
+        for name, task in {"a": "separate", "b": "separate", "denoiser": "denoise"}.items():
+            weights = folder / f"{name}.safetensors"
+            write_tiny_mask_unet(weights, task)
+            self.models[name] = write_model_json(folder / f"{name}.json", name, "checkpoint", [weights], task=task)
+
+    def warm(self, folder: Path) -> None:
+        """Run a good file here, so that the processes of the cases begin with all modules loaded and digests made."""
+        cases()[0].write(folder / "input")
+        self.ingest(folder)
+        self.render(folder)
+
+    def config(self, folder: Path) -> Config:
+        return Config.model_validate(
+            {
+                "input": str(folder / "input"), "output": str(folder / "output"), "shards": 1, "device": "cpu",
+                "separators": [{"name": "a", "model": "a"}, {"name": "b", "model": "b"}], "denoise": {"model": "denoiser"},
+            }
+        )  # fmt: skip
+
+    def ingest(self, folder: Path) -> list[Item]:
+        """The rows of everything below `folder/input`."""
+        return ingest.run(folder / "ingest.jsonl", self.config(folder), 0, folder / "store")
+
+    def render(self, folder: Path) -> list[Item]:
+        """The rows after all stages; `published` names the output."""
+        config, store = self.config(folder), folder / "store"
+        for settings in config.separators:
+            target = folder / f"{settings.name}.jsonl"
+            separate.run(folder / "ingest.jsonl", target, settings, self.models[settings.name], store, "cpu", 1)
+        fuse.run([folder / "a.jsonl", folder / "b.jsonl"], folder / "fuse.jsonl", config.fuse, store)
+        denoise.run(folder / "fuse.jsonl", folder / "denoise.jsonl", config.denoise, self.models["denoiser"], store, "cpu", 1)
+        postmask.run(folder / "denoise.jsonl", folder / "postmask.jsonl", config.postmask, store)
+        loudness.run(folder / "postmask.jsonl", folder / "loudness.jsonl", config.loudness, store)
+        chosen = EvaluateSettings(metrics=["loudness", "music", "signal", "intelligibility"])
+        evaluate.run(folder / "loudness.jsonl", folder / "evaluate.jsonl", chosen, store)
+        publish.run(folder / "loudness.jsonl", folder / "publish.jsonl", Path(config.output), [], store)
+        return read_manifest(folder / "publish.jsonl")
+
+
+def wrong_output(row: Item, truth: tuple[int, int, int] | None) -> str | None:
+    """Why an output is not what the input calls for (rate, channels, frames, finite, within full scale), or None."""
+    path = str(row.field("published"))
+    found = audio.probe(path)
+    want = truth or (row.sr, row.channels, row.field("frames"))
+    if (found.sample_rate, found.channels, found.frames) != tuple(want):
+        return f"{found.sample_rate} Hz, {found.channels} channels, {found.frames} samples instead of {want}"
+    peak = 0.0
+    for block in audio.blocks(path):
+        if not np.isfinite(block).all():
+            return "the output holds NaN or infinity"
+        peak = max(peak, float(np.abs(block).max(initial=0)))
+    return f"the output's highest sample is {peak:.3g}" if peak > 1 else None
+
+
+def take(case: Case, chain: Chain, folder: Path) -> dict[str, Any]:
+    """One case through ingest."""
+    rows = chain.ingest(folder)
+    if len(rows) != 1:
+        return {"outcome": "broken", "reason": f"{len(rows)} rows"}
+    row = rows[0]
+    if row.ok:
+        return {"outcome": "restored", "reason": None}
+    if row.relative != case.name or not row.reason:
+        return {"outcome": "broken", "reason": f"a rejected row that names {row.relative!r}: {row.reason!r}"}
+    return {"outcome": "rejected", "reason": row.reason}
+
+
+def restore(case: Case, chain: Chain, folder: Path) -> dict[str, Any]:
+    """One case that ingest took through the rest of the chain."""
+    row = chain.render(folder)[0]
+    if not row.ok:
+        return {"outcome": "rejected", "reason": row.reason}
+    if (reason := wrong_output(row, case.truth)) is not None:
+        return {"outcome": "broken", "reason": reason}
+    return {"outcome": "restored", "reason": row.field("loudness_note")}
+
+
+def run_case(case: Case, chain: Chain, folder: Path) -> dict[str, Any] | None:
+    """A case's row; None where this machine cannot make the file."""
+    if not case.write(folder / "input"):
+        return None
+    row = limited(lambda: take(case, chain, folder))
+    if row["outcome"] == "restored":
+        chained = limited(lambda: restore(case, chain, folder))
+        row = {**chained, "cpu_sec": row["cpu_sec"] + chained["cpu_sec"], "mb": max(row["mb"], chained["mb"])}
+    if case.expect == "ok" and row["outcome"] == "rejected" or case.expect == "rejected" and row["outcome"] == "restored":
+        row |= {"outcome": "broken", "reason": f"{row['outcome']} instead of {case.expect}: {row['reason']}"}
+    return {"name": case.name, "group": case.group, **row}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--part", default="0/1", help="K/N: every N-th case from the K-th on")
+    parser.add_argument("--only", default="", help="cases whose name holds this")
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (progress lines of every stage of every file)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    chain = Chain(options.folder)
+    chain.warm(options.folder / "warm")
+    first, step = (int(part) for part in options.part.split("/"))
+    rows = []
+    for number, case in enumerate(cases()[first::step]):
+        if options.only in case.name:
+            row = run_case(case, chain, options.folder / f"{number:04d}")
+            rows += [row] if row else []
+    options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
