@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from audiorestorer.manifest import Item, read_manifests, write_text_atomic
+from audiorestorer.manifest import Item, cell, read_manifests, write_text_atomic
 from audiorestorer.metrics.statistics import DIGITS, describe, paired, uninformative
 from audiorestorer.metrics.statistics import conditions_of as splits_of
 
@@ -124,7 +124,7 @@ def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The items as a table: conditions in columns of their own, missing figures empty."""
+    """The items as a table: conditions in columns of their own, missing figures empty. Texts are safe for spreadsheets (`cell`)."""
     flat = [
         {
             **{key: value for key, value in row.items() if key not in ("conditions", "missing", "heard")},
@@ -132,4 +132,4 @@ def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
         }
         for row in rows
     ]
-    return pd.DataFrame(flat)
+    return pd.DataFrame([{name: cell(value) for name, value in row.items()} for row in flat])

@@ -6,6 +6,7 @@ import csv
 import logging
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -18,13 +19,14 @@ from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, shard_of, short_hash, unique_ids
+from audiorestorer.manifest import Item, folded, shard_of, short_hash, unique_ids
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
 
 log = logging.getLogger("audiorestorer")
 
 MAX_CHANNELS = 2
+NAME_MAX_BYTES = 255  # of a file name, on all common file systems
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 REFERENCE_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 CONDITION_COLUMNS = ("voice", "music", "snr_db")
@@ -32,11 +34,20 @@ CONDITION_COLUMNS = ("voice", "music", "snr_db")
 
 @dataclass(frozen=True)
 class Found:
-    """A file below the input folder. `relative` uses `/`; size and mtime tell whether its content must be read again."""
+    """A file below the input folder. `relative` uses `/`; size and mtime tell whether its content must be read again.
+
+    `problem` says why it is not even opened, where that is so.
+    """
 
     relative: str
     size: int
     mtime_ns: int
+    problem: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """`relative` as text: bytes that are no UTF-8 become `\\xff`."""
+        return os.fsencode(self.relative).decode(errors="backslashreplace")
 
 
 def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
@@ -48,36 +59,66 @@ def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
     root = Path(folder)
     if not root.is_dir():
         raise AudioRestorerError(f"input: {root}: no such folder")
-    real_root = root.resolve()
+    real_root = os.path.realpath(root)
     found = []
-    for relative, entry in _walk(root, ""):
-        if not relative.lower().endswith(audio.SUFFIXES):
+    for relative, problem in _walk(real_root, ""):
+        if problem is None and not relative.lower().endswith(audio.SUFFIXES):
+            if os.path.isdir(os.path.join(real_root, relative)):
+                log.warning("%r: a link to a folder: not followed", relative)
             continue
         if not _matches(relative, pattern) or any(_matches(relative, glob) for glob in exclude):
             continue
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(real_root):
-            log.warning("%s: a link out of the input folder: left out", entry.path)
-            continue
-        try:
-            info = entry.stat()
-        except OSError:
-            found.append(Found(relative, -1, 0))
-            continue
-        found.append(Found(relative, info.st_size, info.st_mtime_ns))
+        found.append(_found(real_root, relative, problem))
     if not found:
         raise AudioRestorerError(f"input: {root}: no WAV, FLAC, OGG or MP3 file matches pattern {pattern!r}")
     return sorted(found, key=lambda file: file.relative)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-            elif not entry.is_dir():
-                yield prefix + entry.name, entry
+def _found(root: str, relative: str, problem: str | None) -> Found:
+    """What is under a name, by its directory entries alone: nothing is opened."""
+    path = os.path.join(root, relative)
+    if problem is None:
+        problem = _problem(root, relative, path)
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        return Found(relative, -1, 0, problem or f"cannot be opened: {error.strerror}")
+    return Found(relative, info.st_size, info.st_mtime_ns, problem)
+
+
+def _problem(root: str, relative: str, path: str) -> str | None:
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8: rename it"
+    if not os.path.islink(path):
+        return None
+    try:
+        target = os.path.realpath(path, strict=True)
+    except OSError as error:
+        return f"a link that leads to no file: {error.strerror}"
+    if os.path.commonpath([root, target]) != root:
+        return "a link out of the input folder"
+    return "a link to a folder: these are not followed" if os.path.isdir(target) else None
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str | None]]:
+    """Relative paths of all that is not a folder, and of folders that cannot be read, with the reason."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except OSError as error:
+        if not prefix:
+            raise AudioRestorerError(f"input: {folder}: {error.strerror}") from error
+        yield prefix[:-1], f"a folder that cannot be read: {error.strerror}"
+        return
+    for name, is_folder in names:
+        if name.startswith("."):
+            continue
+        if is_folder:
+            yield from _walk(os.path.join(folder, name), f"{prefix}{name}/")
+        else:
+            yield prefix + name, None
 
 
 def _matches(relative: str, pattern: str) -> bool:
@@ -86,7 +127,10 @@ def _matches(relative: str, pattern: str) -> bool:
 
 
 def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
-    """Where each file's cleaned version goes: same tree and name; the suffix follows the format. Collisions keep both, by a hash."""
+    """Where each file's cleaned version goes: same tree and name; the suffix follows the format. Collisions keep both, by a hash.
+
+    A name that its new suffix would make too long for a file system is cut, and gets a hash too.
+    """
     names = {}
     for relative in relatives:
         path = PurePosixPath(relative)
@@ -96,13 +140,13 @@ def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
         elif suffix in (".ogg", ".mp3"):
             suffix = ".flac"
         names[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
-    taken: dict[str, int] = {}
-    for name in names.values():
-        taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
+    taken = Counter(folded(name) for name in names.values())
     for relative, name in names.items():
-        if taken[name.casefold()] > 1 and name != relative:
-            path = PurePosixPath(name)
-            names[relative] = str(path.with_name(f"{path.stem}-{short_hash(relative)}{path.suffix}"))
+        path = PurePosixPath(name)
+        if taken[folded(name)] > 1 and name != relative or len(os.fsencode(path.name)) > NAME_MAX_BYTES:
+            end = f"-{short_hash(relative)}{path.suffix}"
+            stem = os.fsencode(path.stem)[: NAME_MAX_BYTES - len(end)].decode(errors="ignore")
+            names[relative] = str(path.with_name(stem + end))
     return names
 
 
@@ -146,7 +190,7 @@ def reference_of(folder: Path | None, relative: str) -> Path | None:
         return None
     base = folder / relative
     for candidate in (base, *(base.with_suffix(suffix) for suffix in REFERENCE_SUFFIXES)):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # Path.is_file() raises where the other suffix makes the name too long
             return candidate
     return None
 
@@ -231,27 +275,32 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
     clean_root, transcripts_file = companions(config)
     texts = read_transcripts(transcripts_file)
     stats: dict[str, list[Any]] = {}
+    problems: dict[str, str] = {}
     items = []
     for file in files:
         item_id = ids[file.relative]
         if shard_of(item_id, config.shards) != shard:
             continue
-        clean = reference_of(clean_root, file.relative)
+        clean = None if file.problem else reference_of(clean_root, file.relative)
         text = texts.get(file.relative, {})
-        stats[item_id] = [file.relative, file.size, file.mtime_ns, _state(clean)]
+        stats[item_id] = [file.shown, file.size, file.mtime_ns, _state(clean)]
+        if file.problem:
+            problems[item_id] = file.problem
         items.append(
             Item(
                 id=item_id,
-                noisy=str(root / file.relative),
+                noisy=str(root / file.shown),
                 clean=str(clean) if clean else None,
-                output=outputs[file.relative],
-                relative=file.relative,
+                output=None if file.problem else outputs[file.relative],
+                relative=file.shown,
                 transcript=text.get("transcript"),
                 conditions={key: text[key] for key in CONDITION_COLUMNS if key in text} or None,
             )
         )
 
     def process(_: None, item: Item, scratch: Path) -> Made:
+        if item.id in problems:
+            raise RejectItem(problems[item.id])
         row = inspect(Path(item.noisy), config)
         digest = sha256_file(item.noisy)
         row |= {"path": item.noisy, "sha256": digest, "noisy_sha256": digest}

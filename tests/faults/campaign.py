@@ -3,8 +3,8 @@
     python -m tests.faults.campaign FOLDER --json RESULTS.json [--part K/N]
 
 Each file has a process of its own, forked from one that has loaded everything, with a limit on memory, on processor time and on time.
-Standard output is silent; RESULTS holds a row a case: name, group, outcome (`restored`, `rejected`, `broken`), reason, processor seconds,
-seconds, MB.
+Standard output is silent; RESULTS holds a row a case: name, group, outcome (`restored`, `rejected`, `broken`), reason,
+processor seconds, seconds, MB.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ OUTCOMES = ("restored", "rejected", "broken")
 
 
 def limited(function: Callable[[], dict[str, Any]], memory_bytes: int = MEMORY_BYTES) -> dict[str, Any]:
-    """Call in a forked process with limits; its result with `cpu_sec`, `seconds` and `mb` (what its memory grew by), or `broken` with a reason."""
+    """Call in a forked process with limits.
+
+    Returns:
+        Its result with `cpu_sec`, `seconds` and `mb` (what its memory grew by), or the outcome `broken` with a reason.
+    """
     read_end, write_end = os.pipe()
     start = time.monotonic()
     pid = os.fork()
@@ -45,10 +49,16 @@ def limited(function: Callable[[], dict[str, Any]], memory_bytes: int = MEMORY_B
         os.close(read_end)
         try:
             resident_mb = _limit(memory_bytes)
-            result = {**function(), "mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - resident_mb, 1)}
+            result = {
+                **function(),
+                "mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - resident_mb, 1),
+            }
         except BaseException as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            result = {"outcome": "broken", "reason": f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"}
+            result = {
+                "outcome": "broken",
+                "reason": f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})",
+            }
         with os.fdopen(write_end, "w") as pipe:
             json.dump(result, pipe)
         os._exit(0)
@@ -110,7 +120,9 @@ class Chain:
             target = folder / f"{settings.name}.jsonl"
             separate.run(folder / "ingest.jsonl", target, settings, self.models[settings.name], store, "cpu", 1)
         fuse.run([folder / "a.jsonl", folder / "b.jsonl"], folder / "fuse.jsonl", config.fuse, store)
-        denoise.run(folder / "fuse.jsonl", folder / "denoise.jsonl", config.denoise, self.models["denoiser"], store, "cpu", 1)
+        denoise.run(
+            folder / "fuse.jsonl", folder / "denoise.jsonl", config.denoise, self.models["denoiser"], store, "cpu", 1
+        )
         postmask.run(folder / "denoise.jsonl", folder / "postmask.jsonl", config.postmask, store)
         loudness.run(folder / "postmask.jsonl", folder / "loudness.jsonl", config.loudness, store)
         chosen = EvaluateSettings(metrics=["loudness", "music", "signal", "intelligibility"])
@@ -165,7 +177,12 @@ def run_case(case: Case, chain: Chain, folder: Path) -> dict[str, Any] | None:
     if row["outcome"] == "restored":
         chained = limited(lambda: restore(case, chain, folder))
         row = {**chained, "cpu_sec": row["cpu_sec"] + chained["cpu_sec"], "mb": max(row["mb"], chained["mb"])}
-    if case.expect == "ok" and row["outcome"] == "rejected" or case.expect == "rejected" and row["outcome"] == "restored":
+    if (
+        case.expect == "ok"
+        and row["outcome"] == "rejected"
+        or case.expect == "rejected"
+        and row["outcome"] == "restored"
+    ):
         row |= {"outcome": "broken", "reason": f"{row['outcome']} instead of {case.expect}: {row['reason']}"}
     return {"name": case.name, "group": case.group, **row}
 

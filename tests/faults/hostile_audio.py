@@ -102,11 +102,13 @@ def levels() -> Iterator[Case]:
         "dc_full_scale": (np.ones(n), "ok"), "dc_minus": (-np.ones(n), "ok"), "voice_on_dc": (x + 0.5, "ok"),
         "square_full_scale": (square, "ok"), "square_nyquist": (np.where(np.arange(n) % 2, 1.0, -1.0), "ok"),
         "impulse": (impulse, "ok"), "white_full_scale": (np.random.default_rng(1).uniform(-1, 1, n), "ok"),
-        "nan": (nan, "rejected"), "all_nan": (np.full(n, np.nan), "rejected"), "inf": (inf, "rejected"), "minus_inf": (minus, "rejected"),
+        "nan": (nan, "rejected"), "all_nan": (np.full(n, np.nan), "rejected"), "inf": (inf, "rejected"),
+        "minus_inf": (minus, "rejected"),
         "denormal": (np.full(n, 1e-40), "rejected"), "quiet": (x * 5e-4, "ok"), "below_silence": (x * 1e-5, "rejected"),
         "plus_40_db": (x * 100, "ok"), "int16_scale_in_float": (x * 32768, "ok"), "int32_scale_in_float": (x * 2.0**31, "ok"),
         "float_max": (np.sign(x) * 3.4e38, "rejected"), "one_wild_sample": (x + 1e30 * (np.arange(n) == 9), "rejected"),
-        "silence_then_voice": (np.concatenate([np.zeros(n), x]), "ok"), "voice_then_silence": (np.concatenate([x, np.zeros(n)]), "ok"),
+        "silence_then_voice": (np.concatenate([np.zeros(n), x]), "ok"),
+        "voice_then_silence": (np.concatenate([x, np.zeros(n)]), "ok"),
     }  # fmt: skip
     for name, (signal, expect) in table.items():
         for subtype in ("FLOAT", "DOUBLE") if name in ("nan", "inf", "denormal", "float_max") else ("FLOAT",):
@@ -127,11 +129,29 @@ def levels() -> Iterator[Case]:
 
 def layouts() -> Iterator[Case]:
     """Rates from 1 Hz to 768 kHz and 1 to 64 channels."""
-    for rate in (1, 100, 3_999, 4_000, 8_000, 11_025, 22_050, 44_100, 48_000, 88_200, 96_000, 192_000, 384_000, 384_001, 768_000):
+    for rate in (
+        1,
+        100,
+        3_999,
+        4_000,
+        8_000,
+        11_025,
+        22_050,
+        44_100,
+        48_000,
+        88_200,
+        96_000,
+        192_000,
+        384_000,
+        384_001,
+        768_000,
+    ):
         x = c.voice(0.4, rate) if rate > 100 else np.full(64, 0.1)
         inside = 4_000 <= rate <= 384_000
         truth = (rate, 1, len(x)) if inside else None
-        yield Case(f"rate_{rate}.wav", "layouts", content(c.wav(c.pcm16(x), rate=rate)), "ok" if inside else "rejected", truth)
+        yield Case(
+            f"rate_{rate}.wav", "layouts", content(c.wav(c.pcm16(x), rate=rate)), "ok" if inside else "rejected", truth
+        )
     for rate in (4_294_967_295, 2_147_483_648):
         yield Case(f"rate_{rate}.wav", "layouts", content(c.wav(c.pcm16(c.voice()), rate=rate)), "rejected")
     x = c.pcm16(c.voice())
@@ -173,9 +193,11 @@ def riff_structure() -> Iterator[Case]:
     data, fmt = c.chunk(b"data", c.pcm16(c.voice())), c.fmt()
     ext = struct.pack("<HHI", 22, 16, 4)
     table: dict[str, tuple[bytes, str, Truth | None]] = {
-        "no_fmt": (c.riff(data), "rejected", None), "no_data": (c.riff(fmt), "rejected", None), "nothing": (c.riff(), "rejected", None),
+        "no_fmt": (c.riff(data), "rejected", None), "no_data": (c.riff(fmt), "rejected", None), "nothing": (c.riff(),
+        "rejected", None),
         "data_first": (c.riff(data, fmt), "either", None), "two_fmt": (c.riff(fmt, c.fmt(rate=8000), data), "either", None),
-        "two_data": (c.riff(fmt, data, data), "either", None), "odd_chunk": (c.riff(fmt, c.chunk(b"junk", b"abc"), data), "ok", VOICE),
+        "two_data": (c.riff(fmt, data, data), "either", None), "odd_chunk": (c.riff(fmt, c.chunk(b"junk", b"abc"), data),
+        "ok", VOICE),
         "junk_first": (c.riff(c.chunk(b"JUNK", bytes(4096)), fmt, data), "ok", VOICE),
         "lying_list": (c.riff(fmt, c.chunk(b"LIST", b"INFO", 0xFFFFFFFF), data), "either", None),
         "lying_junk": (c.riff(fmt, c.chunk(b"junk", b"", 0x7FFFFFFF), data), "either", None),
@@ -219,14 +241,19 @@ def flac_cases() -> Iterator[Case]:
     good = base("flac")
     for name, (offset, count) in c.FLAC_FIELDS.items():
         for value in sorted({0, 1, (1 << count) // 2, (1 << count) - 1}):
-            yield Case(f"flac_{name}_{format(value, 'x')[:9]}.flac", "flac header", content(c.with_bits(good, offset, count, value)))
+            yield Case(
+                f"flac_{name}_{format(value, 'x')[:9]}.flac",
+                "flac header",
+                content(c.with_bits(good, offset, count, value)),
+            )
     info, audio = good[:4] + bytes([good[4] & 0x7F]) + good[5:42], good[42:]
     empty_comment = struct.pack("<I", 0) + struct.pack("<I", 0)
     blocks = {
         "many_comments": c.flac_block(4, struct.pack("<I", 0) + struct.pack("<I", 0xFFFFFFFF)),
         "long_vendor": c.flac_block(4, struct.pack("<I", 0xFFFFFFFF)),
         "picture": c.flac_block(6, struct.pack(">II", 3, 0xFFFFFFFF) + bytes(64)),
-        "big_picture": c.flac_block(6, struct.pack(">III", 3, 0, 0) + bytes(16) + struct.pack(">I", 0xFFFFF0) + bytes(0xFFFFF0 - 64)),
+        "big_picture": c.flac_block(6, struct.pack(">III", 3, 0, 0) + bytes(16) + struct.pack(">I",
+        0xFFFFF0) + bytes(0xFFFFF0 - 64)),
         "padding_bomb": c.flac_block(1, b"", 0xFFFFFF),
         "seektable": c.flac_block(3, b"\0" * 18 * 50 + b"\xff" * 18 * 50),
         "cuesheet": c.flac_block(5, b"\xff" * 396),
@@ -277,8 +304,10 @@ def mp3_cases() -> Iterator[Case]:
     many = b"".join(c.id3_frame(b"TXXX", b"\0a\0b") for _ in range(20_000))
     bombs = {
         "claims_256_mb": c.id3(b"", 0xFFFFFFF), "frame_claims_4_gb": c.id3(c.id3_frame(b"APIC", bytes(100), 0xFFFFFFFF)),
-        "20000_frames": c.id3(many), "1000_tags": c.id3(bytes(10)) * 1000, "compressed": c.id3(c.id3_frame(b"TIT2", b"\xff" * 500), flags=0xFF),
-        "picture_8_mb": c.id3(c.id3_frame(b"APIC", b"\0image/png\0\3\0" + bytes(8 << 20))), "version_255": c.id3(bytes(100), version=255),
+        "20000_frames": c.id3(many), "1000_tags": c.id3(bytes(10)) * 1000,
+        "compressed": c.id3(c.id3_frame(b"TIT2", b"\xff" * 500), flags=0xFF),
+        "picture_8_mb": c.id3(c.id3_frame(b"APIC", b"\0image/png\0\3\0" + bytes(8 << 20))),
+        "version_255": c.id3(bytes(100), version=255),
         "text_bomb": c.id3(c.id3_frame(b"TIT2", b"\x01\xff\xfe" + b"\xd8\xdc" * 100_000)),
         "unsynchronised": c.id3(b"\xff\x00" * 5000, flags=0x80), "footer_only": c.id3(b"", 10, flags=0x10),
     }  # fmt: skip
@@ -287,7 +316,9 @@ def mp3_cases() -> Iterator[Case]:
     yield Case("id3_alone.mp3", "id3", content(c.id3(bytes(5000))), "rejected")
     yield Case("id3v1_tail.mp3", "id3", content(good + b"TAG" + b"\xff" * 125), "ok")
     yield Case("mp3_garbage_between.mp3", "mp3 header", content(good[:800] + b"\xff\xfb" * 3000 + good[800:]))
-    yield Case("mp3_other_rate_inside.mp3", "mp3 header", lazily(lambda: good + c.encoded(c.voice(0.5, 44_100), 44_100, "MP3")))
+    yield Case(
+        "mp3_other_rate_inside.mp3", "mp3 header", lazily(lambda: good + c.encoded(c.voice(0.5, 44_100), 44_100, "MP3"))
+    )
 
 
 def cut_short() -> Iterator[Case]:
@@ -312,8 +343,10 @@ def suffixes() -> Iterator[Case]:
             if suffix != format:
                 yield Case(f"{format}_named.{suffix}", "wrong suffix", content(base(format)))
     zeros, noise = bytes(100_000), np.random.default_rng(5).bytes(100_000)
-    texts = {"text": b"hello\n" * 100, "html": b"<!DOCTYPE html><html><body>404", "zip": b"PK\x03\x04" + zeros, "elf": b"\x7fELF" + zeros,
-             "zeros": zeros, "noise": noise, "jpeg": b"\xff\xd8\xff\xe0" + noise, "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR."}  # fmt: skip
+    texts = {"text": b"hello\n" * 100, "html": b"<!DOCTYPE html><html><body>404", "zip": b"PK\x03\x04" + zeros,
+    "elf": b"\x7fELF" + zeros,
+             "zeros": zeros, "noise": noise, "jpeg": b"\xff\xd8\xff\xe0" + noise,
+             "pickle": b"\x80\x04cos\nsystem\n(S'true'\ntR."}  # fmt: skip
     for name, data in texts.items():
         for suffix in ("wav", "mp3"):
             yield Case(f"{name}_named.{suffix}", "no audio", content(data), "either" if suffix == "mp3" else "rejected")
