@@ -82,6 +82,11 @@ def cfg_json(section):
     return getattr(CFG, section).model_dump_json()
 
 
+def as_is(value):
+    """A param from the user: Snakemake would look for wildcards in a string, and a folder may be named `{shard}`."""
+    return lambda wildcards: value
+
+
 def ingest_json():
     """What ingest depends on, and nothing else."""
     chosen = {key: value for key, value in CFG.model_dump(mode="json").items() if key in INGEST_KEYS}

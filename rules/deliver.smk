@@ -16,7 +16,7 @@ rule publish:
         "../envs/audiorestorer.yaml"
     params:
         store=STORE,
-        output=CFG.output,
+        output=as_is(CFG.output),
         absent=lambda wildcards: absent_outputs(wildcards.shard),
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
         code=code("stages.publish"),

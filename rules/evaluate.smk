@@ -30,10 +30,10 @@ rule evaluate:
         runtime=120,
     params:
         store=STORE,
-        cfg=cfg_json("evaluate"),
+        cfg=as_is(cfg_json("evaluate")),
         code=code("stages.evaluate", *EVALUATION_MODULES),
         packages=evaluate_stage.optional_packages(),
-        sentences=[f"--sentences={SENTENCES}"] if SENTENCES else [],
+        sentences=as_is([f"--sentences={SENTENCES}"] if SENTENCES else []),
         sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
         models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],
         device=CFG.device,

@@ -10,7 +10,7 @@ rule ingest:
         "../envs/audiorestorer.yaml"
     params:
         store=STORE,
-        cfg=ingest_json(),
+        cfg=as_is(ingest_json()),
         listing=lambda wildcards: LISTING[wildcards.shard],
         code=code("stages.ingest"),
     shell:

@@ -10,7 +10,7 @@ rule fetch_model:
         "../envs/audiorestorer.yaml"
     params:
         entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
-        registry=CFG.registry,
+        registry=as_is(CFG.registry),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"

@@ -25,11 +25,9 @@ from typing import Any
 import numpy as np
 
 from audiorestorer import audio
-from audiorestorer.config import Config, EvaluateSettings
-from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages import denoise, evaluate, fuse, ingest, loudness, postmask, publish, separate
+from audiorestorer.manifest import Item
+from tests.faults.chain import Chain
 from tests.faults.hostile_audio import Case, cases
-from tests.tiny_models import write_model_json, write_tiny_mask_unet
 
 MEMORY_BYTES = 400 << 20  # beyond what the process has before the file
 CPU_SEC, WALL_SEC = 60, 120
@@ -85,50 +83,11 @@ def _limit(memory_bytes: int) -> float:
     return resident * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-class Chain:
-    """The stages on tiny models, for one folder of recordings."""
-
-    def __init__(self, folder: Path) -> None:
-        self.models = {}
-        for name, task in {"a": "separate", "b": "separate", "denoiser": "denoise"}.items():
-            weights = folder / f"{name}.safetensors"
-            write_tiny_mask_unet(weights, task)
-            self.models[name] = write_model_json(folder / f"{name}.json", name, "checkpoint", [weights], task=task)
-
-    def warm(self, folder: Path) -> None:
-        """Run a good file here, so that the processes of the cases begin with all modules loaded and digests made."""
-        cases()[0].write(folder / "input")
-        self.ingest(folder)
-        self.render(folder)
-
-    def config(self, folder: Path) -> Config:
-        return Config.model_validate(
-            {
-                "input": str(folder / "input"), "output": str(folder / "output"), "shards": 1, "device": "cpu",
-                "separators": [{"name": "a", "model": "a"}, {"name": "b", "model": "b"}], "denoise": {"model": "denoiser"},
-            }
-        )  # fmt: skip
-
-    def ingest(self, folder: Path) -> list[Item]:
-        """The rows of everything below `folder/input`."""
-        return ingest.run(folder / "ingest.jsonl", self.config(folder), 0, folder / "store")
-
-    def render(self, folder: Path) -> list[Item]:
-        """The rows after all stages; `published` names the output."""
-        config, store = self.config(folder), folder / "store"
-        for settings in config.separators:
-            target = folder / f"{settings.name}.jsonl"
-            separate.run(folder / "ingest.jsonl", target, settings, self.models[settings.name], store, "cpu", 1)
-        fuse.run([folder / "a.jsonl", folder / "b.jsonl"], folder / "fuse.jsonl", config.fuse, store)
-        denoise.run(
-            folder / "fuse.jsonl", folder / "denoise.jsonl", config.denoise, self.models["denoiser"], store, "cpu", 1
-        )
-        postmask.run(folder / "denoise.jsonl", folder / "postmask.jsonl", config.postmask, store)
-        loudness.run(folder / "postmask.jsonl", folder / "loudness.jsonl", config.loudness, store)
-        chosen = EvaluateSettings(metrics=["loudness", "music", "signal", "intelligibility"])
-        evaluate.run(folder / "loudness.jsonl", folder / "evaluate.jsonl", chosen, store)
-        publish.run(folder / "loudness.jsonl", folder / "publish.jsonl", Path(config.output), [], store)
-        return read_manifest(folder / "publish.jsonl")
+def warm(chain: Chain, folder: Path) -> None:
+    """Run a good file here, so that the processes of the cases begin with all modules loaded and digests made."""
+    cases()[0].write(folder / "input")
+    chain.ingest(folder)
+    chain.render(folder)
 
 
 def wrong_output(row: Item, truth: tuple[int, int, int] | None) -> str | None:
@@ -197,8 +156,8 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (progress lines of every stage of every file)
     options.folder.mkdir(parents=True, exist_ok=True)
-    chain = Chain(options.folder)
-    chain.warm(options.folder / "warm")
+    chain = Chain.tiny(options.folder)
+    warm(chain, options.folder / "warm")
     first, step = (int(part) for part in options.part.split("/"))
     rows = []
     for number, case in enumerate(cases()[first::step]):
