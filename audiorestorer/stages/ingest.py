@@ -28,6 +28,8 @@ log = logging.getLogger("audiorestorer")
 MAX_CHANNELS = 2
 NAME_MAX_BYTES = 255  # of a file name, on all common file systems
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
+MAX_PEAK_DBFS = 200.0  # above 32-bit integers read as they are (187 dBFS): no audio, and its powers leave float32
+UNKNOWN_BYTES = 0xFFFFFFFF  # of a data chunk whose writer could not seek back, and of RF64
 REFERENCE_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 CONDITION_COLUMNS = ("voice", "music", "snr_db")
 
@@ -228,6 +230,8 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
     if duration < config.ingest.min_duration_sec:
         raise RejectItem(f"too short: {duration:.3f} s, at least {config.ingest.min_duration_sec} s are needed")
     peak_dbfs = 20 * math.log10(max(peak, 1e-12))
+    if peak_dbfs > MAX_PEAK_DBFS:
+        raise RejectItem(f"no audio: highest sample {peak_dbfs:.0f} dBFS, limit {MAX_PEAK_DBFS:g} dBFS")
     if peak_dbfs < config.ingest.silence_dbfs:
         raise RejectItem(f"silent: highest sample {peak_dbfs:.0f} dBFS, limit {config.ingest.silence_dbfs:g} dBFS")
     return {
@@ -241,11 +245,11 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
 
 
 def _reject_truncated(path: Path, info: audio.AudioInfo) -> None:
-    """A WAV whose data chunk claims more bytes than the file has: libsndfile reads it without a word."""
-    if info.format not in ("WAV", "WAVEX") or info.subtype not in audio.BYTES_PER_SAMPLE:
+    """A WAV or RF64 whose data chunk claims more bytes than the file has: libsndfile reads it without a word."""
+    if info.format not in ("WAV", "WAVEX", "RF64") or info.subtype not in audio.BYTES_PER_SAMPLE:
         return
     claimed = _wav_data_bytes(path)
-    if claimed is None or claimed == 0xFFFFFFFF:
+    if claimed is None or claimed == UNKNOWN_BYTES:
         return
     width = audio.BYTES_PER_SAMPLE[info.subtype] * info.channels
     if claimed // width > info.frames:
@@ -253,16 +257,20 @@ def _reject_truncated(path: Path, info: audio.AudioInfo) -> None:
 
 
 def _wav_data_bytes(path: Path) -> int | None:
-    """The size that a RIFF file's `data` chunk claims."""
+    """The size that the `data` chunk of a RIFF or RF64 file claims; in RF64 it stands in `ds64` (EBU Tech 3306)."""
+    large = None
     with open(path, "rb") as file:
-        if file.read(4) != b"RIFF":
+        if file.read(4) not in (b"RIFF", b"RF64"):
             return None
         file.seek(12)
         while len(head := file.read(8)) == 8:
             size = int.from_bytes(head[4:], "little")
             if head[:4] == b"data":
-                return size
-            file.seek(size + size % 2, os.SEEK_CUR)
+                return large if large is not None and size == UNKNOWN_BYTES else size
+            body = file.read(16) if head[:4] == b"ds64" else b""
+            if len(body) == 16:
+                large = int.from_bytes(body[8:], "little")
+            file.seek(size + size % 2 - len(body), os.SEEK_CUR)
     return None
 
 

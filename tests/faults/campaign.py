@@ -1,6 +1,6 @@
 """Hostile audio, file by file, in processes with limits: ingest, then the whole chain on tiny models for what ingest takes.
 
-    python -m tests.faults.campaign FOLDER --json RESULTS.json [--part K/N]
+    python -m tests.faults.campaign FOLDER --json RESULTS.json [--only NAME] [--chain-every N] [--together]
 
 Each file has a process of its own, forked from one that has loaded everything, with a limit on memory, on processor time and on time.
 Standard output is silent; RESULTS holds a row a case: name, group, outcome (`restored`, `rejected`, `broken`), reason,
@@ -31,7 +31,7 @@ from tests.faults.hostile_audio import Case, cases
 
 MEMORY_BYTES = 400 << 20  # beyond what the process has before the file
 CPU_SEC, WALL_SEC = 60, 120
-OUTCOMES = ("restored", "rejected", "broken")
+ROOT = Path(__file__).parents[2]
 
 
 def limited(function: Callable[[], dict[str, Any]], memory_bytes: int = MEMORY_BYTES) -> dict[str, Any]:
@@ -128,12 +128,12 @@ def restore(case: Case, chain: Chain, folder: Path) -> dict[str, Any]:
     return {"outcome": "restored", "reason": row.field("loudness_note")}
 
 
-def run_case(case: Case, chain: Chain, folder: Path) -> dict[str, Any] | None:
-    """A case's row; None where this machine cannot make the file."""
+def run_case(case: Case, chain: Chain, folder: Path, whole: bool) -> dict[str, Any] | None:
+    """A case's row; None where this machine cannot make the file. Not `whole`: ingest alone."""
     if not case.write(folder / "input"):
         return None
     row = limited(lambda: take(case, chain, folder))
-    if row["outcome"] == "restored":
+    if row["outcome"] == "restored" and whole:
         chained = limited(lambda: restore(case, chain, folder))
         row = {**chained, "cpu_sec": row["cpu_sec"] + chained["cpu_sec"], "mb": max(row["mb"], chained["mb"])}
     if (
@@ -146,25 +146,55 @@ def run_case(case: Case, chain: Chain, folder: Path) -> dict[str, Any] | None:
     return {"name": case.name, "group": case.group, **row}
 
 
+def run_together(chain: Chain, folder: Path) -> list[dict[str, Any]]:
+    """All cases in one folder through ingest in one process with limits; what was rejected there, or may go on."""
+    made = {case.name: case for case in cases() if case.group != "ten hours" and case.write(folder / "input")}
+
+    def outcomes() -> dict[str, Any]:
+        return {"outcome": "ran", "rows": {str(row.relative): [row.status, row.reason] for row in chain.ingest(folder)}}
+
+    found = limited(outcomes)
+    if found["outcome"] == "broken":
+        return [{"name": "all", "group": "together", "expect": "either", **found}]
+    return [
+        {
+            "name": name, "group": case.group, "expect": case.expect, "cpu_sec": found["cpu_sec"], "mb": found["mb"],
+            "outcome": {"ok": "ok", "rejected": "rejected"}.get(status, "broken"), "reason": reason,
+        }
+        for name, case in made.items() for status, reason in [found["rows"].get(name, ["no row", "no row"])]
+    ]  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path, required=True)
-    parser.add_argument("--part", default="0/1", help="K/N: every N-th case from the K-th on")
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument(
+        "--chain-every", type=int, default=1, metavar="N", help="the whole chain for every N-th case only"
+    )
+    parser.add_argument("--together", action="store_true", help="all in one folder, through ingest")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (progress lines of every stage of every file)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, sys.stderr.fileno())  # progress lines of every stage of every file, and what decoders print
     options.folder.mkdir(parents=True, exist_ok=True)
     chain = Chain.tiny(options.folder)
-    warm(chain, options.folder / "warm")
-    first, step = (int(part) for part in options.part.split("/"))
-    rows = []
-    for number, case in enumerate(cases()[first::step]):
-        if options.only in case.name:
-            row = run_case(case, chain, options.folder / f"{number:04d}")
-            rows += [row] if row else []
+    if options.together:
+        rows = run_together(chain, options.folder / "together")
+    else:
+        rows = run_each(chain, options.folder, options.only, options.chain_every)
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def run_each(chain: Chain, folder: Path, only: str, chain_every: int) -> list[dict[str, Any]]:
+    """All cases that this machine can make whose name holds `only`, each in a folder of its own."""
+    warm(chain, folder / "warm")
+    chosen = [case for case in cases() if only in case.name]
+    rows = (
+        run_case(case, chain, folder / f"{number:04d}", number % chain_every == 0) for number, case in enumerate(chosen)
+    )
+    return [row for row in rows if row is not None]
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 import soundfile as sf
+
+from audiorestorer.audio import SFC_SET_ADD_PEAK_CHUNK
 
 RATE = 16_000
 SECONDS = 0.6
@@ -26,10 +29,24 @@ def voice(seconds: float = SECONDS, rate: int = RATE) -> np.ndarray:
 
 
 def encoded(x: np.ndarray, rate: int, format: str, subtype: str | None = None) -> bytes:
-    """A file's bytes by libsndfile; `x` is `[T]` or `[T, C]`."""
+    """A file's bytes by libsndfile, the same each time; `x` is `[T]` or `[T, C]`."""
     file = io.BytesIO()
-    sf.write(file, x, rate, format=format, subtype=subtype)
-    return file.getvalue()
+    channels = x.shape[1] if x.ndim > 1 else 1
+    with sf.SoundFile(file, "w", rate, channels, subtype, format=format) as out:
+        binding: Any = sf
+        binding._snd.sf_command(out._file, SFC_SET_ADD_PEAK_CHUNK, binding._ffi.NULL, 0)  # it holds the time of day
+        out.write(x)
+    return with_serial(file.getvalue(), 1) if format == "OGG" else file.getvalue()
+
+
+def with_serial(content: bytes, serial: int) -> bytes:
+    """An Ogg file whose pages all have this serial number (libsndfile draws one at random)."""
+    start = 0
+    while start < len(content):
+        size = 27 + content[start + 26] + sum(content[start + 27 : start + 27 + content[start + 26]])
+        content = with_page_crc(patched(content, start + 14, 4, serial), start)
+        start += size
+    return content
 
 
 def pcm16(x: np.ndarray) -> bytes:
