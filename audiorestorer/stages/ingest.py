@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from audiorestorer import audio
+from audiorestorer import audio, headers
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
@@ -26,10 +26,11 @@ from audiorestorer.store import Entry, sha256_file
 log = logging.getLogger("audiorestorer")
 
 MAX_CHANNELS = 2
+MAX_FRAMES = 1 << 40  # a year at 34 kHz; libsndfile gives 2^63 - 1 where a FLAC does not say how long it is
+MP3_PADDING_FRAMES = 4  # encoder delay and padding, which an MP3's header leaves out
 NAME_MAX_BYTES = 255  # of a file name, on all common file systems
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 MAX_PEAK_DBFS = 200.0  # above 32-bit integers read as they are (187 dBFS): no audio, and its powers leave float32
-UNKNOWN_BYTES = 0xFFFFFFFF  # of a data chunk whose writer could not seek back, and of RF64
 REFERENCE_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 CONDITION_COLUMNS = ("voice", "music", "snr_db")
 
@@ -214,6 +215,8 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
             raise RejectItem(f"sample rate {info.sample_rate} Hz is outside {MIN_RATE_HZ}..{MAX_RATE_HZ} Hz")
         if info.frames == 0:
             raise RejectItem("empty: no samples")
+        if info.frames > MAX_FRAMES:
+            raise RejectItem("its header does not say how long it is (written to a pipe?): write it anew")
         frames, peak, energy = 0, 0.0, 0.0
         for block in audio.blocks(path):
             if not np.isfinite(block).all():
@@ -225,7 +228,7 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
         raise
     except AudioRestorerError as error:
         raise RejectItem(str(error).removeprefix(f"{path}: ")) from error
-    _reject_truncated(path, info)
+    _reject_misleading(path, info)
     duration = frames / info.sample_rate
     if duration < config.ingest.min_duration_sec:
         raise RejectItem(f"too short: {duration:.3f} s, at least {config.ingest.min_duration_sec} s are needed")
@@ -244,34 +247,20 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
     }
 
 
-def _reject_truncated(path: Path, info: audio.AudioInfo) -> None:
-    """A WAV or RF64 whose data chunk claims more bytes than the file has: libsndfile reads it without a word."""
-    if info.format not in ("WAV", "WAVEX", "RF64") or info.subtype not in audio.BYTES_PER_SAMPLE:
-        return
-    claimed = _wav_data_bytes(path)
-    if claimed is None or claimed == UNKNOWN_BYTES:
-        return
-    width = audio.BYTES_PER_SAMPLE[info.subtype] * info.channels
-    if claimed // width > info.frames:
-        raise RejectItem(f"truncated: the header counts {claimed // width} samples, the file holds {info.frames}")
-
-
-def _wav_data_bytes(path: Path) -> int | None:
-    """The size that the `data` chunk of a RIFF or RF64 file claims; in RF64 it stands in `ds64` (EBU Tech 3306)."""
-    large = None
-    with open(path, "rb") as file:
-        if file.read(4) not in (b"RIFF", b"RF64"):
-            return None
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            size = int.from_bytes(head[4:], "little")
-            if head[:4] == b"data":
-                return large if large is not None and size == UNKNOWN_BYTES else size
-            body = file.read(16) if head[:4] == b"ds64" else b""
-            if len(body) == 16:
-                large = int.from_bytes(body[8:], "little")
-            file.seek(size + size % 2 - len(body), os.SEEK_CUR)
-    return None
+def _reject_misleading(path: Path, info: audio.AudioInfo) -> None:
+    """A file whose header says less or more than it holds, where libsndfile reads a part of it without a word."""
+    if info.format in ("WAV", "WAVEX", "RF64"):
+        sound = headers.wav_sound_bytes(path)
+        if sound is not None and sound[0] > sound[1]:
+            raise RejectItem(f"truncated: the header counts {sound[0]} bytes of sound, the file holds {sound[1]}")
+    elif info.format in ("MP3", "MPEG"):
+        samples, frame = headers.mp3_samples(path)
+        if samples - info.frames > MP3_PADDING_FRAMES * frame:
+            raise RejectItem(
+                f"its header counts {info.frames} samples, it holds about {samples}: the rest would be lost; write it anew"
+            )
+    elif info.format == "OGG" and headers.ogg_is_chained(path):
+        raise RejectItem("several Ogg streams one after another, of which one would be read: split it")
 
 
 def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Item]:

@@ -83,13 +83,6 @@ def _limit(memory_bytes: int) -> float:
     return resident * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
-def warm(chain: Chain, folder: Path) -> None:
-    """Run a good file here, so that the processes of the cases begin with all modules loaded and digests made."""
-    cases()[0].write(folder / "input")
-    chain.ingest(folder)
-    chain.render(folder)
-
-
 def wrong_output(row: Item, truth: tuple[int, int, int] | None) -> str | None:
     """Why an output is not what the input calls for (rate, channels, frames, finite, within full scale), or None."""
     path = str(row.field("published"))
@@ -128,22 +121,25 @@ def restore(case: Case, chain: Chain, folder: Path) -> dict[str, Any]:
     return {"outcome": "restored", "reason": row.field("loudness_note")}
 
 
-def run_case(case: Case, chain: Chain, folder: Path, whole: bool) -> dict[str, Any] | None:
-    """A case's row; None where this machine cannot make the file. Not `whole`: ingest alone."""
+def through_ingest(case: Case, chain: Chain, folder: Path) -> dict[str, Any] | None:
+    """A case's row after ingest; None where this machine cannot make the file."""
     if not case.write(folder / "input"):
         return None
-    row = limited(lambda: take(case, chain, folder))
-    if row["outcome"] == "restored" and whole:
-        chained = limited(lambda: restore(case, chain, folder))
-        row = {**chained, "cpu_sec": row["cpu_sec"] + chained["cpu_sec"], "mb": max(row["mb"], chained["mb"])}
-    if (
-        case.expect == "ok"
-        and row["outcome"] == "rejected"
-        or case.expect == "rejected"
-        and row["outcome"] == "restored"
-    ):
-        row |= {"outcome": "broken", "reason": f"{row['outcome']} instead of {case.expect}: {row['reason']}"}
-    return {"name": case.name, "group": case.group, **row}
+    return {"name": case.name, "group": case.group, **limited(lambda: take(case, chain, folder))}
+
+
+def through_all(case: Case, chain: Chain, folder: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a case that ingest took after the rest of the chain."""
+    found = limited(lambda: restore(case, chain, folder))
+    return {**row, **found, "cpu_sec": row["cpu_sec"] + found["cpu_sec"], "mb": max(row["mb"], found["mb"])}
+
+
+def judged(case: Case, row: dict[str, Any]) -> dict[str, Any]:
+    """The row, `broken` where its outcome is not what the case calls for."""
+    wanted = {"ok": "restored", "rejected": "rejected"}.get(case.expect)
+    if row["outcome"] == "broken" or wanted in (None, row["outcome"]):
+        return row
+    return {**row, "outcome": "broken", "reason": f"{row['outcome']} instead of {wanted}: {row['reason']}"}
 
 
 def run_together(chain: Chain, folder: Path) -> list[dict[str, Any]]:
@@ -189,12 +185,17 @@ def main() -> None:
 
 def run_each(chain: Chain, folder: Path, only: str, chain_every: int) -> list[dict[str, Any]]:
     """All cases that this machine can make whose name holds `only`, each in a folder of its own."""
-    warm(chain, folder / "warm")
     chosen = [case for case in cases() if only in case.name]
-    rows = (
-        run_case(case, chain, folder / f"{number:04d}", number % chain_every == 0) for number, case in enumerate(chosen)
-    )
-    return [row for row in rows if row is not None]
+    places = [folder / f"{number:04d}" for number in range(len(chosen))]
+    warm = folder / "warm"  # a good file here first: the cases' processes begin with modules loaded and digests made
+    cases()[0].write(warm / "input")
+    chain.ingest(warm)
+    rows = [through_ingest(case, chain, place) for case, place in zip(chosen, places, strict=True)]
+    chain.render(warm)  # only now: without torch a process is made ten times as fast
+    for number, (case, place, row) in enumerate(zip(chosen, places, rows, strict=True)):
+        if row and row["outcome"] == "restored" and number % chain_every == 0:
+            rows[number] = through_all(case, chain, place, row)
+    return [judged(case, row) for case, row in zip(chosen, rows, strict=True) if row is not None]
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def test_an_unchanged_file_is_not_read_again(folder, tmp_path, monkeypatch):
     config = Config(input=str(folder), shards=1)
     rows_of(config, tmp_path)
     monkeypatch.setattr(audio, "blocks", lambda *a, **k: pytest.fail("read again"))
-    monkeypatch.setattr(ingest, "_reject_truncated", lambda *a: None)
+    monkeypatch.setattr(ingest, "_reject_misleading", lambda *a: None)
     for name in ("silent.wav", "short.wav", "nan.wav", "cut.wav", "cut.flac"):
         (folder / name).unlink()
     assert rows_of(config, tmp_path)["good.wav"].ok
