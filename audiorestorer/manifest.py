@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -172,11 +171,18 @@ def _is_number(text: str) -> bool:
 
 def write_csv(path: str | Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as CSV, atomically; a field that a row lacks stays empty. Texts as `cell`."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    lines = _Lines()
+    writer = csv.DictWriter(lines, fields, lineterminator="\r\n")
     writer.writeheader()
     writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
-    write_text_atomic(path, text.getvalue())
+    write_text_atomic(path, "".join(lines))
+
+
+class _Lines(list[str]):
+    """Rows that end in a line feed alone. The writer is told of both characters, or it would not quote a text with the other."""
+
+    def write(self, row: str) -> None:
+        self.append(row.removesuffix("\r\n") + "\n")
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from html.parser import HTMLParser
@@ -85,8 +86,6 @@ def test_metrics_csv_holds_no_formula_and_metrics_json_the_exact_names(batch: Pa
     rows = read_csv(batch / "m.csv")
     exact = {row["input"] for row in json.loads((batch / "m.json").read_text())["items"]}
     assert {row["input"] for row in rows} == exact >= set(HOSTILE_FILES)
-    import csv
-
     with open(batch / "m.csv", encoding="utf-8", newline="") as file:
         for row in csv.reader(file):
             for text in row:
@@ -105,7 +104,7 @@ def test_a_cell_is_no_formula_and_gives_its_text_back(text: str) -> None:
 
 
 def test_csv_gives_back_what_was_written(tmp_path: Path) -> None:
-    rows = [{"name": name, "value": "-1.5"} for name in HOSTILE_FILES if "\r" not in name]
+    rows = [{"name": name, "value": "-1.5"} for name in HOSTILE_FILES]
     write_csv(tmp_path / "t.csv", ("name", "value"), rows)
     assert read_csv(tmp_path / "t.csv") == rows
 
