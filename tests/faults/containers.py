@@ -159,9 +159,9 @@ def flac_silence(seconds: float, rate: int = 8_000, block: int = 65_535) -> byte
     return b"".join(parts)
 
 
-def flac_block(kind: int, body: bytes, length: int | None = None, last: bool = False) -> bytes:
+def flac_block(kind: int, body: bytes, length: int | None = None) -> bytes:
     size = len(body) if length is None else length
-    return bytes([kind | (0x80 if last else 0)]) + size.to_bytes(3, "big") + body
+    return bytes([kind]) + size.to_bytes(3, "big") + body
 
 
 def ogg_crc(page: bytes) -> int:
