@@ -15,6 +15,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import temporary_beside
 
 Audio = NDArray[np.float32]
 
@@ -227,7 +228,7 @@ class Writer:
     ) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._temporary = temporary_beside(self.path)
         if format == "WAV" and expected_frames * channels * BYTES_PER_SAMPLE.get(subtype, 4) > WAV_LIMIT_BYTES:
             format = "RF64"
         self._file = sf.SoundFile(

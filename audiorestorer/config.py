@@ -394,6 +394,15 @@ class Config(Settings):
             raise ValueError("keep_intermediates: false deletes from a store that others share; use `store prune`")
         return self
 
+    @field_validator("artifacts")
+    @classmethod
+    def _part_of_patterns(cls, artifacts: str) -> str:
+        if artifacts.startswith("-") or re.search(r"[{}\x00-\x1f]", artifacts):
+            raise ValueError(
+                "no braces, no control characters and no dash at its beginning: it is part of Snakemake's file patterns"
+            )
+        return artifacts
+
     @field_validator("separators")
     @classmethod
     def _names_once(cls, separators: list[SeparatorSettings]) -> list[SeparatorSettings]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -92,12 +91,17 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
+def folded(name: str) -> str:
+    """What two names have in common that some file systems take for one: case and Unicode's composed and decomposed forms aside."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def unique_ids(relatives: Sequence[str], separator: str = "_") -> dict[str, str]:
     """Ids of relative paths; those whose plain ids are equal (case folded too) all get a short hash of their path."""
     plain = {relative: item_id(relative, separator) for relative in relatives}
-    count = Counter(name.casefold() for name in plain.values())
+    count = Counter(folded(name) for name in plain.values())
     return {
-        relative: name if count[name.casefold()] == 1 else f"{name}-{short_hash(relative)}"
+        relative: name if count[folded(name)] == 1 else f"{name}-{short_hash(relative)}"
         for relative, name in plain.items()
     }
 
@@ -137,6 +141,11 @@ def keep_inputs(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise AudioRestorerError(f"{target}: the output would replace this input: choose another output folder")
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder for a file that is being written; short, whatever the length of the final name."""
+    return path.with_name(f".{short_hash(path.name)}.{os.getpid()}.tmp")
+
+
 def write_text_atomic(path: str | Path, text: str) -> None:
     """Write a text file (UTF-8) so that nothing half-written ever stands under its name."""
     write_bytes_atomic(path, text.encode("utf-8", "surrogateescape"))
@@ -147,12 +156,33 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary name beside a file (its folder is made): written there, it takes the file's place, or is removed by an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def cell(value: Any) -> Any:
+    """A CSV cell that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe (undone by `plain_cell`)."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not _is_number(value) else value
+
+
+def plain_cell(text: str) -> str:
+    """The text that `cell` was given."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text[1:]) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def write_bytes_atomic(path: str | Path, content: bytes) -> None:
@@ -164,23 +194,33 @@ def write_bytes_atomic(path: str | Path, content: bytes) -> None:
 
 
 def write_csv(path: str | Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, atomically; a field that a row lacks stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    """Write rows as CSV, atomically; a field that a row lacks stays empty. Texts as `cell`."""
+    lines = _Lines()
+    writer = csv.DictWriter(lines, fields, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows(rows)
-    write_text_atomic(path, text.getvalue())
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
+    write_text_atomic(path, "".join(lines))
+
+
+class _Lines(list[str]):
+    """Rows that end in a line feed alone. The writer is told of both characters, or it would not quote a text with the other."""
+
+    def write(self, row: str) -> None:
+        self.append(row.removesuffix("\r\n") + "\n")
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a CSV with a header.
+    """The rows of a CSV with a header, with the texts that `write_csv` was given.
 
     Raises:
         AudioRestorerError: cannot be read.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            return [
+                {name: plain_cell(value) if isinstance(value, str) else value for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AudioRestorerError(f"{path}: cannot read: {error}") from error
 

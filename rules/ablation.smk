@@ -30,7 +30,7 @@ rule ablation_manifest:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=CFG.ablation.clean or "no-folder-in-ablation.clean",
+        root=as_is(CFG.ablation.clean or "no-folder-in-ablation.clean"),
         code=code("stages.build_manifest"),
     shell:
         "python -m audiorestorer build-manifest --root {params.root:q} --layout folder --shares 0.7 0.1 0.2"
@@ -50,7 +50,7 @@ rule make_degraded:
         "../envs/audiorestorer.yaml"
     params:
         clean=["--manifest", f"{ABLATION}/clean.jsonl"] if CFG.ablation.clean else ["--speech", located("data/pilot")],
-        real=["--real", CFG.training.real] if CFG.training.real else [],
+        real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
         folder=lambda wildcards, output: os.path.dirname(output.test),
         cfg=CFG.ablation.data.model_dump_json(),
         rate=ABLATION_RATE,
@@ -174,7 +174,7 @@ rule ablation_report:
         folder=lambda wildcards, output: os.path.dirname(output.html),
         records=lambda wildcards, input: [f"--record={path}" for path in input.records],
         baseline=CFG.ablation.baseline,
-        cfg=cfg_json("ablation"),
+        cfg=as_is(cfg_json("ablation")),
         code=code("stages.ablation_report"),
     shell:
         "python -m audiorestorer ablation-report {input.results:q} {params.records:q} --out {params.folder:q}"

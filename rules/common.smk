@@ -109,6 +109,19 @@ def cfg_json(section):
     return getattr(CFG, section).model_dump_json()
 
 
+def as_is(value):
+    """A param from the user: Snakemake would look for wildcards in a string, and a folder may be named `{shard}`."""
+    return lambda wildcards: value
+
+
+def clean_speech(wildcards):
+    """The folder of clean recordings that the enhancer is measured on."""
+    folder, _ = or_stop(ingest_stage.companions, CFG)
+    if folder is None:
+        raise WorkflowError("enhancer_quality needs clean recordings: set references to their folder")
+    return str(folder)
+
+
 def ingest_json():
     """What ingest depends on, and nothing else."""
     chosen = {key: value for key, value in CFG.model_dump(mode="json").items() if key in INGEST_KEYS}

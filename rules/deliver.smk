@@ -19,7 +19,7 @@ rule publish:
         **needs(needed.STAGES["publish"]),
     params:
         store=STORE,
-        output=CFG.output,
+        output=as_is(CFG.output),
         absent=lambda wildcards: absent_outputs(wildcards.shard),
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
         code=code("stages.publish"),

@@ -51,7 +51,7 @@ rule train_enhancer:
         mem_mb=4000,
         runtime=lambda wildcards, attempt: 120 * attempt,
     params:
-        data=ENHANCER_DATA,
+        data=as_is(ENHANCER_DATA),
         previous=lambda wildcards, input: [word for path in input.previous for word in ("--previous", path)],
         work=f"{ART}/runs",
         code=code("stages.train_enhancer"),

@@ -29,24 +29,16 @@ rule evaluate:
         gpu=USE_GPU if EVALUATION_MODELS else 0,
     params:
         store=STORE,
-        cfg=cfg_json("evaluate"),
+        cfg=as_is(cfg_json("evaluate")),
         code=code("stages.evaluate", *EVALUATION_MODULES),
         packages=evaluate_stage.optional_packages(),
-        sentences=[f"--sentences={SENTENCES}"] if SENTENCES else [],
+        sentences=as_is([f"--sentences={SENTENCES}"] if SENTENCES else []),
         sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
         models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],
         device=CFG.device,
     shell:
         "python -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q} {params.sentences:q}"
         " {params.models:q} --device {params.device:q} --threads {threads} --store {params.store:q} 2>&1 | tee {log:q}"
-
-
-def clean_speech(wildcards):
-    """The folder of clean recordings that the enhancer is measured on."""
-    folder, _ = or_stop(ingest_stage.companions, CFG)
-    if folder is None:
-        raise WorkflowError("enhancer_quality needs clean recordings: set references to their folder")
-    return str(folder)
 
 
 # Not part of `all`: it measures the model on degraded versions of the clean references, not the batch.

@@ -12,7 +12,7 @@ rule ingest:
         **needs(needed.STAGES["ingest"]),
     params:
         store=STORE,
-        cfg=ingest_json(),
+        cfg=as_is(ingest_json()),
         listing=lambda wildcards: LISTING[wildcards.shard].digest,
         code=code("stages.ingest"),
     shell:

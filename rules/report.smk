@@ -122,7 +122,7 @@ rule report:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
-        cfg=json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS}),
+        cfg=as_is(json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS})),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         manifests=f"{ART}/manifests",
         code=code("stages.report"),

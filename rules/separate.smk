@@ -27,7 +27,7 @@ rule fetch_model:
         "../envs/audiorestorer.yaml"
     params:
         entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
-        registry=CFG.registry,
+        registry=as_is(CFG.registry),
         folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
     shell:
         "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"

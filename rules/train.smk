@@ -143,7 +143,7 @@ rule audit_stems:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=STEMS,
+        root=as_is(STEMS),
         tol=CFG.training.tol_db,
         code=code("stages.audit_stems"),
     shell:
@@ -164,7 +164,7 @@ rule filter_noise:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=NOISES,
+        root=as_is(NOISES),
         code=code("stages.filter_noise"),
     shell:
         "python -m audiorestorer filter-noise --root {params.root:q} --out {output.manifest:q} --csv {output.csv:q}"
@@ -189,11 +189,11 @@ rule analyse_degradation:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        real=CFG.training.real or f"{ABLATION}/data/real.jsonl",
+        real=as_is(CFG.training.real or f"{ABLATION}/data/real.jsonl"),
         code=code("stages.analyse_degradation"),
     shell:
-        "python -m audiorestorer analyse-degradation {params.real:q} --out-csv {output.csv:q} --out-json {output.json:q}"
-        " --figure {output.figure:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer analyse-degradation --out-csv {output.csv:q} --out-json {output.json:q}"
+        " --figure {output.figure:q} -- {params.real:q} 2>&1 | tee {log:q}"
 
 
 rule build_manifest:
@@ -208,7 +208,7 @@ rule build_manifest:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=STEMS,
+        root=as_is(STEMS),
         speakers=[] if CFG.training.stems else ["--speakers", f"{TRAINING}/data/speakers.json"],
         target=CFG.training.target,
         code=code("stages.build_manifest"),
@@ -260,7 +260,7 @@ rule train_denoiser:
         gpu=USE_GPU,
     params:
         work=f"{ART}/runs",
-        real=["--real", CFG.training.real] if CFG.training.real else [],
+        real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
         code=code("stages.train"),
     shell:
         "python -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}"
@@ -306,8 +306,8 @@ rule infer_batch:
     resources:
         gpu=USE_GPU,
     params:
-        noisy=NOISY,
-        clean=["--clean", CLEAN] if CLEAN else [],
+        noisy=as_is(NOISY),
+        clean=as_is(["--clean", CLEAN] if CLEAN else []),
         folder=f"{TRAINING}/inferred",
         device=CFG.device,
         code=code("stages.infer_batch"),

@@ -9,9 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from audiorestorer.manifest import Item, read_manifests, write_text_atomic
+from audiorestorer.manifest import Item, read_manifests, write_csv, write_text_atomic
 from audiorestorer.metrics.statistics import DIGITS, describe, paired, uninformative
 from audiorestorer.metrics.statistics import conditions_of as splits_of
 
@@ -131,19 +129,19 @@ def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
         "counts": {"ok": len(rows) - len(rejected), "rejected": len(rejected)},
         "rejected": rejected,
     }
-    write_text_atomic(csv_out, table(rows).to_csv(index=False))
+    flat = table(rows)
+    write_csv(csv_out, list(dict.fromkeys(name for row in flat for name in row)), flat)
     write_text_atomic(
         json_out, json.dumps(result, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n"
     )
 
 
-def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The items as a table: conditions in columns of their own, missing figures empty."""
-    flat = [
+def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items as a table's rows: conditions in columns of their own."""
+    return [
         {
             **{key: value for key, value in row.items() if key not in ("conditions", "missing", "heard")},
             **row.get("conditions", {}),
         }
         for row in rows
     ]
-    return pd.DataFrame(flat)

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -14,18 +15,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from audiorestorer import audio, zipped
+from audiorestorer import audio, headers, zipped
 from audiorestorer.config import Config, bytes_of
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_transcripts, shard_of, short_hash, unique_ids
+from audiorestorer.manifest import Item, folded, read_transcripts, shard_of, short_hash, unique_ids
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
 
 log = logging.getLogger("audiorestorer")
 
 MAX_CHANNELS = 2
+MAX_FRAMES = 1 << 40  # a year at 34 kHz; libsndfile gives 2^63 - 1 where a FLAC does not say how long it is
+MP3_PADDING_FRAMES = 4  # encoder delay and padding, which an MP3's header leaves out
+NAME_MAX_BYTES = 255  # of a file name, on all common file systems
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
+MAX_PEAK_DBFS = 200.0  # above 32-bit integers read as they are (187 dBFS): no audio, and its powers leave float32
 REFERENCE_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")
 MEASURED = {"min_duration_sec", "silence_dbfs"}  # settings that decide over a file; an archive's bounds do not
 CONDITION_COLUMNS = ("voice", "music", "snr_db")
@@ -35,13 +40,19 @@ CONDITION_COLUMNS = ("voice", "music", "snr_db")
 class Found:
     """A file below the input folder, or in the input archive. `relative` uses `/`.
 
-    Size and `stamp` (mtime in ns; in an archive CRC-32) tell whether its content must be read again; `problem` says why it cannot be.
+    Size and `stamp` (mtime in ns; in an archive CRC-32) tell whether its content must be read again; `problem` says why it is not
+    even opened, where that is so.
     """
 
     relative: str
     size: int
     stamp: int
     problem: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """`relative` as text: bytes that are no UTF-8 become `\\xff`."""
+        return os.fsencode(self.relative).decode(errors="backslashreplace")
 
 
 def listed(config: Config) -> list[Found]:
@@ -57,7 +68,9 @@ def listed(config: Config) -> list[Found]:
     found = [
         Found(member.name, member.size, member.crc, member.problem)
         for member in zipped.members(config.input, bounds)
-        if _wanted(member.name, config.pattern, config.exclude) and not _hidden(member.name)
+        if member.name.lower().endswith(audio.SUFFIXES)
+        and not _hidden(member.name)
+        and _chosen(member.name, config.pattern, config.exclude)
     ]
     return _or_none(found, config.input, config.pattern)
 
@@ -67,12 +80,8 @@ def _hidden(relative: str) -> bool:
     return any(part.startswith(".") and part.strip(".") or part == "__MACOSX" for part in relative.split("/"))
 
 
-def _wanted(relative: str, pattern: str, exclude: list[str]) -> bool:
-    return (
-        relative.lower().endswith(audio.SUFFIXES)
-        and _matches(relative, pattern)
-        and not any(_matches(relative, glob) for glob in exclude)
-    )
+def _chosen(relative: str, pattern: str, exclude: list[str]) -> bool:
+    return _matches(relative, pattern) and not any(_matches(relative, glob) for glob in exclude)
 
 
 def _or_none(found: list[Found], source: str | Path, pattern: str) -> list[Found]:
@@ -90,32 +99,62 @@ def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
     root = Path(folder)
     if not root.is_dir():
         raise AudioRestorerError(f"input: {root}: no such folder")
-    real_root = root.resolve()
+    real_root = os.path.realpath(root)
     found = []
-    for relative, entry in _walk(root, ""):
-        if not _wanted(relative, pattern, exclude):
-            continue
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(real_root):
-            log.warning("%s: a link out of the input folder: left out", entry.path)
-            continue
-        try:
-            info = entry.stat()
-        except OSError:
-            found.append(Found(relative, -1, 0))
-            continue
-        found.append(Found(relative, info.st_size, info.st_mtime_ns))
+    for relative, problem in _walk(real_root, ""):
+        if problem is None and not relative.lower().endswith(audio.SUFFIXES):
+            if os.path.isdir(os.path.join(real_root, relative)):
+                log.warning("%r: a link to a folder: not followed", relative)
+        elif _chosen(relative, pattern, exclude):
+            found.append(_found(real_root, relative, problem))
     return _or_none(found, root, pattern)
 
 
-def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
-            elif not entry.is_dir():
-                yield prefix + entry.name, entry
+def _found(root: str, relative: str, problem: str | None) -> Found:
+    """What is under a name, by its directory entries alone: nothing is opened."""
+    path = os.path.join(root, relative)
+    if problem is None:
+        problem = _problem(root, relative, path)
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        return Found(relative, -1, 0, problem or f"cannot be opened: {error.strerror}")
+    return Found(relative, info.st_size, info.st_mtime_ns, problem)
+
+
+def _problem(root: str, relative: str, path: str) -> str | None:
+    try:
+        relative.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8: rename it"
+    if not os.path.islink(path):
+        return None
+    try:
+        target = os.path.realpath(path, strict=True)
+    except OSError as error:
+        return f"a link that leads to no file: {error.strerror}"
+    if os.path.commonpath([root, target]) != root:
+        return "a link out of the input folder"
+    return "a link to a folder: these are not followed" if os.path.isdir(target) else None
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str | None]]:
+    """Relative paths of all that is not a folder, and of folders that cannot be read, with the reason."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    except OSError as error:
+        if not prefix:
+            raise AudioRestorerError(f"input: {folder}: {error.strerror}") from error
+        yield prefix[:-1], f"a folder that cannot be read: {error.strerror}"
+        return
+    for name, is_folder in names:
+        if name.startswith("."):
+            continue
+        if is_folder:
+            yield from _walk(os.path.join(folder, name), f"{prefix}{name}/")
+        else:
+            yield prefix + name, None
 
 
 def _matches(relative: str, pattern: str) -> bool:
@@ -124,7 +163,10 @@ def _matches(relative: str, pattern: str) -> bool:
 
 
 def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
-    """Where each file's cleaned version goes: same tree and name; the suffix follows the format. Collisions keep both, by a hash."""
+    """Where each file's cleaned version goes: same tree and name; the suffix follows the format. Collisions keep both, by a hash.
+
+    A name that its new suffix would make too long for a file system is cut, and gets a hash too.
+    """
     names = {}
     for relative in relatives:
         path = PurePosixPath(relative)
@@ -134,13 +176,13 @@ def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
         elif suffix in (".ogg", ".mp3"):
             suffix = ".flac"
         names[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
-    taken: dict[str, int] = {}
-    for name in names.values():
-        taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
+    taken = Counter(folded(name) for name in names.values())
     for relative, name in names.items():
-        if taken[name.casefold()] > 1 and name != relative:
-            path = PurePosixPath(name)
-            names[relative] = str(path.with_name(f"{path.stem}-{short_hash(relative)}{path.suffix}"))
+        path = PurePosixPath(name)
+        if taken[folded(name)] > 1 and name != relative or len(os.fsencode(path.name)) > NAME_MAX_BYTES:
+            end = f"-{short_hash(relative)}{path.suffix}"
+            stem = os.fsencode(path.stem)[: NAME_MAX_BYTES - len(end)].decode(errors="ignore")
+            names[relative] = str(path.with_name(stem + end))
     return names
 
 
@@ -164,7 +206,7 @@ def reference_of(folder: Path | None, relative: str) -> Path | None:
         return None
     base = folder / relative
     for candidate in (base, *(base.with_suffix(suffix) for suffix in REFERENCE_SUFFIXES)):
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # Path.is_file() raises where the other suffix makes the name too long
             return candidate
     return None
 
@@ -186,6 +228,8 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
             raise RejectItem(f"sample rate {info.sample_rate} Hz is outside {MIN_RATE_HZ}..{MAX_RATE_HZ} Hz")
         if info.frames == 0:
             raise RejectItem("empty: no samples")
+        if info.frames > MAX_FRAMES:
+            raise RejectItem("its header does not say how long it is (written to a pipe?): write it anew")
         frames, peak, energy = 0, 0.0, 0.0
         for block in audio.blocks(path):
             if not np.isfinite(block).all():
@@ -197,11 +241,13 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
         raise
     except AudioRestorerError as error:
         raise RejectItem(str(error).removeprefix(f"{path}: ")) from error
-    _reject_truncated(path, info)
+    _reject_misleading(path, info)
     duration = frames / info.sample_rate
     if duration < config.ingest.min_duration_sec:
         raise RejectItem(f"too short: {duration:.3f} s, at least {config.ingest.min_duration_sec} s are needed")
     peak_dbfs = 20 * math.log10(max(peak, 1e-12))
+    if peak_dbfs > MAX_PEAK_DBFS:
+        raise RejectItem(f"no audio: highest sample {peak_dbfs:.0f} dBFS, limit {MAX_PEAK_DBFS:g} dBFS")
     if peak_dbfs < config.ingest.silence_dbfs:
         raise RejectItem(f"silent: highest sample {peak_dbfs:.0f} dBFS, limit {config.ingest.silence_dbfs:g} dBFS")
     return {
@@ -214,30 +260,20 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
     }
 
 
-def _reject_truncated(path: Path, info: audio.AudioInfo) -> None:
-    """A WAV whose data chunk claims more bytes than the file has: libsndfile reads it without a word."""
-    if info.format not in ("WAV", "WAVEX") or info.subtype not in audio.BYTES_PER_SAMPLE:
-        return
-    claimed = _wav_data_bytes(path)
-    if claimed is None or claimed == 0xFFFFFFFF:
-        return
-    width = audio.BYTES_PER_SAMPLE[info.subtype] * info.channels
-    if claimed // width > info.frames:
-        raise RejectItem(f"truncated: the header counts {claimed // width} samples, the file holds {info.frames}")
-
-
-def _wav_data_bytes(path: Path) -> int | None:
-    """The size that a RIFF file's `data` chunk claims."""
-    with open(path, "rb") as file:
-        if file.read(4) != b"RIFF":
-            return None
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            size = int.from_bytes(head[4:], "little")
-            if head[:4] == b"data":
-                return size
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return None
+def _reject_misleading(path: Path, info: audio.AudioInfo) -> None:
+    """A file whose header says less or more than it holds, where libsndfile reads a part of it without a word."""
+    if info.format in ("WAV", "WAVEX", "RF64"):
+        sound = headers.wav_sound_bytes(path)
+        if sound is not None and sound[0] > sound[1]:
+            raise RejectItem(f"truncated: the header counts {sound[0]} bytes of sound, the file holds {sound[1]}")
+    elif info.format in ("MP3", "MPEG"):
+        samples, frame = headers.mp3_samples(path)
+        if samples - info.frames > MP3_PADDING_FRAMES * frame:
+            raise RejectItem(
+                f"its header counts {info.frames} samples, it holds about {samples}: the rest would be lost; write it anew"
+            )
+    elif info.format == "OGG" and headers.ogg_is_chained(path):
+        raise RejectItem("several Ogg streams one after another, of which one would be read: split it")
 
 
 def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Item]:
@@ -262,14 +298,14 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
         clean = None if file.problem else reference_of(clean_root, file.relative)
         text = texts.get(file.relative, {})
         found[item_id] = file
-        stats[item_id] = [file.relative, file.size, file.stamp, _state(clean)]
+        stats[item_id] = [file.shown, file.size, file.stamp, _state(clean)]
         items.append(
             Item(
                 id=item_id,
-                noisy=str(root / file.relative),
+                noisy=str(root / file.shown),
                 clean=str(clean) if clean else None,
                 output=None if file.problem else outputs[file.relative],
-                relative=file.relative,
+                relative=file.shown,
                 transcript=text.get("transcript"),
                 conditions={key: text[key] for key in CONDITION_COLUMNS if key in text} or None,
             )
@@ -278,7 +314,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
     def process(opened: zipfile.ZipFile | None, item: Item, scratch: Path) -> Made:
         file, path = found[item.id], Path(item.noisy)
         if file.problem:
-            raise RejectItem(f"{file.relative}: {file.problem}")
+            raise RejectItem(f"{file.shown}: {file.problem}")
         if opened:
             path = scratch / f"input{PurePosixPath(file.relative).suffix.lower()}"
             try:

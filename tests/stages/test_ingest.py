@@ -49,6 +49,7 @@ def test_every_file_is_a_row_and_bad_ones_say_why(folder, tmp_path):
     reasons = {
         "silent.wav": "silent", "short.wav": "too short", "empty.wav": "empty", "nan.wav": "NaN",
         "many.wav": "6 channels", "cut.wav": "truncated", "cut.flac": "", "text.wav": "not readable",
+        "link.wav": "a link out of the input folder",
     }  # fmt: skip
     good = {"good.wav", "a/b.wav", "a_b.wav", "ünï cödé/x y.flac", "lossy.mp3"}
     assert set(rows) == good | set(reasons)
@@ -65,7 +66,7 @@ def test_an_unchanged_file_is_not_read_again(folder, tmp_path, monkeypatch):
     config = Config(input=str(folder), shards=1)
     rows_of(config, tmp_path)
     monkeypatch.setattr(audio, "blocks", lambda *a, **k: pytest.fail("read again"))
-    monkeypatch.setattr(ingest, "_reject_truncated", lambda *a: None)
+    monkeypatch.setattr(ingest, "_reject_misleading", lambda *a: None)
     for name in ("silent.wav", "short.wav", "nan.wav", "cut.wav", "cut.flac"):
         (folder / name).unlink()
     assert rows_of(config, tmp_path)["good.wav"].ok
