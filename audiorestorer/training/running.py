@@ -77,13 +77,13 @@ def fit(
     Raises:
         AudioRestorerError: the checkpoint is damaged, or names what could run code.
     """
-    resume = _resumable(folder.checkpoint)
+    resume = resumable(folder.checkpoint)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
 
 
-def _resumable(checkpoint: Path) -> str | None:
+def resumable(checkpoint: Path) -> str | None:
     """The checkpoint to go on from; None where there is none.
 
     Raises:

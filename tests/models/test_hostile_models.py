@@ -30,7 +30,7 @@ from audiorestorer.models.enhancer.settings import of_size
 from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint
 from audiorestorer.separators import ModelFiles, Options, load
 from audiorestorer.separators.demucs import Bag
-from audiorestorer.training.fit import _resumable
+from audiorestorer.training.running import resumable
 from tests import tiny_models as tiny
 
 
@@ -84,7 +84,7 @@ def by_panns(path: Path) -> Any:
     )
 
 
-LOADERS = [by_demucs, by_dns64, by_ctc, by_panns, _resumable, load_checkpoint, load_enhancer, weights.read]
+LOADERS = [by_demucs, by_dns64, by_ctc, by_panns, resumable, load_checkpoint, load_enhancer, weights.read]
 
 
 @pytest.mark.parametrize("write", [write_torch, write_legacy, write_pickle], ids=lambda each: each.__name__)
