@@ -13,7 +13,7 @@ import typer
 
 from audiorestorer import config as settings
 from audiorestorer import training_commands as training
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import AudioRestorerError, of_the_machine
 from audiorestorer.manifest import in_range, write_text_atomic
 
 app = typer.Typer(
@@ -358,8 +358,17 @@ def main() -> None:
     try:
         app()
     except AudioRestorerError as error:
-        print(f"audiorestorer: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(error)
+    except OSError as error:
+        told = of_the_machine(error)
+        if told is None:
+            raise
+        _end(told)
+
+
+def _end(error: AudioRestorerError) -> None:
+    print(f"audiorestorer: {error}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ PLUMBING = frozenset(
         "resources",
         "store",
         "stages.shard",
+        "stages.inputs",
         "stages.network",
         "stages.folder",
     )  # fmt: skip

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from audiorestorer.errors import AudioRestorerError
 
 RowType = TypeVar("RowType", bound=BaseModel)
+MADE_AGAIN = "if a stage made it, delete it and run the same command: it is made again"
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 
@@ -256,9 +257,9 @@ def read_json(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
     except ValueError as error:
-        raise AudioRestorerError(f"{path}: not valid JSON: {error}") from error
+        raise AudioRestorerError(f"{path}: not valid JSON: {error}; {MADE_AGAIN}") from error
     if not isinstance(found, dict):
-        raise AudioRestorerError(f"{path}: not a JSON object")
+        raise AudioRestorerError(f"{path}: not a JSON object; {MADE_AGAIN}")
     return found
 
 
@@ -322,10 +323,15 @@ def read_manifest(path: str | Path) -> list[Item]:
         AudioRestorerError: the file is missing, or a line is no valid row (names file, line and reason), or an id stands twice.
     """
     items: dict[str, Item] = {}
-    for number, item in read_rows(path, Item):
-        if item.id in items:
-            raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
-        items[item.id] = item
+    try:
+        for number, item in read_rows(path, Item):
+            if item.id in items:
+                raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
+            items[item.id] = item
+        if not os.path.getsize(path):
+            raise AudioRestorerError(f"{path}: an empty file is no manifest")
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{error}; {MADE_AGAIN}") from error
     return list(items.values())
 
 

@@ -3,7 +3,8 @@
 Layout: `<root>/<stage>/<key[:2]>/<key>.<sha8>.<name>` for the files of an entry and `<key>.json`, written last, that names them with
 size and SHA-256. An entry without its JSON does not exist, so a job killed while it writes leaves nothing that counts. The start
 of the content's hash is in a file's name, so two jobs that make the same item at the same time never write to the same file, and
-there is no lock that a killed job could leave behind. The time of an entry's JSON is when it was last used.
+there is no lock that a killed job could leave behind. The time of an entry's JSON is when it was last used. The JSON has a check over
+itself; a file whose time is not the one that the JSON names is hashed before it counts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import temporary_beside, write_text_atomic
 
 HASH_BLOCK = 1 << 20
 SCRATCH = ".tmp-"  # what scratch folders begin with
@@ -45,7 +46,7 @@ def key_of(**parts: Any) -> str:
 def place(source: Path, target: Path) -> None:
     """Put a file under its final name at once: a hard link where the file system allows, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:80]}.{os.getpid()}.tmp")
+    temporary = temporary_beside(target)
     temporary.unlink(missing_ok=True)
     try:
         try:
@@ -70,6 +71,24 @@ def join(root: str | Path, artifacts: str | Path) -> None:
         write_text_atomic(path, json.dumps(user) + "\n")
 
 
+def _check(record: Mapping[str, Any]) -> str:
+    return key_of(files=record["files"], row=record["row"])[:16]
+
+
+def _as_written(path: Path, meta: Mapping[str, Any]) -> bool:
+    """Whether a file is what was put into the store: by size and time; by content where the time is another (a copy's)."""
+    info = path.stat()
+    if info.st_size != meta["size"]:
+        return False
+    if info.st_mtime_ns == meta["mtime_ns"]:
+        return True
+    if sha256_file(path) != meta["sha256"]:
+        return False
+    with suppress(OSError):  # so that the next one need not read it
+        os.utime(path, ns=(info.st_atime_ns, meta["mtime_ns"]))
+    return True
+
+
 @dataclass
 class Entry:
     """A finished item. `files` maps a name (`vocals.wav`) to its path, `row` holds the manifest fields it adds."""
@@ -84,18 +103,21 @@ class Store:
     """The entries of one stage under `root`. Safe for several jobs at once: all writes are temporary file, then rename."""
 
     def __init__(self, root: str | Path, stage: str) -> None:
-        self.folder = Path(root) / stage
+        self.root = Path(root)
+        self.folder = self.root / stage
 
     def _base(self, key: str) -> Path:
         return self.folder / key[:2] / key
 
     def get(self, key: str) -> Entry | None:
-        """The entry of a key, or None where it is absent or one of its files is missing or has another size."""
+        """The entry of a key, or None where it is absent or damaged: a file is missing or was changed, or the JSON was."""
         base = self._base(key)
         try:
             record = json.loads(Path(f"{base}.json").read_text(encoding="utf-8"))
+            if record["check"] != _check(record):
+                return None
             files = {name: Path(_file(base, meta["sha256"], name)) for name, meta in record["files"].items()}
-            if any(files[name].stat().st_size != meta["size"] for name, meta in record["files"].items()):
+            if not all(_as_written(files[name], meta) for name, meta in record["files"].items()):
                 return None
             return Entry(key, files, {name: meta["sha256"] for name, meta in record["files"].items()}, record["row"])
         except (OSError, ValueError, KeyError, TypeError):
@@ -124,9 +146,10 @@ class Store:
         base.parent.mkdir(parents=True, exist_ok=True)
         record: dict[str, Any] = {"files": {}, "row": dict(row)}
         for name, path in files.items():
-            digest = sha256_file(path)
-            record["files"][name] = {"size": path.stat().st_size, "sha256": digest}
+            info, digest = path.stat(), sha256_file(path)
+            record["files"][name] = {"size": info.st_size, "mtime_ns": info.st_mtime_ns, "sha256": digest}
             os.replace(path, _file(base, digest, name))
+        record["check"] = _check(record)
         write_text_atomic(f"{base}.json", json.dumps(record, sort_keys=True))
         entry = self.get(key)
         assert entry is not None
@@ -139,6 +162,11 @@ class Store:
         for path in base.parent.glob(f"{key}.*"):
             path.unlink(missing_ok=True)
 
+    @classmethod
+    def forget(cls, path: Path) -> None:
+        """Delete the entry that a file of a store belongs to, so that it is made again."""
+        cls(path.parents[2], path.parents[1].name).remove(path.name.split(".")[0])
+
     def keys(self) -> Iterator[str]:
         for path in sorted(self.folder.glob("??/*.json")):
             yield path.stem
@@ -147,7 +175,7 @@ class Store:
         """Why an entry's files are not what was written (re-hashes them), or None."""
         entry = self.get(key)
         if entry is None:
-            return "file missing or of another size"
+            return "a file is missing or its content changed"
         for name, path in entry.files.items():
             if sha256_file(path) != entry.sha256[name]:
                 return f"{name}: content changed"

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from audiorestorer.store import Store, key_of
@@ -57,5 +59,28 @@ def test_damaged_entries_do_not_count(tmp_path, harm):
 def test_changed_content_of_the_same_size_is_found(tmp_path):
     store = Store(tmp_path, "fuse")
     key = key_of(x=1)
-    put(store, key).files["vocals.wav"].write_text("sOund")
-    assert "content changed" in (store.damaged(key) or "")
+    path = put(store, key).files["vocals.wav"]
+    times = path.stat()
+    path.write_text("sOund")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    assert store.get(key) is None and "content changed" in (store.damaged(key) or "")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as bit rot leaves it: only reading finds it
+    assert store.get(key) is not None and "content changed" in (store.damaged(key) or "")
+
+
+def test_a_copied_store_is_hashed_once_and_then_believed(tmp_path):
+    store = Store(tmp_path, "fuse")
+    key = key_of(x=1)
+    path = put(store, key).files["vocals.wav"]
+    written = path.stat().st_mtime_ns
+    os.utime(path)
+    assert store.get(key) is not None and path.stat().st_mtime_ns == written
+
+
+def test_a_changed_figure_in_a_record_is_noticed(tmp_path):
+    store = Store(tmp_path, "fuse")
+    key = key_of(x=1)
+    put(store, key)
+    record = next(tmp_path.rglob("*.json"))
+    record.write_text(record.read_text().replace('"gain_db": 1', '"gain_db": 7'))
+    assert store.get(key) is None

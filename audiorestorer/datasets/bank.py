@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from audiorestorer import audio
 from audiorestorer.datasets.mixtures import Bank, Mono
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import replacing
+from audiorestorer.store import Store, key_of
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class AudioBank(Bank[Clip]):
             parts = _decode(Path(data), rows, sample_rate)
             self._samples, lengths = np.concatenate(parts), [len(part) for part in parts]
         else:
-            key = hashlib.sha256(f"{sample_rate}\n{split}\n{text}".encode()).hexdigest()[:16]
-            self._samples, lengths = _cached(Path(cache) / f"bank_{key}", Path(data), rows, sample_rate)
+            key = key_of(sample_rate=sample_rate, split=split, index=text)
+            self._samples, lengths = _cached(Store(cache, "bank"), key, Path(data), rows, sample_rate)
         start = 0
         for row, length in zip(rows, lengths, strict=True):
             self._clips.setdefault((row["kind"], row["split"]), []).append(Clip(start, length, row["label"]))
@@ -91,16 +90,14 @@ def _decode(data: Path, rows: list[dict[str, str]], sample_rate: int) -> list[ND
 
 
 def _cached(
-    base: Path, data: Path, rows: list[dict[str, str]], sample_rate: int
+    store: Store, key: str, data: Path, rows: list[dict[str, str]], sample_rate: int
 ) -> tuple[NDArray[np.int16], list[int]]:
-    """The memory-mapped samples of all rows and each one's length; made at the first call, atomically."""
-    samples, lengths = base.with_suffix(".npy"), base.with_suffix(".lengths.npy")
-    if not (samples.exists() and lengths.exists()):
+    """The memory-mapped samples of all rows and each one's length; made at the first call, and again where it is damaged."""
+    entry = store.get(key)
+    if entry is None:
         parts = _decode(data, rows, sample_rate)
-        for path, array in (
-            (lengths, np.array([len(part) for part in parts], np.int64)),
-            (samples, np.concatenate(parts)),
-        ):
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, array)
-    return np.load(samples, mmap_mode="r"), np.load(lengths).tolist()
+        with store.scratch() as scratch:
+            samples = scratch / "samples.npy"
+            np.save(samples, np.concatenate(parts))
+            entry = store.put(key, {samples.name: samples}, {"lengths": [len(part) for part in parts]})
+    return np.load(entry.files["samples.npy"], mmap_mode="r"), entry.row["lengths"]

@@ -43,6 +43,7 @@ from audiorestorer.audio import Audio
 from audiorestorer.devices import claim
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import MADE_AGAIN
 from audiorestorer.separators.together import Crew, Halving, fitting_rows
 from audiorestorer.store import sha256_file
 
@@ -50,6 +51,14 @@ Stems = Mapping[str, Audio]
 CPU_ROWS = 4  # windows a pass where nothing else is said
 OUTSIDE = np.float32("nan")  # what a window is filled up with; only for networks that ask for it (`Separator.padded`)
 KIND_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
+
+
+def _as_fetched(path: Path, fetched_ns: int, sha256: str) -> bool:
+    """Whether a file is the one that was fetched: hashed only if it was written later than the record."""
+    try:
+        return path.stat().st_mtime_ns < fetched_ns or sha256_file(path) == sha256
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -70,17 +79,25 @@ class ModelFiles:
 
     @classmethod
     def read(cls, path: str | Path) -> ModelFiles:
-        """Raises AudioRestorerError: unreadable, or not such a file."""
+        """Raises AudioRestorerError: unreadable, or not such a file; or a file of the model was changed since it was fetched."""
         try:
+            fetched_ns = Path(path).stat().st_mtime_ns
             raw = json.loads(Path(path).read_text(encoding="utf-8"))
             files = [Path(file["path"]) for file in raw["files"]]
             hashes = {file["path"]: file["sha256"] for file in raw["files"]}
             rate, trust = raw.get("sample_rate"), bool(raw.get("trust"))
-            return cls(raw["name"], raw["kind"], raw["source"], files, hashes, raw["digest"], rate, trust)
+            found = cls(raw["name"], raw["kind"], raw["source"], files, hashes, raw["digest"], rate, trust)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AudioRestorerError(
-                f"{path}: not a fetched model ({error}); make it with `audiorestorer fetch-model`"
+                f"{path}: not a fetched model ({error}); {MADE_AGAIN} (by hand: `audiorestorer fetch-model`)"
             ) from error
+        for file, sha256 in zip(files, hashes.values(), strict=True):
+            if sha256 and not _as_fetched(file, fetched_ns, sha256):
+                raise AudioRestorerError(
+                    f"{file}: damaged, or another file than was fetched: put the whole file there, or delete {path} and run the"
+                    " same command again to use it as it is"
+                )
+        return found
 
     def digest_of(self, path: Path) -> str:
         """SHA-256 of one of the files: what was found when it was fetched, so that no job reads a gigabyte again."""

@@ -89,4 +89,4 @@ def run(
         lambda network, item, folder: denoise_item(network, item, config, folder), describe,
         store=store, device=device, threads=threads,
     )  # fmt: skip
-    run_shard(stage, items, out_manifest, store)
+    run_shard(stage, items, out_manifest, store, [in_manifest])

@@ -80,7 +80,7 @@ def run(
 
     load = _loader(config, model.one(".safetensors"), recogniser, device, threads)
     stage = _stage("enhance", config, model.digest, load, process, recogniser)
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store)
+    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
 
 
 def run_folder(

@@ -5,7 +5,7 @@ file, so that a new output leaves what is known of mixture and reference as it i
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module, util
 from pathlib import Path
@@ -36,9 +36,14 @@ def _absent(items: Iterable[Item], reasons: dict[str, str]) -> list[Item]:
 
 
 def measure_group(
-    group: str, items: list[Item], store: Path, context: Context, out_manifest: Path | None = None
+    group: str,
+    items: list[Item],
+    store: Path,
+    context: Context,
+    out_manifest: Path | None = None,
+    given: Sequence[Path] = (),
 ) -> list[Item]:
-    """The items with the group's figures added to the fields `metrics`, `missing` and `heard`."""
+    """The items with the group's figures added to the fields `metrics`, `missing` and `heard`. `given`: see `run_items`."""
     module: Any = import_module(f"audiorestorer.metrics.group_{group}")
     reason = module.unavailable(context) if hasattr(module, "unavailable") else None
     sides: tuple[str, ...] = getattr(module, "SIDES", ())
@@ -47,12 +52,12 @@ def measure_group(
         return _absent(items, dict.fromkeys(names, reason))
     if not sides:
         record = work_file(out_manifest, group) if out_manifest else None
-        return run_items(_pair_stage(group, module, context), items, store, record)
+        return run_items(_pair_stage(group, module, context), items, store, record, given)
     load = cache(lambda: module.load(context))
     for side in sides:
         stage = _side_stage(group, module, context, side, load)
         record = work_file(out_manifest, f"{group}-{side}") if out_manifest else None
-        items = _measure_side(stage, module, items, store, context, side, record)
+        items = _measure_side(stage, module, items, store, context, side, record, given)
     return items
 
 
@@ -102,7 +107,14 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
 
 
 def _measure_side(
-    stage: Stage[Any], module: Any, items: list[Item], store: Path, context: Context, side: str, record: Path | None
+    stage: Stage[Any],
+    module: Any,
+    items: list[Item],
+    store: Path,
+    context: Context,
+    side: str,
+    record: Path | None,
+    given: Sequence[Path],
 ) -> list[Item]:
     def reason_of(item: Item) -> str | None:
         if _spoken(module) and not item.transcript:
@@ -110,7 +122,7 @@ def _measure_side(
         return NO_FILE["clean"] if side == "clean" and item.clean_sha256 is None else None
 
     usable = [item for item in items if item.ok and not reason_of(item)]
-    done = {item.id: item for item in run_items(stage, usable, store, record)}
+    done = {item.id: item for item in run_items(stage, usable, store, record, given)}
     names = [_of_side(name, side) for name in module.names(context)]
     out = []
     for item in items:
@@ -185,5 +197,5 @@ def run(
     )
     items = read_manifest(in_manifest)
     for group in config.metrics:
-        items = measure_group(group, items, store, context, out_manifest)
+        items = measure_group(group, items, store, context, out_manifest, [in_manifest])
     write_manifest(out_manifest, items)

@@ -93,4 +93,4 @@ def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, stor
         describe=_describe,
         inputs=_inputs,
     )
-    run_shard(stage, join([read_manifest(path) for path in in_manifests]), out_manifest, store)
+    run_shard(stage, join([read_manifest(path) for path in in_manifests]), out_manifest, store, in_manifests)

@@ -20,6 +20,7 @@ from audiorestorer.config import Config, bytes_of
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, folded, read_transcripts, shard_of, short_hash, unique_ids
+from audiorestorer.stages.inputs import AGAIN, InputChanged
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
 
@@ -321,8 +322,12 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
                 zipped.extract(opened, file.relative, path)
             except AudioRestorerError as error:
                 raise RejectItem(str(error)) from error
-        row = inspect(path, config)
-        digest = sha256_file(path)
+        try:
+            row = inspect(path, config)
+            digest = sha256_file(path)
+        finally:  # a file that vanished is no bad recording, and the key names the size and time that were found
+            if not opened and _size_and_time(item.noisy) != stats[item.id][1:3]:
+                raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
         row |= {"sha256": digest, "noisy_sha256": digest}
         if item.clean:
             row["clean_sha256"] = sha256_file(item.clean)
@@ -338,6 +343,15 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
         inputs=lambda item: stats[item.id],
     )
     return run_shard(stage, items, out_manifest, store)
+
+
+def _size_and_time(path: str) -> list[int]:
+    """As `scan` notes them."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return [-1, 0]
+    return [info.st_size, info.st_mtime_ns]
 
 
 def _described(entry: Entry, item: Item) -> Item:

@@ -129,4 +129,4 @@ def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, store: 
         # the container follows the output's suffix, the sample format the input's
         inputs=lambda item: [item.sha256, item.noisy_sha256, Path(item.output or "x.wav").suffix.lower()],
     )
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store)
+    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])

@@ -61,4 +61,4 @@ def run(in_manifest: Path, out_manifest: Path, config: PostmaskSettings, store: 
             item.field("denoiser_nyquist_hz"),
         ],
     )
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store)
+    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiorestorer.manifest import Item, inside, read_manifest, write_manifest
+from audiorestorer.stages.inputs import AGAIN, InputDamaged, checked
+from audiorestorer.stages.shard import StageFailed
 from audiorestorer.store import place
 
 
@@ -13,16 +15,31 @@ def run(in_manifest: Path, out_manifest: Path, output: Path, sweep: list[Path], 
 
     Args:
         sweep: manifests of intermediate stages whose files are deleted now (`keep_intermediates: false`).
+
+    Raises:
+        StageFailed: a finished file is not what was measured any more; the others are published.
     """
-    rows = []
+    rows, damaged = [], []
     for item in read_manifest(in_manifest):
         if item.ok:
             assert item.path and item.output
             target = inside(output, item.output)
-            if not (target.exists() and target.samefile(item.path)):
-                place(Path(item.path), target)
+            try:
+                with checked(item.updated(noisy=item.path, clean=None), store):
+                    if not (target.exists() and target.samefile(item.path)):
+                        place(Path(item.path), target)
+            except InputDamaged as error:
+                damaged.append(f"{item.id}: {error}")
+                target.unlink(missing_ok=True)  # a link to the same damaged file
+                continue
             item = item.updated(published=str(target))
         rows.append(item)
+    if damaged:
+        in_manifest.unlink()
+        raise StageFailed(
+            f"publish: {len(damaged)} files are damaged, the others are published; {AGAIN}: they are made again:\n  "
+            + "\n  ".join(damaged)
+        )
     write_manifest(out_manifest, rows)
     kept = {item.path for item in rows}
     for manifest in sweep:

@@ -85,4 +85,4 @@ def run(
         lambda network, item, folder: separate_item(network, item, config, folder), _describe,
         store=store, device=device, threads=threads,
     )  # fmt: skip
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store)
+    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])

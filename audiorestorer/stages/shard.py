@@ -12,22 +12,24 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import AudioRestorerError, MachineError, of_the_machine
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.progress import Work, work_file
+from audiorestorer.stages.inputs import AGAIN, InputChanged, InputDamaged, checked
 from audiorestorer.store import Entry, Store, key_of
 
 log = logging.getLogger("audiorestorer")
 Worker = TypeVar("Worker")
 
 PROGRESS_EVERY_SEC = 10.0
+TOLD = 20  # items that a message names
 
 
 class RejectItem(AudioRestorerError):
@@ -82,23 +84,36 @@ class Stage(Generic[Worker]):
         )
 
 
-def run_shard(stage: Stage[Any], items: Iterable[Item], out_manifest: str | Path, store_root: str | Path) -> list[Item]:
+def run_shard(
+    stage: Stage[Any],
+    items: Iterable[Item],
+    out_manifest: str | Path,
+    store_root: str | Path,
+    given: Sequence[Path] = (),
+) -> list[Item]:
     """Run a shard through a stage (`run_items`) and write its manifest."""
-    rows = run_items(stage, items, store_root, work_file(Path(out_manifest)))
+    rows = run_items(stage, items, store_root, work_file(Path(out_manifest)), given)
     write_manifest(out_manifest, rows)
     return rows
 
 
 def run_items(
-    stage: Stage[Any], items: Iterable[Item], store_root: str | Path, record: Path | None = None
+    stage: Stage[Any],
+    items: Iterable[Item],
+    store_root: str | Path,
+    record: Path | None = None,
+    given: Sequence[Path] = (),
 ) -> list[Item]:
     """The rows of a shard after a stage; what the store lacks is computed.
 
     Args:
         record: where to note how far it is and what it costs (`progress.Work`).
+        given: the manifests that the items come from. They are deleted where a file that they name is damaged: the stage before then
+            makes it again.
 
     Raises:
         StageFailed: an item failed in an unforeseen way. The others were finished first, so nothing that could be done is left undone.
+        MachineError: the machine refused (no space, no rights); at once.
     """
     rows = list(items)
     store = Store(store_root, stage.name)
@@ -119,24 +134,34 @@ def run_items(
             out[item.id] = stage.describe(entry, item)
             progress.count(item, "in store")
     failures: list[str] = []
+    damaged: list[str] = []
     if todo:
         worker = stage.load()
         progress.start_work()
-        _work(stage, worker, todo, store, out, failures, progress)
+        _work(stage, worker, todo, store, out, failures, damaged, progress)
     progress.finish()
+    if damaged:
+        for path in given:
+            path.unlink(missing_ok=True)
+        raise StageFailed(_told(stage.name, "cannot be read", damaged, rows, f"{AGAIN}: they are made again"))
     if failures:
-        raise StageFailed(
-            f"{stage.name}: {len(failures)} of {len(rows)} items failed, the others are finished and kept:\n  "
-            + "\n  ".join(sorted(failures))
-        )
+        raise StageFailed(_told(stage.name, "failed", failures, rows, f"mend or remove them, and {AGAIN}"))
     return [out[item.id] for item in rows]
+
+
+def _told(stage: str, what: str, reasons: list[str], rows: list[Item], remedy: str) -> str:
+    shown = sorted(reasons)[:TOLD]
+    more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
+    head = f"{stage}: {len(reasons)} of {len(rows)} items {what}, the others are finished and kept; {remedy}:"
+    return "\n  ".join([head, *shown, *more])
 
 
 def _work(
     stage: Stage[Any], worker: Any, todo: Mapping[str, list[Item]], store: Store, out: dict[str, Item], failures: list[str],
-    progress: Progress,
+    damaged: list[str], progress: Progress,
 ) -> None:  # fmt: skip
-    """Compute the keys of `todo`; rows go to `out`, what was not foreseen to `failures`."""
+    """Compute the keys of `todo`; rows go to `out`, what was not foreseen to `failures`, what an earlier stage must make again to
+    `damaged`."""
     threads = min(max(1, stage.in_work(worker)), len(todo))
     pairs = list(todo.items())
     if threads > 1:
@@ -147,15 +172,19 @@ def _work(
     stopped = threading.Event()
 
     def take() -> None:
-        with stage.joined(worker):
-            while not stopped.is_set():
-                try:
-                    key, items = waiting.get_nowait()
-                except queue.Empty:
-                    return
-                what = _compute(stage, worker, key, items, store, out, failures)
-                for item in items:
-                    progress.count(item, what)
+        try:
+            with stage.joined(worker):
+                while not stopped.is_set():
+                    try:
+                        key, items = waiting.get_nowait()
+                    except queue.Empty:
+                        return
+                    what = _compute(stage, worker, key, items, store, out, failures, damaged)
+                    for item in items:
+                        progress.count(item, what)
+        except BaseException:
+            stopped.set()
+            raise
 
     if threads == 1:
         take()
@@ -164,26 +193,37 @@ def _work(
         try:
             for future in [pool.submit(take) for _ in range(threads)]:
                 future.result()
+        except SystemExit as error:  # of a thread: it must not end the job as if all were done
+            raise StageFailed(f"{stage.name}: a thread was ended from outside: {AGAIN}") from error
         except BaseException:
             stopped.set()
             raise
 
 
 def _compute(
-    stage: Stage[Any], worker: Any, key: str, items: list[Item], store: Store, out: dict[str, Item], failures: list[str]
-) -> str:
+    stage: Stage[Any], worker: Any, key: str, items: list[Item], store: Store, out: dict[str, Item], failures: list[str],
+    damaged: list[str],
+) -> str:  # fmt: skip
     """Compute one key for the items that have it; what became of them."""
     first = items[0]
     try:
         with store.scratch() as scratch:
-            made = stage.process(worker, first, scratch)
+            with checked(first, store.root):
+                made = stage.process(worker, first, scratch)
             entry = store.put(key, made.files, made.row)
     except RejectItem as error:
         log.warning("%s: %s: rejected: %s", stage.name, first.id, error)
         out.update({item.id: item.rejected(f"{stage.name}: {error}") for item in items})
         return "rejected"
+    except (InputChanged, InputDamaged) as error:
+        log.error("%s: %s: %s", stage.name, first.id, error)
+        (damaged if isinstance(error, InputDamaged) else failures).append(f"{first.id}: {error}")
+        return "failed"
     except Exception as error:
-        log.exception("%s: %s: %s: failed", stage.name, first.id, first.noisy)
+        if isinstance(error, OSError) and (told := of_the_machine(error)):
+            raise MachineError(f"{stage.name}: {first.id}: {told}") from error
+        foreseen = isinstance(error, AudioRestorerError | MemoryError)
+        log.error("%s: %s: %s: failed", stage.name, first.id, first.noisy, exc_info=None if foreseen else error)
         failures += [f"{item.id} ({item.noisy}): {type(error).__name__}: {error}" for item in items]
         return "failed"
     out.update({item.id: stage.describe(entry, item) for item in items})

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
-from audiorestorer.manifest import read_csv, write_csv
+from audiorestorer.manifest import write_csv
 from audiorestorer.metrics import Missing, triads
 from audiorestorer.metrics.intelligibility import stoi
 from audiorestorer.models.mask_unet import MaskUNet
-from audiorestorer.training.running import due, epoch_name
+from audiorestorer.training.running import due, epoch_name, rows_before
 from audiorestorer.training.settings import AudioDebugSettings, DataAuditSettings, PerceptualEvalSettings
 
 LOG = logging.getLogger(__name__)
@@ -121,10 +121,8 @@ class PerceptualEval(_OnHeldOut):
         epoch = trainer.current_epoch + 1
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step, "items": self.settings.items}
         row |= {name: f"{value:.4f}" for name, value in medians.items()}
-        earlier = [
-            old for old in (read_csv(self.path) if self.path.exists() else []) if int(old["epoch"]) < epoch
-        ]  # a resumed run repeats its epoch
-        write_csv(self.path, ("epoch", "step", "items", *PERCEPTUAL_FIELDS), [*earlier, row])
+        fields = ("epoch", "step", "items", *PERCEPTUAL_FIELDS)
+        write_csv(self.path, fields, [*rows_before(self.path, epoch, fields), row])
 
 
 def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str, float]:

@@ -18,9 +18,10 @@ from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import DegradationMixer, MixedRestorationDataset
 from audiorestorer.losses.consistency import consistency
 from audiorestorer.losses.waveform import weighted
-from audiorestorer.manifest import read_csv, write_csv
+from audiorestorer.manifest import write_csv
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
+from audiorestorer.training.running import rows_before
 from audiorestorer.training.settings import TrainSettings
 from audiorestorer.training.strategy_settings import MonitoringSettings
 
@@ -96,7 +97,7 @@ class Monitoring(lightning.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"monitoring/{name}": value for name, value in values.items()}, trainer.global_step)
         epoch = trainer.current_epoch + 1
-        earlier = [row for row in (read_csv(self.path) if self.path.exists() else []) if int(row["epoch"]) < epoch]
+        earlier = rows_before(self.path, epoch, FIELDS)
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step}
         row |= {name: f"{value:.6f}" for name, value in values.items()}
         chosen = self.settings.monitoring

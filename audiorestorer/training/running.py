@@ -18,9 +18,11 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.devices import claim
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import read_csv, write_text_atomic
 from audiorestorer.models import torch_files
 from audiorestorer.training import runs
+
+LOG = logging.getLogger(__name__)
 
 
 def begin(seed: int, threads: int) -> None:
@@ -47,7 +49,7 @@ def trainer(
     every = [
         *watching,
         TQDMProgressBar(refresh_rate=5) if bar else Progress(steps),
-        AtomicCheckpoint(folder.checkpoint),  # last: it holds what the others did
+        AtomicCheckpoint(folder.checkpoint, folder.checkpoint_before),  # last: it holds what the others did
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -77,7 +79,8 @@ def fit(
     Raises:
         AudioRestorerError: the checkpoint is damaged, or names what could run code.
     """
-    resume = resumable(folder.checkpoint)
+    found = folder.resume_from()
+    resume = resumable(found) if found else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
@@ -114,16 +117,40 @@ def due(trainer: lightning.Trainer, every: int, *, last_too: bool = True) -> boo
     return bool(every and trainer.is_global_zero and (done % every == 0 or (last_too and done == trainer.max_epochs)))
 
 
-class AtomicCheckpoint(lightning.Callback):
-    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback."""
+def rows_before(path: Path, epoch: int, fields: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """A log's rows of earlier epochs: a resumed run repeats its epoch. What is damaged is left out: a log must not stop a training.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    `fields`: that each row must have; None: those of its header.
+    """
+    try:
+        rows = read_csv(path) if path.exists() else []
+    except AudioRestorerError as error:
+        LOG.warning("%s: begun anew: %s", path, error)
+        return []
+    names = set(fields or (rows[0] if rows else ()))
+    whole = [row for row in rows if set(row) == names and None not in row.values() and row["epoch"].isdecimal()]
+    if len(whole) < len(rows):
+        LOG.warning("%s: %d damaged rows are left out", path, len(rows) - len(whole))
+    return [row for row in whole if int(row["epoch"]) < epoch]
+
+
+class AtomicCheckpoint(lightning.Callback):
+    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback.
+
+    The state of the epoch before stays beside it: a checkpoint that a disk damages costs an epoch, not the run.
+    """
+
+    def __init__(self, path: Path, before: Path) -> None:
+        self.path, self.before = path, before
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         trainer.save_checkpoint(temporary)  # every process takes part, one writes
         if trainer.is_global_zero:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            if self.path.exists():
+                os.replace(self.path, self.before)
             os.replace(temporary, self.path)
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -16,8 +19,9 @@ from pathlib import Path
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_text_atomic
 
+LOG = logging.getLogger(__name__)
 RECORD = "run.json"
-LAST = "last.ckpt"
+LAST, BEFORE = "last.ckpt", "before_last.ckpt"
 DEBUG = "audio_debug"
 
 
@@ -27,9 +31,29 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoint = path / "checkpoints" / LAST
+        self.checkpoint_before = path / "checkpoints" / BEFORE
         self.logs = path / "logs"
         self.debug = self.logs / DEBUG
         self.audit = self.logs / "data_audit"
+
+    def resume_from(self) -> Path | None:
+        """The newest checkpoint that is whole; None: there is none, and the training begins anew. A damaged one is deleted."""
+        for path in (self.checkpoint, self.checkpoint_before):
+            if _is_whole(path):
+                return path
+            if path.exists():
+                LOG.warning("%s: damaged: the training goes on from an earlier state", path)
+                path.unlink()
+        return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether all parts of a checkpoint have the checksums that torch wrote with them."""
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            return parts.testzip() is None
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error):
+        return False
 
 
 @contextmanager
@@ -53,7 +77,11 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
 
 def _find(runs: Path, name: str, digest: str) -> Path | None:
     for record in sorted(runs.glob(f"*_{name}/{RECORD}"), reverse=True):
-        if read_json(record).get("digest") == digest:
+        try:
+            found = read_json(record).get("digest")
+        except AudioRestorerError as error:
+            raise AudioRestorerError(f"{error} (with its folder: then that training begins anew)") from error
+        if found == digest:
             return record.parent
     return None
 

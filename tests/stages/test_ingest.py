@@ -127,7 +127,7 @@ def test_a_zip_gives_the_rows_that_its_folder_gives(folder, tmp_path):
     rows = rows_of(Config(input=str(archive), shards=3), tmp_path)
     bad = rows.pop("../out.wav")
     assert not bad.ok and "../out.wav: its path leads out" in (bad.reason or "") and bad.output is None
-    assert set(rows) == set(plain)
+    assert set(rows) == set(plain) - {"link.wav"}  # a zip has no links
     for name, row in rows.items():
         assert (row.id, row.status, row.output, row.sha256) == (
             plain[name].id,

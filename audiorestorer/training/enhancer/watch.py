@@ -16,10 +16,10 @@ from torch import Tensor
 
 from audiorestorer import audio
 from audiorestorer.datasets.enhancement import EnhancementDataset
-from audiorestorer.manifest import read_csv, write_bytes_atomic, write_csv
+from audiorestorer.manifest import write_bytes_atomic, write_csv
 from audiorestorer.training.enhancer.module import Batch, EnhancerModule
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings
-from audiorestorer.training.running import batches_done, due, epoch_name
+from audiorestorer.training.running import batches_done, due, epoch_name, rows_before
 
 
 def batches(dataset: EnhancementDataset, count: int, size: int, device: torch.device) -> Iterator[Batch]:
@@ -57,8 +57,7 @@ class Held(lightning.Callback):
         for logger in trainer.loggers:
             logger.log_metrics({f"valid/{name}": value for name, value in means.items()}, batches_done(trainer))
         path, epoch = self.logs / "valid.csv", trainer.current_epoch + 1
-        # a resumed run repeats its epoch
-        earlier = [row for row in (read_csv(path) if path.exists() else []) if int(row["epoch"]) < epoch]
+        earlier = rows_before(path, epoch)
         row: dict[str, Any] = {"epoch": epoch, "step": batches_done(trainer)}
         row |= {name: f"{value:.6f}" for name, value in means.items()}
         names = list(dict.fromkeys(name for each in (*earlier, row) for name in each))

@@ -1,0 +1,167 @@
+"""The fault campaign: so many faults, each of a kind and a seed, and what came of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from audiorestorer.manifest import write_text_atomic
+from tests.faults import disks, kinds, kinds_training, kinds_workflow
+from tests.faults.kinds import Trial
+
+TRAINING = {"training_kill": 7, "training_damaged": 7, "training_full_disk": 2}
+WORKFLOW_EACH = (
+    14  # how many of the chain's faults go with one of a whole Snakemake run, which takes some twenty times as long
+)
+SHORT = {
+    "kill": 5, "kill_time": 1, "kill_threads": 1, "thread": 1, "full_disk": 3, "no_rights": 2, "input_away": 2, "input_changed": 2,
+    "damaged_store": 3, "bit_rot": 2, "damaged_in_use": 2, "damaged_artifact": 3, "cut_model": 1, "two_at_once": 1,
+    "training_damaged": 1,
+}  # fmt: skip
+
+
+def plan(faults: int) -> dict[str, int]:
+    """How many faults of each kind, by their shares; at least one of each."""
+    workflow = max(1, faults // WORKFLOW_EACH)
+    shares = {name: kind.share for name, kind in kinds.KINDS.items()} | TRAINING
+    left, total = faults - workflow, sum(shares.values())
+    counts = {name: max(1, math.floor(left * share / total)) for name, share in shares.items()}
+    counts["kill"] += max(0, left - sum(counts.values()))
+    names = list(kinds_workflow.KINDS)
+    for number in range(workflow):
+        name = names[number % len(names)]
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def titles() -> dict[str, str]:
+    return {
+        **{name: kind.title for name, kind in kinds.KINDS.items()},
+        **{name: title for name, (title, _) in {**kinds_training.KINDS, **kinds_workflow.KINDS}.items()},
+    }
+
+
+class Stage:
+    """References made once, when the first fault needs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._made: dict[str, Any] = {}
+
+    def once(self, name: str, make: Any) -> Any:
+        if name not in self._made:
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self._made[name] = make(self.folder / name)
+        return self._made[name]
+
+    def play(self, kind: str, seed: int) -> Trial | None:
+        """One fault; None where this machine does not allow it."""
+        place = self.folder / "trial"
+        if kind in kinds.KINDS:
+            chosen = kinds.KINDS[kind]
+            if not self.once(f"may_{chosen.needs.__name__}", lambda folder: chosen.needs(self.folder / "probe")):
+                return None
+            threads = chosen.threads
+            return kinds.scene_of(
+                self.once(f"ref{threads}", lambda at: kinds.reference(at, threads)), place, kind, seed
+            )
+        if "full_disk" in kind and not disks.can_mount(self.folder / "probe"):
+            return None
+        if kind in kinds_training.KINDS:
+            return kinds_training.play(self.once("training", kinds_training.training_reference), place, kind, seed)
+        return kinds_workflow.play(self.once("workflow", kinds_workflow.workflow_reference), place, kind, seed)
+
+
+def trials(folder: Path, counts: dict[str, int], seed: int) -> Iterator[tuple[str, Trial | None]]:
+    """Play them kind by kind; `folder` is emptied at the end."""
+    stage = Stage(folder)
+    try:
+        for kind, count in counts.items():
+            for number in range(count):
+                yield kind, stage.play(kind, seed * 1000 + number)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def campaign(
+    folder: Path, counts: dict[str, int], seed: int, *, show: bool = True, record: Path | None = None
+) -> dict[str, Any]:
+    """Run it.
+
+    Args:
+        record: where the result is written after each fault.
+
+    Returns:
+        `kinds`: a row each (tried, identical, message, lost, not possible here); `lost`: what went wrong, in full; `trials`.
+    """
+    start = time.monotonic()
+    rows = {
+        kind: {
+            "kind": kind,
+            "title": titles()[kind],
+            "tried": 0,
+            "identical": 0,
+            "message": 0,
+            "lost": 0,
+            "not_here": 0,
+        }
+        for kind in counts
+    }
+    played: list[Trial] = []
+    for kind, trial in trials(folder, counts, seed):
+        if trial is None:
+            rows[kind]["not_here"] += 1
+            continue
+        played.append(trial)
+        rows[kind]["tried"] += 1
+        rows[kind]["lost" if trial.problems else trial.outcome] += 1
+        if show:
+            what = "LOST" if trial.problems else trial.outcome
+            print(
+                f"{time.monotonic() - start:7.0f} s  {kind} {trial.seed}: {what}: {trial.detail}",
+                file=sys.stderr,
+                flush=True,
+            )
+            for problem in trial.problems:
+                print(f"    {problem}", file=sys.stderr, flush=True)
+        if record:
+            write_text_atomic(record, json.dumps(_result(rows, played, seed, start), indent=1) + "\n")
+    return _result(rows, played, seed, start)
+
+
+def _result(rows: dict[str, dict[str, Any]], played: list[Trial], seed: int, start: float) -> dict[str, Any]:
+    return {
+        "seed": seed,
+        "seconds": round(time.monotonic() - start, 1),
+        "rights": disks.freezing(),
+        "kinds": list(rows.values()),
+        "lost": [vars(trial) for trial in played if trial.problems],
+        "trials": [{**vars(trial), "problems": len(trial.problems)} for trial in played],
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The section of docs/reliability.md."""
+    rows: Sequence[dict[str, Any]] = result["kinds"]
+
+    def total(name: str) -> int:
+        return sum(row[name] for row in rows)
+
+    head = ["fault", "tried", "ended with the same bytes", "said what to do, then did", "lost"]
+    lines = [f"| {' | '.join(head)} |", "|---|---:|---:|---:|---:|"]
+    for row in rows:
+        if row["tried"]:
+            lines.append(f"| {row['title']} | {row['tried']} | {row['identical']} | {row['message']} | {row['lost']} |")
+    lines.append(
+        f"| **all** | **{total('tried')}** | **{total('identical')}** | **{total('message')}** | **{total('lost')}** |"
+    )
+    left_out = [row["title"] for row in rows if row["not_here"]]
+    if left_out:
+        lines += ["", f"Not possible on the machine that ran it: {'; '.join(left_out)}."]
+    return "\n".join(lines)

@@ -1,0 +1,146 @@
+"""Faults of a training: it goes on from its last whole state and ends with the undisturbed run's model, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiorestorer.store import sha256_file
+from tests.faults import damage
+from tests.faults.injection import Fault
+from tests.faults.kinds import ATTEMPTS, Trial
+from tests.faults.workbench import Ended, Workbench
+
+EXPERIMENT = {
+    "name": "tiny", "seed": 5, "steps": 8, "steps_per_epoch": 2, "batch_size": 2, "precision": "32-true",
+    "warmup_steps": 2, "mixtures": {"segment_sec": 0.3}, "perceptual_eval": {"every_epochs": 1, "items": 1, "seconds": 0.6},
+    "audio_debug": {"every_epochs": 1, "items": 1, "seconds": 0.6}, "data_audit": {"every_epochs": 1, "items": 2},
+    "network": {
+        "sample_rate": 8000, "n_fft": 128, "hop_length": 64, "frequency_fold": 2, "channels": [4, 4],
+        "time_strides": [1, 2], "rnn_hidden": 4,
+    },
+}  # fmt: skip
+MODEL = "artifacts/model.safetensors"
+COMMAND = [
+    "train", "--config", "experiment.json", "--data", "audio", "--out", MODEL, "--work", "artifacts/runs", "--threads", "1",
+]  # fmt: skip
+
+
+@dataclass
+class TrainingReference:
+    """An undisturbed training: its workspace before and after, its model, how many events it had."""
+
+    fresh: Workbench
+    done: Workbench
+    model: str
+    events: int
+
+
+def training_reference(folder: Path) -> TrainingReference:
+    """Train undisturbed.
+
+    Raises:
+        RuntimeError: it failed; with its log.
+    """
+    from tests.datasets.conftest import write_training_audio
+
+    fresh = Workbench(folder / "fresh_training")
+    fresh.folder.mkdir(parents=True)
+    write_training_audio(fresh.folder / "audio")
+    (fresh.folder / "experiment.json").write_text(json.dumps(EXPERIMENT))
+    done = _copied(fresh, folder / "done_training")
+    count = folder / "training_events"
+    ended = done.run(Fault(counted=str(count)), [COMMAND])
+    if ended.code:
+        raise RuntimeError(f"an undisturbed training failed\n{ended.text[-4000:]}")
+    return TrainingReference(fresh, done, sha256_file(done.folder / MODEL), int(count.read_text()))
+
+
+def _copied(source: Workbench, target: Path) -> Workbench:
+    shutil.copytree(source.folder, target, dirs_exist_ok=True)
+    return Workbench(target, 1, source.context)
+
+
+def _again(ref: TrainingReference, bench: Workbench, trial: Trial) -> None:
+    """The same command until it ends well: the same model."""
+    for _ in range(ATTEMPTS):
+        ended = bench.run(None, [COMMAND])
+        if ended.code == 0:
+            break
+        _told(trial, ended)
+        for record in (bench.folder / "artifacts/runs").glob("*/run.json"):
+            if str(record.relative_to(bench.folder)) in ended.message:
+                shutil.rmtree(record.parent)
+        for path in bench.folder.rglob("artifacts/runs/**/*.*"):
+            if path.is_file() and str(path.relative_to(bench.folder)) in ended.message:
+                path.unlink()
+    model = bench.folder / MODEL
+    if not model.exists() or sha256_file(model) != ref.model:
+        trial.problems.append(f"the model is {'another' if model.exists() else 'missing'}")
+    left = [path for path in (bench.folder / "artifacts/runs").glob("*/checkpoints/*.ckpt") if not path.stat().st_size]
+    trial.problems += [f"half-written: {path}" for path in left]
+
+
+def _told(trial: Trial, ended: Ended) -> None:
+    trial.outcome = "message"
+    trial.messages.append(ended.message[:600] or ended.text[-600:])
+    if not ended.clear():
+        trial.problems.append(f"no clear message (exit {ended.code}):\n{ended.text[-1500:]}")
+
+
+def kill(ref: TrainingReference, bench: Workbench, rng: random.Random, trial: Trial) -> None:
+    at = rng.randint(1, ref.events)
+    trial.detail = f"event {at} of {ref.events}"
+    bench.run(Fault("kill", at), [COMMAND])
+    _again(ref, bench, trial)
+
+
+def damaged_run(ref: TrainingReference, bench: Workbench, rng: random.Random, trial: Trial) -> None:
+    """Killed, and then a checkpoint, the run's record, a log or the decoded audio is damaged."""
+    at = rng.randint(ref.events // 2, ref.events)
+    bench.run(Fault("kill", at), [COMMAND])
+    checkpoints = sorted((bench.folder / "artifacts/runs").glob("*/checkpoints/last.ckpt"))
+    others = sorted(path for path in (bench.folder / "artifacts/runs").glob("*/run.json"))
+    others += sorted((bench.folder / "artifacts/runs").glob("*/logs/*.csv"))
+    others += sorted((bench.folder / "artifacts/runs/cache").rglob("[!.]*.*"))
+    path = rng.choice(checkpoints if checkpoints and rng.random() < 0.6 else checkpoints + others)
+    how = damage.harm(path, rng, rng.choice(["cut", "cut", "empty", "zeros", "delete"]))
+    trial.detail = f"event {at}; {how}: {path.relative_to(bench.folder / 'artifacts/runs')}"
+    _again(ref, bench, trial)
+
+
+def full_disk(ref: TrainingReference, bench: Workbench, rng: random.Random, trial: Trial) -> None:
+    from tests.faults import disks
+
+    at = rng.randint(1, ref.events)
+    trial.detail = f"event {at}"
+    with disks.small_disk(bench.folder, 64):
+        _copied(ref.fresh, bench.folder)
+        (bench.folder / "artifacts").mkdir()
+        ended = bench.run(Fault("fill", at, target="artifacts"), [COMMAND])
+        if ended.code:
+            _told(trial, ended)
+        (bench.folder / "artifacts/ballast").unlink(missing_ok=True)
+        _again(ref, bench, trial)
+
+
+KINDS = {
+    "training_kill": ("kill -9 of a training", kill),
+    "training_damaged": ("checkpoint, record, log or cache of a training cut or damaged", damaged_run),
+    "training_full_disk": ("disk full (tmpfs) during a training", full_disk),
+}
+
+
+def play(ref: TrainingReference, folder: Path, kind: str, seed: int) -> Trial:
+    """Play one fault; never raises."""
+    trial = Trial(kind, seed)
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        KINDS[kind][1](ref, _copied(ref.fresh, folder), random.Random(f"{kind}-{seed}"), trial)
+    except Exception as error:
+        trial.problems.append(f"{type(error).__name__}: {error}")
+    shutil.rmtree(folder, ignore_errors=True)
+    return trial
