@@ -163,7 +163,8 @@ def enhance(
     seed: Annotated[int, typer.Option(help="of the noise")] = 0,
     sr: Annotated[str, typer.Option(help="auto: the input's rate or the model's, whichever is higher; keep: the input's")] = "auto",
     window: Annotated[float, typer.Option(help="longest window, s")] = 10.0,
-    max_wer: Annotated[float | None, typer.Option(help="take the denoised recording where more words than this share change")] = None,
+    max_wer: Annotated[float, typer.Option(help="take the denoised recording where more words than this share change")] = 0.3,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="take the enhanced recording whatever its words")] = False,
     precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
     batch_size: Annotated[int | None, typer.Option(help="windows a pass")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file; instead of --model")] = None,
@@ -175,7 +176,7 @@ def enhance(
     """Denoise speech and regenerate it at full band: length and channels are kept."""
     values = {
         "denoise_only": denoise_only, "nfe": nfe, "solver": solver, "lambd": lambd, "tau": tau, "seed": seed,
-        "sample_rate": sr, "window_sec": window, "overlap_sec": min(0.5, window / 4), "max_wer": max_wer,
+        "sample_rate": sr, "window_sec": window, "overlap_sec": min(0.5, window / 4), "max_wer": None if no_gate else max_wer,
         "precision": precision, "batch_size": batch_size, "model": model,
     }  # fmt: skip
     chosen = settings.validate(settings.EnhanceSettings, values, "enhance")
