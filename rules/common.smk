@@ -23,7 +23,7 @@ from audiorestorer import store as item_store
 from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import shard_range
+from audiorestorer.manifest import read_manifest, shard_range
 from audiorestorer.models import registry as model_registry
 from audiorestorer.stages import ingest as ingest_stage
 from audiorestorer.store import sha256_file
@@ -231,9 +231,11 @@ def absent_outputs(shard):
     path = manifest("publish").format(shard=shard)
     if not os.path.exists(path):
         return 0
-    with open(path, encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file if line.strip()]
-    return sum(row["status"] == "ok" and not os.path.exists(row["published"]) for row in rows)
+    try:
+        rows = read_manifest(path)
+    except AudioRestorerError:
+        return -1  # damaged: published again
+    return sum(row.ok and not os.path.exists(row.field("published")) for row in rows)
 
 
 def absent_archives():

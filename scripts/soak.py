@@ -172,9 +172,8 @@ def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: ar
     lines = [
         "## Soak",
         "",
-        f"Written by `python scripts/soak.py --items {options.items} --docs`: {options.items} recordings of half a second went",
-        f"through the pilot chain in one process, {options.shard_items} a shard, in {samples[-1].seconds / 60:.0f} minutes,",
-        "with a ceiling of",
+        f"`python scripts/soak.py --items {options.items} --docs` wrote this: {options.items} recordings of half a second, through",
+        f"the pilot chain in one process, {options.shard_items} a shard, in {samples[-1].seconds / 60:.0f} minutes, with a ceiling of",
         f"{options.ceiling_mb:g} MB. The rise is that of a straight line fitted to the samples from item {options.first} on.",
         "",
         f"| | at item {options.first} | at item {samples[-1].item} | highest | rise | bound |",
