@@ -73,13 +73,16 @@ class Workspace:
             "evaluate": {"metrics": ["loudness", "music", "signal", "intelligibility"]},
         }
 
+    def command(self, *arguments: str) -> list[str]:
+        return command(self.folder, self.config, *arguments, house=self.house)
+
     def run(self, *arguments: str, ok: bool = True) -> str:
         return snakemake(self.folder, self.config, *arguments, house=self.house, ok=ok)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start a run in its own process group, so that it can be killed whole."""
         return subprocess.Popen(
-            command(self.folder, self.config, house=self.house), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True, env=environment(),
         )  # fmt: skip
 

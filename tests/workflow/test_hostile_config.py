@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.workflow.conftest import ROOT, Workspace
+from tests.workflow.conftest import ROOT, Workspace, environment
 
 SHIPPED = {"registry": str(ROOT / "config/models.yaml"), "input": str(ROOT / "data/pilot/input")}
 PILOT: dict[str, Any] = {"separators": [{"name": "a", "model": "pilot_sep_a"}], "denoise": {"model": None}}
@@ -42,9 +42,7 @@ def test_a_repeated_key_stops_the_run(tmp_path: Path) -> None:
 
 
 def stopped(workspace: Workspace, folder: Path, parts: tuple[str, ...], command: list[str] | None = None) -> None:
-    done = subprocess.run(
-        command or workspace.command("-n"), capture_output=True, text=True, env=workspace.environment()
-    )
+    done = subprocess.run(command or workspace.command("-n"), capture_output=True, text=True, env=environment())
     said = done.stdout + done.stderr
     assert done.returncode == 1 and "Traceback" not in said
     assert all(part in said for part in parts), said

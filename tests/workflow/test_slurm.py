@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.workflow.conftest import ROOT, Workspace, make_workspace
+from tests.workflow.conftest import ROOT, Workspace, environment, make_workspace
 from tests.workflow.stand_ins import stand_in_python
 
 NEEDED = ("slurmctld", "slurmd", "sbatch", "srun", "squeue", "munged", "unshare")
@@ -109,7 +109,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     script = f'"$@"; status=$?; scontrol --oneliner show job > {folder}/jobs; exit $status'
     done = subprocess.run(
         [str(ROOT / "tests/slurm/one_node.sh"), str(folder / "slurm"), "bash", "-c", script, "-", *command],
-        capture_output=True, text=True, env=workspace.environment(), timeout=840,
+        capture_output=True, text=True, env=environment(), timeout=840,
     )  # fmt: skip
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-8000:]

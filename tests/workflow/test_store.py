@@ -6,15 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.workflow.conftest import ROOT, Workspace, make_workspace
+from tests.workflow.conftest import ROOT, Workspace, environment, make_workspace
 
 STAGES = ("separate/a", "fuse", "denoise", "postmask", "loudness")
 
 
 def store(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "audiorestorer", "store", *arguments]
-    environment = {**workspace.environment(), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=workspace.folder, env=environment, capture_output=True, text=True)
+    found = {**environment(), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=workspace.folder, env=found, capture_output=True, text=True)
 
 
 def computed(workspace: Workspace) -> dict[str, set[str]]:
