@@ -36,7 +36,7 @@ def bytes_of(text: str) -> int:
 class IngestSettings(Settings):
     min_duration_sec: float = Field(0.1, gt=0, le=86_400, description="shorter files are rejected")
     silence_dbfs: float = Field(
-        -80.0, ge=-200, le=0, description="files whose highest sample stays below this are rejected as silent"
+        -80.0, ge=-300, le=0, description="files whose highest sample stays below this are rejected as silent"
     )
     max_files: int = Field(100_000, ge=1, description="of an input archive: more files than this are an error")
     max_unpacked: str = Field("500GB", description="of an input archive: more than this when unpacked is an error")

@@ -84,9 +84,8 @@ rule enhance:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
+        **needs(lambda wildcards: model_cost(CFG.enhance.model)),
         gpu=USE_GPU,
-        mem_mb=4000,
-        runtime=480,
     params:
         store=STORE,
         cfg=cfg_json("enhance"),

@@ -45,11 +45,10 @@ rule train_enhancer:
         part="|".join(ENHANCER_EXPERIMENTS),
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     resources:
+        **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,
-        mem_mb=4000,
-        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         data=as_is(ENHANCER_DATA),
         previous=lambda wildcards, input: [word for path in input.previous for word in ("--previous", path)],

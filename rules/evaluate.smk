@@ -54,9 +54,8 @@ rule enhancer_quality:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
+        **growing(mem_mb=4000, runtime=480),
         gpu=USE_GPU,
-        mem_mb=4000,
-        runtime=480,
     params:
         speech=clean_speech,
         listing=LISTING,

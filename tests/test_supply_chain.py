@@ -13,6 +13,7 @@ import pytest
 from audiorestorer.models import registry
 
 ROOT = Path(__file__).parents[1]
+KUBERNETES = ROOT / "requirements-kubernetes.lock"
 sys.path.insert(0, str(ROOT / "scripts"))
 import supply_chain  # noqa: E402 - a program, not a package
 
@@ -38,6 +39,10 @@ def test_what_pyproject_names_is_locked() -> None:
     extras = project["optional-dependencies"]
     wanted = names([*project["dependencies"], *extras.pop("dev"), *extras.pop("training-audio")])
     assert wanted <= locked["requirements.lock"]
+    clusters = names([*extras.pop("slurm"), *extras.pop("kubernetes")])  # each in the lock that its place installs
+    assert clusters <= locked["requirements.lock"] | set(
+        re.findall(r"^([a-z0-9-]+)==", KUBERNETES.read_text(), re.MULTILINE)
+    )
     assert names([each for extra in extras.values() for each in extra]) <= locked["requirements-extras.lock"]
 
 

@@ -203,7 +203,7 @@ def test_every_row_of_both_forms_is_a_possible_training() -> None:
         ({"rows": [{"name": "input"}, {"name": "baseline"}]}, "in the table anyway"),
         ({"rows": [{"name": "baseline"}] * 2}, "differ from each other"),
         ({"seeds": [1, 1]}, "differ from each other"),
-        ({"seeds": [-1]}, "below 0"),
+        ({"seeds": [-1]}, "seeds lie in 0"),
         ({"rows": [{"name": "../a"}]}, "name"),
     ],
 )
