@@ -9,10 +9,12 @@ Writes artifacts/eval/faults.json, and with --docs the section "Faults" of docs/
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from sections import ROOT, write_section
 
@@ -30,16 +32,27 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, help="where to work; default: a folder in memory, else the temporary folder"
     )
+    parser.add_argument("--parts", type=Path, nargs="+", help="run nothing: put the results of several runs together")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from tests.faults import fault_campaign
 
+    if options.parts:
+        result = fault_campaign.together([json.loads(path.read_text()) for path in options.parts])
+        return finished(result, options)
     counts = fault_campaign.SHORT if options.short else fault_campaign.plan(options.faults)
     if options.only:
         counts = {kind: count for kind, count in counts.items() if kind in options.only.split(",")}
     home = options.folder or (MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None)
     folder = Path(tempfile.mkdtemp(prefix="faults-", dir=home))
     result = fault_campaign.campaign(folder, counts, options.seed, record=options.json)
+    return finished(result, options)
+
+
+def finished(result: dict[str, Any], options: argparse.Namespace) -> int:
+    """Show a result, and write it into the page."""
+    from tests.faults import fault_campaign
+
     print(fault_campaign.table(result))
     print(f"{result['seconds']:.0f} s; {options.json}")
     if options.docs:
@@ -47,13 +60,13 @@ def main() -> int:
     return int(bool(result["lost"]))
 
 
-def section(result: dict[str, object]) -> str:
+def section(result: dict[str, Any]) -> str:
     from tests.faults import fault_campaign
 
-    tried = sum(row["tried"] for row in result["kinds"])  # type: ignore[attr-defined]
+    tried = sum(row["tried"] for row in result["kinds"])
     return (
         "## Faults\n\n"
-        f"`python scripts/fault_campaign.py --faults {tried} --seed {result['seed']} --docs` wrote this: a real run on tiny models\n"
+        f"`python scripts/fault_campaign.py` wrote this ({tried} faults, seed {result['seed']}): a real run on tiny models\n"
         "meets one fault at a random moment; then the same command is given again. It must end with the bytes of a run that nothing\n"
         "disturbed, or first say in one message which file is meant and what to do, and end so once that is done. After each fault,\n"
         "before anything is mended, every file under a final name is read: none may be half-written. No item that was finished may\n"

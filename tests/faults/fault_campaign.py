@@ -146,6 +146,20 @@ def _result(rows: dict[str, dict[str, Any]], played: list[Trial], seed: int, sta
     }
 
 
+def together(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """The results of several runs as one; a kind that stands in several counts as in the last of them."""
+    rows = {row["kind"]: row for result in results for row in result["kinds"]}
+    return {
+        **results[-1],
+        "seed": ", ".join(sorted({str(result["seed"]) for result in results})),
+        "seconds": sum(result["seconds"] for result in results),
+        "kinds": [rows[kind] for kind in titles() if kind in rows],
+        "lost": [trial for number, result in enumerate(results) for trial in result["lost"]
+                 if not any(trial["kind"] == row["kind"] for later in results[number + 1 :] for row in later["kinds"])],
+        "trials": [trial for result in results for trial in result["trials"]],
+    }  # fmt: skip
+
+
 def table(result: dict[str, Any]) -> str:
     """The section of docs/reliability.md."""
     rows: Sequence[dict[str, Any]] = result["kinds"]
