@@ -22,6 +22,7 @@ def computed(workspace: Workspace) -> dict[str, set[str]]:
 
 
 def test_a_damaged_result_is_found_and_the_same_command_makes_it_again(copy: Workspace):
+    copy.run()  # ingest is keyed by the folder
     outputs = copy.outputs()
     assert store(copy, "verify").returncode == 0
     row = copy.rows("loudness")["four"]
@@ -43,6 +44,7 @@ def test_a_damaged_result_is_found_and_the_same_command_makes_it_again(copy: Wor
 
 
 def test_a_damaged_intermediate_costs_nothing_until_it_is_needed(copy: Workspace):
+    copy.run()
     outputs = copy.outputs()
     Path(copy.folder / copy.rows("fuse")["four"].path).unlink()
     assert store(copy, "verify").returncode == 1
@@ -76,11 +78,11 @@ def test_two_folders_at_once_on_one_store(finished: Workspace, tmp_path: Path):
         workspace.config["store"] = str(shared)
     processes = [workspace.start() for workspace in workspaces[:2]]
     assert [process.wait() for process in processes] == [0, 0]
-    entries = {path: path.stat().st_mtime_ns for path in shared.glob("*/**/*.json")}
+    entries = {path: path.stat().st_mtime_ns for path in shared.glob("[!.]*/**/*.json")}
     workspaces[2].run()
     for workspace in workspaces:
         assert workspace.outputs() == finished.outputs()
-    new = set(shared.glob("*/**/*.json")) - set(entries)
+    new = set(shared.glob("[!.]*/**/*.json")) - set(entries)
     assert {path.relative_to(shared).parts[0] for path in new} <= {"ingest"}  # keyed by the folder
     done = store(workspaces[0], "prune", "--store", str(shared), "--max-size", "1", "--keep-hours", "0")
     assert done.returncode == 0, done.stderr
