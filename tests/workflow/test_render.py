@@ -129,7 +129,7 @@ def copy_of_the_house(target: Path) -> Path:
 
     from tests.workflow.conftest import ROOT
 
-    for name in ("audiorestorer", "rules", "config", "profiles", "envs", "report"):
+    for name in ("audiorestorer", "rules", "config", "profiles", "envs", "report", "scripts"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", target)
     return target
