@@ -19,6 +19,7 @@ TRAINING = {"training_kill": 7, "training_damaged": 7, "training_full_disk": 2}
 WORKFLOW_EACH = (
     14  # how many of the chain's faults go with one of a whole Snakemake run, which takes some twenty times as long
 )
+COUNTS = ("tried", "identical", "message", "lost", "not_here")
 SHORT = {
     "kill": 5, "kill_time": 1, "kill_threads": 1, "thread": 1, "full_disk": 3, "no_rights": 2, "input_away": 2, "input_changed": 2,
     "damaged_store": 3, "bit_rot": 2, "damaged_in_use": 2, "damaged_artifact": 3, "cut_model": 1, "two_at_once": 1,
@@ -147,17 +148,24 @@ def _result(rows: dict[str, dict[str, Any]], played: list[Trial], seed: int, sta
 
 
 def together(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """The results of several runs as one; a kind that stands in several counts as in the last of them."""
-    rows = {row["kind"]: row for result in results for row in result["kinds"]}
+    """The results of several runs as one: a kind's of different seeds are added, of the same seed the last one counts."""
+    rows = {(row["kind"], result["seed"]): (row, result) for result in results for row in result["kinds"]}
+    found: dict[str, dict[str, Any]] = {}
+    for (kind, _), (row, _) in rows.items():
+        sums = found.setdefault(kind, {**row, **dict.fromkeys(COUNTS, 0)})
+        sums |= {name: sums[name] + row[name] for name in COUNTS}
+
+    def kept(name: str) -> list[dict[str, Any]]:
+        return [trial for (kind, _), (_, result) in rows.items() for trial in result[name] if trial["kind"] == kind]
+
     return {
-        **results[-1],
         "seed": ", ".join(sorted({str(result["seed"]) for result in results})),
         "seconds": sum(result["seconds"] for result in results),
-        "kinds": [rows[kind] for kind in titles() if kind in rows],
-        "lost": [trial for number, result in enumerate(results) for trial in result["lost"]
-                 if not any(trial["kind"] == row["kind"] for later in results[number + 1 :] for row in later["kinds"])],
-        "trials": [trial for result in results for trial in result["trials"]],
-    }  # fmt: skip
+        "rights": results[-1]["rights"],
+        "kinds": [found[kind] for kind in titles() if kind in found],
+        "lost": kept("lost"),
+        "trials": kept("trials"),
+    }
 
 
 def table(result: dict[str, Any]) -> str:

@@ -117,6 +117,7 @@ class Fault:
     def end_thread(self) -> None:
         """A thread that works on items is ended from outside: Python's nearest thing to killing it."""
         chosen = random.Random(self.seed).choice(self._threads())
+        print(f"fault: {chosen.name} is ended", file=sys.stderr, flush=True)
         kind = random.Random(self.seed).choice([SystemExit, MemoryError])
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(chosen.ident or 0), ctypes.py_object(kind))
 

@@ -124,11 +124,11 @@ def follow(bench: Workbench, ended: Ended) -> None:
             path.unlink()
 
 
-def _killed(scene: Scene, bench: Workbench, ended: Ended) -> None:
-    """What holds after a kill: all is whole, at most the items in work are gone, and the same command ends the same."""
+def _killed(scene: Scene, bench: Workbench, kills: int = 1) -> None:
+    """What holds after kills: all is whole, at most the items in work are gone, and the same command ends the same."""
     scene.whole(bench)
     kept, working = bench.entries(), bench.in_progress()
-    if working > bench.threads:
+    if working > bench.threads * kills:
         scene.trial.problems.append(f"{working} items were in work")
     scene.trial.detail += f"; {len(kept)} of {len(scene.ref.done.entries())} items kept"
     scene.again(bench, kept)
@@ -137,7 +137,8 @@ def _killed(scene: Scene, bench: Workbench, ended: Ended) -> None:
 def kill_at_event(scene: Scene) -> None:
     bench, at = scene.fresh(), scene.moment()
     scene.trial.detail = f"event {at} of {scene.ref.events}"
-    _killed(scene, bench, bench.run(Fault("kill", at)))
+    bench.run(Fault("kill", at))
+    _killed(scene, bench)
 
 
 def kill_at_time(scene: Scene) -> None:
@@ -146,7 +147,8 @@ def kill_at_time(scene: Scene) -> None:
     process = bench.start()
     process.join(after)
     process.kill()
-    _killed(scene, bench, bench.end(process))
+    bench.end(process)
+    _killed(scene, bench)
 
 
 def killed_twice(scene: Scene) -> None:
@@ -154,13 +156,17 @@ def killed_twice(scene: Scene) -> None:
     bench, at = scene.fresh(), (scene.moment(), scene.moment())
     scene.trial.detail = f"events {at[0]}, then {at[1]}"
     bench.run(Fault("kill", at[0]))
-    _killed(scene, bench, bench.run(Fault("kill", at[1])))
+    bench.run(Fault("kill", at[1]))
+    _killed(scene, bench, kills=2)
 
 
 def end_thread(scene: Scene) -> None:
-    bench, at = scene.fresh(), scene.moment()
-    scene.trial.detail = f"event {at}"
+    """At a moment while there are threads."""
+    bench, at = scene.fresh(), scene.rng.randint(1, scene.ref.events // 3)
+    scene.trial.detail = f"event {at} or later"
     ended = bench.run(Fault("end_thread", at, scene.rng.randrange(1 << 30)))
+    if "fault: separate" not in ended.text:
+        scene.trial.problems.append("there were no threads")
     if ended.code:
         scene.told(ended)
     scene.whole(bench)

@@ -46,10 +46,13 @@ def context() -> multiprocessing.context.ForkServerContext:
     return found
 
 
-def _run(folder: str, commands: list[list[str]], log: str, fault: Fault | None) -> None:
+def _run(folder: str, commands: list[list[str]], log: str, fault: Fault | None, threads: int) -> None:
     """In the forked process: the commands one after another; the first that fails ends it with its exit code."""
     from audiorestorer.__main__ import main
+    from audiorestorer.separators import demucs
 
+    if threads > 1:  # as on a GPU: recordings in threads, their windows together
+        demucs.on_gpu = lambda device: True
     os.chdir(folder)
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(out, 1)
@@ -151,7 +154,7 @@ class Workbench:
         self, fault: Fault | None = None, commands: list[list[str]] | None = None, log: str = "log"
     ) -> BaseProcess:
         """Start the chain (or other commands) in a process of its own."""
-        arguments = (str(self.folder), commands or self.commands(), str(self.log(log)), fault)
+        arguments = (str(self.folder), commands or self.commands(), str(self.log(log)), fault, self.threads)
         process = self.context.Process(target=_run, args=arguments)
         process.start()
         return process
