@@ -113,7 +113,6 @@ def test_without_a_cache_weights_put_in_by_hand_are_used(finished: Workspace, tm
 
 def test_training_audio_and_trained_model_are_made_once_for_two_folders(tmp_path: Path, monkeypatch):
     house = copy_of_the_house(tmp_path / "house")
-    (house / "scripts").mkdir()
     (house / "data").symlink_to(ROOT / "data")
     (house / "models").symlink_to(ROOT / "models")
     for name in ("make_training_audio", "synth_music", "synth_speech"):
