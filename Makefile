@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup setup-extras pilot render report test test-slow check lint evaluate deliver train-pilot train-demo ablation clean
+.PHONY: audit sbom help setup setup-extras pilot render report test test-slow check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,7 +48,7 @@ report: $(READY)  ## (re)make the HTML report of the last run
 evaluate: $(READY)  ## measure the finished files again; never touches the rendering
 	$(SNAKEMAKE) --allowed-rules evaluate collect metrics --forcerun evaluate -- metrics
 
-deliver: $(READY)  ## zip the cleaned tree with checksums
+deliver: $(READY)  ## pack the cleaned tree with manifest, licences and checksums
 	$(SNAKEMAKE) deliver
 
 train-pilot: $(READY)  ## make the training audio and train the pilot models again (an hour; needs the packages named in docs)
@@ -58,6 +58,9 @@ train-demo: $(READY)  ## the training half from end to end on generated stems an
 	$(SNAKEMAKE) training
 	@mkdir -p artifacts/report
 	$(SNAKEMAKE) training --report artifacts/report/training_report.html && echo "report: artifacts/report/training_report.html"
+
+train-enhancer: $(READY)  ## train the enhancer in its three stages on generated voices (under 30 minutes on two cores)
+	$(SNAKEMAKE) enhancer
 
 ablation: $(READY)  ## which training strategy helps on degraded recordings: the small form (two cores, no download)
 	$(SNAKEMAKE) ablation
@@ -78,6 +81,16 @@ lint: $(READY)
 	$(BIN)/snakemake --lint
 
 check: lint test  ## ruff, mypy, snakefmt, snakemake --lint and the tests
+
+# pip-audit is no dependency: it asks the network for known vulnerabilities, and lives in an environment of its own
+AUDIT := artifacts/pip-audit
+audit:  ## known vulnerabilities of the locked packages (needs a network)
+	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1; }
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-extras.lock
+
+sbom: $(READY)  ## docs/licences.md and a bill of materials (CycloneDX): artifacts/sbom.json
+	PYTHONPATH=. $(BIN)/python scripts/supply_chain.py --licences docs/licences.md --sbom artifacts/sbom.json
 
 clean:  ## delete what the pipeline made
 	rm -rf artifacts

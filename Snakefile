@@ -25,10 +25,20 @@ include: "rules/evaluate.smk"
 include: "rules/deliver.smk"
 include: "rules/train.smk"
 include: "rules/ablation.smk"
+include: "rules/enhancer.smk"
 
 
 onstart:
     lock_artifacts()
+    watch_progress()
+
+
+onsuccess:
+    stop_watching()
+
+
+onerror:
+    stop_watching()
 
 
 rule all:
@@ -47,4 +57,4 @@ rule metrics:
 
 rule deliver:
     input:
-        f"{ART}/delivery/{CFG.deliver.name}.zip",
+        DELIVERY,

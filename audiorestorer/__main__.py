@@ -14,7 +14,7 @@ import typer
 from audiorestorer import config as settings
 from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import in_range, write_text_atomic
 
 app = typer.Typer(
     name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -48,9 +48,19 @@ def config_command(
 
 
 @app.command("check-config")
-def check_config(config: Annotated[str, typer.Argument(help="a YAML file, or inline JSON")]) -> None:
+def check_config(
+    config: Annotated[str, typer.Argument(help="a YAML file, or inline JSON")],
+    kind: Annotated[str, typer.Option("--as", help="config, experiment (config/experiments) or models (registry)")] = "config",
+) -> None:  # fmt: skip
     """Check a configuration: unknown keys and impossible values, one line each."""
-    settings.load(settings.Config, config)
+    if kind == "config":
+        settings.load(settings.Config, config)
+    elif kind == "experiment":
+        settings.load(import_module("audiorestorer.training.settings").TrainSettings, config)
+    elif kind == "models":
+        settings.load(import_module("audiorestorer.models.registry").Registry, config)
+    else:
+        raise AudioRestorerError(f"--as: {kind!r}: config, experiment or models")
     print("ok")
 
 
@@ -74,6 +84,16 @@ def fetch_model(
 ) -> None:
     """Make a registry's model ready: download it once, or check the local file."""
     stage("fetch_model").run(name, out_json, registry, models_dir)
+
+
+@app.command("fetch-weights")
+def fetch_weights(
+    name: Annotated[str, typer.Argument(help="the model's name, for messages")],
+    out: Annotated[Path, typer.Argument(help="the file to write; one that is there is checked only")],
+    entry: Annotated[str, typer.Option("--entry", help="the registry's entry with this file alone, as JSON")],
+) -> None:
+    """Download one file of a model and check it."""
+    stage("fetch_model").run_file(name, out, entry)
 
 
 @app.command()
@@ -132,6 +152,74 @@ def restore(
 
 
 @app.command()
+def enhance(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="a recording, or a folder of them")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="folder; of a single recording also the .wav or .flac to write")],
+    denoise_only: Annotated[bool, typer.Option("--denoise-only", help="stop after the enhancer's denoiser")] = False,
+    nfe: Annotated[int, typer.Option(help="evaluations of the flow's field: fewer are faster")] = 64,
+    solver: Annotated[str, typer.Option(help="euler, midpoint or rk4")] = "midpoint",
+    lambd: Annotated[float, typer.Option(help="share of the denoised speech in the condition, 0 to 1")] = 0.9,
+    tau: Annotated[float, typer.Option(help="share of noise in the flow's start, 0 to 1")] = 0.5,
+    seed: Annotated[int, typer.Option(help="of the noise")] = 0,
+    sr: Annotated[str, typer.Option(help="auto: the input's rate or the model's, whichever is higher; keep: the input's")] = "auto",
+    window: Annotated[float, typer.Option(help="longest window, s")] = 10.0,
+    max_wer: Annotated[float, typer.Option(help="take the denoised recording where more words than this share change")] = 0.3,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="take the enhanced recording whatever its words")] = False,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16")] = "float32",
+    batch_size: Annotated[int | None, typer.Option(help="windows a pass")] = None,
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file; instead of --model")] = None,
+    model: Annotated[str, typer.Option(help="entry of the registry")] = "pilot_enhancer",
+    registry: Annotated[Path, typer.Option(help="the registry")] = Path("config/models.yaml"),
+    models_dir: Annotated[Path, typer.Option(help="folder of downloaded models")] = Path("artifacts/models"),
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Denoise speech and regenerate it at full band: length and channels are kept."""
+    values = {
+        "denoise_only": denoise_only, "nfe": nfe, "solver": solver, "lambd": lambd, "tau": tau, "seed": seed,
+        "sample_rate": sr, "window_sec": window, "overlap_sec": min(0.5, window / 4), "max_wer": None if no_gate else max_wer,
+        "precision": precision, "batch_size": batch_size, "model": model,
+    }  # fmt: skip
+    chosen = settings.validate(settings.EnhanceSettings, values, "enhance")
+    weights = checkpoint or import_module("audiorestorer.models.registry").only_file(model, registry, models_dir)
+    stage("enhance").run_folder(source, out, weights, chosen, store=store, device=device, threads=threads)
+
+
+@app.command("evaluate-enhancer")
+def evaluate_enhancer(
+    speech: Annotated[Path, typer.Argument(metavar="SPEECH_DIR", help="clean recordings, best of voices that no training saw")],
+    out: Annotated[Path, typer.Option("--out", help="folder of quality.json, .csv and .md")],
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="the enhancer's safetensors file, or its fetched JSON")],
+    denoiser: Annotated[Path | None, typer.Option(help="mask network to compare with, the same")] = None,
+    transcripts: Annotated[Path | None, typer.Option(help="TSV with the columns path (below SPEECH_DIR) and transcript")] = None,
+    recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="clean, band_4khz, ...; can be repeated; all if left out")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="so many recordings at most")] = None,
+    dnsmos: Annotated[bool, typer.Option("--dnsmos", help="measure DNSMOS too")] = False,
+    config: ConfigOption = "{}",
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Measure an enhancer on band-limited, reverberant, noisy and clipped versions of clean speech. CONFIG: section enhance."""
+    stage("evaluate_enhancer").run(
+        speech, checkpoint, out, settings.load(settings.EnhanceSettings, config), denoiser=denoiser, transcripts=transcripts,
+        recogniser=recogniser, conditions=condition, limit=limit, dnsmos=dnsmos, store=store, device=device, threads=threads,
+    )  # fmt: skip
+
+
+@app.command("enhance-shard")
+def enhance_shard(
+    in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption,
+    model: Annotated[Path, typer.Option("--model", help="the fetched model's JSON (command fetch-model)")],
+    recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,
+    store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
+) -> None:  # fmt: skip
+    """Enhance a shard of the pipeline: the optional stage between postmask and loudness."""
+    chosen = settings.load(settings.EnhanceSettings, config)
+    stage("enhance").run(
+        in_manifest, out_manifest, chosen, model, store, recogniser=recogniser, device=device, threads=threads
+    )
+
+
+@app.command()
 def postmask(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
 ) -> None:
@@ -165,11 +253,11 @@ def evaluate(
 
 @app.command()
 def collect(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation, one a shard")],
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation; [0-7].jsonl stands for eight")],
     json_out: Annotated[Path, typer.Option("--json")], csv_out: Annotated[Path, typer.Option("--csv")],
 ) -> None:  # fmt: skip
     """Gather all shards' figures into metrics.json and metrics.csv."""
-    stage("collect").run(manifests, json_out, csv_out)
+    stage("collect").run(in_range(manifests), json_out, csv_out)
 
 
 @app.command()
@@ -184,16 +272,19 @@ def snippets(
     folder: Annotated[Path, typer.Option("--folder")], config: ConfigOption,
 ) -> None:  # fmt: skip
     """Cut A/B snippets and draw spectrograms for a sample of the batch."""
-    stage("snippets").run(metrics_json, manifest, out_json, folder, settings.load(settings.SnippetSettings, config))
+    stage("snippets").run(
+        metrics_json, in_range(manifest), out_json, folder, settings.load(settings.SnippetSettings, config)
+    )
 
 
 @app.command()
 def report(
     metrics_json: Path, out_dir: Path, snippets: Annotated[Path, typer.Option("--snippets")], config: ConfigOption,
     model: Annotated[list[Path], typer.Option("--model")],
+    manifests: Annotated[Path | None, typer.Option("--manifests", help="of all stages; their run times lie beside them")] = None,
 ) -> None:  # fmt: skip
-    """Write the results table, the listening page, the figures and the summary."""
-    stage("report").run(metrics_json, snippets, config, model, out_dir)
+    """Write the results table, the listening page, the run times, the figures and the summary."""
+    stage("report").run(metrics_json, snippets, config, model, out_dir, manifests)
 
 
 @app.command()
@@ -207,12 +298,55 @@ def publish(
 
 @app.command()
 def deliver(
-    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage")],
-    out: Annotated[Path, typer.Option("--out")], name: Annotated[str, typer.Option("--name")] = "cleaned",
+    manifests: Annotated[list[Path], typer.Argument(help="manifests of the loudness stage; [0-7].jsonl stands for eight")],
+    out: Annotated[Path, typer.Option("--out", help="folder of the archives")], config: ConfigOption = "{}",
+    max_size: Annotated[str | None, typer.Option("--max-size", help="of an archive, e.g. 2GB")] = None,
     extra: Annotated[list[Path] | None, typer.Option("--extra", help="files to put beside the audio")] = None,
+    model: Annotated[list[Path] | None, typer.Option("--model", help="records of the models in use: their licences")] = None,
 ) -> None:  # fmt: skip
-    """Zip the cleaned tree with checksums."""
-    stage("deliver").run(manifests, out, extra or [], name)
+    """Pack the cleaned tree into archives with manifest, licences and checksums."""
+    chosen = settings.load(settings.DeliverSettings, config)
+    if max_size is not None:
+        values = {**chosen.model_dump(), "max_size": max_size}
+        chosen = settings.validate(settings.DeliverSettings, values, "--max-size")
+    stage("deliver").run(in_range(manifests), out, chosen, extra or [], model or [])
+
+
+store_app = typer.Typer(
+    no_args_is_help=True, help="The folder of finished items: what is in it, is it whole, make room."
+)
+app.add_typer(store_app, name="store")
+
+
+@store_app.command("stats")
+def store_stats(store: StoreOption = STORE) -> None:
+    """Entries and bytes by stage, what the manifests of all its runs name, what killed jobs left."""
+    print(stage("store_upkeep").stats(store))
+
+
+@store_app.command("verify")
+def store_verify(store: StoreOption = STORE) -> None:
+    """Hash every file again; what is damaged goes, and the same snakemake command makes it again. Exit code 1: something was."""
+    damaged, manifests = stage("store_upkeep").verify(store)
+    for line in damaged:
+        print(line)
+    print(f"store: {len(damaged)} damaged entries, {len(manifests)} manifests to be made again")
+    if damaged or manifests:
+        print("run the same snakemake command again: it makes what is missing")
+        raise typer.Exit(1)
+
+
+@store_app.command("prune")
+def store_prune(
+    max_size: Annotated[str, typer.Option("--max-size", help="of the store, e.g. 200GB")], store: StoreOption = STORE,
+    keep_hours: Annotated[float, typer.Option("--keep-hours", min=0, help="what was used within them stays")] = 24.0,
+) -> None:  # fmt: skip
+    """Delete what was not used for the longest time until the store is small enough; never what a manifest names."""
+    try:
+        limit = settings.bytes_of(max_size)
+    except ValueError as error:
+        raise AudioRestorerError(f"--max-size: {error}") from error
+    print(stage("store_upkeep").prune(store, limit, keep_hours))
 
 
 training.add_to(app)

@@ -17,6 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import temporary_beside
 
 Audio = NDArray[np.float32]
 
@@ -28,8 +29,8 @@ SFC_SET_ADD_PEAK_CHUNK = (
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
-LOSSY = frozenset({"OGG", "MP3", "MPEG"})
 RESAMPLE_QUALITY = "HQ"
+CEILING = 1 - 2**-15  # the largest sample of 16 bits
 BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
@@ -110,19 +111,28 @@ def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tupl
     return "WAV", subtype
 
 
-def recordings(folder: Path, out: Path) -> list[Path]:
-    """The recordings below a folder, sorted; outputs of an earlier run are left out where the output folder lies in it.
+def below(folder: Path) -> dict[str, Path]:
+    """The recordings below a folder, any depth, sorted, by their relative path; hidden files are none."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    }
+
+
+def recordings(folder: Path, out: Path | None = None) -> dict[str, Path]:
+    """`below`, without outputs of an earlier run where the output folder lies in it.
 
     Raises:
         AudioRestorerError: there are none.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    done = out.resolve()
+    found = below(folder)
+    done = out.resolve() if out else folder.resolve()
     if done != folder.resolve():
-        paths = [path for path in paths if not path.resolve().is_relative_to(done)]
-    if not paths:
+        found = {name: path for name, path in found.items() if not path.resolve().is_relative_to(done)}
+    if not found:
         raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)})")
-    return paths
+    return found
 
 
 def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tuple[Audio, int]:
@@ -130,6 +140,13 @@ def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tupl
     info = probe(path)
     parts = list(blocks(path, start=start, frames=frames))
     return (np.concatenate(parts, axis=1) if parts else np.zeros((info.channels, 0), np.float32)), info.sample_rate
+
+
+def read_mono(path: str | Path, sample_rate: int) -> Audio:
+    """A (short) file as a whole at a rate, `[T]`: the mean of its channels."""
+    found, rate = read(path)
+    mono = found.mean(axis=0, dtype=np.float32)
+    return np.asarray(mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate), np.float32)
 
 
 def resample_blocks(source: Iterable[Audio], from_rate: int, to_rate: int, channels: int) -> Iterator[Audio]:
@@ -213,7 +230,7 @@ class Writer:
     ) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._temporary = temporary_beside(self.path)
         if format == "WAV" and expected_frames * channels * BYTES_PER_SAMPLE.get(subtype, 4) > WAV_LIMIT_BYTES:
             format = "RF64"
         try:
@@ -320,3 +337,21 @@ def write_blocks(
         for block in source:
             out.write(block)
     return out.frames
+
+
+def write_below_full_scale(source: str | Path, target: Path, peak: float, *, format: str, subtype: str) -> float:
+    """Copy a file into another format; where an integer one would clip, the whole is turned down.
+
+    Args:
+        peak: the source's largest sample.
+
+    Returns:
+        The gain in dB.
+    """
+    gain = CEILING / peak if peak > CEILING and subtype not in ("FLOAT", "DOUBLE") else 1.0
+    info = probe(source)
+    write_blocks(
+        target, (np.float32(gain) * block for block in blocks(source)), info.sample_rate, info.channels,
+        format=format, subtype=subtype, expected_frames=info.frames,
+    )  # fmt: skip
+    return round(20 * float(np.log10(gain)), 3)

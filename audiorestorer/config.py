@@ -5,31 +5,72 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.checking import Settings, load, read_yaml, validate
 
+__all__ = ["NAME_PATTERN", "Config", "Settings", "default_yaml", "load", "read_yaml", "validate"]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
+SEED_MAX = 2**32 - 1  # of numpy and Lightning
 
 
-class Settings(BaseModel):
-    """Base of all settings: immutable, no unknown keys, no NaN."""
+def bytes_of(text: str) -> int:
+    """Bytes of a size as people write it: `500MB`, `2.5 GB` (decimal), `1GiB` (binary), `4096`.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    Raises:
+        ValueError: not such a size, or zero.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
+    size = 0.0
+    if found:
+        size = float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")
+    if size < 1:
+        raise ValueError(f"{text!r} is no size: write it as 500MB, 2GB or 1GiB")
+    return int(size)
 
 
 class IngestSettings(Settings):
-    min_duration_sec: float = Field(0.1, gt=0, description="shorter files are rejected")
+    min_duration_sec: float = Field(0.1, gt=0, le=86_400, description="shorter files are rejected")
     silence_dbfs: float = Field(
-        -80.0, le=0, description="files whose highest sample stays below this are rejected as silent"
+        -80.0, ge=-300, le=0, description="files whose highest sample stays below this are rejected as silent"
     )
+    max_files: int = Field(100_000, ge=1, description="of an input archive: more files than this are an error")
+    max_unpacked: str = Field("500GB", description="of an input archive: more than this when unpacked is an error")
+    max_ratio: float = Field(
+        100.0,
+        ge=1,
+        description="of an input archive: more times its own size than this, when above 100 MB, is an error",
+    )
+
+    @field_validator("max_unpacked")
+    @classmethod
+    def _a_size(cls, text: str) -> str:
+        bytes_of(text)
+        return text
+
+
+# how any network runs
+Overlap = Annotated[float, Field(ge=0, lt=1, description="share of a segment that overlaps the next")]
+SegmentSec = Annotated[float | None, Field(gt=0, le=600, description="seconds a segment; null: the model's own")]
+BatchSize = Annotated[
+    int | None,
+    Field(
+        ge=1, le=256,
+        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
+    ),
+]  # fmt: skip
+Backend = Annotated[
+    Literal["auto", "torch", "openvino"],
+    Field(description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"),
+]
+Precision = Annotated[
+    Literal["auto", "float32", "bfloat16"],
+    Field(description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"),
+]
 
 
 class SeparatorSettings(Settings):
@@ -40,28 +81,21 @@ class SeparatorSettings(Settings):
     shifts: int = Field(
         0, ge=0, le=20, description="random shifts that are averaged (demucs' shift trick); seeded by the item"
     )
-    overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
-    segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
+    overlap: Overlap = 0.25
+    segment_sec: SegmentSec = None
     accompaniment: Literal["residual", "stems"] = Field(
         "residual",
         description="residual: mixture minus vocals; stems: sum of the other stems (runs every member of a bag)",
     )
-    batch_size: int | None = Field(
-        None, ge=1, le=256,
-        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
-    )  # fmt: skip
-    backend: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"
-    )
+    batch_size: BatchSize = None
+    backend: Backend = "auto"
+    precision: Precision = "auto"
 
 
 class StftSettings(Settings):
     n_fft: int = Field(2048, ge=64, le=65536, description="STFT size at the item's own rate")
     hop_length: int = Field(512, ge=16, description="samples between frames; divides n_fft, at most n_fft / 2")
-    eps: float = Field(1e-12, gt=0, description="keeps the ratio finite where there is no energy")
+    eps: float = Field(1e-12, gt=0, le=0.01, description="keeps the ratio finite where there is no energy")
 
     @model_validator(mode="after")
     def _hop(self) -> StftSettings:
@@ -80,23 +114,62 @@ class DenoiseSettings(Settings):
     high_band: Literal["keep", "mask", "drop"] = Field(
         "mask", description="the band above the denoiser's Nyquist: keep, mask (by the post-mask) or drop"
     )
-    overlap: float = Field(0.25, ge=0, lt=1, description="share of a segment that overlaps the next")
-    segment_sec: float | None = Field(None, gt=0, description="seconds a segment; null: the model's own")
-    batch_size: int | None = Field(
-        None, ge=1, le=256,
-        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
-    )  # fmt: skip
-    backend: Literal["auto", "torch", "openvino"] = Field(
-        "auto", description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"
-    )
+    overlap: Overlap = 0.25
+    segment_sec: SegmentSec = None
+    batch_size: BatchSize = None
+    backend: Backend = "auto"
+    precision: Precision = "auto"
 
 
 class PostmaskSettings(StftSettings):
     beta: float = Field(1.0, gt=0, le=8, description="exponent of the beta-Wiener mask")
     floor: float = Field(0.1, ge=0, le=1, description="the mask never goes below this (0.1 is -20 dB)")
+
+
+class EnhanceSettings(Settings):
+    """Denoise, then regenerate the speech; see docs/enhancer.md."""
+
+    enabled: bool = Field(False, description="run this stage between postmask and loudness")
+    model: str = Field("pilot_enhancer", pattern=NAME_PATTERN, description="entry of the registry")
+    denoise_only: bool = Field(False, description="stop after the enhancer's denoiser")
+    nfe: int = Field(64, ge=1, le=1000, description="evaluations of the flow's field: fewer are faster")
+    solver: Literal["euler", "midpoint", "rk4"] = "midpoint"
+    lambd: float = Field(
+        0.9, ge=0, le=1, description="share of the denoised speech in the condition; the rest is the input"
+    )
+    tau: float = Field(
+        0.5, ge=0, le=1, description="share of noise in the flow's start: more is freer, less is closer to the input"
+    )
+    seed: int = Field(
+        0, ge=0, description="of the noise, together with the recording's content: equal input, equal output"
+    )
+    sample_rate: Literal["auto", "keep"] = Field(
+        "auto", description="auto: the input's or the model's, whichever is higher; keep: the input's"
+    )
+    window_sec: float = Field(10.0, ge=1, le=120, description="longest window; longer recordings are cross-faded")
+    overlap_sec: float = Field(0.5, ge=0.05, le=10, description="length of a cross-fade; at most half of window_sec")
+    batch_size: int | None = Field(
+        None, ge=1, le=256, description="windows that go through the network together; null: 1 on a CPU, 8 on a GPU"
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks")
+    max_wer: float | None = Field(
+        0.3, gt=0, le=2,
+        description="where more words than this share change, the denoised recording is taken; null: never",
+    )  # fmt: skip
+    recogniser: str = Field(
+        "pocketsphinx",
+        pattern=NAME_PATTERN,
+        description="that judges: pocketsphinx (built in, English), or an entry of the registry",
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> EnhanceSettings:
+        if self.overlap_sec > self.window_sec / 2:
+            raise ValueError("overlap_sec must be at most half of window_sec")
+        least = {"euler": 1, "midpoint": 2, "rk4": 4}[self.solver]
+        if self.nfe < least:
+            raise ValueError(f"{self.solver} needs nfe {least} at least")
+        return self
 
 
 class LoudnessSettings(Settings):
@@ -146,11 +219,26 @@ class SnippetSettings(Settings):
         12, ge=0, le=200, description="items in the report: worst, best and a sample, never all of a large batch"
     )
     seconds: float = Field(6.0, gt=0, le=60, description="length of an A/B snippet")
-    seed: int = Field(0, description="of the sample")
+    seed: int = Field(0, ge=0, le=SEED_MAX, description="of the sample")
 
 
 class DeliverSettings(Settings):
     name: str = Field("cleaned", pattern=NAME_PATTERN, description="artifacts/delivery/<name>.zip")
+    format: Literal["zip", "tar.zst"] = Field("zip", description="zip or tar.zst")
+    max_size: str | None = Field(
+        None, description="of an archive, e.g. 2GB: above it there are several, each complete; null: one archive"
+    )
+
+    @property
+    def max_bytes(self) -> int | None:
+        return None if self.max_size is None else bytes_of(self.max_size)
+
+    @field_validator("max_size")
+    @classmethod
+    def _a_size(cls, text: str | None) -> str | None:
+        if text is not None:
+            bytes_of(text)
+        return text
 
 
 class TrainingSettings(Settings):
@@ -170,7 +258,7 @@ class TrainingSettings(Settings):
         description="folder of real degraded recordings: `analyse_degradation`, `ablation`, and what an experiment's strategies use",
     )
     target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
-    tol_db: float = Field(-40.0, le=0, description="stem audit: largest residual, dB below the mixture")
+    tol_db: float = Field(-40.0, ge=-300, le=0, description="stem audit: largest residual, dB below the mixture")
     name: str = Field(
         "trained_denoiser", pattern=NAME_PATTERN, description="of the model in artifacts/training/models.yaml"
     )
@@ -192,7 +280,7 @@ class AblationDataSettings(Settings):
     )
     items: int = Field(32, ge=5, le=5000, description="test items of each condition")
     item_sec: float = Field(4.0, ge=1, le=60, description="length of a test item")
-    seed: int = Field(7, ge=0, description="of test set and stand-ins")
+    seed: int = Field(7, ge=0, le=SEED_MAX, description="of test set and stand-ins")
 
 
 def _ablation_rows() -> list[AblationRow]:
@@ -212,7 +300,9 @@ class AblationSettings(Settings):
     """`snakemake ablation`: which strategy helps, by how much. The defaults are the small form."""
 
     experiment: str = Field("config/experiments/restorer_ablation.yaml", description="the base of every training")
-    steps: int = Field(300, ge=1, description="optimiser steps of each training: a multiple of its steps_per_epoch")
+    steps: int = Field(
+        300, ge=1, le=100_000_000, description="optimiser steps of each training: a multiple of its steps_per_epoch"
+    )
     seeds: list[int] = Field([31, 32, 33], min_length=1, description="each row is trained with each of them")
     threads: int = Field(1, ge=1, le=256, description="of each training: two of one thread do more than one of two")
     clean: str | None = Field(
@@ -229,8 +319,12 @@ class AblationSettings(Settings):
     def _one_each(self) -> AblationSettings:
         names = [row.name for row in self.rows]
         taken = {"input", "click_repair"} & set(names)
-        if len(set(names)) < len(names) or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError("rows and seeds differ from each other; no seed is below 0")
+        if (
+            len(set(names)) < len(names)
+            or len(set(self.seeds)) < len(self.seeds)
+            or not all(0 <= seed <= SEED_MAX for seed in self.seeds)
+        ):
+            raise ValueError(f"rows and seeds differ from each other; seeds lie in 0 .. {SEED_MAX}")
         if taken:
             raise ValueError(f"rows: {', '.join(sorted(taken))} is in the table anyway")
         if self.baseline not in names:
@@ -238,12 +332,26 @@ class AblationSettings(Settings):
         return self
 
 
+class EnhancerTrainingSettings(Settings):
+    """`snakemake enhancer`: the enhancer's trainings. What each does is in its experiment file."""
+
+    data: str | None = Field(
+        None, description="folder with fg/ (clean speech), bg/ (noise) and rir/**/*.npy; null: generated, to try it"
+    )
+    denoiser: str = Field("config/experiments/denoiser.yaml", description="experiment file of the denoiser")
+    stage1: str = Field("config/experiments/enhancer_stage1.yaml", description="of the autoencoder and the vocoder")
+    stage2: str = Field("config/experiments/enhancer_stage2.yaml", description="of the flow")
+
+
 class Config(Settings):
     """The whole configuration."""
 
-    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings")
+    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings, or a .zip of them")
     output: str = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
     artifacts: str = Field("artifacts", min_length=1, description="folder of everything the pipeline makes; see README")
+    store: str | None = Field(
+        None, description="folder of finished items; null: `store` in the artifacts. Several runs may share one"
+    )
     references: str | None = Field(
         "auto",
         description="folder of clean references, same tree; auto: `clean` beside the input folder where there is one",
@@ -271,12 +379,29 @@ class Config(Settings):
     fuse: FuseSettings = FuseSettings()
     denoise: DenoiseSettings = DenoiseSettings()
     postmask: PostmaskSettings = PostmaskSettings()
+    enhance: EnhanceSettings = EnhanceSettings()
     loudness: LoudnessSettings = LoudnessSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     snippets: SnippetSettings = SnippetSettings()
     deliver: DeliverSettings = DeliverSettings()
     training: TrainingSettings = TrainingSettings()
     ablation: AblationSettings = AblationSettings()
+    enhancer: EnhancerTrainingSettings = EnhancerTrainingSettings()
+
+    @model_validator(mode="after")
+    def _shared_store(self) -> Config:
+        if self.store and not self.keep_intermediates:
+            raise ValueError("keep_intermediates: false deletes from a store that others share; use `store prune`")
+        return self
+
+    @field_validator("artifacts")
+    @classmethod
+    def _part_of_patterns(cls, artifacts: str) -> str:
+        if artifacts.startswith("-") or re.search(r"[{}\x00-\x1f]", artifacts):
+            raise ValueError(
+                "no braces, no control characters and no dash at its beginning: it is part of Snakemake's file patterns"
+            )
+        return artifacts
 
     @field_validator("separators")
     @classmethod
@@ -285,63 +410,6 @@ class Config(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"two separators have the same name: {', '.join(names)}")
         return separators
-
-
-AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-def validate(model: type[AnySettings], values: Any, where: str) -> AnySettings:
-    """Check values against a settings model.
-
-    Raises:
-        AudioRestorerError: one line a problem: where, the key's path, the value, what is allowed, and the nearest valid key.
-    """
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            key = ".".join(str(part) for part in problem["loc"])
-            if problem["type"] == "extra_forbidden":
-                near = difflib.get_close_matches(str(problem["loc"][-1]), _keys_at(model, problem["loc"][:-1]), 1)
-                lines.append(f"{where}: {key}: unknown key" + (f"; did you mean {near[0]!r}?" if near else ""))
-            else:
-                lines.append(f"{where}: {key or 'top level'}: {problem['msg']} (got {problem.get('input')!r:.80})")
-        raise AudioRestorerError("\n".join(lines)) from None
-
-
-def _keys_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
-        if isinstance(part, str) and part in model.model_fields:
-            annotation = str(model.model_fields[part].annotation)
-            found = re.search(r"(\w+Settings)", annotation)
-            if found and found.group(1) in globals():
-                model = globals()[found.group(1)]
-    return list(model.model_fields)
-
-
-def load(model: type[AnySettings], source: str) -> AnySettings:
-    """Settings from a YAML file's path or from inline JSON (`{...}`), as the command line takes them.
-
-    Raises:
-        AudioRestorerError: unreadable, not YAML, or a wrong key or value.
-    """
-    if source.lstrip().startswith("{"):
-        try:
-            return validate(model, json.loads(source), "--config")
-        except json.JSONDecodeError as error:
-            raise AudioRestorerError(f"--config: not valid JSON: {error}") from error
-    return validate(model, read_yaml(source), source)
-
-
-def read_yaml(path: str | Path) -> Any:
-    """A YAML file's content (safe loader); an empty file is an empty mapping."""
-    try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{path}: not valid YAML: {error}") from error
 
 
 def default_yaml() -> str:

@@ -16,15 +16,20 @@ PLUMBING = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "__main__",
+        "checking",
         "config",
+        "devices",
         "digest",
         "errors",
         "manifest",
+        "progress",
+        "resources",
         "store",
         "stages.shard",
         "stages.inputs",
         "stages.network",
-    )
+        "stages.folder",
+    )  # fmt: skip
 )
 
 

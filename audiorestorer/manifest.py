@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiorestorer.errors import AudioRestorerError
 
+RowType = TypeVar("RowType", bound=BaseModel)
 MADE_AGAIN = "if a stage made it, delete it and run the same command: it is made again"
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
@@ -90,16 +92,35 @@ def short_hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
 
 
+def folded(name: str) -> str:
+    """What two names have in common that some file systems take for one: case and Unicode's composed and decomposed forms aside."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
 def unique_ids(relatives: Sequence[str], separator: str = "_") -> dict[str, str]:
     """Ids of relative paths; those whose plain ids are equal (case folded too) all get a short hash of their path."""
     plain = {relative: item_id(relative, separator) for relative in relatives}
-    count: dict[str, int] = {}
-    for name in plain.values():
-        count[name.casefold()] = count.get(name.casefold(), 0) + 1
+    count = Counter(folded(name) for name in plain.values())
     return {
-        relative: name if count[name.casefold()] == 1 else f"{name}-{short_hash(relative)}"
+        relative: name if count[folded(name)] == 1 else f"{name}-{short_hash(relative)}"
         for relative, name in plain.items()
     }
+
+
+def output_names(wanted: Mapping[str, str]) -> dict[str, str]:
+    """Outputs by their input's relative path, no two alike (case folded too).
+
+    Args:
+        wanted: those of each input by itself. Where several inputs want one name, they keep their suffix in it
+            (`a.ogg -> a.ogg.flac`); what still collides gets a short hash of its input's path.
+    """
+    names = dict(wanted)
+    for hashed in (False, True):
+        crowd = Counter(name.casefold() for name in names.values())
+        for relative, name in names.items():
+            if crowd[name.casefold()] > 1:
+                names[relative] = f"{relative}{f'-{short_hash(relative)}' if hashed else ''}{Path(name).suffix}"
+    return names
 
 
 def inside(folder: Path, relative: str) -> Path:
@@ -121,21 +142,24 @@ def keep_inputs(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
             raise AudioRestorerError(f"{target}: the output would replace this input: choose another output folder")
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder for a file that is being written; short, whatever the length of the final name."""
+    return path.with_name(f".{short_hash(path.name)}.{os.getpid()}.tmp")
+
+
 def write_text_atomic(path: str | Path, text: str) -> None:
     """Write a text file (UTF-8) so that nothing half-written ever stands under its name."""
     write_bytes_atomic(path, text.encode("utf-8", "surrogateescape"))
 
 
-def write_bytes_atomic(path: str | Path, content: bytes) -> None:
-    """Write a file so that nothing half-written ever stands under its name."""
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside a file (its folder is made): written there, it takes the file's place, or is removed by an exception."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         os.replace(temporary, path)
     except OSError as error:  # a write that fails names no file
         raise OSError(error.errno, error.strerror, str(path)) from error
@@ -143,26 +167,85 @@ def write_bytes_atomic(path: str | Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def cell(value: Any) -> Any:
+    """A CSV cell that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe (undone by `plain_cell`)."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not _is_number(value) else value
+
+
+def plain_cell(text: str) -> str:
+    """The text that `cell` was given."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text[1:]) else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def write_bytes_atomic(path: str | Path, content: bytes) -> None:
+    """Write a file so that nothing half-written ever stands under its name."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_csv(path: str | Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, atomically; a field that a row lacks stays empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, lineterminator="\n")
+    """Write rows as CSV, atomically; a field that a row lacks stays empty. Texts as `cell`."""
+    lines = _Lines()
+    writer = csv.DictWriter(lines, fields, lineterminator="\r\n")
     writer.writeheader()
-    writer.writerows(rows)
-    write_text_atomic(path, text.getvalue())
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
+    write_text_atomic(path, "".join(lines))
+
+
+class _Lines(list[str]):
+    """Rows that end in a line feed alone. The writer is told of both characters, or it would not quote a text with the other."""
+
+    def write(self, row: str) -> None:
+        self.append(row.removesuffix("\r\n") + "\n")
 
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a CSV with a header.
+    """The rows of a CSV with a header, with the texts that `write_csv` was given.
 
     Raises:
         AudioRestorerError: cannot be read.
     """
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            return [
+                {name: plain_cell(value) if isinstance(value, str) else value for name, value in row.items()}
+                for row in csv.DictReader(file)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AudioRestorerError(f"{path}: cannot read: {error}") from error
+
+
+def read_transcripts(path: Path | None) -> dict[str, dict[str, str]]:
+    """Rows of a TSV with the columns `path` and `transcript` (others are kept as conditions), by path.
+
+    Raises:
+        AudioRestorerError: no such columns, or not UTF-8.
+    """
+    if path is None:
+        return {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (OSError, UnicodeDecodeError) as error:
+        raise AudioRestorerError(f"transcripts: {path}: {error}") from error
+    if rows and not {"path", "transcript"} <= set(rows[0]):
+        raise AudioRestorerError(
+            f"transcripts: {path}: needs the columns path and transcript, has {', '.join(rows[0])}"
+        )
+    return {row["path"]: {key: value for key, value in row.items() if key and value} for row in rows}
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -182,11 +265,57 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return found
 
 
+def write_json(path: str | Path, value: Mapping[str, Any], *, indent: int = 2, allow_nan: bool = True) -> None:
+    """Write a JSON object for people to read, atomically."""
+    write_text_atomic(path, json.dumps(value, indent=indent, allow_nan=allow_nan) + "\n")
+
+
+def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write JSON Lines, atomically; no row at all is one blank line (never zero bytes)."""
+    write_text_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows) or "\n")
+
+
+def named_from(path: Path, base: Path) -> str:
+    """How a manifest in the folder `base` names a file: relative for what lies in it, else absolute."""
+    path, base = path.resolve(), base.resolve()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
+
+
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     """Write rows, sorted by id, atomically. An empty shard is a file with one comment-free blank line (never zero bytes)."""
     rows = sorted(items, key=lambda item: item.id)
     lines = [json.dumps(item.model_dump(exclude_none=True), ensure_ascii=True, sort_keys=True) for item in rows]
     write_text_atomic(path, "\n".join(lines) + "\n")
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of a JSON Lines file with their numbers, from 1; blank ones are left out.
+
+    Raises:
+        AudioRestorerError: cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    except OSError as error:
+        raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AudioRestorerError(f"{path}: cannot read the manifest: not UTF-8 text: {error.reason}") from error
+
+
+def read_rows(path: str | Path, kind: type[RowType]) -> Iterator[tuple[int, RowType]]:
+    """The rows of a JSON Lines file with their line numbers.
+
+    Raises:
+        AudioRestorerError: cannot be read, or a line is no valid row (names file, line and field).
+    """
+    for number, line in read_lines(path):
+        try:
+            yield number, kind.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "row"
+            raise AudioRestorerError(f"{path}:{number}: {where}: {first['msg']}") from error
 
 
 def read_manifest(path: str | Path) -> list[Item]:
@@ -195,29 +324,42 @@ def read_manifest(path: str | Path) -> list[Item]:
     Raises:
         AudioRestorerError: the file is missing, or a line is no valid row (names file, line and reason), or an id stands twice.
     """
-    items: list[Item] = []
-    seen: set[str] = set()
+    items: dict[str, Item] = {}
     try:
-        with open(path, encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                item = Item.model_validate_json(line)
-                if item.id in seen:
-                    raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
-                seen.add(item.id)
-                items.append(item)
-            if not file.tell():
-                raise AudioRestorerError(f"{path}: an empty file is no manifest; {MADE_AGAIN}")
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise AudioRestorerError(f"{path}: not UTF-8 text: {error.reason}; {MADE_AGAIN}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise AudioRestorerError(f"{path}:{number}: {where or 'row'}: {first['msg']}; {MADE_AGAIN}") from error
-    return items
+        for number, item in read_rows(path, Item):
+            if item.id in items:
+                raise AudioRestorerError(f"{path}:{number}: id {item.id!r} stands twice")
+            items[item.id] = item
+        if not os.path.getsize(path):
+            raise AudioRestorerError(f"{path}: an empty file is no manifest")
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{error}; {MADE_AGAIN}") from error
+    return list(items.values())
+
+
+def shard_range(numbers: Iterable[int]) -> str:
+    """Shard numbers as one short text, `[0-3,7]`: a command line cannot hold a path for each of many thousands."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return "[" + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts) + "]"
+
+
+def in_range(paths: Iterable[Path]) -> list[Path]:
+    """Paths, of which those whose name is a `shard_range` and a suffix stand for each of its shards."""
+    out: list[Path] = []
+    for path in paths:
+        found = re.fullmatch(r"\[(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\](\.\w+)", path.name)
+        if not found:
+            out.append(path)
+            continue
+        for part in found[1].split(","):
+            first, _, last = part.partition("-")
+            out += [path.with_name(f"{number}{found[2]}") for number in range(int(first), int(last or first) + 1)]
+    return out
 
 
 def read_manifests(paths: Iterable[str | Path]) -> list[Item]:

@@ -1,8 +1,10 @@
 """Content-addressed store of finished items: what was computed once is never computed again. No torch import.
 
-Layout: `<root>/<stage>/<key[:2]>/<key>.<name>` for the files of an entry and `<key>.json`, written last, that names them with size
-and SHA-256. An entry without its JSON does not exist, so a job killed while it writes leaves nothing that counts. The JSON has a
-check over itself; a file whose time is not the one that the JSON names is hashed before it counts.
+Layout: `<root>/<stage>/<key[:2]>/<key>.<sha8>.<name>` for the files of an entry and `<key>.json`, written last, that names them with
+size and SHA-256. An entry without its JSON does not exist, so a job killed while it writes leaves nothing that counts. The start
+of the content's hash is in a file's name, so two jobs that make the same item at the same time never write to the same file, and
+there is no lock that a killed job could leave behind. The time of an entry's JSON is when it was last used. The JSON has a check over
+itself; a file whose time is not the one that the JSON names is hashed before it counts.
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import temporary_beside, write_text_atomic
 
 HASH_BLOCK = 1 << 20
+SCRATCH = ".tmp-"  # what scratch folders begin with
+USERS = ".users"
+USED_WITHIN_SEC = 3600.0  # how exactly the time of the last use is kept: a write for every reading would be too many
 
 
 def sha256_file(path: str | Path) -> str:
@@ -40,7 +46,7 @@ def key_of(**parts: Any) -> str:
 def place(source: Path, target: Path) -> None:
     """Put a file under its final name at once: a hard link where the file system allows, else a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:80]}.{os.getpid()}.tmp")
+    temporary = temporary_beside(target)
     temporary.unlink(missing_ok=True)
     try:
         try:
@@ -50,6 +56,19 @@ def place(source: Path, target: Path) -> None:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _file(base: Path, sha256: str, name: str) -> str:
+    return f"{base}.{sha256[:8]}.{name}"
+
+
+def join(root: str | Path, artifacts: str | Path) -> None:
+    """Note in a store that the runs of an artifacts folder use it: `store prune` and `store verify` look into their manifests."""
+    user = {"folder": os.getcwd(), "artifacts": str(artifacts), "store": str(root)}
+    name = key_of(**user)[:16]
+    path = Path(root) / USERS / f"{name}.json"
+    if not path.is_file():
+        write_text_atomic(path, json.dumps(user) + "\n")
 
 
 def _check(record: Mapping[str, Any]) -> str:
@@ -97,18 +116,25 @@ class Store:
             record = json.loads(Path(f"{base}.json").read_text(encoding="utf-8"))
             if record["check"] != _check(record):
                 return None
-            files = {name: Path(f"{base}.{name}") for name in record["files"]}
+            files = {name: Path(_file(base, meta["sha256"], name)) for name, meta in record["files"].items()}
             if not all(_as_written(files[name], meta) for name, meta in record["files"].items()):
                 return None
             return Entry(key, files, {name: meta["sha256"] for name, meta in record["files"].items()}, record["row"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def touch(self, key: str) -> None:
+        """Note that an entry was used."""
+        path = Path(f"{self._base(key)}.json")
+        with suppress(OSError):  # a store that this user may only read
+            if time.time() - path.stat().st_mtime > USED_WITHIN_SEC:
+                os.utime(path)
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A temporary folder on the store's file system, removed afterwards."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=self.folder))
+        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.folder))
         try:
             yield folder
         finally:
@@ -120,9 +146,9 @@ class Store:
         base.parent.mkdir(parents=True, exist_ok=True)
         record: dict[str, Any] = {"files": {}, "row": dict(row)}
         for name, path in files.items():
-            info = path.stat()
-            record["files"][name] = {"size": info.st_size, "mtime_ns": info.st_mtime_ns, "sha256": sha256_file(path)}
-            os.replace(path, f"{base}.{name}")
+            info, digest = path.stat(), sha256_file(path)
+            record["files"][name] = {"size": info.st_size, "mtime_ns": info.st_mtime_ns, "sha256": digest}
+            os.replace(path, _file(base, digest, name))
         record["check"] = _check(record)
         write_text_atomic(f"{base}.json", json.dumps(record, sort_keys=True))
         entry = self.get(key)

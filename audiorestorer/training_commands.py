@@ -43,6 +43,20 @@ def generate_data(
     )
 
 
+def generate_enhancement_data(
+    out: Annotated[Path, typer.Option("--out")],
+    speakers: Annotated[int, typer.Option(min=2)] = 32,
+    takes: Annotated[int, typer.Option(min=1, help="files of each speaker")] = 2,
+    seconds: Annotated[float, typer.Option(min=2, help="length of each")] = 14.0,
+    sr: Annotated[int, typer.Option(min=8000)] = 22050,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Make fg/ (voices), bg/ (noise, music) and rir/ (rooms) by formulas: a data set to train the enhancer on."""
+    import_module("audiorestorer.datasets.generated_enhancement").make(
+        out, speakers=speakers, takes=takes, seconds=seconds, sample_rate=sr, seed=seed
+    )
+
+
 def audit_stems(
     root: Root,
     tol_db: Annotated[float, typer.Option("--tol-db", help="largest residual, dB below the mixture")] = -40.0,
@@ -73,7 +87,9 @@ def filter_noise(
 
 
 def analyse_degradation(
-    sources: Annotated[list[Path], typer.Argument(metavar="IN_DIR_OR_FILES", help="degraded recordings")],
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="IN...", help="degraded recordings: folders, files, manifests")
+    ],
     out_csv: Annotated[Path, typer.Option("--out-csv", help="a row a recording")] = Path("degradation.csv"),
     out_json: Annotated[Path, typer.Option("--out-json", help="rows, and the settings that follow from them")] = Path(
         "degradation.json"
@@ -131,6 +147,35 @@ def train(
     stage("train").run(
         config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")
     )
+
+
+def train_enhancer(
+    config: Annotated[
+        Path, typer.Option("--config", help="experiment file: denoiser, enhancer_stage1, enhancer_stage2")
+    ],
+    data: Annotated[Path, typer.Option("--data", help="folder with fg/ (clean speech), bg/ (noise) and rir/ (rooms)")],
+    out: Annotated[Path, typer.Option("--out", help="checkpoint of the trained parts, safetensors")],
+    previous: Annotated[
+        list[Path] | None, typer.Option("--previous", help="checkpoint of a training before this one; several times")
+    ] = None,
+    work: Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")] = Path("artifacts/runs"),
+    threads: Annotated[int | None, typer.Option(min=1, help="instead of the experiment's")] = None,
+    changes: Annotated[
+        str | None, typer.Option(help="JSON: sections and keys that differ from the experiment's")
+    ] = None,
+) -> None:
+    """Train a part of the enhancer: the denoiser, then stage 1, then stage 2; goes on from its last checkpoint."""
+    stage("train_enhancer").run(
+        config, data, out, work, previous or (), threads, changes=_object(changes, "--changes")
+    )  # fmt: skip
+
+
+def join_enhancer(
+    parts: Annotated[list[Path], typer.Argument(metavar="CHECKPOINT...", help="of denoiser, stage 1 and stage 2")],
+    out: Annotated[Path, typer.Option("--out", help="the whole enhancer, safetensors")],
+) -> None:
+    """Put the enhancer's trained parts together into one file."""
+    stage("join_enhancer").run(parts, out)
 
 
 def _object(text: str | None, where: str) -> dict[str, Any]:
@@ -319,7 +364,7 @@ def ablation_report(
 COMMANDS = (
     generate_data, audit_stems, filter_noise, analyse_degradation, build_manifest, train, evaluate_model, triad_diagnostics,
     learning_from_audio_debug, infer_batch, sanity_suite, export_onnx, profile_infer, register_model, training_report,
-    make_degraded, evaluate_restorer, ablation_report,
+    make_degraded, evaluate_restorer, ablation_report, generate_enhancement_data, train_enhancer, join_enhancer,
 )  # fmt: skip
 
 

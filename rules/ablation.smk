@@ -3,11 +3,8 @@
 # checkpoint of its own, measured on degradations that no training draws from. `snakemake ablation`, then with
 # `--report artifacts/report/ablation_report.html`. Full sizes: --configfile config/ablation_full.yaml. Not part of `all`.
 
-ABLATION = f"{ART}/ablation"
 ABLATION_ROWS = {row.name: row for row in CFG.ablation.rows}
-ABLATION_RATE = (or_stop(settings.read_yaml, located(CFG.ablation.experiment)).get("network") or {}).get(
-    "sample_rate", 22050
-)
+ABLATION_RATE = experiment_rate(CFG.ablation.experiment)
 CLASSICAL = ["input", "click_repair"]
 
 
@@ -20,6 +17,7 @@ wildcard_constraints:
 rule ablation:
     input:
         f"{ABLATION}/ablation.html",
+        f"{TRAINING}/degradation.png",
 
 
 # Only with ablation.clean
@@ -32,7 +30,7 @@ rule ablation_manifest:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=CFG.ablation.clean or "no-folder-in-ablation.clean",
+        root=as_is(CFG.ablation.clean or "no-folder-in-ablation.clean"),
         code=code("stages.build_manifest"),
     shell:
         "python -m audiorestorer build-manifest --root {params.root:q} --layout folder --shares 0.7 0.1 0.2"
@@ -52,7 +50,7 @@ rule make_degraded:
         "../envs/audiorestorer.yaml"
     params:
         clean=["--manifest", f"{ABLATION}/clean.jsonl"] if CFG.ablation.clean else ["--speech", located("data/pilot")],
-        real=["--real", CFG.training.real] if CFG.training.real else [],
+        real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
         folder=lambda wildcards, output: os.path.dirname(output.test),
         cfg=CFG.ablation.data.model_dump_json(),
         rate=ABLATION_RATE,
@@ -77,8 +75,8 @@ rule ablation_train:
         "../envs/audiorestorer.yaml"
     threads: CFG.ablation.threads
     resources:
+        **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,
-        mem_mb=4000,
     params:
         real=lambda wildcards, input: CFG.training.real or input.real,
         changes=lambda wildcards: json.dumps(
@@ -176,7 +174,7 @@ rule ablation_report:
         folder=lambda wildcards, output: os.path.dirname(output.html),
         records=lambda wildcards, input: [f"--record={path}" for path in input.records],
         baseline=CFG.ablation.baseline,
-        cfg=cfg_json("ablation"),
+        cfg=as_is(cfg_json("ablation")),
         code=code("stages.ablation_report"),
     shell:
         "python -m audiorestorer ablation-report {input.results:q} {params.records:q} --out {params.folder:q}"

@@ -1,4 +1,5 @@
-# Needs: the separators' stems. Makes: fused speech, denoised, post-masked and brought to its loudness: one manifest a (stage, shard).
+# Needs: the separators' stems. Makes: fused speech, denoised, post-masked, where asked for enhanced, and brought to its loudness:
+# one manifest a (stage, shard).
 
 
 rule fuse:
@@ -12,8 +13,7 @@ rule fuse:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["fuse"]),
     params:
         store=STORE,
         cfg=cfg_json("fuse"),
@@ -36,9 +36,8 @@ rule denoise:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
+        **needs(model_cost(CFG.denoise.model) if CFG.denoise.model else needed.NO_NETWORK),
         gpu=USE_GPU if CFG.denoise.model else 0,
-        mem_mb=4000,
-        runtime=240,
     params:
         store=STORE,
         cfg=cfg_json("denoise"),
@@ -61,8 +60,7 @@ rule postmask:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["postmask"]),
     params:
         store=STORE,
         cfg=cfg_json("postmask"),
@@ -72,19 +70,46 @@ rule postmask:
         " --store {params.store:q} 2>&1 | tee {log:q}"
 
 
-rule loudness:
+rule enhance:
     input:
         manifest=manifest("postmask"),
+        model=model_json(CFG.enhance.model),
+        recogniser=model_json(ENHANCE_RECOGNISER) if ENHANCE_RECOGNISER else [],
+    output:
+        manifest=made("enhance"),
+    log:
+        log_of("enhance"),
+    priority: 4
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: NETWORK_THREADS
+    resources:
+        **needs(lambda wildcards: model_cost(CFG.enhance.model)),
+        gpu=USE_GPU,
+    params:
+        store=STORE,
+        cfg=cfg_json("enhance"),
+        code=code("stages.enhance", *ENHANCE_MODULES),
+        recogniser=lambda wildcards, input: [f"--recogniser={input.recogniser}"] if input.recogniser else [],
+        device=CFG.device,
+    shell:
+        "python -m audiorestorer enhance-shard {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        " --model {input.model:q} {params.recogniser:q} --store {params.store:q} --device {params.device:q}"
+        " --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule loudness:
+    input:
+        manifest=manifest("enhance" if CFG.enhance.enabled else "postmask"),
     output:
         manifest=ensure(manifest("loudness"), non_empty=True),
     log:
         log_of("loudness"),
-    priority: 4
+    priority: 5
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        mem_mb=1000,
-        runtime=60,
+        **needs(needed.STAGES["loudness"]),
     params:
         store=STORE,
         cfg=cfg_json("loudness"),

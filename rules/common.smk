@@ -17,9 +17,13 @@ os.environ.update(
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
+from audiorestorer import progress
+from audiorestorer import resources as needed
+from audiorestorer import store as item_store
+from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_manifest
+from audiorestorer.manifest import read_manifest, shard_range
 from audiorestorer.models import registry as model_registry
 from audiorestorer.stages import ingest as ingest_stage
 from audiorestorer.store import sha256_file
@@ -39,19 +43,29 @@ def located(path):
     return beside if not os.path.exists(path) and os.path.exists(beside) else path
 
 
+for configfile_path in workflow.configfiles:  # Snakemake's reader lets a repeated key pass
+    or_stop(settings.read_yaml, configfile_path)
 CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 ART = CFG.artifacts.rstrip("/")
-STORE = f"{ART}/store"
+STORE = os.path.normpath(CFG.store or f"{ART}/store")
+DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
-MODELS = list(dict.fromkeys([s.model for s in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])))
-for model in MODELS:
-    or_stop(REGISTRY.get, model)  # an unknown name ends the run here, not in the middle of it
-LISTING = {str(shard): digest for shard, digest in or_stop(ingest_stage.listing_digest, CFG).items()}
+MODELS = [separator.model for separator in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])
+MODELS = list(dict.fromkeys(MODELS + ([CFG.enhance.model] if CFG.enhance.enabled else [])))
+for index, separator in enumerate(CFG.separators):  # an unknown name ends the run here, not in the middle of it
+    or_stop(REGISTRY.check_segment, separator.model, separator.segment_sec, f"config: separators.{index}")
+if CFG.denoise.model:
+    or_stop(REGISTRY.check_segment, CFG.denoise.model, CFG.denoise.segment_sec, "config: denoise")
+if CFG.enhance.enabled:
+    or_stop(REGISTRY.get, CFG.enhance.model)
+LISTING = {str(shard): found for shard, found in or_stop(ingest_stage.listing, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
+# With --cache, folders share what is the same for every batch
+CACHING = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 # Later stages have the higher `priority`: shards are finished one by one, so results come early and intermediates can go
 USE_GPU = int(CFG.device.startswith("cuda") or (CFG.device == "auto" and shutil.which("nvidia-smi") is not None))
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
@@ -61,11 +75,23 @@ wildcard_constraints:
     shard=r"\d+",
     separator="[A-Za-z0-9_-]+",
     model="[A-Za-z0-9_-]+",
+    weights=model_registry.FILE_PATTERN.strip("^$"),
+
+
+def experiment_rate(path):
+    """The sample rate that an experiment file asks for. The file as a whole is checked by the training that uses it."""
+    path = located(path)
+    return or_stop(section, or_stop(settings.read_yaml, path), "network", path).get("sample_rate", 22050)
 
 
 def manifest(stage):
     """The path pattern of a stage's manifests."""
     return f"{ART}/manifests/{stage}/{{shard}}.jsonl"
+
+
+def all_manifests(stage):
+    """A stage's manifests of all shards, as a command takes them."""
+    return manifest(stage).format(shard=shard_range(map(int, SHARDS)))
 
 
 def log_of(stage):
@@ -83,6 +109,19 @@ def cfg_json(section):
     return getattr(CFG, section).model_dump_json()
 
 
+def as_is(value):
+    """A param from the user: Snakemake would look for wildcards in a string, and a folder may be named `{shard}`."""
+    return lambda wildcards: value
+
+
+def clean_speech(wildcards):
+    """The folder of clean recordings that the enhancer is measured on."""
+    folder, _ = or_stop(ingest_stage.companions, CFG)
+    if folder is None:
+        raise WorkflowError("enhancer_quality needs clean recordings: set references to their folder")
+    return str(folder)
+
+
 def ingest_json():
     """What ingest depends on, and nothing else."""
     chosen = {key: value for key, value in CFG.model_dump(mode="json").items() if key in INGEST_KEYS}
@@ -98,17 +137,65 @@ def model_json(name):
     return f"{ART}/models/{name}.json"
 
 
+def weights_of(name):
+    """The files of a model that come from elsewhere, in the folder where they are used from."""
+    entry = or_stop(REGISTRY.get, name)
+    return [f"{ART}/models/{name}/{file.name}" for file in entry.files] if entry.remote else []
+
+
 def network_code(stage, model):
     """The code of a stage that runs a network: the stage's and that of the model's kind."""
     return code_digest(f"stages.{stage}", f"separators.{or_stop(REGISTRY.get, model).kind}")
 
 
-def recogniser_of(evaluate):
-    """The registry's recogniser that WER needs; None: the built-in one, or no WER. An unknown name ends the run here."""
-    if "wer" not in evaluate.metrics or evaluate.recogniser == "pocketsphinx":
+def needs(cost_of):
+    """`mem_mb` and `runtime` of a job of a shard, for `resources:`. Snakemake asks once more when the job is ready, so that what ingest
+    found counts, and at each attempt. `cost_of`: wildcards -> resources.Cost, or a Cost."""
+    cost = cost_of if callable(cost_of) else lambda wildcards: cost_of
+    return {
+        "mem_mb": lambda wildcards, attempt: cost(wildcards).ask_mb(attempt),
+        "runtime": lambda wildcards, threads, attempt: cost(wildcards).ask_minutes(
+            needed.load_of(manifest("ingest").format(shard=wildcards.shard)), threads, attempt
+        ),
+    }
+
+
+def growing(mem_mb, runtime):
+    """`mem_mb` and `runtime` of a job that is no shard's: twice as much at each attempt."""
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: runtime * 2 ** (attempt - 1),
+    }
+
+
+def model_cost(name, whole_bag=False):
+    entry = or_stop(REGISTRY.get, name)
+    return needed.of_model(entry.kind, entry.source, whole_bag=whole_bag)
+
+
+def separator_cost(wildcards):
+    separator = SEPARATORS[wildcards.separator]
+    return model_cost(separator.model, whole_bag=separator.accompaniment == "stems")
+
+
+def all_threads():
+    """All cores of this machine's share; on a cluster, where no `--cores` says it, as many as a network gets."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return NETWORK_THREADS
+
+
+def recogniser_of(section, used):
+    """The registry's recogniser that a section needs; None: the built-in one, or none. An unknown name ends the run here."""
+    if not used or section.recogniser == "pocketsphinx":
         return None
-    or_stop(REGISTRY.get, evaluate.recogniser)
-    return evaluate.recogniser
+    or_stop(REGISTRY.get, section.recogniser)
+    return section.recogniser
+
+
+def recogniser_module(name):
+    return f"metrics.recognisers.{REGISTRY.get(name).kind if name else 'pocketsphinx'}"
 
 
 def tagger_of(evaluate):
@@ -135,6 +222,8 @@ def lock_artifacts():
         fcntl.flock(_lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise WorkflowError(f"another run is working in {ART}: wait for it, or give this one --config artifacts=DIR")
+    if CFG.store:
+        item_store.join(STORE, ART)
 
 
 def absent_outputs(shard):
@@ -149,10 +238,38 @@ def absent_outputs(shard):
     return sum(row.ok and not os.path.exists(row.field("published")) for row in rows)
 
 
-RECOGNISER = recogniser_of(CFG.evaluate)
+def absent_archives():
+    """How many archives of the last delivery are gone."""
+    if not os.path.exists(DELIVERY):
+        return 0
+    with open(DELIVERY, encoding="utf-8") as file:
+        names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
+    return sum(not os.path.exists(os.path.join(os.path.dirname(DELIVERY), name)) for name in names)
+
+
+def stage_jobs():
+    """The jobs of this run that write a stage's manifest."""
+    root = f"{ART}/manifests/"
+    for job in workflow.dag.needrun_jobs():
+        path = str(job.output[0]) if job.output else ""
+        if path.startswith(root):
+            stage = os.path.dirname(path.removeprefix(root))
+            parts = len(CFG.evaluate.metrics) if stage == "evaluate" else 1
+            yield progress.Job(Path(path), stage, LISTING[job.wildcards.shard].files, parts)
+
+
+def watch_progress():
+    """A line on the terminal every half minute; AUDIORESTORER_PROGRESS sets the seconds, 0 is silence."""
+    globals()["stop_watching"] = progress.watch(stage_jobs(), float(os.environ.get("AUDIORESTORER_PROGRESS", 30)))
+
+
+RECOGNISER = recogniser_of(CFG.evaluate, "wer" in CFG.evaluate.metrics)
+ENHANCE_GATE = CFG.enhance.enabled and CFG.enhance.max_wer is not None and not CFG.enhance.denoise_only
+ENHANCE_RECOGNISER = recogniser_of(CFG.enhance, ENHANCE_GATE)
+ENHANCE_MODULES = [recogniser_module(ENHANCE_RECOGNISER)] if ENHANCE_GATE else []
 TAGGER = tagger_of(CFG.evaluate)
 EVALUATION_MODELS = [name for name in (RECOGNISER, TAGGER) if name]
 EVALUATION_MODULES = [
     *(f"metrics.group_{group}" for group in CFG.evaluate.metrics),
-    f"metrics.recognisers.{REGISTRY.get(RECOGNISER).kind if RECOGNISER else 'pocketsphinx'}",
+    recogniser_module(RECOGNISER),
 ]

@@ -21,25 +21,54 @@ rule evaluate:
         manifest=ensure(manifest("evaluate"), non_empty=True),
     log:
         log_of("evaluate"),
-    priority: 5
+    priority: 6
     conda:
         "../envs/audiorestorer.yaml"
     resources:
+        **needs(needed.of_evaluation(CFG.evaluate.metrics)),
         gpu=USE_GPU if EVALUATION_MODELS else 0,
-        mem_mb=4000 if EVALUATION_MODELS else 2000,
-        runtime=120,
     params:
         store=STORE,
-        cfg=cfg_json("evaluate"),
+        cfg=as_is(cfg_json("evaluate")),
         code=code("stages.evaluate", *EVALUATION_MODULES),
         packages=evaluate_stage.optional_packages(),
-        sentences=[f"--sentences={SENTENCES}"] if SENTENCES else [],
+        sentences=as_is([f"--sentences={SENTENCES}"] if SENTENCES else []),
         sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
         models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],
         device=CFG.device,
     shell:
         "python -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q} {params.sentences:q}"
         " {params.models:q} --device {params.device:q} --threads {threads} --store {params.store:q} 2>&1 | tee {log:q}"
+
+
+# Not part of `all`: it measures the model on degraded versions of the clean references, not the batch.
+rule enhancer_quality:
+    input:
+        model=model_json(CFG.enhance.model),
+        denoiser=model_json("pilot_denoiser"),
+    output:
+        multiext(f"{ART}/enhancer/quality", ".json", ".csv", ".md"),
+    log:
+        f"{ART}/logs/enhancer_quality.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: NETWORK_THREADS
+    resources:
+        **growing(mem_mb=4000, runtime=480),
+        gpu=USE_GPU,
+    params:
+        speech=clean_speech,
+        listing=LISTING,
+        out=lambda wildcards, output: os.path.dirname(output[0]),
+        transcripts=lambda wildcards: [f"--transcripts={path}" for path in ingest_stage.companions(CFG)[1:] if path],
+        cfg=CFG.enhance.model_dump_json(exclude={"enabled"}),
+        code=code("stages.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
+        store=STORE,
+        device=CFG.device,
+    shell:
+        "python -m audiorestorer evaluate-enhancer {params.speech:q} --out {params.out:q} --checkpoint {input.model:q}"
+        " --denoiser {input.denoiser:q} {params.transcripts:q} --config {params.cfg:q} --limit 24 --store {params.store:q}"
+        " --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule collect:
@@ -53,9 +82,10 @@ rule collect:
     conda:
         "../envs/audiorestorer.yaml"
     params:
+        manifests=all_manifests("evaluate"),
         code=code("stages.collect"),
     shell:
-        "python -m audiorestorer collect {input.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer collect {params.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
 
 
 rule strict:

@@ -8,10 +8,12 @@ rule ingest:
         log_of("ingest"),
     conda:
         "../envs/audiorestorer.yaml"
+    resources:
+        **needs(needed.STAGES["ingest"]),
     params:
         store=STORE,
-        cfg=ingest_json(),
-        listing=lambda wildcards: LISTING[wildcards.shard],
+        cfg=as_is(ingest_json()),
+        listing=lambda wildcards: LISTING[wildcards.shard].digest,
         code=code("stages.ingest"),
     shell:
         "python -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}"

@@ -4,6 +4,7 @@
 # empty whose data: address is above 2 MiB): the pages that are marked stay below; listening.html holds all snippets and is not marked.
 
 REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
+REPORT_SECTIONS += ("enhance",) if CFG.enhance.enabled else ()
 TEMPLATES = [
     f"{workflow.basedir}/audiorestorer/report/templates/{name}"
     for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js", "details.html.j2")
@@ -22,6 +23,7 @@ REPORT_FILES = [
         "figures/worst.png",
         "summary.md",
         "details.html",
+        "runtime.html",
     )
 ]
 
@@ -39,10 +41,10 @@ rule snippets:
     params:
         cfg=cfg_json("snippets"),
         folder=lambda wildcards, output: f"{os.path.dirname(output[0])}/snippets",
-        manifests=lambda wildcards, input: [f"--manifest={path}" for path in input.manifests],
+        manifests=all_manifests("loudness"),
         code=code("stages.snippets"),
     shell:
-        "python -m audiorestorer snippets {input.metrics:q} {output.json:q} {params.manifests:q}"
+        "python -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}"
         " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
 
 
@@ -108,19 +110,26 @@ rule report:
             category="Results",
             labels={"view": "masks and loudness over time", "kind": "page"},
         ),
+        runtime=report(
+            REPORT_FILES[11],
+            caption="../report/captions/runtime.rst",
+            category="Summary",
+            labels={"view": "run time by stage and model", "kind": "page"},
+        ),
     log:
         f"{ART}/logs/report.log",
     conda:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
-        cfg=json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS}),
+        cfg=as_is(json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS})),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
+        manifests=f"{ART}/manifests",
         code=code("stages.report"),
         templates=[sha256_file(path) for path in TEMPLATES],
     shell:
         "python -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}"
-        " --config {params.cfg:q} {params.models:q} 2>&1 | tee {log:q}"
+        " --config {params.cfg:q} {params.models:q} --manifests {params.manifests:q} 2>&1 | tee {log:q}"
 
 
 # Not part of `all`: a Jupyter kernel takes seconds to start. `make pilot` asks for it.

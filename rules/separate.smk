@@ -1,7 +1,24 @@
 # Needs: ingest's manifests and the registry. Makes: the models' files, and each separator's stems, one manifest a (separator, shard).
 
 
+# What it depends on stands in `entry`, and no path does: folders with registries of their own take a file from one cache.
+rule fetch_weights:
+    output:
+        f"{ART}/models/{{model}}/{{weights}}",
+    log:
+        f"{ART}/logs/fetch_weights/{{model}}/{{weights}}.log",
+    cache: CACHING
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        entry=lambda wildcards: or_stop(REGISTRY.origin, wildcards.model, wildcards.weights),
+    shell:
+        "python -m audiorestorer fetch-weights {wildcards.model:q} {output:q} --entry {params.entry:q} 2>&1 | tee {log:q}"
+
+
 rule fetch_model:
+    input:
+        lambda wildcards: weights_of(wildcards.model),
     output:
         model_json("{model}"),
     log:
@@ -10,8 +27,8 @@ rule fetch_model:
         "../envs/audiorestorer.yaml"
     params:
         entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
-        registry=CFG.registry,
-        folder=lambda wildcards, output: os.path.dirname(output[0]),
+        registry=as_is(CFG.registry),
+        folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
     shell:
         "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
         " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
@@ -29,9 +46,8 @@ rule separate:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
+        **needs(separator_cost),
         gpu=USE_GPU,
-        mem_mb=lambda wildcards: 8000 if REGISTRY.get(SEPARATORS[wildcards.separator].model).kind == "demucs" else 4000,
-        runtime=240,
     params:
         store=STORE,
         cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),

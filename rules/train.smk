@@ -11,20 +11,42 @@ rule train_pilot:
         expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
 
 
+# One file, so that folders can share it (SNAKEMAKE_OUTPUT_CACHE and --cache); it goes once it is unpacked.
 rule training_audio:
     output:
-        index=f"{ART}/training_audio/index.jsonl",
+        archive=temp(f"{ART}/training_audio.tar"),
     log:
         f"{ART}/logs/training_audio.log",
+    cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
     threads: 2
     params:
         script=f"{workflow.basedir}/scripts/make_training_audio.py",
+        folder=lambda wildcards, output: os.path.splitext(output.archive)[0],
+        code=[
+            sha256_file(f"{workflow.basedir}/scripts/{name}.py")
+            for name in ("make_training_audio", "synth_music", "synth_speech")
+        ],
+    shell:
+        "(python {params.script:q} --out {params.folder:q} --minutes-speech 180 --minutes-music 200 --seed 2 --jobs {threads}"
+        " && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C {params.folder:q} -cf {output.archive:q} ."
+        ") 2>&1 | tee {log:q}"
+
+
+rule unpack_training_audio:
+    input:
+        archive=f"{ART}/training_audio.tar",
+    output:
+        index=f"{ART}/training_audio/index.jsonl",
+    log:
+        f"{ART}/logs/unpack_training_audio.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
         folder=lambda wildcards, output: os.path.dirname(output.index),
     shell:
-        "python {params.script:q} --out {params.folder:q} --minutes-speech 180 --minutes-music 200 --seed 2"
-        " --jobs {threads} 2>&1 | tee {log:q}"
+        "tar --skip-old-files --touch -C {params.folder:q} -xf {input.archive:q} 2>&1 | tee {log:q}"
 
 
 # The checkpoints of an unfinished run lie in `work`, undeclared: Snakemake would delete them when a job is killed, and they are
@@ -40,13 +62,13 @@ rule train_pilot_model:
         f"{ART}/logs/train/{{network}}.log",
     wildcard_constraints:
         network="|".join(PILOT_MODELS),
+    cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
     threads: 1
     resources:
+        **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,
-        mem_mb=4000,
-        runtime=lambda wildcards, attempt: 120 * attempt,
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
@@ -78,13 +100,12 @@ rule evaluate_pilot_model:
 # The training half from end to end, on stems and noises that it generates: `snakemake training`, then
 # `snakemake training --report artifacts/report/training_report.html`. With your own: --config stems=DIR noises=DIR experiment=FILE.
 TRAINING = f"{ART}/training"
+ABLATION = f"{ART}/ablation"
 STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
 NOISES = CFG.training.noises or f"{TRAINING}/data/noise"
 NOISY = CFG.training.noisy or f"{TRAINING}/data/pairs/noisy"
 CLEAN = CFG.training.clean if CFG.training.noisy else f"{TRAINING}/data/pairs/clean"
-SAMPLE_RATE = (or_stop(settings.read_yaml, located(CFG.training.experiment)).get("network") or {}).get(
-    "sample_rate", 22050
-)
+SAMPLE_RATE = experiment_rate(CFG.training.experiment)
 GENERATED = [] if CFG.training.stems and CFG.training.noises and CFG.training.noisy else [f"{TRAINING}/data/index.json"]
 
 
@@ -93,6 +114,7 @@ rule training:
         f"{TRAINING}/training.html",
         f"{TRAINING}/sanity.html",
         f"{TRAINING}/models.yaml",
+        [f"{TRAINING}/degradation.png"] if CFG.training.real else [],
 
 
 rule generate_data:
@@ -121,7 +143,7 @@ rule audit_stems:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=STEMS,
+        root=as_is(STEMS),
         tol=CFG.training.tol_db,
         code=code("stages.audit_stems"),
     shell:
@@ -142,15 +164,17 @@ rule filter_noise:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=NOISES,
+        root=as_is(NOISES),
         code=code("stages.filter_noise"),
     shell:
         "python -m audiorestorer filter-noise --root {params.root:q} --out {output.manifest:q} --csv {output.csv:q}"
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
 
 
-# Not part of `training`: `snakemake analyse_degradation --config training='{real: DIR}'`, or training.real in the config.
+# Part of `training` where training.real is set, and of `ablation`: without it, of the ablation's stand-ins for real recordings.
 rule analyse_degradation:
+    input:
+        [] if CFG.training.real else [f"{ABLATION}/data/real.jsonl"],
     output:
         csv=f"{TRAINING}/degradation.csv",
         json=f"{TRAINING}/degradation.json",
@@ -165,11 +189,11 @@ rule analyse_degradation:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        real=CFG.training.real or "no-folder-in-training.real",
+        real=as_is(CFG.training.real or f"{ABLATION}/data/real.jsonl"),
         code=code("stages.analyse_degradation"),
     shell:
-        "python -m audiorestorer analyse-degradation {params.real:q} --out-csv {output.csv:q} --out-json {output.json:q}"
-        " --figure {output.figure:q} 2>&1 | tee {log:q}"
+        "python -m audiorestorer analyse-degradation --out-csv {output.csv:q} --out-json {output.json:q}"
+        " --figure {output.figure:q} -- {params.real:q} 2>&1 | tee {log:q}"
 
 
 rule build_manifest:
@@ -184,7 +208,7 @@ rule build_manifest:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        root=STEMS,
+        root=as_is(STEMS),
         speakers=[] if CFG.training.stems else ["--speakers", f"{TRAINING}/data/speakers.json"],
         target=CFG.training.target,
         code=code("stages.build_manifest"),
@@ -209,7 +233,7 @@ rule sanity_suite:
         f"{ART}/logs/training/sanity_suite.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     params:
         rate=SAMPLE_RATE,
         code=code("stages.sanity_suite"),
@@ -230,13 +254,13 @@ rule train_denoiser:
         f"{ART}/logs/training/train.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     resources:
+        **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,
-        mem_mb=4000,
     params:
         work=f"{ART}/runs",
-        real=["--real", CFG.training.real] if CFG.training.real else [],
+        real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
         code=code("stages.train"),
     shell:
         "python -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}"
@@ -282,8 +306,8 @@ rule infer_batch:
     resources:
         gpu=USE_GPU,
     params:
-        noisy=NOISY,
-        clean=["--clean", CLEAN] if CLEAN else [],
+        noisy=as_is(NOISY),
+        clean=as_is(["--clean", CLEAN] if CLEAN else []),
         folder=f"{TRAINING}/inferred",
         device=CFG.device,
         code=code("stages.infer_batch"),
@@ -318,7 +342,7 @@ rule profile_infer:
         f"{ART}/logs/training/profile_infer.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: workflow.cores
+    threads: all_threads()
     params:
         code=code("stages.profile_infer"),
     shell:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from audiorestorer.manifest import Item, write_manifest  # noqa: E402
+from audiorestorer.manifest import Item, write_manifest, write_text_atomic  # noqa: E402
 from audiorestorer.store import sha256_file  # noqa: E402
+from audiorestorer.training.settings import TrainSettings  # noqa: E402
 
 RATE = 44_100
 SOURCES = ["drums", "bass", "other", "vocals"]
@@ -216,6 +218,26 @@ def gemm_peak(precision: str, threads: int) -> float:
     return 2 * GEMM_SIZE**3 / best
 
 
+def training_step(settings: TrainSettings) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """A mask network's step on one thread, of mixture and target `[B, 1, T]`: forward, loss, backward, optimiser."""
+    from audiorestorer.training.module import MaskModule
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    module = MaskModule(settings).train()
+    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    optimiser = module.configure_optimizers()["optimizer"]
+
+    def step(mixture: torch.Tensor, target: torch.Tensor) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
+            loss = module.training_step((mixture, target), 0)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+    return step
+
+
 def flops(network: torch.nn.Module, channels: int, length: int) -> float:
     """Floating-point operations of a pass over one window: matrix products and convolutions, LSTMs by their formula."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -248,3 +270,16 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{len(os.sched_getaffinity(0))} cores, {name} ({', '.join(flags)}), {memory:.0f} GiB, {gpu}, torch {torch.__version__}"
+
+
+def write_block(path: Path, name: str, text: str) -> None:
+    """Replace what stands between `<!-- name -->` and `<!-- /name -->` in a document.
+
+    Raises:
+        SystemExit: it has no such marks.
+    """
+    before, start, rest = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- /{name} -->")
+    if not start or not end:
+        sys.exit(f"{path}: no marks <!-- {name} --> and <!-- /{name} -->")
+    write_text_atomic(path, f"{before}{start}{text.rstrip()}\n{end}{after}")

@@ -12,20 +12,18 @@ import argparse
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from bench_common import ROOT, stage
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from audiorestorer import audio
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.store import sha256_file
 
-ROOT = Path(__file__).resolve().parent.parent
 PILOT = ROOT / "data/pilot"
 SECONDS = 10.0
 LIMIT_SEC = 180.0
@@ -85,8 +83,7 @@ def evaluate(manifest: Path, store: Path) -> str:
     """Run the command as the rule does, with one thread; its progress lines."""
     groups = ", ".join(f'"{group}"' for group in GROUPS)
     done = subprocess.run(
-        [sys.executable, "-m", "audiorestorer", "evaluate", str(manifest), f"{manifest}.out", "--store", str(store),
-         "--config", f'{{"metrics": [{groups}]}}'],
+        stage("evaluate", manifest, f"{manifest}.out", "--store", store, "--config", f'{{"metrics": [{groups}]}}'),
         cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, **ONE_THREAD},
     )  # fmt: skip
     return done.stderr

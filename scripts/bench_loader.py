@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,16 +17,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench_common import ROOT, training_step
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from audiorestorer import audio
 from audiorestorer.datasets import generated
 from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
 from audiorestorer.datasets.training_manifest import NoiseRow, Row, check_manifest, check_noise_manifest
-from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import TrainSettings, load_settings
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def loader_rate(settings: TrainSettings, folder: Path, seconds: float, copies: int) -> tuple[float, float]:
@@ -56,21 +52,14 @@ def _deliver(values: dict[str, Any], folder: Path, seconds: float, copies: int) 
 
 def consumer_rate(settings: TrainSettings, seconds: float) -> float:
     """Samples a second that forward, loss, backward and optimiser step of one thread consume."""
-    torch.set_num_threads(1)
-    module = MaskModule(settings).train()
-    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign,assignment]
-    optimiser = module.configure_optimizers()["optimizer"]
+    step = training_step(settings)
     length = int(settings.mixtures.segment_sec * settings.network.sample_rate)
     batch = torch.randn(2, settings.batch_size, 1, length) * 0.1
     steps, start = -1, time.perf_counter()
     while steps < 1 or time.perf_counter() - start < seconds:
         if steps == 0:
             start = time.perf_counter()  # the first step is the warm-up
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
-            loss = module.training_step((batch[0], batch[1]), 0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        step(batch[0], batch[1])
         steps += 1
     return steps * settings.batch_size * length / (time.perf_counter() - start)
 

@@ -22,14 +22,13 @@ import numpy as np
 import soundfile as sf
 import soxr
 import torch
-from bench_common import ROOT, machine, write_clips
+from bench_common import ROOT, machine, training_step, write_clips
 from torch.utils.data import DataLoader, Dataset
 
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
 from audiorestorer.datasets.mixtures import Mixer, MixtureDataset
 from audiorestorer.datasets.training_manifest import NoiseRow, Row, check_manifest, check_noise_manifest
-from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import TrainSettings, load_settings
 
 FILE_RATE, FILE_SEC, FILES = 44_100, 30.0, 12
@@ -87,22 +86,14 @@ def data_set(folder: Path) -> tuple[list[Path], list[Path]]:
 
 def measure(settings: TrainSettings, dataset: Dataset[Any], seconds: float) -> dict[str, float]:
     """Steps a second and the share of a step that waits for its batch; the loader's start is not counted."""
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    module = MaskModule(settings).train()
-    module.log = module.log_dict = lambda *_, **__: None  # type: ignore[method-assign,assignment]
-    optimiser = module.configure_optimizers()["optimizer"]
+    step = training_step(settings)
     batches = iter(DataLoader(dataset, settings.batch_size, num_workers=1, drop_last=True))
     waited, steps, start = 0.0, -2, time.perf_counter()
     while steps < 2 or time.perf_counter() - start < seconds:
         before = time.perf_counter()
         batch = next(batches)
         wait = time.perf_counter() - before
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16-mixed"):
-            loss = module.training_step((batch[0], batch[1]), 0)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        step(batch[0], batch[1])
         steps += 1
         waited += wait
         if steps == 0:

@@ -14,6 +14,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import music_genres
 import numpy as np
 import soundfile as sf
 import soxr
@@ -27,7 +28,7 @@ from audiorestorer.datasets.levels import scale_to_snr
 AWB = Voice("flite", "awb", "test")
 SLT_HTS = Voice("festival", "cmu_us_slt_arctic_hts", "test")
 MUSIC_TAIL_SEC = 0.35
-GENRES = {genre.name: genre for genre in synth_music.TEST}
+GENRES = {genre.name: genre for genre in music_genres.TEST}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import music_genres
 import numpy as np
 import soundfile as sf
 import synth_music
@@ -69,7 +70,7 @@ def speech(rng: np.random.Generator, split: str) -> tuple[str, np.ndarray]:
 
 def music(rng: np.random.Generator, split: str) -> tuple[str, np.ndarray]:
     """One piece: a full mix, or (four in ten) only one or two of its parts."""
-    genres = synth_music.GENRES[split]
+    genres = music_genres.GENRES[split]
     for _ in range(20):
         genre = genres[rng.integers(len(genres))]
         keep = int(rng.integers(1, 3)) if rng.random() < 0.4 else None

@@ -1,9 +1,21 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, item_id, read_manifest, shard_of, unique_ids, write_manifest
+from audiorestorer.manifest import (
+    Item,
+    in_range,
+    item_id,
+    output_names,
+    read_manifest,
+    shard_of,
+    shard_range,
+    unique_ids,
+    write_manifest,
+)
 
 
 def test_id_of_nested_path():
@@ -17,6 +29,14 @@ def test_colliding_ids_are_told_apart_and_stay_the_same_in_any_company():
     assert len({name.casefold() for name in ids.values()}) == 4
     assert ids["other.wav"] == "other"
     assert ids["a/b.wav"] == unique_ids(["a/b.wav", "a_b.wav"])["a/b.wav"]
+
+
+def test_outputs_of_one_name_stay_apart():
+    """`a.wav.wav` already has the name that `a.wav` would get beside `a.flac`; B and b are one file on some disks."""
+    names = ["a.wav", "a.flac", "a.wav.wav", "B.wav", "b.ogg", "d/c.mp3"]
+    outputs = output_names({name: f"{name.rpartition('.')[0]}.wav" for name in names})
+    assert len({name.casefold() for name in outputs.values()}) == len(names)
+    assert outputs["d/c.mp3"] == "d/c.wav" and outputs["a.flac"] == "a.flac.wav" and outputs["b.ogg"] == "b.ogg.wav"
 
 
 @given(st.lists(st.text(min_size=1, max_size=300).filter(lambda t: "\0" not in t), unique=True, max_size=8))
@@ -69,3 +89,20 @@ def test_bad_rows_name_file_and_line(tmp_path, text, message):
 def test_missing_manifest(tmp_path):
     with pytest.raises(AudioRestorerError, match="cannot read"):
         read_manifest(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([0], "[0]"), ([3, 0, 1, 2], "[0-3]"), ([0, 2, 3, 9], "[0,2-3,9]"), (range(20_000), "[0-19999]")],
+)
+def test_shards_in_a_command_line_are_short_and_come_back(numbers, text):
+    assert shard_range(numbers) == text
+    assert in_range([Path(f"a b/{text}.jsonl")]) == [Path(f"a b/{number}.jsonl") for number in sorted(numbers)]
+
+
+def test_other_names_are_left_alone():
+    names = [
+        Path(name)
+        for name in ("a/0.jsonl", "a/[].jsonl", "a/[x].jsonl", "[0-3]/a.jsonl", "a/[1-2]x.jsonl", "2024-05.jsonl")
+    ]
+    assert in_range(names) == names

@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import pytest
 
@@ -47,7 +46,7 @@ def test_damaged_entries_do_not_count(tmp_path, harm):
     entry = put(store, key)
     path = entry.files["vocals.wav"]
     if harm == "json":
-        Path(str(path).replace(".vocals.wav", ".json")).write_text('{"files": ')
+        path.with_name(f"{key}.json").write_text('{"files": ')
     elif harm == "file":
         path.unlink()
     else:

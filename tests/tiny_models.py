@@ -128,6 +128,31 @@ def write_tiny_mask_unet(path: Path, task: str = "separate") -> Any:
     return model
 
 
+def write_tiny_enhancer(path: Path, rate: int = 16_000, seed: int = 0, parts: tuple[str, ...] = ()) -> Any:
+    """The enhancer with a few channels and a hop of 160, normalised for speech; untrained: what it makes has no words."""
+    import torch
+
+    from audiorestorer.models.enhancer.checkpoint import save_checkpoint
+    from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
+    from audiorestorer.models.enhancer.settings import EnhancerSettings
+
+    torch.manual_seed(seed)
+    settings = EnhancerSettings.model_validate(
+        {
+            "features": {"sample_rate": rate, "n_fft": 512, "hop_length": 160, "n_mels": 24},
+            "denoiser": {"n_fft": 640, "hop_length": 160, "hidden": 2, "levels": 2, "middle": 1},
+            "irmae": {"hidden": 16, "latent": 8, "extra": 4, "blocks": 1, "linears": 2, "groups": 4},
+            "flow": {"hidden": 8, "layers": 2, "cycle": 2, "frequencies": 4},
+            "vocoder": {"channels": 4, "noise": 4, "strides": (5, 4, 4, 2), "predictor_hidden": 8, "alias_free": (1,)},
+        }
+    )
+    model = Enhancer(settings)
+    model.normaliser.mean.fill_(0.5)
+    model.normaliser.variance.fill_(0.04)
+    save_checkpoint(path, model, parts or PARTS, {"note": "random weights"}, half=False)
+    return model
+
+
 def write_model_json(path: Path, name: str, kind: str, files: list[Path], **more: Any) -> Path:
     """What `fetch-model` writes."""
     from audiorestorer.store import key_of, sha256_file

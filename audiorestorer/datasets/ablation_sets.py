@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from audiorestorer import audio
@@ -58,11 +57,10 @@ class Source:
         if self.audio is not None:
             return self.audio
         assert self.path is not None
-        found, rate = audio.read(self.path)
-        mono = found.mean(axis=0, dtype=np.float32)
+        mono = audio.read_mono(self.path, sample_rate)
         if not np.isfinite(mono).all():
             raise AudioRestorerError(f"{self.path}: holds NaN or infinite samples")
-        return np.asarray(mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate), np.float32)[None]
+        return mono[None]
 
 
 def pilot(folder: Path, tracks: int, sample_rate: int, seed: int) -> list[Source]:

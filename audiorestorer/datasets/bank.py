@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
 from audiorestorer import audio
+from audiorestorer.datasets.mixtures import Bank, Mono
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.store import Store, key_of
-
-Mono = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Clip:
     label: str
 
 
-class AudioBank:
+class AudioBank(Bank[Clip]):
     """Recordings of a folder with an `index.jsonl` (path, kind `speech` | `music`, label, split), mono at one rate.
 
     Args:
@@ -39,7 +37,7 @@ class AudioBank:
     """
 
     def __init__(self, data: Path, cache: Path | None, sample_rate: int, split: str | None = None) -> None:
-        self.sample_rate = sample_rate
+        super().__init__(sample_rate)
         index = Path(data) / "index.jsonl"
         try:
             text = index.read_text(encoding="utf-8")
@@ -54,26 +52,10 @@ class AudioBank:
         else:
             key = key_of(sample_rate=sample_rate, split=split, index=text)
             self._samples, lengths = _cached(Store(cache, "bank"), key, Path(data), rows, sample_rate)
-        self._clips: dict[tuple[str, str], list[Clip]] = {}
         start = 0
         for row, length in zip(rows, lengths, strict=True):
             self._clips.setdefault((row["kind"], row["split"]), []).append(Clip(start, length, row["label"]))
             start += length
-
-    def has(self, kind: str, split: str) -> bool:
-        """Whether a split holds recordings of a kind."""
-        return (kind, split) in self._clips
-
-    def clips(self, kind: str, split: str) -> list[Clip]:
-        """The recordings of a kind in a split, in the index's order.
-
-        Raises:
-            AudioRestorerError: there are none.
-        """
-        found = self._clips.get((kind, split))
-        if not found:
-            raise AudioRestorerError(f"the training audio has no {kind} in its split {split!r}")
-        return found
 
     def read(self, clip: Clip, start: int = 0, length: int | None = None) -> Mono:
         """Samples of a recording as float32 `[n]`."""
@@ -102,10 +84,7 @@ def _rows(index: Path, text: str, split: str | None) -> list[dict[str, str]]:
 def _decode(data: Path, rows: list[dict[str, str]], sample_rate: int) -> list[NDArray[np.int16]]:
     parts = []
     for row in rows:
-        decoded, rate = audio.read(data / row["path"])
-        mono = decoded.mean(axis=0)
-        if rate != sample_rate:
-            mono = soxr.resample(mono, rate, sample_rate)
+        mono = audio.read_mono(data / row["path"], sample_rate)
         parts.append((np.clip(mono, -1, 32767 / 32768) * 32768).round().astype(np.int16))
     return parts
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch.utils.data import Dataset
 
-from audiorestorer.audio import SUFFIXES, probe
+from audiorestorer.audio import SUFFIXES, below, probe
 from audiorestorer.config import Settings
 from audiorestorer.datasets import distortions
 from audiorestorer.datasets.distortions import DistortionSettings, Mono, rms
@@ -120,9 +120,7 @@ class EnhancementFolder:
 
     def _audio(self, folder: str) -> list[FileClip]:
         clips = []
-        for path in sorted((self.root / folder).rglob("*")):
-            if path.suffix.lower() not in SUFFIXES:
-                continue
+        for path in below(self.root / folder).values():
             try:
                 info = probe(path)
             except AudioRestorerError as error:

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from audiorestorer import audio
 from audiorestorer.datasets import procedural
 from audiorestorer.datasets.levels import scale_to_snr
-from audiorestorer.datasets.training_manifest import to_line
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_json, write_text_atomic
+from audiorestorer.manifest import read_json, write_rows, write_text_atomic
 
 Mono = NDArray[np.float32]
 
 STEMS = ("vocals", "drums", "bass", "other")
 TEST_SHARE = 0.25
-FAULT = "the mixture lacks its drums"
 NOISE_SEC = 6.0
 PAIR_SNR_DB = 5.0
 SCALE_HZ = 110.0 * 2 ** (np.array([0, 2, 4, 7, 9, 12, 14, 16]) / 12)  # a pentatonic over A2
@@ -257,5 +255,5 @@ def training_set(out: Path, *, sample_rate: int = 22050, seed: int = 1) -> tuple
         )
     manifests = out / "train.jsonl", out / "noise.jsonl"
     for path, found in zip(manifests, (rows, noise_rows), strict=True):
-        write_text_atomic(path, "".join(to_line(row) for row in found))
+        write_rows(path, found)
     return manifests

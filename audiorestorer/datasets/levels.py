@@ -1,12 +1,16 @@
-"""Active speech level and signal-to-noise ratio: one definition for the pilot input, the mixer and the tests."""
+"""Active speech level and signal-to-noise ratio: one definition for the pilot input, the mixer and the tests.
+
+`dsp.active_level` measures recordings of any length: it counts levels in quarters of a decibel and cannot say which samples count.
+Here each sample does, and what examples and pilot models were made with must not change.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-FRAME_SEC = 0.02
-ACTIVE_RANGE_DB = 40.0
+from audiorestorer.dsp.active_level import ACTIVE_RANGE_DB, FRAME_SEC
+
 SILENCE_POWER = 1e-10  # -100 dBFS: below it there is nothing to measure
 
 

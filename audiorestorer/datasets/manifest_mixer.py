@@ -13,15 +13,12 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 import soxr
-from numpy.typing import NDArray
 
-from audiorestorer.audio import SUFFIXES, probe
+from audiorestorer import audio
 from audiorestorer.datasets.levels import snr_db
-from audiorestorer.datasets.mixtures import Example, Mixer, MixtureSettings, Task
+from audiorestorer.datasets.mixtures import Bank, Example, Mixer, MixtureSettings, Mono, Task
 from audiorestorer.datasets.training_manifest import NoiseRow, Row
 from audiorestorer.errors import AudioRestorerError
-
-Mono = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ class FileClip:
     noisy: Path | None = None
 
 
-class ManifestBank:
+class ManifestBank(Bank[FileClip]):
     """Segments of the recordings of a training manifest and a noise manifest, mono at one rate.
 
     Args:
@@ -43,6 +40,8 @@ class ManifestBank:
         noises: rows of the noise manifest, `noise_base` likewise.
         rooms: a folder of impulse responses.
     """
+
+    source = "the manifest"
 
     def __init__(
         self,
@@ -53,38 +52,21 @@ class ManifestBank:
         noise_base: Path | None = None,
         rooms: Path | None = None,
     ) -> None:
-        self.sample_rate = sample_rate
-        self._clips: dict[tuple[str, str], list[FileClip]] = {}
+        super().__init__(sample_rate)
         for row in rows:
             self._add("speech", row.split, row.clean_path(base), row.sr, row.duration, row.noisy_path(base))
         for noise in noises:
             self._add("noise", noise.split, noise.audio_path(noise_base or base), noise.sr, noise.duration)
-        for path in sorted(Path(rooms).rglob("*")) if rooms else ():
-            if path.suffix.lower() in SUFFIXES:
-                info = probe(path)
-                for split in ("train", "valid", "test"):
-                    self._add("rir", split, path, info.sample_rate, info.duration_sec)
+        for path in audio.below(Path(rooms)).values() if rooms else ():
+            info = audio.probe(path)
+            for split in ("train", "valid", "test"):
+                self._add("rir", split, path, info.sample_rate, info.duration_sec)
         if rooms and not self.has("rir", "train"):
-            raise AudioRestorerError(f"{rooms}: no impulse responses ({', '.join(SUFFIXES)})")
+            raise AudioRestorerError(f"{rooms}: no impulse responses ({', '.join(audio.SUFFIXES)})")
 
     def _add(self, kind: str, split: str, path: Path, rate: int, duration: float, noisy: Path | None = None) -> None:
         length = int(duration * self.sample_rate)
         self._clips.setdefault((kind, split), []).append(FileClip(path, length, rate, noisy))
-
-    def has(self, kind: str, split: str) -> bool:
-        """Whether a split holds recordings of a kind."""
-        return (kind, split) in self._clips
-
-    def clips(self, kind: str, split: str) -> list[FileClip]:
-        """The recordings of a kind in a split, in the manifest's order.
-
-        Raises:
-            AudioRestorerError: there are none.
-        """
-        found = self._clips.get((kind, split))
-        if not found:
-            raise AudioRestorerError(f"the manifest has no {kind} in its split {split!r}")
-        return found
 
     def read(self, clip: FileClip, start: int = 0, length: int | None = None) -> Mono:
         """Samples of a recording as float32 `[n]`, channels averaged.

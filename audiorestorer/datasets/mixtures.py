@@ -6,7 +6,7 @@ An example depends on (seed, epoch, index) alone: not on workers, order or what 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 import soxr
@@ -17,9 +17,11 @@ from torch.utils.data import Dataset
 from audiorestorer.config import Settings
 from audiorestorer.datasets import noises
 from audiorestorer.datasets.levels import scale_to_snr
+from audiorestorer.errors import AudioRestorerError
 
 Mono = NDArray[np.float32]
 Task = Literal["separate", "denoise"]
+Clip = TypeVar("Clip")
 
 
 class CurriculumStage(Settings):
@@ -89,16 +91,33 @@ class Example:
     snr_db: float
 
 
-class Bank(Protocol):
-    """Where recordings come from: `AudioBank` (all in one array) or `ManifestBank` (files)."""
+class Bank(Generic[Clip]):
+    """Where recordings come from, mono at one rate: `AudioBank` (all in one array) or `ManifestBank` (files)."""
 
-    sample_rate: int
+    source = "the training audio"
 
-    def has(self, kind: str, split: str) -> bool: ...
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self._clips: dict[tuple[str, str], list[Clip]] = {}
 
-    def clips(self, kind: str, split: str) -> list[Any]: ...
+    def has(self, kind: str, split: str) -> bool:
+        """Whether a split holds recordings of a kind."""
+        return (kind, split) in self._clips
 
-    def read(self, clip: Any, start: int = 0, length: int | None = None) -> Mono: ...
+    def clips(self, kind: str, split: str) -> list[Clip]:
+        """The recordings of a kind in a split, in their list's order.
+
+        Raises:
+            AudioRestorerError: there are none.
+        """
+        found = self._clips.get((kind, split))
+        if not found:
+            raise AudioRestorerError(f"{self.source} has no {kind} in its split {split!r}")
+        return found
+
+    def read(self, clip: Clip, start: int = 0, length: int | None = None) -> Mono:
+        """Samples of a recording as float32 `[n]`."""
+        raise NotImplementedError
 
 
 class Mixer:
@@ -110,7 +129,7 @@ class Mixer:
     """
 
     def __init__(
-        self, bank: Bank, settings: MixtureSettings, task: Task, seed: int, split: str = "train", epochs: int = 0
+        self, bank: Bank[Any], settings: MixtureSettings, task: Task, seed: int, split: str = "train", epochs: int = 0
     ) -> None:
         self.bank, self.settings, self.task, self.seed, self.epochs = bank, settings, task, seed, epochs
         self.length = int(settings.segment_sec * bank.sample_rate)

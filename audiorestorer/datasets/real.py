@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from audiorestorer import audio
 from audiorestorer.datasets.manifest_mixer import segment
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_lines
 
 Mono = NDArray[np.float32]
 LOG = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class RealRecordings:
         Raises:
             AudioRestorerError: no such folder or manifest, or nothing in it that can be used.
         """
-        paths = _listed(source) if source.is_file() else _below(source)
+        paths = listed(source) if source.is_file() else audio.below(source)
         if not paths:
             raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
         return cls(paths, sample_rate, hold_out, min_sec, str(source))
@@ -131,24 +131,19 @@ class RealRecordings:
             LOG.warning("real recordings: left out: %s", error)
 
 
-def _below(folder: Path) -> dict[str, Path]:
-    found: Sequence[Path] = sorted(folder.rglob("*")) if folder.is_dir() else ()
-    return {
-        path.relative_to(folder).as_posix(): path
-        for path in found
-        if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".") and path.is_file()
-    }
+def listed(manifest: Path) -> dict[str, Path]:
+    """The recordings of a manifest's rows that have no clean side, by id.
 
-
-def _listed(manifest: Path) -> dict[str, Path]:
-    """The recordings of a manifest's rows that have no clean side, by id."""
+    Raises:
+        AudioRestorerError: no such manifest, or none of recordings.
+    """
     paths = {}
     try:
-        for number, line in enumerate(manifest.read_text(encoding="utf-8").splitlines(), 1):
-            row = json.loads(line) if line.strip() else {}
+        for number, line in read_lines(manifest):
+            row = json.loads(line)
             if row and not row.get("clean"):
                 paths[str(row.get("id", number))] = manifest.parent / str(row["noisy"])
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError) as error:
         raise AudioRestorerError(f"{manifest}: no manifest of recordings (JSON Lines with noisy): {error!r}") from error
     return paths
 

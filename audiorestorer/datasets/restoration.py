@@ -39,7 +39,7 @@ class DegradationMixer(Mixer):
 
     def __init__(
         self,
-        bank: Bank,
+        bank: Bank[Any],
         settings: MixtureSettings,
         degradations: DegradationSettings,
         seed: int,

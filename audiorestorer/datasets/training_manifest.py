@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_lines
 
 Split = Literal["train", "valid", "test"]
 MOST_PROBLEMS = 20  # named in one message
@@ -102,9 +103,7 @@ def _checked(
     rows: list[RowType] = []
     problems: list[str] = []
     ids: set[str] = set()
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         try:
             row = kind.model_validate(json.loads(line))
         except (ValidationError, ValueError) as error:
@@ -123,13 +122,6 @@ def _checked(
         more_text = [f"... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
         raise AudioRestorerError("\n  ".join([f"{path}: cannot be trained on:", *problems[:MOST_PROBLEMS], *more_text]))
     return rows
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{path}: cannot read: {error}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -165,8 +157,3 @@ def _samples(path: Path) -> list[str]:
     except AudioRestorerError as error:
         return [str(error)]
     return []
-
-
-def to_line(row: dict[str, Any]) -> str:
-    """One row as a line."""
-    return json.dumps(row, ensure_ascii=False) + "\n"

@@ -83,8 +83,8 @@ def residual(signal: Tensor, like: Tensor) -> Tensor:
 def _impulses(estimate: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """By how much the input's residual stands above its threshold, and what is left of impulses in input and output: `[B, T]` each.
 
-    Residuals are in robust standard deviations, those of the output in its own, as log1p. Left: near the input's impulses all
-    that exceeds the usual, elsewhere what exceeds the threshold.
+    Residuals are in robust standard deviations, as log1p. Left: near the input's impulses all that exceeds the usual at the output's
+    own level; elsewhere what exceeds the input's threshold, or the voice's pulses would be new impulses where hiss has hidden them.
     """
     heard = mixture[:, 0].detach()
     before, after = residual(heard, heard), residual(estimate[:, 0], heard)
@@ -93,12 +93,14 @@ def _impulses(estimate: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor, Tensor
     around = functional.avg_pool1d(before.abs().flatten(1)[:, None], AROUND, 1, AROUND // 2)[:, 0] * AROUND_SCALE
     scale = torch.maximum(torch.maximum(usual, often).expand_as(before).flatten(1), around)
     own = scale * (now / usual).clamp(LEAST_LEVEL, 1).expand_as(before).flatten(1)
-    first, second = before.flatten(1).abs() / scale, after.flatten(1).abs() / own
-    excess = torch.log1p(functional.relu(first - THRESHOLD))
+    excess = torch.log1p(functional.relu(before.flatten(1).abs() / scale - THRESHOLD))
     near = functional.max_pool1d((excess > 0).float()[:, None], 2 * NEAR + 1, 1, NEAR)[:, 0]
-    limit = THRESHOLD + (USUAL - THRESHOLD) * near
-    given, left = (torch.log1p(functional.relu(found - limit)) for found in (first, second))
-    return excess, given, left
+    given, left = (
+        near * torch.log1p(functional.relu(r.flatten(1).abs() / level - USUAL))
+        for r, level in ((before, scale), (after, own))
+    )
+    new = (1 - near) * torch.log1p(functional.relu(after.flatten(1).abs() / scale - THRESHOLD))
+    return excess, given, left + new
 
 
 def _usual(residuals: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
 
-RESOLUTIONS = ((512, 256), (1024, 512), (2048, 1024))
+RESOLUTIONS = ((512, 256, 512), (1024, 512, 1024), (2048, 1024, 2048))  # n_fft, hop and window in samples
 LOG_SLOPE = 5.0  # log1p(5 m): bins 14 dB below the mean still count
 SI_SDR_CEILING_DB = 30.0
 SILENCE_RMS = 1e-5  # of the (unit RMS) mixture: a target below it counts as silent
@@ -38,32 +38,36 @@ def l1(estimate: Tensor, target: Tensor) -> Tensor:
     return (estimate - target).abs().mean()
 
 
-def mr_stft(estimate: Tensor, target: Tensor) -> Tensor:
-    """Multi-resolution STFT loss (Yamamoto et al. 2020): spectral convergence + L1 of log magnitudes, mean over three sizes.
+def mr_stft(
+    estimate: Tensor,
+    target: Tensor,
+    resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS,
+    log_slope: float = LOG_SLOPE,
+) -> Tensor:
+    """Multi-resolution STFT loss (Yamamoto et al. 2020): spectral convergence + L1 of log magnitudes, mean over the resolutions.
 
     For signals at the scale of a mixture of RMS 1. Magnitudes are scaled so that such a signal has mean square 1 in a bin; the
     convergence's norm never falls below half of that, or one silent target would outweigh the rest of its batch.
+
+    Args:
+        resolutions: n_fft, hop and window of each, samples.
+        log_slope: the logarithm is log1p(slope m): bins so much below the mean still count.
     """
     total = estimate.new_zeros(())
-    for n_fft, hop in RESOLUTIONS:
-        window = torch.hann_window(n_fft, device=estimate.device)
-        both = torch.stft(
-            torch.cat([estimate, target])[:, 0],
-            n_fft,
-            hop,
-            window=window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
+    both = torch.cat([estimate, target])[:, 0]
+    for n_fft, hop, length in resolutions:
+        window = torch.hann_window(length, device=estimate.device)
+        spectrum = torch.stft(
+            both, n_fft, hop, length, window=window, center=True, pad_mode="constant", return_complex=True
         )
         # complex abs has no gradient at 0: the root of the power does, with a floor
-        magnitude = (both.real.square() + both.imag.square() + 1e-6).sqrt() / window.square().sum().sqrt()
+        magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt() / window.square().sum().sqrt()
         found, wanted = magnitude.chunk(2)
         distance = ((found - wanted).square().sum(dim=(1, 2)) + 1e-10).sqrt()  # no gradient at 0 without it
         norm = wanted.square().sum(dim=(1, 2)).sqrt().clamp_min(0.5 * found[0].numel() ** 0.5)
         total = total + (distance / norm).mean()
-        total = total + (torch.log1p(LOG_SLOPE * found) - torch.log1p(LOG_SLOPE * wanted)).abs().mean()
-    return total / len(RESOLUTIONS)
+        total = total + (torch.log1p(log_slope * found) - torch.log1p(log_slope * wanted)).abs().mean()
+    return total / len(resolutions)
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mr_stft": mr_stft, "l1": l1, "si_sdr": si_sdr}

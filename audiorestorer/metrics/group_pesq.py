@@ -39,7 +39,7 @@ def compute(files: Files) -> tuple[Values, Reasons]:
     except Missing as reason:
         return {}, dict.fromkeys(NAMES, str(reason))
     for name, side in zip(NAMES, ("noisy", "output"), strict=True):
-        gather(values, missing, name, partial(_mean, parts["clean"], parts[side]))
+        gather(values, missing, name, partial(wideband, parts["clean"], parts[side]))
     return values, missing
 
 
@@ -50,7 +50,12 @@ def _at_16_khz(files: Files, name: str) -> list[Audio]:
     ]
 
 
-def _mean(references: list[Audio], estimates: list[Audio]) -> float:
+def wideband(references: list[Audio], estimates: list[Audio]) -> float:
+    """MOS-LQO, the mean over pairs of signals `[T]` at 16 kHz.
+
+    Raises:
+        Missing: too short, silent, or no speech in any.
+    """
     from pesq import NoUtterancesError, PesqError, pesq
 
     found: list[float] = []

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from audiorestorer.metrics import Missing
 
-STOI_RATE_HZ = 10_000  # pystoi resamples to this
 STOI_MIN_SEC = 0.5
 
 

@@ -90,7 +90,7 @@ def network_class(labels: Path) -> Any:
 
 def _weights(checkpoint: Path, name: str, network: Any) -> Mapping[str, Any]:
     """The checkpoint's `model`, read without executing anything, with the network's names and shapes."""
-    import torch
+    from audiorestorer.models import torch_files
 
     allowed: list[Any] = []
     for full in NUMPY_GLOBALS:
@@ -101,8 +101,7 @@ def _weights(checkpoint: Path, name: str, network: Any) -> Mapping[str, Any]:
         (kind, f"numpy.dtypes.{kind.__name__}") for kind in {type(np.dtype(code)) for code in "bBhHiIlLqQefdg?"}
     ]
     try:
-        with torch.serialization.safe_globals(allowed):
-            state = torch.load(checkpoint, map_location="cpu", weights_only=True)["model"]
+        state = torch_files.read(checkpoint, allowed)["model"]
         shapes = {key: value.shape for key, value in network.state_dict().items()}
         if {key: value.shape for key, value in state.items()} != shapes:
             raise ValueError("its tensors are not those of Cnn14 with 527 classes")

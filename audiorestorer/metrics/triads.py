@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import numpy as np
+
 from audiorestorer import audio
+from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing
-from audiorestorer.metrics.files import Files
+from audiorestorer.metrics.files import Files, Reasons, Values
 from audiorestorer.metrics.group_signal import compute
 
 FIGURES = (
@@ -53,6 +57,22 @@ def find(root: Path) -> list[Triad]:
         raise AudioRestorerError(f"{root}: no triads ([epXXX/]ID_noisy.wav, ID_yhat.wav, ID_clean.wav)")
     ordered = sorted(parts.items(), key=lambda item: (-1 if item[0][0] is None else item[0][0], item[0][1]))
     return [Triad(name, epoch, *(found.get(part) for part in PARTS)) for (epoch, name), found in ordered]
+
+
+def write(folder: Path, name: str, noisy: Audio, yhat: Audio, clean: Audio, rate: int) -> Triad:
+    """Write three signals `[C, T]` as one triad of float WAV; it is outside of any epoch."""
+    signals = dict(zip(PARTS, (noisy, yhat, clean), strict=True))
+    paths = {part: folder / f"{name}_{part}.wav" for part in PARTS}
+    for part, signal in signals.items():
+        audio.write(paths[part], signal.astype(np.float32, copy=False), rate)
+    return Triad(name, None, **paths)
+
+
+def signal_figures(noisy: Audio, yhat: Audio, clean: Audio, rate: int) -> tuple[Values, Reasons]:
+    """`group_signal.compute` of three signals `[C, T]` instead of files."""
+    with tempfile.TemporaryDirectory() as folder:
+        triad = write(Path(folder), "item", noisy, yhat, clean, rate)
+        return compute(Files(str(triad.noisy), str(triad.yhat), str(triad.clean)))
 
 
 def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str]:

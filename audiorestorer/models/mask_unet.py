@@ -17,13 +17,18 @@ from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic
-from audiorestorer.models import bottleneck, weights
+from audiorestorer.models import bottleneck, torch_files, weights
 
 ARCHITECTURE = "mask_unet"
 FORMAT_VERSION = 2
 TASKS = ("separate", "denoise")
 LEVEL_EPS = 1e-8  # of full scale: an item below -160 dBFS counts as silent
 FEATURE_FLOOR = 1e-3  # relative to the item's mean magnitude
+LIMITS = {
+    "sample_rate": (1_000, 384_000), "n_fft": (8, 65_536), "hop_length": (1, 32_768), "frequency_fold": (1, 1_024),
+    "rnn_hidden": (1, 8_192), "rnn_layers": (1, 32),
+}  # fmt: skip
+MAX_LEVELS, MAX_CHANNELS, MAX_MASK = 12, 8_192, 1_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class MaskUNetConfig:
     mask_limit: float = 1.0
 
     def __post_init__(self) -> None:
+        self._check_bounds()
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "time_strides", tuple(self.time_strides))
         if len(self.channels) != len(self.time_strides):
@@ -65,8 +71,21 @@ class MaskUNetConfig:
                 f"n_fft {self.n_fft} must be a multiple of hop_length {self.hop_length} (at least two)"
                 f" and of {2 * self.frequency_stride}"
             )
-        if not 0 <= self.mask_floor < self.mask_limit:
-            raise AudioRestorerError("mask_floor must lie in [0, mask_limit)")
+        if not 0 <= self.mask_floor < self.mask_limit <= MAX_MASK:
+            raise AudioRestorerError(f"mask_floor must lie in [0, mask_limit), mask_limit in (0, {MAX_MASK}]")
+
+    def _check_bounds(self) -> None:
+        """A checkpoint brings its own configuration: nothing is built before it is known to be possible."""
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                raise AudioRestorerError(f"{name}: {value!r:.40}; allowed: a whole number, {least} to {most}")
+        for name, most in (("channels", MAX_CHANNELS), ("time_strides", 2)):
+            values = getattr(self, name)
+            if len(values) > MAX_LEVELS or not all(type(value) is int and 1 <= value <= most for value in values):
+                raise AudioRestorerError(
+                    f"{name}: {values!r:.80}; allowed: at most {MAX_LEVELS} whole numbers, 1 to {most}"
+                )
 
     @property
     def frequency_stride(self) -> int:
@@ -291,8 +310,9 @@ def load_checkpoint(path: str | Path) -> tuple[MaskUNet, dict[str, Any]]:
         unknown = set(values) - {field.name for field in fields(MaskUNetConfig)}
         if unknown:
             raise AudioRestorerError(f"unknown keys in config: {', '.join(sorted(unknown))}")
-        model = MaskUNet(MaskUNetConfig(**values))
-        card = json.loads(raw.get("card", "{}"))
+        config = MaskUNetConfig(**values)
+        torch_files.check_fits(lambda: MaskUNet(config), state, str(path))
+        model, card = MaskUNet(config), json.loads(raw.get("card", "{}"))
     except (KeyError, TypeError, ValueError, AudioRestorerError) as error:
         raise AudioRestorerError(f"{path}: bad config in the metadata: {error}") from error
     try:

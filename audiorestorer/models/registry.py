@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
-import urllib.error
 import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +21,16 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import replacing, write_text_atomic
+from audiorestorer.models import download
 from audiorestorer.store import sha256_file
 
 SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt")
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
-TIMEOUT_SEC = 30
 BLOCK = 1 << 20
+
+log = logging.getLogger("audiorestorer")
 
 
 class FileSettings(Settings):
@@ -50,13 +51,14 @@ class EntrySettings(Settings):
     kind: str = Field(
         pattern=r"^[a-z][a-z0-9_]{0,40}$", description="module of audiorestorer.separators, or panns, recogniser"
     )
-    task: Literal["separate", "denoise", "recognise", "panns"] = Field(description="what it is for")
+    task: Literal["separate", "denoise", "enhance", "recognise", "panns"] = Field(description="what it is for")
     source: str = Field(
         min_length=4, description="hf:NAME, an https:// folder, or a local file or folder, relative to the registry"
     )
     files: list[FileSettings] = Field([], description="its files; may be left out for a local source")
     licence: str = Field(min_length=2, description="of the weights")
-    sample_rate: int | None = Field(None, gt=0, description="Hz")
+    sample_rate: int | None = Field(None, ge=4_000, le=384_000, description="Hz")
+    max_segment_sec: float | None = Field(None, gt=0, le=600, description="longest segment that the network takes")
     url: str | None = Field(None, pattern=r"^https://", description="for people")
     trust: bool = Field(
         False, description="load a pickle that needs more than tensors; every file then needs its full sha256"
@@ -86,6 +88,8 @@ class EntrySettings(Settings):
 
 
 class Registry(Settings):
+    """The entries by name. See `load`."""
+
     models: dict[str, EntrySettings] = Field(description="entries by name")
     _path: Path = PrivateAttr(default=Path("models.yaml"))
 
@@ -103,6 +107,21 @@ class Registry(Settings):
             raise AudioRestorerError(f"{self._path}: no model {name!r}; it has {', '.join(sorted(self.models))}")
         return self.models[name]
 
+    def check_segment(self, name: str, segment_sec: float | None, where: str) -> None:
+        """
+        Args:
+            where: section of the configuration that uses the model.
+
+        Raises:
+            AudioRestorerError: no such entry, or a segment longer than its network takes.
+        """
+        longest = self.get(name).max_segment_sec
+        if longest is not None and segment_sec is not None and segment_sec > longest:
+            raise AudioRestorerError(
+                f"{where}.segment_sec: longer than model {name} takes (got {segment_sec:g}); allowed: above 0,"
+                f" at most {longest:g}, or null (seconds; null is the model's own)"
+            )
+
     def local(self, name: str) -> Path:
         """Where a local entry's file or folder lies."""
         return self._path.parent / self.get(name).source
@@ -111,7 +130,23 @@ class Registry(Settings):
         """All that a fetched model depends on, as one line: the entry, and the content of local files."""
         entry = self.get(name)
         found = {} if entry.remote else {path.name: _stamp(path) for path in _local_files(self.local(name), entry)}
-        return json.dumps({"entry": entry.model_dump(exclude={"notes", "url"}), "files": found}, sort_keys=True)
+        return json.dumps(
+            {"entry": entry.model_dump(exclude={"notes", "url", "max_segment_sec"}), "files": found}, sort_keys=True
+        )
+
+    def origin(self, name: str, file: str) -> str:
+        """The entry with one of its files alone, as JSON: all that a download of it depends on.
+
+        Raises:
+            AudioRestorerError: no such entry, or no such file in it.
+        """
+        entry = self.get(name)
+        files = [known for known in entry.files if known.name == file]
+        if not files:
+            raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
+        return entry.model_copy(update={"files": files}).model_dump_json(
+            exclude={"notes", "url", "trust"}, exclude_none=True
+        )
 
 
 def _stamp(path: Path) -> str:
@@ -143,6 +178,9 @@ def _local_files(place: Path, entry: EntrySettings) -> list[Path]:
 
 def _check(path: Path, wanted: FileSettings | None, mend: str) -> str:
     """The full SHA-256 of a file, which is what the registry says of it."""
+    size = path.stat().st_size / 1e6
+    if wanted and wanted.size_mb and not wanted.size_mb / 2 <= size <= wanted.size_mb * 2 and wanted.size_mb >= 1:
+        raise AudioRestorerError(f"{path}: is {size:.3g} MB, the registry says about {wanted.size_mb:g} MB: {mend}")
     actual = sha256_file(path)
     if wanted and wanted.sha256 and not actual.startswith(wanted.sha256):
         raise AudioRestorerError(f"{path}: sha256 is {actual}, the registry says {wanted.sha256}: {mend}")
@@ -190,6 +228,30 @@ def fetch(name: str, registry: str | Path, out_json: str | Path, cache_dir: str 
     return record
 
 
+def only_file(name: str, registry: str | Path, cache_dir: str | Path) -> Path:
+    """The one safetensors file of a model, made ready.
+
+    Raises:
+        AudioRestorerError: as `fetch`, or not one such file.
+    """
+    loaded = load(registry)
+    entry = loaded.get(name)
+    files = _fetched(name, entry, Path(cache_dir) / name) if entry.remote else _present(loaded, name, entry)
+    found = [path for path, _ in files if path.suffix == ".safetensors"]
+    if len(found) != 1:
+        raise AudioRestorerError(f"model {name}: needs one .safetensors file, has {len(found)}")
+    return found[0]
+
+
+def fetch_file(name: str, entry: EntrySettings, path: Path) -> None:
+    """Download the one file of an entry, unless it is there, and check its hash.
+
+    Raises:
+        AudioRestorerError: the download failed (what to put where), or a file with another hash is there.
+    """
+    _fetched_file(name, entry, entry.files[0], path)
+
+
 def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[Path, str]]:
     place = registry.local(name)
     hashes = {file.name: file for file in entry.files}
@@ -203,17 +265,37 @@ def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[
 
 
 def _fetched(name: str, entry: EntrySettings, folder: Path) -> list[tuple[Path, str]]:
-    out = []
-    for file in entry.files:
-        path = folder / file.name
-        if not path.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                _download(entry, file, path)
-            except Exception as error:  # the hub's client raises its own and requests' errors
-                raise AudioRestorerError(_by_hand(name, entry, file, folder, error)) from error
-        out.append((path, _check(path, file, "delete it, then it is fetched again")))
-    return out
+    return [_fetched_file(name, entry, file, folder / file.name) for file in entry.files]
+
+
+def _fetched_file(name: str, entry: EntrySettings, file: FileSettings, path: Path) -> tuple[Path, str]:
+    """A remote file. One that is damaged (cut, say) is named and fetched again; the damaged one stays until then."""
+    damage = ""
+    if path.is_file():
+        try:
+            return path, _check(path, _known(path.parent, file), "fetching it again")
+        except AudioRestorerError as error:
+            log.warning("model %s: %s", name, error)
+            damage = f"; the one in {path.parent} is damaged"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _download(entry, file, path)
+        sha256 = _check(path, file, "the download is damaged")
+    except Exception as error:  # the hub's client raises its own and its transport's errors
+        raise AudioRestorerError(_by_hand(name, entry, file, path.parent, error) + damage) from error
+    if len(file.sha256 or "") < 64:
+        write_text_atomic(path.with_name(f".{path.name}.sha256"), sha256 + "\n")
+    return path, sha256
+
+
+def _known(folder: Path, file: FileSettings) -> FileSettings:
+    """What a file must be: where the registry lacks the full hash, as it was when it was fetched first."""
+    try:
+        sha256 = (folder / f".{file.name}.sha256").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return file
+    known = len(sha256) == 64 and sha256.startswith(file.sha256 or "")
+    return file.model_copy(update={"sha256": sha256}) if known else file
 
 
 def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, error: Exception) -> str:
@@ -222,52 +304,32 @@ def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, 
     sha256 = f"sha256 {file.sha256}{'' if len(file.sha256) == 64 else '...'}" if file.sha256 else "sha256 unknown"
     sha256 = f"md5 {file.md5}" if file.md5 and not file.sha256 else sha256
     return (
-        f"model {name}: {file.name} could not be fetched from {entry.source} ({reason:.200}). With no network, put the file"
+        f"model {name}: {file.name} could not be fetched from {entry.source} ({reason:.400}). With no network, put the file"
         f" {file.name} ({size}, {sha256}) into {folder}/ ; it is used from there. Licence: {entry.licence}."
     )
 
 
 def _download(entry: EntrySettings, file: FileSettings, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     limit = int(min(MAX_BYTES, 2e6 * file.size_mb if file.size_mb else MAX_BYTES))
-    try:
-        if entry.source.startswith("hf:") and not file.url:
-            _from_hub(entry.source.removeprefix("hf:"), file.name, temporary)
-        else:
-            _from_https(file.url or f"{entry.source.rstrip('/')}/{urllib.parse.quote(file.name)}", temporary, limit)
-        _check(temporary, file, "the download is damaged")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if entry.source.startswith("hf:") and not file.url:
+        _from_hub(entry.source.removeprefix("hf:"), file, path, limit)
+        return
+    url = file.url or f"{entry.source.rstrip('/')}/{urllib.parse.quote(file.name)}"
+    resume = file.sha256 is not None or file.md5 is not None
+    download.fetch(url, path, limit, lambda part: _check(part, file, "the download is damaged"), resume=resume)
 
 
-def _from_hub(name: str, file: str, target: Path) -> None:
-    """A file of one of demucs' repositories on the Hugging Face hub, by demucs' own names."""
+def _from_hub(name: str, file: FileSettings, path: Path, limit: int) -> None:
+    """A file of one of demucs' repositories on the Hugging Face hub, by demucs' own names; the hub's client resumes and verifies."""
     from demucs.hf import DEFAULT_NAMESPACE, hf_repo_name
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download
 
+    if not constants.ENDPOINT.startswith("https://"):
+        raise AudioRestorerError(f"HF_ENDPOINT is {constants.ENDPOINT}: only https:// is downloaded")
     namespace, _, model = name.rpartition("/")
-    shutil.copyfile(hf_hub_download(f"{namespace or DEFAULT_NAMESPACE}/{hf_repo_name(model)}", file), target)
-
-
-class _HttpsOnly(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if not newurl.startswith("https://"):
-            raise urllib.error.URLError(f"redirected to {newurl}, which is not https")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _from_https(url: str, target: Path, limit: int) -> None:
-    opener = urllib.request.build_opener(_HttpsOnly)
-    done = 0
-    with opener.open(url, timeout=TIMEOUT_SEC) as answer, open(target, "wb") as out:
-        while block := answer.read(BLOCK):
-            done += len(block)
-            if done > limit:
-                raise AudioRestorerError(f"larger than {limit / 1e6:.0f} MB")
-            out.write(block)
-        out.flush()
-        os.fsync(out.fileno())
-    expected = answer.headers.get("Content-Length")
-    if expected is not None and int(expected) != done:
-        raise AudioRestorerError(f"{done} of {expected} bytes arrived")
+    found = hf_hub_download(f"{namespace or DEFAULT_NAMESPACE}/{hf_repo_name(model)}", file.name)
+    if os.path.getsize(found) > limit:
+        raise AudioRestorerError(f"larger than {limit / 1e6:.0f} MB")
+    with replacing(path) as temporary:
+        shutil.copyfile(found, temporary)
+        _check(temporary, file, "the download is damaged")

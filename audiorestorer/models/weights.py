@@ -30,10 +30,15 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a file; nothing in it is executed.
 
     Raises:
-        AudioRestorerError: not a safetensors file; names file and reason.
+        AudioRestorerError: not a safetensors file, or weights that are no numbers; names file and reason.
     """
     try:
         with safe_open(str(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118 - no dict
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError, ValueError) as error:
         raise AudioRestorerError(f"{path}: not a readable safetensors file: {error}") from error
+    for name, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise AudioRestorerError(f"{path}: {name} holds NaN or infinity: not usable weights")
+    return state, metadata

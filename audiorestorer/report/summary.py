@@ -52,7 +52,7 @@ def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], mode
             for name, head, rows in condition_tables(metrics)
         ),
         "## Rejected files\n", _rejected(metrics),
-        "## Models\n", _models(models),
+        "## Models\n", models_table(models),
         "## Configuration\n", _fenced(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), "yaml"),
         "## Versions\n", markdown_table(("package", "version"), versions()),
     ]  # fmt: skip
@@ -164,7 +164,8 @@ def _rejected(metrics: Mapping[str, Any]) -> str:
     return markdown_table(("file", "reason"), rows).replace("---:", "---") + more
 
 
-def _models(models: Sequence[Mapping[str, Any]]) -> str:
+def models_table(models: Sequence[Mapping[str, Any]]) -> str:
+    """A row a model, its licence and the hash of its weights; a warning below for what is not for commercial use."""
     if not models:
         return "none\n"
     rows = [(m.get("name"), m.get("kind"), m.get("licence") or "unknown", _digest(m)) for m in models]

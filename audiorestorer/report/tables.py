@@ -22,10 +22,13 @@ from audiorestorer.report.metricinfo import (
     shown,
     snr_of,
 )
+from audiorestorer.report.packed import fitting
 
 MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]|~$#])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 MAX_REJECTED_HTML = 300
 MAX_NAME = 300  # characters of a file name or a reason that are shown
+MIN_ROW_BYTES = 60  # of a file's row in the table: fewer it never takes
+TABLE_SHARE = 0.25  # of a page that cannot hold all rows: the rest is the compressed table
 STATISTICS = ("median", "q25", "q75", "mean")
 SUMMARY_HEAD = ("metric", "median", "95 % interval", "25 %", "75 %", "mean", "files", "missing")
 PAIRED_HEAD = ("metric", "median change", "95 % interval", "better", "worse", "same", "p (Wilcoxon)")
@@ -161,9 +164,10 @@ def snr_rows(metrics: Mapping[str, Any]) -> list[tuple[float, Mapping[str, Any]]
 
 
 def results_html(metrics: Mapping[str, Any], limit_bytes: int = REPORT_PAGE_BYTES) -> str:
-    """The results page: one row a file. Above `limit_bytes` the rows of those that gained most are left out, and the page says so.
+    """The results page: one row a file.
 
-    Columns that no file has a value or a reason for do not appear.
+    Where that takes more than `limit_bytes`, the table holds the files that gained least, and a second one all files, compressed
+    inside of the page; files that fit into neither are counted. Columns that no file has a value or a reason for do not appear.
     """
     items = items_ok(metrics)
     columns = [
@@ -171,7 +175,6 @@ def results_html(metrics: Mapping[str, Any], limit_bytes: int = REPORT_PAGE_BYTE
         for metric in METRICS
         if any(metric.name in item or metric.name in (item.get("missing") or {}) for item in items)
     ]
-    rows = [(item, _row(item, columns)) for item in items]
     rejected = [
         {"input": plain(row.get("input", row.get("id"))), "reason": plain(row.get("reason"))}
         for row in metrics.get("rejected", ())
@@ -181,29 +184,36 @@ def results_html(metrics: Mapping[str, Any], limit_bytes: int = REPORT_PAGE_BYTE
         - 20_000
         - sum(len(str(escape(row["input"] + row["reason"])).encode()) + 40 for row in rejected[:MAX_REJECTED_HTML])
     )
-    inside = _fitting(rows, budget)
+    inside, rest, held = _fitting(items, columns, budget)
     return template("results.html.j2").render(
-        counts={"ok": len(items), "rejected": len(rejected)}, columns=columns, left_out=len(items) - len(inside),
-        rows=Markup("\n").join(inside), summary=summary_rows(metrics), summary_head=SUMMARY_HEAD, paired=paired_rows(metrics),
-        paired_head=PAIRED_HEAD, conditions=condition_tables(metrics), wer_notes=wer_notes(metrics),
+        counts={"ok": len(items), "rejected": len(rejected)}, columns=columns, in_table=len(inside), packed=rest,
+        left_out=len(items) - held, rows=Markup("\n").join(inside), summary=summary_rows(metrics), summary_head=SUMMARY_HEAD,
+        paired=paired_rows(metrics), paired_head=PAIRED_HEAD, conditions=condition_tables(metrics), wer_notes=wer_notes(metrics),
         rejected=rejected[:MAX_REJECTED_HTML],
         rejected_left_out=max(0, len(rejected) - MAX_REJECTED_HTML),
     )  # fmt: skip
 
 
-def _fitting(rows: Sequence[tuple[Mapping[str, Any], Markup]], budget: int) -> list[Markup]:
-    """All rows in their order, or those of the files that gained least, least first, as far as the budget goes."""
-    sizes = [len(row.encode()) + 1 for _, row in rows]
-    if sum(sizes) <= budget:
-        return [row for _, row in rows]
-    ranked = sorted(range(len(rows)), key=lambda i: (benefit(rows[i][0])[0] is None, benefit(rows[i][0])[0] or 0.0, i))
-    inside: list[Markup] = []
-    for i in ranked:
-        budget -= sizes[i]
-        if budget < 0:
+def _fitting(
+    items: Sequence[Mapping[str, Any]], columns: Sequence[Metric], budget: int
+) -> tuple[list[Markup], str, int]:
+    """Rows for the table, the compressed table of all files where not every row fits, and the number of files that the page holds."""
+    if len(items) * MIN_ROW_BYTES <= budget:
+        rows = [_row(item, columns) for item in items]
+        if sum(len(row.encode()) + 1 for row in rows) <= budget:
+            return rows, "", len(items)
+    ranked = sorted(items, key=lambda item: (benefit(item)[0] is None, benefit(item)[0] or 0.0))
+    worst: list[Markup] = []
+    left = budget * TABLE_SHARE
+    for item in ranked:
+        row = _row(item, columns)
+        left -= len(row.encode()) + 1
+        if left < 0:
             break
-        inside.append(rows[i][1])
-    return inside
+        worst.append(row)
+    names = [plain(item.get("input") or item["id"]) for item in ranked]
+    text, count = fitting(ranked, names, columns, int(budget * (1 - TABLE_SHARE)))
+    return worst, text, max(count, len(worst))
 
 
 def _row(item: Mapping[str, Any], columns: Sequence[Metric]) -> Markup:

@@ -40,6 +40,7 @@ from typing import Any, Literal
 import numpy as np
 
 from audiorestorer.audio import Audio
+from audiorestorer.devices import claim
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import MADE_AGAIN
@@ -171,6 +172,7 @@ class Separator:
         mean_counts: how often the recording's mean is added back to a stem (`demucs` only; 1 where absent).
         shared: windows of several recordings go through together; its windows must be of few lengths (`padded`), and what comes
             of a window must not depend on the others.
+        device: what it runs on.
         batch_size: windows of one recording that go through together. crew: where those of several meet. Both are set by `load`.
     """
 
@@ -185,6 +187,7 @@ class Separator:
     align: int = 1
     mean_counts: Mapping[str, int] = MappingProxyType({})
     shared: bool = False
+    device: str = "cpu"
     batch_size: int = 1
     crew: Crew | None = None
     halving: Halving | None = None
@@ -234,11 +237,12 @@ def as_torch(audio: Audio, device: str) -> Any:
 
 
 def pick_device(device: str, threads: int) -> str:
-    """Set torch's threads and resolve `auto`; one of `cpu`, `cuda`, `cuda:n`.
+    """Set torch's threads and resolve `auto`; one of `cpu`, `cuda`, `cuda:n`. Of several GPUs, `auto` and `cuda` take a free one.
 
     Raises:
         AudioRestorerError: a GPU is asked for and there is none (or not that one).
     """
+    claim(device)
     import torch
 
     torch.set_num_threads(max(1, threads))

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models.mask_unet import load_checkpoint
+from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, refuse_fast
 
 TOP_BAND = (0.7, 0.95)  # of the network's Nyquist; above it anti-aliasing filters leave nothing to judge by
@@ -35,6 +35,13 @@ def top_gain(mask: torch.Tensor, length: int, hop_length: int) -> torch.Tensor:
     return gain[:, :, :length].clamp(0.0, 1.0)
 
 
+def check_options(network: MaskUNet, overlap: int | None, floor_db: float | None) -> None:
+    """Raises AudioRestorerError: an overlap that the network cannot have, or a floor above 0 dB."""
+    network.hop_of(overlap)
+    if floor_db is not None and not floor_db <= 0:
+        raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
+
+
 class Checkpoint(Separator):
     """A mask network. The speech is its output; `extras` holds the gain for the band above its Nyquist.
 
@@ -50,8 +57,8 @@ class Checkpoint(Separator):
     def __init__(
         self, model: Any, sample_rate: int, device: str, overlap: int | None = None, floor_db: float | None = None
     ) -> None:
+        check_options(model, overlap, floor_db)
         self.model = model.eval().to(device)
-        model.hop_of(overlap)  # refuses what cannot be
         self.overlap, self.floor = overlap, 0.0 if floor_db is None else 10 ** (floor_db / 20)
         self.sample_rate, self.device = sample_rate, device
         self.align = model.config.hop_length

@@ -8,6 +8,7 @@ Only the members of a bag that carry a wanted stem are run (of `htdemucs_ft`, on
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from demucs.demucs import Demucs
 from demucs.hdemucs import HDemucs
-from demucs.hf import load_safetensors_model
+from demucs.hf import _decode_json, load_safetensors_model
 from demucs.htdemucs import HTDemucs
 from demucs.states import load_model
 
@@ -27,6 +28,7 @@ from audiorestorer.audio import Audio
 from audiorestorer.config import read_yaml
 from audiorestorer.dsp.overlap_add import Plan, centred
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models import torch_files
 from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_torch, on_gpu
 from audiorestorer.separators.compiled import fast_options
 from audiorestorer.separators.hybrid import Core, Hybrid, autocast_core, is_supported, openvino_core
@@ -36,6 +38,8 @@ NETWORKS: tuple[type, ...] = (HTDemucs, HDemucs, Demucs)
 QUANTISERS = ("DiffQuantizer", "UniformQuantizer", "LSQ")
 SIGNATURE = re.compile(r"^[A-Za-z0-9_]{1,64}$")
 SPEECH = "vocals"
+MAX_MEMBERS, MAX_SEGMENT_SEC = 64, 600
+LEAST_RATE, MOST_RATE = 4_000, 384_000  # Hz
 
 
 def _quantisers() -> list[type]:
@@ -53,14 +57,12 @@ def _allowed() -> list[Any]:
 def _load_package(path: Path, model: ModelFiles) -> Any:
     """A `.th` package `{klass, args, kwargs, state}` as a network."""
     try:
-        with torch.serialization.safe_globals(_allowed()):
-            package = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the file makes it raise
+        package = torch_files.read(path, _allowed())
+    except AudioRestorerError as error:
         if not model.trust:
             raise AudioRestorerError(
-                f"{path}: not loaded: it is damaged, or a pickle that needs more than demucs' classes and tensors, which could run"
-                f" any code ({str(error).splitlines()[0]:.200}). If you trust its origin, write `trust: true` and its sha256 in the"
-                " registry. A diffq-quantised bag needs `pip install diffq==0.2.4`."
+                f"{error}. If you trust its origin, write `trust: true` and its sha256 in the registry. A diffq-quantised bag needs"
+                " `pip install diffq==0.2.4`."
             ) from error
         if model.sha256.get(str(path)) != sha256_file(path):
             raise AudioRestorerError(f"{path}: `trust: true`, but its sha256 is not the registry's") from error
@@ -69,6 +71,7 @@ def _load_package(path: Path, model: ModelFiles) -> Any:
         raise AudioRestorerError(f"{path}: not a demucs package (klass, args, kwargs, state)")
     if package["klass"] not in NETWORKS:
         raise AudioRestorerError(f"{path}: klass {package['klass']!r} is not one of demucs' networks")
+    torch_files.check_call(path, package["klass"], package["args"], package["kwargs"])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # demucs drops parameters of older versions, with a warning each
         return load_model(package)
@@ -85,6 +88,10 @@ def _named_classes(node: Any) -> Iterator[str]:
             yield from _named_classes(value)
 
 
+def _full_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__name__}"
+
+
 def _load_safetensors(path: Path) -> Any:
     from safetensors import SafetensorError, safe_open
 
@@ -93,17 +100,29 @@ def _load_safetensors(path: Path) -> Any:
             metadata = file.metadata() or {}
         structure = json.loads(metadata.get("structure", "null"))
         klass = metadata["klass"]
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        args, kwargs = (_decode_json(json.loads(metadata[key])) for key in ("args", "kwargs"))
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
         raise AudioRestorerError(f"{path}: not a demucs safetensors file: {error}") from error
-    networks = {f"{kind.__module__}.{kind.__name__}" for kind in NETWORKS}
-    parts = {f"{kind.__module__}.{kind.__name__}" for kind in _quantisers()}
+    networks = {_full_name(kind) for kind in NETWORKS}
+    parts = {_full_name(kind) for kind in _quantisers()}
     parts |= {f"diffq.{name}" for name in QUANTISERS}
     for name, allowed in [(klass, networks), *((name, parts) for name in _named_classes(structure))]:
         if name not in allowed:
             raise AudioRestorerError(f"{path}: names the class {name!r}, which is none of demucs' or diffq's: refused")
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise AudioRestorerError(f"{path}: args is a list and kwargs a mapping in a demucs file")
+    torch_files.check_call(path, next(kind for kind in NETWORKS if klass == _full_name(kind)), args, kwargs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return load_safetensors_model(path)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_row(row: Any) -> bool:
+    return isinstance(row, list) and all(map(_is_number, row))
 
 
 @dataclass(frozen=True)
@@ -123,10 +142,20 @@ class Bag:
         for name in raw["models"]:
             if not isinstance(name, str) or not SIGNATURE.match(name):
                 raise AudioRestorerError(f"{path}: models: {name!r} is not a plain signature (letters, digits, _)")
-        weights = raw.get("weights")
-        if weights is not None and len(weights) != len(raw["models"]):
-            raise AudioRestorerError(f"{path}: weights: {len(weights)} rows for {len(raw['models'])} models")
-        return cls(raw["models"], weights, raw.get("segment"))
+        weights, segment, count = raw.get("weights"), raw.get("segment"), len(raw["models"])
+        if count > MAX_MEMBERS:
+            raise AudioRestorerError(f"{path}: models: {count} members; allowed: at most {MAX_MEMBERS}")
+        if weights is not None and (
+            not isinstance(weights, list) or len(weights) != count or not all(map(_is_row, weights))
+        ):
+            raise AudioRestorerError(
+                f"{path}: weights: a list of one row of numbers for each of the {count} models is needed"
+            )
+        if segment is not None and not (_is_number(segment) and 0 < segment <= MAX_SEGMENT_SEC):
+            raise AudioRestorerError(
+                f"{path}: segment: {segment!r:.40}; allowed: above 0, at most {MAX_SEGMENT_SEC} seconds"
+            )
+        return cls(raw["models"], weights, segment)
 
 
 def _file_of(signature: str, files: Sequence[Path], where: str) -> Path:
@@ -200,7 +229,8 @@ class DemucsBag(Separator):
         own = network.segment
         if segment_sec is not None and isinstance(network, HTDemucs) and segment_sec > float(own):
             raise AudioRestorerError(
-                f"model {self.name}: segment_sec {segment_sec:g} is longer than the {float(own):g} s that it was trained on"
+                f"model {self.name}: segment_sec: longer than it was trained on (got {segment_sec:g}); allowed: above 0, at most"
+                f" {float(own):g}, or null (seconds; null is the model's own)"
             )
         segment = int(self.sample_rate * (own if segment_sec is None else segment_sec))
         if segment < 1:
@@ -290,4 +320,11 @@ def _fast(
 
 
 def _load_file(path: Path, model: ModelFiles) -> Any:
-    return _load_safetensors(path) if path.suffix == ".safetensors" else _load_package(path, model)
+    network = _load_safetensors(path) if path.suffix == ".safetensors" else _load_package(path, model)
+    rate, channels, segment = network.samplerate, network.audio_channels, network.segment
+    if not (LEAST_RATE <= rate <= MOST_RATE and channels in (1, 2) and 0 < segment <= MAX_SEGMENT_SEC):
+        raise AudioRestorerError(
+            f"{path}: samplerate {rate}, audio_channels {channels}, segment {float(segment):g}; allowed: {LEAST_RATE} to"
+            f" {MOST_RATE} Hz, 1 or 2 channels, at most {MAX_SEGMENT_SEC} s"
+        )
+    return network

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models import torch_files
 from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, on_gpu
 from audiorestorer.separators.compiled import Compiled, fast_options, next_length
 
@@ -154,23 +155,19 @@ def read_network(path: Path) -> Any:
         AudioRestorerError: the denoiser package is missing, or the file is damaged or something else.
     """
     demucs = _package()
-    try:
-        with torch.serialization.safe_globals([demucs]):
-            content = torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the file makes it raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise AudioRestorerError(
-            f"{path}: not loaded: damaged, or a pickle that could run code ({reason:.200})"
-        ) from error
+    content = torch_files.read(path, [demucs])
     try:
         if isinstance(content, dict) and "state" in content and "class" in content:
             if content["class"] is not demucs:
                 raise AudioRestorerError(f"{path}: class {content['class']!r} is not denoiser.demucs.Demucs")
+            torch_files.check_call(path, demucs, content["args"], content["kwargs"])
             network, state = demucs(*content["args"], **content["kwargs"]), content["state"]
         else:
             hidden = int(content["encoder.0.0.weight"].shape[0])
             depth = len({key.split(".")[1] for key in content if key.startswith("encoder.")})
-            network, state = demucs(hidden=hidden, depth=depth, sample_rate=SAMPLE_RATE), content
+            kwargs = {"hidden": hidden, "depth": depth, "sample_rate": SAMPLE_RATE}
+            torch_files.check_call(path, demucs, [], kwargs)
+            network, state = demucs(**kwargs), content
         network.load_state_dict(state)
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise AudioRestorerError(f"{path}: not a checkpoint of the denoiser: {str(error):.300}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -17,6 +18,7 @@ from audiorestorer.audio import Audio
 from audiorestorer.dsp.overlap_add import Run, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import OUTSIDE, Member, Separator
+from audiorestorer.separators.together import Halving
 
 Open = Callable[[], Iterator[Audio]]
 SHIFT_SEC = 0.5  # demucs' longest shift
@@ -93,8 +95,7 @@ def _stacked(index: int, member: Member, network: Separator, names: Sequence[str
         made = member.run(given)
         return np.stack([np.asarray(made[name]) for name in names], axis=1)
 
-    def fitting(given: Audio) -> Audio:
-        return rows(given) if network.halving is None else network.halving(rows, given)
+    fitting = partial(network.halving or Halving(), rows)
 
     def run(windows: Audio) -> Audio:
         batch, channels, length = windows.shape

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv, read_json, write_bytes_atomic, write_csv, write_text_atomic
+from audiorestorer.manifest import read_csv, read_json, write_bytes_atomic, write_csv, write_json, write_text_atomic
 from audiorestorer.metrics.ablation import METRICS, table, verdict
 from audiorestorer.report import ablation_figures as figures
 from audiorestorer.report.sections import Section, page, section
@@ -64,7 +64,7 @@ def run(
         "checkpoints": [{name: one[name] for name in ("row", "seed", "sha256")} for one in found],
         "missing": _missing(found),
     }  # fmt: skip
-    write_text_atomic(out / "ablation.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_json(out / "ablation.json", result, indent=1, allow_nan=False)
     write_csv(out / "ablation.csv", FIELDS, [{name: row[name] for name in FIELDS} for row in rows])
     write_text_atomic(out / "ablation.html", page("Ablation", INTRO, _sections(rows, promises, pictures)))
     for line in promises:

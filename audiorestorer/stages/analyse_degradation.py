@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from audiorestorer.audio import SUFFIXES
+from audiorestorer import audio
 from audiorestorer.datasets.degradation_analysis import Analysis, false_rate, measure
 from audiorestorer.datasets.degradation_fit import degradation_settings
+from audiorestorer.datasets.real import listed
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_bytes_atomic, write_csv, write_text_atomic
+from audiorestorer.manifest import write_bytes_atomic, write_csv, write_json
 from audiorestorer.report.figures import AFTER, BEFORE, INK, png_bytes
 
 FIELDS = (
@@ -41,7 +41,7 @@ def run(
     A file that cannot be analysed is a row with its reason.
 
     Args:
-        sources: folders and files.
+        sources: folders, files, and manifests (`.jsonl`: their rows without a clean side).
         clean: folder of clean recordings of the same kind, whose impulse rate is subtracted instead of the built-in one.
 
     Returns:
@@ -67,7 +67,7 @@ def run(
         "recordings": len(rows), "analysed": len(usable), "false_per_sec": false, "rows": rows,
         "settings": degradation_settings(usable).model_dump(mode="json"),
     }  # fmt: skip
-    write_text_atomic(out_json, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_json(out_json, result, indent=1, allow_nan=False)
     if figure:
         write_bytes_atomic(figure, _figure(usable))
     rate, noise = (float(np.median([row[name] for row in usable])) for name in ("impulses_per_sec", "noise_dbfs"))
@@ -76,7 +76,7 @@ def run(
 
 
 def find(sources: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Recordings with their names: relative to their folder, or as given.
+    """Recordings with their names: relative to their folder, a manifest's ids, or as given.
 
     Raises:
         AudioRestorerError: a source does not exist, or there is no recording at all.
@@ -84,14 +84,15 @@ def find(sources: Sequence[Path]) -> list[tuple[str, Path]]:
     found: list[tuple[str, Path]] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            found += [(str(path.relative_to(source)), path) for path in inside]
+            found += audio.below(source).items()
+        elif source.suffix == ".jsonl":
+            found += listed(source).items()
         elif source.exists():
             found.append((str(source), source))
         else:
             raise AudioRestorerError(f"{source}: no such file or folder")
     if not found:
-        raise AudioRestorerError(f"{', '.join(map(str, sources))}: no recordings ({', '.join(SUFFIXES)})")
+        raise AudioRestorerError(f"{', '.join(map(str, sources))}: no recordings ({', '.join(audio.SUFFIXES)})")
     return found
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from audiorestorer.datasets.stems import Finding, audit, find_tracks
-from audiorestorer.manifest import write_bytes_atomic, write_csv, write_text_atomic
+from audiorestorer.manifest import write_bytes_atomic, write_csv, write_json
 from audiorestorer.report.figures import AFTER, BEFORE, png_bytes
 
 FIELDS = (
@@ -43,7 +42,7 @@ def run(root: Path, out_csv: Path, *, tol_db: float = -40.0, figure: Path | None
         "tracks": len(found), "failed": failed, "tol_db": tol_db, "worst_residual_db": max(measured, default=None),
         "without_residual": len(found) - len(measured),
     }  # fmt: skip
-    write_text_atomic(out_csv.with_suffix(".json"), json.dumps(totals, indent=2) + "\n")
+    write_json(out_csv.with_suffix(".json"), totals)
     if figure:
         write_bytes_atomic(figure, _figure(found, tol_db))
     print(f"{len(found)} tracks, {failed} failed (tolerance {tol_db:g} dB)")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,9 +14,9 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.datasets.splits import SPLITS, joined, split_of
 from audiorestorer.datasets.stems import SUBSETS, find_tracks
-from audiorestorer.datasets.training_manifest import check_manifest, to_line
+from audiorestorer.datasets.training_manifest import check_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv, read_json, unique_ids, write_text_atomic
+from audiorestorer.manifest import named_from, read_csv, read_json, unique_ids, write_json, write_rows
 
 LAYOUTS = ("stems", "folder", "pairs")
 SUM = "sum"
@@ -84,7 +82,7 @@ def run(
     splits = _splits(sources, shares, seed, keep_subsets)
     folder = Path(render) if render else out_manifest.parent / "clean"
     rows = [_row(source, splits[source.id], folder, out_manifest.parent) for source in sources]
-    write_text_atomic(out_manifest, "".join(to_line(row) for row in rows))
+    write_rows(out_manifest, rows)
     check_manifest(out_manifest, splits=())
     counts = Counter(row["split"] for row in rows)
     minutes = {split: round(sum(r["duration"] for r in rows if r["split"] == split) / 60, 3) for split in SPLITS}
@@ -94,7 +92,7 @@ def run(
         "splits": {s: counts.get(s, 0) for s in SPLITS},
         "minutes": minutes,
     }
-    write_text_atomic(out_manifest.with_suffix(".json"), json.dumps(summary, indent=2) + "\n")
+    write_json(out_manifest.with_suffix(".json"), summary)
     shown = ", ".join(f"{split} {counts.get(split, 0)} ({minutes[split]:.1f} min)" for split in SPLITS)
     print(f"{len(rows)} recordings: {shown}; {left_out} left out (failed the audit)")
     rates = sorted({row["sr"] for row in rows})
@@ -117,21 +115,10 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
     if layout == "stems":
         return _stem_sources(root, target, audit_csv)
     clean = root / "clean" if layout == "pairs" else root
-    paths = (
-        sorted(
-            p
-            for p in clean.rglob("*")
-            if p.suffix.lower() in audio.SUFFIXES and not p.name.startswith(".") and p.is_file()
-        )
-        if clean.is_dir()
-        else []
-    )
-    if not paths:
-        raise AudioRestorerError(f"{clean}: no recordings ({', '.join(audio.SUFFIXES)})")
-    ids = unique_ids([str(path.relative_to(clean)) for path in paths])
+    paths = audio.recordings(clean)
+    ids = unique_ids(list(paths))
     found = []
-    for path in paths:
-        name = str(path.relative_to(clean))
+    for name, path in paths.items():
         noisy = root / "noisy" / name if layout == "pairs" else None
         if noisy is not None and not noisy.is_file():
             raise AudioRestorerError(f"{noisy}: the noisy half of {path} is missing")
@@ -270,8 +257,8 @@ def _row(source: _Source, split: str, render: Path, base: Path) -> dict[str, Any
     assert info is not None
     clean = source.parts[0] if len(source.parts) == 1 else _rendered(source, render)
     row: dict[str, Any] = {
-        "id": source.id, "split": split, "clean": _where(clean, base),
-        "noisy": _where(source.noisy, base) if source.noisy else None,
+        "id": source.id, "split": split, "clean": named_from(clean, base),
+        "noisy": named_from(source.noisy, base) if source.noisy else None,
         "sr": info.sample_rate, "duration": round(info.duration_sec, 6), "channels": info.channels, "track": source.track,
     }  # fmt: skip
     optional = {"speaker": source.speaker, "stems": source.stems}
@@ -286,9 +273,3 @@ def _rendered(source: _Source, folder: Path) -> Path:
         assert info is not None
         audio.write_blocks(path, _sum(source.parts), info.sample_rate, info.channels, expected_frames=info.frames)
     return path
-
-
-def _where(path: Path, base: Path) -> str:
-    """Relative to the manifest's folder for what lies in it, else absolute."""
-    path, base = path.resolve(), base.resolve()
-    return os.path.relpath(path, base) if path.is_relative_to(base) else str(path)

@@ -9,15 +9,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from audiorestorer.manifest import Item, read_manifests, write_text_atomic
+from audiorestorer.manifest import Item, read_manifests, write_csv, write_text_atomic
 from audiorestorer.metrics.statistics import DIGITS, describe, paired, uninformative
 from audiorestorer.metrics.statistics import conditions_of as splits_of
 
 BY_SNR = "si_sdr_improvement_db"
+ENHANCED = ("enhanced", "enhance_wer", "enhance_reason")  # where the stage enhance ran
 FIXED = frozenset(
-    ("id", "input", "output", "status", "reason", "duration_sec", "conditions", "missing", "transcript", "heard")
+    (
+        "id",
+        "input",
+        "output",
+        "status",
+        "reason",
+        "duration_sec",
+        "conditions",
+        "missing",
+        "transcript",
+        "heard",
+        *ENHANCED,
+    )
 )
 
 
@@ -27,6 +38,7 @@ def row_of(item: Item) -> dict[str, Any]:
     if not item.ok:
         return {**row, "reason": item.reason}
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
+    row |= {name: item.field(name) for name in ENHANCED if item.field(name) is not None}
     row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
     row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}
     return {**row, "missing": item.field("missing") or {}}
@@ -117,19 +129,19 @@ def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
         "counts": {"ok": len(rows) - len(rejected), "rejected": len(rejected)},
         "rejected": rejected,
     }
-    write_text_atomic(csv_out, table(rows).to_csv(index=False))
+    flat = table(rows)
+    write_csv(csv_out, list(dict.fromkeys(name for row in flat for name in row)), flat)
     write_text_atomic(
         json_out, json.dumps(result, indent=1, sort_keys=False, allow_nan=False, ensure_ascii=False) + "\n"
     )
 
 
-def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """The items as a table: conditions in columns of their own, missing figures empty."""
-    flat = [
+def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items as a table's rows: conditions in columns of their own."""
+    return [
         {
             **{key: value for key, value in row.items() if key not in ("conditions", "missing", "heard")},
             **row.get("conditions", {}),
         }
         for row in rows
     ]
-    return pd.DataFrame(flat)

@@ -85,7 +85,8 @@ def run(
         )
 
     stage = network_stage(
-        "denoise", config, model_json, ("vocals",), {"store": store, "device": device, "threads": threads},
+        "denoise", config, model_json, ("vocals",),
         lambda network, item, folder: denoise_item(network, item, config, folder), describe,
+        store=store, device=device, threads=threads,
     )  # fmt: skip
     run_shard(stage, items, out_manifest, store, [in_manifest])

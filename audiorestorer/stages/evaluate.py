@@ -19,6 +19,7 @@ from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.files import Files
 from audiorestorer.metrics.texts import distinct
+from audiorestorer.progress import work_file
 from audiorestorer.stages.shard import Made, Stage, run_items
 
 NO_FILE = {"clean": "no clean reference (references)"}
@@ -35,7 +36,12 @@ def _absent(items: Iterable[Item], reasons: dict[str, str]) -> list[Item]:
 
 
 def measure_group(
-    group: str, items: list[Item], store: Path, context: Context, given: Sequence[Path] = ()
+    group: str,
+    items: list[Item],
+    store: Path,
+    context: Context,
+    out_manifest: Path | None = None,
+    given: Sequence[Path] = (),
 ) -> list[Item]:
     """The items with the group's figures added to the fields `metrics`, `missing` and `heard`. `given`: see `run_items`."""
     module: Any = import_module(f"audiorestorer.metrics.group_{group}")
@@ -45,11 +51,13 @@ def measure_group(
         names = [_of_side(name, side) for name in module.names(context) for side in sides] if sides else module.NAMES
         return _absent(items, dict.fromkeys(names, reason))
     if not sides:
-        return run_items(_pair_stage(group, module, context), items, store, given)
+        record = work_file(out_manifest, group) if out_manifest else None
+        return run_items(_pair_stage(group, module, context), items, store, record, given)
     load = cache(lambda: module.load(context))
     for side in sides:
         stage = _side_stage(group, module, context, side, load)
-        items = _measure_side(stage, module, items, store, context, side, given)
+        record = work_file(out_manifest, f"{group}-{side}") if out_manifest else None
+        items = _measure_side(stage, module, items, store, context, side, record, given)
     return items
 
 
@@ -99,15 +107,22 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
 
 
 def _measure_side(
-    stage: Stage[Any], module: Any, items: list[Item], store: Path, context: Context, side: str, given: Sequence[Path]
+    stage: Stage[Any],
+    module: Any,
+    items: list[Item],
+    store: Path,
+    context: Context,
+    side: str,
+    record: Path | None,
+    given: Sequence[Path],
 ) -> list[Item]:
     def reason_of(item: Item) -> str | None:
         if _spoken(module) and not item.transcript:
             return "no transcript (transcripts)"
         return NO_FILE["clean"] if side == "clean" and item.clean_sha256 is None else None
 
-    wanted = [item for item in items if item.ok and not reason_of(item)]
-    done = {item.id: item for item in run_items(stage, wanted, store, given)}
+    usable = [item for item in items if item.ok and not reason_of(item)]
+    done = {item.id: item for item in run_items(stage, usable, store, record, given)}
     names = [_of_side(name, side) for name in module.names(context)]
     out = []
     for item in items:
@@ -182,5 +197,5 @@ def run(
     )
     items = read_manifest(in_manifest)
     for group in config.metrics:
-        items = measure_group(group, items, store, context, [in_manifest])
+        items = measure_group(group, items, store, context, out_manifest, [in_manifest])
     write_manifest(out_manifest, items)

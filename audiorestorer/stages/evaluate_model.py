@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.mixtures import Example, Mixer, MixtureSettings, Task
 from audiorestorer.losses.waveform import si_sdr_db
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import write_json
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.store import sha256_file
 
@@ -62,7 +61,7 @@ def run(model: Path, data: Path, out_json: Path, count: int = 40) -> dict[str, A
         "clean_in_si_sdr_db": _median(clean),
         "no_speech_attenuation_db": _median(lonely),
     }
-    write_text_atomic(out_json, json.dumps(figures, indent=2) + "\n")
+    write_json(out_json, figures)
     return figures
 
 

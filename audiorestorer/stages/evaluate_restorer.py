@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.dsp import click_repair
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, write_text_atomic
+from audiorestorer.manifest import inside, read_rows, write_json
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
-from audiorestorer.metrics.files import Files
-from audiorestorer.metrics.group_signal import compute
 from audiorestorer.metrics.signal import composite
+from audiorestorer.metrics.triads import signal_figures
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.store import sha256_file
 
@@ -72,7 +69,9 @@ def run(
         raise AudioRestorerError(f"evaluate-restorer: give either --checkpoint or --method ({', '.join(METHODS)})")
     torch.set_num_threads(threads)
     restore = _network(checkpoint) if checkpoint else _classical(str(method))
-    rows = _rows(manifest)
+    rows = [item for _, item in read_rows(manifest, TestRow)]
+    if not rows:
+        raise AudioRestorerError(f"{manifest}: no test items")
     items = []
     for number, item in enumerate(rows, 1):
         items.append(_measured(item, manifest.parent, restore))
@@ -82,17 +81,13 @@ def run(
         "row": row or method or Path(str(checkpoint)).stem, "seed": seed,
         "sha256": sha256_file(checkpoint) if checkpoint else None, "items": items,
     }  # fmt: skip
-    write_text_atomic(out_json, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    write_json(out_json, result, indent=1, allow_nan=False)
     return result
 
 
 def measure(clean: Audio, noisy: Audio, output: Audio, rate: int, item: TestRow) -> dict[str, Any]:
     """An item's figures by name, and `missing`: the reasons for those that cannot be computed. All `[1, T]`, aligned."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = {name: Path(folder) / f"{name}.wav" for name in ("noisy", "output", "clean")}
-        for path, signal in zip(paths.values(), (noisy, output, clean), strict=True):
-            audio.write(path, signal, rate)
-        values, missing = compute(Files(*(str(path) for path in paths.values())))
+    values, missing = signal_figures(noisy, output, clean, rate)
     found = {name: values.get(name) for name in ("si_sdr_db", "si_sdr_improvement_db", "lsd_db", "composite")}
     if "lsd_db" in values and "lsd_in_db" in values:
         found["lsd_improvement_db"] = values["lsd_in_db"] - values["lsd_db"]
@@ -138,23 +133,3 @@ def _classical(method: str) -> Restore:
     if method == "click_repair":
         return lambda noisy, rate: np.asarray(click_repair.repair(noisy, rate), np.float32)
     return lambda noisy, rate: noisy
-
-
-def _rows(manifest: Path) -> list[TestRow]:
-    try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{manifest}: cannot read: {error}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(TestRow.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "row"
-            raise AudioRestorerError(f"{manifest}:{number}: {where}: {first['msg']}") from error
-    if not rows:
-        raise AudioRestorerError(f"{manifest}: no test items")
-    return rows

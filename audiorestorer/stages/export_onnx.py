@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import write_json
 from audiorestorer.models.export import write_checked
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.store import sha256_file
@@ -50,7 +49,7 @@ def run(
         "output": "speech [batch, 1, samples]",
         **about,
     }
-    write_text_atomic(Path(out).with_suffix(".json"), json.dumps(figures, indent=2) + "\n")
+    write_json(Path(out).with_suffix(".json"), figures)
     print(
         f"{out}: {figures['size_mb']} MB, opset {figures['opset']}, largest difference {figures['max_difference']:.1e}"
     )

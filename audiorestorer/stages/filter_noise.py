@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from dataclasses import fields
 from pathlib import Path
@@ -11,14 +9,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from audiorestorer.audio import SUFFIXES
+from audiorestorer import audio
 from audiorestorer.config import validate
 from audiorestorer.datasets.noise_features import Features, measure
 from audiorestorer.datasets.noise_filter import NoiseFilterSettings, class_of, label_of, rejection
 from audiorestorer.datasets.splits import split_of
-from audiorestorer.datasets.training_manifest import to_line
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import unique_ids, write_bytes_atomic, write_csv, write_text_atomic
+from audiorestorer.manifest import named_from, unique_ids, write_bytes_atomic, write_csv, write_json, write_rows
 from audiorestorer.report.figures import AFTER, png_bytes
 from audiorestorer.store import sha256_file
 
@@ -47,32 +44,25 @@ def run(
     """
     chosen = validate(NoiseFilterSettings, settings or {}, "noise filter")
     root = Path(root)
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise AudioRestorerError(f"{root}: no recordings ({', '.join(SUFFIXES)})")
-    ids = unique_ids([str(path.relative_to(root)) for path in paths])
+    paths = audio.recordings(root)
+    ids = unique_ids(list(paths))
     seen: dict[str, Path] = {}
     table, kept = [], []
-    for number, path in enumerate(paths, 1):
-        name = str(path.relative_to(root))
+    for number, (name, path) in enumerate(paths.items(), 1):
         row, noise = _judge(path, root, chosen, seen, seed)
         table.append(row)
         if noise is not None:
-            where = (
-                os.path.relpath(path, out_manifest.parent)
-                if path.is_relative_to(out_manifest.parent)
-                else str(path.resolve())
-            )
+            where = named_from(path, out_manifest.parent)
             kept.append({"id": ids[name], "split": noise.pop("split"), "path": where, **noise})
         if number % PROGRESS_EVERY == 0:
             print(f"measured {number}/{len(paths)}", flush=True)
     write_csv(out_csv, FIELDS, table)
     coverage = _coverage(table, kept)
-    write_text_atomic(out_csv.with_suffix(".json"), json.dumps(coverage, indent=2) + "\n")
+    write_json(out_csv.with_suffix(".json"), coverage)
     if not kept:
         raise AudioRestorerError(f"{root}: all {len(paths)} recordings were rejected; {out_csv} has the reasons")
     _no_empty_split(kept)
-    write_text_atomic(out_manifest, "".join(to_line(row) for row in kept))
+    write_rows(out_manifest, kept)
     if figure:
         write_bytes_atomic(figure, _figure(coverage))
     shown = ", ".join(

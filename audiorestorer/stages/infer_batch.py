@@ -7,7 +7,6 @@ each what it was made from, so that a killed run goes on and a changed input, ch
 from __future__ import annotations
 
 import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,7 +15,7 @@ from typing import Any
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, keep_inputs, unique_ids, write_csv
+from audiorestorer.manifest import inside, keep_inputs, output_names, read_lines, unique_ids, write_csv
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
@@ -66,8 +65,6 @@ def run(
         AudioRestorerError: nothing to do, an output that would replace an input, a checkpoint that cannot be used, or settings
             that are not the checkpoint's.
     """
-    if floor_db is not None and not floor_db <= 0:
-        raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
     network, metadata = load_checkpoint(checkpoint)
     if config is not None:
         check_network(network.config, Path(config))
@@ -160,27 +157,18 @@ def _figures(noisy: Path, yhat: Path, clean: Path) -> dict[str, Any]:
 
 def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
     paths = audio.recordings(source, out)
-    names = [str(path.relative_to(source)) for path in paths]
-    ids = unique_ids(names)
-    stems = Counter(name.rpartition(".")[0] for name in names)
+    ids = unique_ids(list(paths))
+    outputs = output_names({name: str(Path(name).with_suffix(".wav")) for name in paths})
     jobs = []
-    for path, name in zip(paths, names, strict=True):
-        stem = name.rpartition(".")[0]
-        target = out / (f"{name}.wav" if stems[stem] > 1 else f"{stem}.wav")  # a.wav and a.flac stay apart
-        references = [clean / f"{stem}{suffix}" for suffix in audio.SUFFIXES] if clean else []
-        jobs.append(_Job(ids[name], path, target, next((p for p in references if p.is_file()), None)))
+    for name, path in paths.items():
+        references = [(clean / name).with_suffix(suffix) for suffix in audio.SUFFIXES] if clean else []
+        jobs.append(_Job(ids[name], path, out / outputs[name], next((p for p in references if p.is_file()), None)))
     return jobs
 
 
 def _manifest_jobs(manifest: Path, out: Path) -> list[_Job]:
     jobs, ids = [], set()
-    try:
-        lines = manifest.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{manifest}: cannot read the manifest: {error}") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(manifest):
         try:
             row = json.loads(line)
             name = str(row["id"])

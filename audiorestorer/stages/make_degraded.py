@@ -9,9 +9,8 @@ from typing import Any
 from audiorestorer import audio
 from audiorestorer.config import AblationDataSettings
 from audiorestorer.datasets import ablation_sets as sets
-from audiorestorer.datasets.training_manifest import to_line
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import item_id, write_text_atomic
+from audiorestorer.manifest import item_id, named_from, write_rows
 
 TRAIN, REAL, TEST = "train.jsonl", "real.jsonl", "test.jsonl"
 PROGRESS_EVERY = 16
@@ -54,7 +53,7 @@ def run(
     conditions = [sets.UNSEEN] if real else [sets.UNSEEN, sets.LIKE_REAL]
     test = [row for condition in conditions for row in _test_rows(sources, condition, out, settings, sample_rate)]
     for name, rows in ((TRAIN, train), (REAL, shelf), (TEST, test)):
-        write_text_atomic(out / name, "".join(to_line(row) for row in rows) or "\n")
+        write_rows(out / name, rows)
     made = {"train": counts["train"], "valid": counts["valid"], "real": len(shelf), "test": len(test)}
     print(", ".join(f"{name} {number}" for name, number in made.items()), flush=True)
     return made
@@ -68,15 +67,9 @@ def _clean_row(source: sets.Source, out: Path, rate: int) -> dict[str, Any]:
         audio.write(path, source.read(rate), rate)
     info = audio.probe(path)
     return {
-        "id": source.id, "split": source.role, "clean": _where(path, out), "noisy": None, "sr": info.sample_rate,
+        "id": source.id, "split": source.role, "clean": named_from(path, out), "noisy": None, "sr": info.sample_rate,
         "duration": round(info.duration_sec, 6), "finite": True,
     }  # fmt: skip
-
-
-def _where(path: Path, base: Path) -> str:
-    """Relative to the manifest's folder for what lies in it, else absolute."""
-    path, base = path.resolve(), base.resolve()
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
 def _shelf(sources: list[sets.Source], out: Path, settings: AblationDataSettings, rate: int) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,15 +23,17 @@ def network_stage(
     config: SeparatorSettings | DenoiseSettings,
     model_json: Path | None,
     stems: tuple[str, ...],
-    place: Mapping[str, Any],
     process: Callable[[Separator, Item, Path], Made],
     describe: Callable[[Entry, Item], Item],
+    *,
+    store: Path,
+    device: str,
+    threads: int,
 ) -> Stage[Separator]:
     """The stage of a network, to be given to `run_shard`.
 
     Args:
         name: folder in the store; its first part is the stage's module.
-        place: `store`, `device` and `threads` of the command.
 
     Raises:
         AudioRestorerError: no fetched model, or one of an unknown kind.
@@ -44,10 +46,9 @@ def network_stage(
     model = ModelFiles.read(model_json)
 
     def loaded() -> Separator:
-        device = pick_device(place["device"], place["threads"])
         options = Options(
-            device, stems, config.segment_sec, config.backend, config.precision, place["threads"],
-            place["store"].parent / "compiled", config.batch_size,
+            pick_device(device, threads), stems, config.segment_sec, config.backend, config.precision, threads,
+            store.parent / "compiled", config.batch_size,
         )  # fmt: skip
         return load(model, options)
 
@@ -56,6 +57,7 @@ def network_stage(
         settings=config.model_dump(exclude=NO_KEY),
         code=code_digest(f"stages.{module}", module_of(model)),
         weights=model.digest,
+        model=str(config.model),
         load=loaded,
         process=process,
         describe=describe,
@@ -68,7 +70,7 @@ def _in_work(network: Separator) -> int:
     """As many recordings as a pass has rows; twice as many on a GPU, which must not wait for files."""
     if network.crew is None:
         return 1
-    return network.crew.rows * (2 if on_gpu(getattr(network, "device", "cpu")) else 1)
+    return network.crew.rows * (2 if on_gpu(network.device) else 1)
 
 
 def _joined(network: Separator) -> AbstractContextManager[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import multiprocessing
 import resource
 import time
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_bytes_atomic, write_text_atomic
+from audiorestorer.manifest import write_bytes_atomic, write_json
 from audiorestorer.models.backends import BACKENDS, runner
 from audiorestorer.models.export import export
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
@@ -73,7 +72,7 @@ def run(
         found = _in_its_own_process(backend, str(checkpoint), content, device, threads, secs, runs)
         result["backends"][backend] = found
         print(_line(backend, found), flush=True)
-    write_text_atomic(out_json, json.dumps(result, indent=2) + "\n")
+    write_json(out_json, result)
     if figure:
         write_bytes_atomic(figure, _figure(result))
     print(f"{result['parameters']} parameters, {result['gflop_per_second_of_audio']} GFLOP a second of audio")

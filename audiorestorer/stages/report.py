@@ -11,7 +11,8 @@ from typing import Any
 from audiorestorer.config import read_yaml
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_bytes_atomic, write_text_atomic
-from audiorestorer.report import batch_figures, blind, figures, listening, tables
+from audiorestorer.progress import records as records_of
+from audiorestorer.report import batch_figures, blind, figures, listening, runtime, tables
 from audiorestorer.report.summary import summary_markdown
 
 log = logging.getLogger("audiorestorer")
@@ -23,14 +24,17 @@ GROUPS = {
 }
 
 
-def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: list[Path], out_dir: Path) -> None:
-    """Write the pages (`results`, `details`, `blind`, `listening`, `listening-{worst,best,sample}`), figures and `summary.md`.
+def run(
+    metrics_json: Path, snippets_json: Path, config: str | Path, models: list[Path], out_dir: Path, manifests: Path | None = None
+) -> None:  # fmt: skip
+    """Write the pages (`results`, `details`, `runtime`, `blind`, `listening`, `listening-{worst,best,sample}`), figures, `summary.md`.
 
     `listening.html` holds every snippet; the three others are small enough to be shown inside Snakemake's report.html.
 
     Args:
         config: the stages' settings, as inline JSON (`{...}`) or the path of a YAML or JSON file.
         models: what `fetch-model` wrote: name, kind, licence, digest of the weights.
+        manifests: folder of all stages' manifests, beside which the jobs noted their times.
 
     Raises:
         AudioRestorerError: an input is missing or not what it should be.
@@ -46,6 +50,7 @@ def run(metrics_json: Path, snippets_json: Path, config: str | Path, models: lis
     write_text_atomic(out_dir / "listening.html", listening.page(players, title="Listening: before and after"))
     write_text_atomic(out_dir / "details.html", listening.details_page(players))
     write_text_atomic(out_dir / "blind.html", blind.page(players, title="Blind listening test"))
+    write_text_atomic(out_dir / "runtime.html", runtime.runtime_page(records_of(manifests) if manifests else ()))
     for name, title in GROUPS.items():
         chosen = [player for player in players if player.chosen == name]
         page = listening.page(chosen, title=title, limit_bytes=listening.REPORT_PAGE_BYTES)

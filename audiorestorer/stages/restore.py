@@ -6,7 +6,6 @@ gain near the top of its own band (`separators.checkpoint`). Finished items lie 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,17 +14,16 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, keep_inputs, unique_ids, write_manifest
+from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
-from audiorestorer.separators.checkpoint import Checkpoint
+from audiorestorer.separators.checkpoint import Checkpoint, check_options
 from audiorestorer.separators.streaming import How, Recording, estimates, full_band
+from audiorestorer.stages.folder import describe, items_of, placed, target_folder
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
-from audiorestorer.store import Entry, place, sha256_file
+from audiorestorer.store import sha256_file
 
-log = logging.getLogger("audiorestorer")
 ROWS = "restore.jsonl"
-LOSSLESS = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac"}
 
 
 def run(
@@ -58,15 +56,10 @@ def run(
     """
     if not 0 <= wet <= 1:
         raise AudioRestorerError(f"wet {wet:g}: must lie in [0, 1]")
-    if floor_db is not None and floor_db > 0:
-        raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
     network, metadata = load_checkpoint(checkpoint)
-    network.hop_of(overlap)
+    check_options(network, overlap, floor_db)
     rate = int(metadata["sample_rate"])
-    single = source.is_file()
-    folder = out.parent if single and out.suffix.lower() in audio.SUFFIXES else out
-    items = [_inspected(item) for item in _items(source, out, folder)]
-    keep_inputs([inside(folder, item.output or "") for item in items], [Path(item.noisy) for item in items])
+    items, folder = items_of(source, out, "restore"), target_folder(source, out)
     stage: Stage[Checkpoint] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},
@@ -74,10 +67,10 @@ def run(
         weights=sha256_file(checkpoint),
         load=lambda: Checkpoint(network, rate, pick_device(device, threads), overlap, floor_db),
         process=lambda separator, item, scratch: restore_item(separator, item, wet, scratch),
-        describe=_describe,
+        describe=describe,
         inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower()],
     )
-    rows = [_placed(item, folder) for item in run_items(stage, items, store)]
+    rows = [placed(item, folder) for item in run_items(stage, items, store)]
     if folder is out:
         write_manifest(out / ROWS, rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} restored", flush=True)
@@ -106,75 +99,6 @@ def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) ->
         audio.write_blocks(whole, blocks(), info.sample_rate, info.channels, expected_frames=info.frames)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
-    ceiling = 1 - 2**-15
-    gain = ceiling / peak if peak > ceiling and subtype not in ("FLOAT", "DOUBLE") else 1.0
-    audio.write_blocks(
-        target, (np.float32(gain) * block for block in audio.blocks(whole)), info.sample_rate, info.channels,
-        format=kind, subtype=subtype, expected_frames=info.frames,
-    )  # fmt: skip
+    gain_db = audio.write_below_full_scale(whole, target, peak, format=kind, subtype=subtype)
     whole.unlink()
-    return Made({target.name: target}, {"gain_db": round(20 * float(np.log10(gain)), 3)})
-
-
-def _items(source: Path, out: Path, folder: Path) -> list[Item]:
-    """What is to be done; `output` is the path below the output folder: WAV and FLAC stay what they are, others become FLAC."""
-    if source.is_file():
-        name = out.name if folder is not out else f"{source.stem}{_suffix(source)}"
-        if Path(name).suffix.lower() not in (".wav", ".flac"):
-            raise AudioRestorerError(f"{out}: outputs are .wav or .flac")
-        return [
-            Item(
-                id=next(iter(unique_ids([source.name]).values())), noisy=str(source), relative=source.name, output=name
-            )
-        ]
-    paths = audio.recordings(source, out)
-    relatives = [path.relative_to(source).as_posix() for path in paths]
-    ids, taken = unique_ids(relatives), dict[str, int]()
-    outputs = [str(Path(name).with_suffix(_suffix(path))) for name, path in zip(relatives, paths, strict=True)]
-    for name in outputs:
-        taken[name.casefold()] = taken.get(name.casefold(), 0) + 1
-    return [
-        Item(
-            id=ids[name], noisy=str(path), relative=name,
-            output=made if taken[made.casefold()] == 1 else f"{name}{Path(made).suffix}",  # a.ogg and a.flac stay apart
-        )
-        for name, path, made in zip(relatives, paths, outputs, strict=True)
-    ]  # fmt: skip
-
-
-def _suffix(path: Path) -> str:
-    """What keeps a recording's format, whatever its name says; of what cannot be read, its name."""
-    try:
-        return LOSSLESS.get(audio.probe(path).format, ".flac")
-    except AudioRestorerError:
-        return ".wav" if path.suffix.lower() == ".wav" else ".flac"
-
-
-def _inspected(item: Item) -> Item:
-    try:
-        info = audio.probe(item.noisy)
-        if not info.frames:
-            raise AudioRestorerError(f"{item.noisy}: empty: no samples")
-        return item.updated(
-            path=item.noisy, sha256=sha256_file(item.noisy), sr=info.sample_rate, channels=info.channels,
-            duration=round(info.duration_sec, 6),
-        )  # fmt: skip
-    except (AudioRestorerError, OSError) as error:
-        log.warning("restore: rejected: %s", error)
-        return item.rejected(f"restore: {error}")
-
-
-def _describe(entry: Entry, item: Item) -> Item:
-    (name,) = entry.files
-    return item.updated(**entry.row, path=str(entry.files[name]), sha256=entry.sha256[name])
-
-
-def _placed(item: Item, folder: Path) -> Item:
-    """The row, and the finished file under its name."""
-    if not item.ok:
-        return item
-    assert item.path and item.output
-    target = inside(folder, item.output)
-    if not (target.exists() and target.samefile(item.path)):
-        place(Path(item.path), target)
-    return item.updated(published=str(target))
+    return Made({target.name: target}, {"gain_db": gain_db})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
 import torch
 
 from audiorestorer.datasets.generated import training_set
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import write_json, write_text_atomic
 from audiorestorer.report.sections import page, section
 from audiorestorer.training.sanity import Subject, as_json, run_checks
 
@@ -52,7 +51,7 @@ def run(
     result = as_json(checks)
     if out_json:
         out_json.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(out_json, json.dumps(result, indent=2) + "\n")
+        write_json(out_json, result)
     if out_html:
         rows = [
             {

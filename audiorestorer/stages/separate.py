@@ -82,7 +82,7 @@ def run(
     """
     stage = network_stage(
         f"separate/{config.name}", config, model_json, wanted_stems(config),
-        {"store": store, "device": device, "threads": threads},
         lambda network, item, folder: separate_item(network, item, config, folder), _describe,
+        store=store, device=device, threads=threads,
     )  # fmt: skip
     run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from audiorestorer.errors import AudioRestorerError, MachineError, of_the_machine
 from audiorestorer.manifest import Item, write_manifest
+from audiorestorer.progress import Work, work_file
 from audiorestorer.stages.inputs import AGAIN, InputChanged, InputDamaged, checked
 from audiorestorer.store import Entry, Store, key_of
 
@@ -56,6 +57,7 @@ class Stage(Generic[Worker]):
         settings: what the result depends on beside content and code, JSON-able.
         code: digest of the modules used (`digest.code_digest`).
         weights: digest of the model's weights, empty where there is none.
+        model: the model's name, for the run times; no part of a key.
         load: makes the worker (a model); called once, at the first item that needs it.
         process: (worker, item, scratch folder) -> Made. Pure but for the files in scratch.
         inputs: an item's input contents (SHA-256), the rest of the key. Default: its `sha256`.
@@ -71,6 +73,7 @@ class Stage(Generic[Worker]):
     process: Callable[[Worker, Item, Path], Made]
     describe: Callable[[Entry, Item], Item]
     weights: str = ""
+    model: str = ""
     inputs: Callable[[Item], Any] = lambda item: item.sha256
     in_work: Callable[[Worker], int] = lambda worker: 1
     joined: Callable[[Worker], AbstractContextManager[Any]] = lambda worker: nullcontext()
@@ -89,17 +92,22 @@ def run_shard(
     given: Sequence[Path] = (),
 ) -> list[Item]:
     """Run a shard through a stage (`run_items`) and write its manifest."""
-    rows = run_items(stage, items, store_root, given)
+    rows = run_items(stage, items, store_root, work_file(Path(out_manifest)), given)
     write_manifest(out_manifest, rows)
     return rows
 
 
 def run_items(
-    stage: Stage[Any], items: Iterable[Item], store_root: str | Path, given: Sequence[Path] = ()
+    stage: Stage[Any],
+    items: Iterable[Item],
+    store_root: str | Path,
+    record: Path | None = None,
+    given: Sequence[Path] = (),
 ) -> list[Item]:
     """The rows of a shard after a stage; what the store lacks is computed.
 
     Args:
+        record: where to note how far it is and what it costs (`progress.Work`).
         given: the manifests that the items come from. They are deleted where a file that they name is damaged: the stage before then
             makes it again.
 
@@ -109,7 +117,7 @@ def run_items(
     """
     rows = list(items)
     store = Store(store_root, stage.name)
-    progress = Progress(stage.name, rows)
+    progress = Progress(Work(stage.name, stage.model, len(rows)), rows, record)
     out: dict[str, Item] = {}
     todo: dict[str, list[Item]] = {}  # items of equal content are computed once
     for item in rows:
@@ -122,6 +130,7 @@ def run_items(
         if entry is None:
             todo.setdefault(key, []).append(item)
         else:
+            store.touch(key)
             out[item.id] = stage.describe(entry, item)
             progress.count(item, "in store")
     failures: list[str] = []
@@ -227,23 +236,26 @@ class Progress:
     The time that is left goes by the seconds of audio, not by the number of items: those in the store took none.
     """
 
-    def __init__(self, name: str, items: list[Item]) -> None:
-        self.name, self.total = name, len(items)
+    def __init__(self, work: Work, items: list[Item], record: Path | None = None) -> None:
+        self.work, self.record = work, record
         self.left_sec = sum(item.duration or 0.0 for item in items)
         self.counts: dict[str, int] = {}
-        self.audio_sec = 0.0
         self.start = self.last = self.work_start = time.monotonic()
+        self.cpu_start = time.process_time()
         self._lock = threading.Lock()
 
     def start_work(self) -> None:
-        self.work_start = time.monotonic()
+        self.work_start, self.cpu_start = time.monotonic(), time.process_time()
+        self.work.load_sec = self.work_start - self.start
 
     def count(self, item: Item, what: str) -> None:
         with self._lock:
             self.counts[what] = self.counts.get(what, 0) + 1
+            self.work.done += 1
             self.left_sec -= item.duration or 0.0
             if what == "computed":
-                self.audio_sec += item.duration or 0.0
+                self.work.computed += 1
+                self.work.audio_sec += item.duration or 0.0
             if time.monotonic() - self.last >= PROGRESS_EVERY_SEC:
                 self._line(eta=True)
 
@@ -252,13 +264,17 @@ class Progress:
 
     def _line(self, *, eta: bool) -> None:
         self.last = time.monotonic()
-        seconds, work = self.last - self.start, self.last - self.work_start
-        done = sum(self.counts.values())
+        work = self.work
+        work.work_sec, work.cpu_sec = self.last - self.work_start, time.process_time() - self.cpu_start
         parts = ", ".join(f"{number} {what}" for what, number in self.counts.items()) or "nothing to do"
-        text = f"{self.name}: {done}/{self.total} items ({parts}), {seconds:.1f} s"
-        if self.audio_sec:
-            text += f", {seconds - work:.1f} s of it before the first"
-            text += f", {self.audio_sec / max(work, 1e-9):.1f} s of audio a second"
+        text = f"{work.stage}: {work.done}/{work.items} items ({parts}), {self.last - self.start:.1f} s"
+        if work.audio_sec:
+            text += f", {work.load_sec:.1f} s of it before the first"
+            text += f", {work.audio_sec / max(work.work_sec, 1e-9):.1f} s of audio a second"
             if eta:
-                text += f", about {work / self.audio_sec * max(self.left_sec, 0.0):.0f} s left"
+                text += f", about {work.work_sec / work.audio_sec * max(self.left_sec, 0.0):.0f} s left"
         print(text, file=sys.stderr, flush=True)
+        if (
+            self.record and work.computed
+        ):  # a job that found all in the store leaves the record of the one that computed it
+            work.write(self.record)

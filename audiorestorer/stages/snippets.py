@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import SnippetSettings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_json, read_manifests, write_bytes_atomic, write_text_atomic
+from audiorestorer.manifest import Item, read_json, read_manifests, replacing, write_bytes_atomic, write_text_atomic
 from audiorestorer.report.figures import spectrograms
 from audiorestorer.report.item_figures import details
 from audiorestorer.report.metricinfo import benefit, items_ok
@@ -37,7 +36,6 @@ TARGET_LUFS = -23.0
 PEAK_CEILING = 10 ** (-1.5 / 20)  # the coder overshoots by a little
 FADE_SEC = 0.01
 CHANNELS = 2  # at most
-PATTERNS = ("worst", "best", "sample")
 MEASURES = ("si_sdr_improvement_db", "music_to_speech_db", "music_to_speech_blind_db")  # of `benefit`, the surest first
 
 
@@ -202,14 +200,11 @@ def _fade(length: int, rate: int) -> NDArray[np.float64]:
 
 def write_mp3(path: Path, version: Audio, rate: int) -> None:
     """Write `[C, T]` as MP3 of constant quality, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with sf.SoundFile(
+    with (
+        replacing(path) as temporary,
+        sf.SoundFile(
             str(temporary), "w", rate, version.shape[0], format="MP3", subtype="MPEG_LAYER_III",
             compression_level=MP3_COMPRESSION, bitrate_mode="VARIABLE",
-        ) as file:  # fmt: skip
-            file.write(np.ascontiguousarray(version.T))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        ) as file,
+    ):  # fmt: skip
+        file.write(np.ascontiguousarray(version.T))

@@ -1,12 +1,10 @@
-"""What a run writes beside its model: checkpoint, loss curve, triads to listen to, an audit of its data, figures on held-out items."""
+"""What a mask network's run writes beside its model: triads to listen to, an audit of its data, figures on held-out items."""
 
 from __future__ import annotations
 
 import logging
-import os
 import statistics
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiorestorer import audio
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
-from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv, write_csv, write_text_atomic
-from audiorestorer.metrics import Missing
-from audiorestorer.metrics.files import Files
-from audiorestorer.metrics.group_signal import compute
+from audiorestorer.manifest import write_csv
+from audiorestorer.metrics import Missing, triads
 from audiorestorer.metrics.intelligibility import stoi
 from audiorestorer.models.mask_unet import MaskUNet
+from audiorestorer.training.running import due, epoch_name, rows_before
 from audiorestorer.training.settings import AudioDebugSettings, DataAuditSettings, PerceptualEvalSettings
 
 LOG = logging.getLogger(__name__)
@@ -33,75 +28,6 @@ PERCEPTUAL_FIELDS = (
     "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
     "stoi_in", "stoi",
 )  # fmt: skip
-TRIAD = ("noisy", "yhat", "clean")
-
-
-def epoch_name(epoch: int) -> str:
-    """`ep003`: epochs count from 1."""
-    return f"ep{epoch:03d}"
-
-
-def _due(trainer: lightning.Trainer, every: int, *, last_too: bool = True) -> bool:
-    """Whether this epoch's end is one of every so many, on the process that writes."""
-    done = trainer.current_epoch + 1
-    return bool(every and trainer.is_global_zero and (done % every == 0 or (last_too and done == trainer.max_epochs)))
-
-
-class AtomicCheckpoint(lightning.Callback):
-    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback.
-
-    The state of the epoch before stays beside it: a checkpoint that a disk damages costs an epoch, not the run.
-    """
-
-    def __init__(self, path: Path, before: Path) -> None:
-        self.path, self.before = path, before
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        trainer.save_checkpoint(temporary)  # every process takes part, one writes
-        if trainer.is_global_zero:
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-            if self.path.exists():
-                os.replace(self.path, self.before)
-            os.replace(temporary, self.path)
-
-
-class LossCurve(lightning.Callback):
-    """`loss.csv`: step, loss and its parts at every step; kept in the checkpoint: a resumed run's curve has no gap or overlap."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[list[float]] = []
-        self.names: list[str] = []
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        found = trainer.callback_metrics
-        self.names = sorted(found)
-        self.rows.append([trainer.global_step, *(float(found[name]) for name in self.names)])
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.is_global_zero:
-            lines = [f"{int(step)},{','.join(f'{value:.9g}' for value in values)}" for step, *values in self.rows]
-            write_text_atomic(self.path, "\n".join([",".join(["step", *self.names]), *lines]) + "\n")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"names": self.names, "rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.names, self.rows = list(state_dict["names"]), [list(row) for row in state_dict["rows"]]
-
-
-class Progress(lightning.Callback):
-    """One line an epoch for logs (a terminal has Lightning's bar)."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.is_global_zero:
-            shown = "  ".join(f"{name} {float(value):.3f}" for name, value in trainer.callback_metrics.items())
-            print(f"step {trainer.global_step}/{self.steps}  {shown}", flush=True)
 
 
 class DataAudit(lightning.Callback):
@@ -165,10 +91,11 @@ class AudioDebug(_OnHeldOut):
         self.folder, self.settings = folder, settings
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if _due(trainer, self.settings.every_epochs):
+        if due(trainer, self.settings.every_epochs):
             folder = self.folder / epoch_name(trainer.current_epoch + 1)
             for index, example, output in self.outputs(pl_module, self.settings.items):
-                write_triad(folder, f"item{index:02d}", example, output, self.mixer.bank.sample_rate)
+                signals = (example.mixture[None], output[None], example.target[None])
+                triads.write(folder, f"item{index:02d}", *signals, self.mixer.bank.sample_rate)
 
 
 class PerceptualEval(_OnHeldOut):
@@ -179,16 +106,15 @@ class PerceptualEval(_OnHeldOut):
         self.path, self.settings = path, settings
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if not _due(trainer, self.settings.every_epochs):
+        if not due(trainer, self.settings.every_epochs):
             return
         found: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
         rate = self.mixer.bank.sample_rate
-        with tempfile.TemporaryDirectory() as folder:
-            for index, example, output in self.outputs(pl_module, self.settings.items):
-                noisy, yhat, clean = write_triad(Path(folder), f"item{index}", example, output, rate)
-                values = {**compute(Files(str(noisy), str(yhat), str(clean)))[0], **_stoi(example, output, rate)}
-                for name in PERCEPTUAL_FIELDS:
-                    found[name] += [values[name]] if name in values else []
+        for _, example, output in self.outputs(pl_module, self.settings.items):
+            figures, _ = triads.signal_figures(example.mixture[None], output[None], example.target[None], rate)
+            values = {**figures, **_stoi(example, output, rate)}
+            for name in PERCEPTUAL_FIELDS:
+                found[name] += [values[name]] if name in values else []
         medians = {name: statistics.median(values) for name, values in found.items() if values}
         for logger in trainer.loggers:
             logger.log_metrics({f"valid/{name}": value for name, value in medians.items()}, trainer.global_step)
@@ -199,19 +125,6 @@ class PerceptualEval(_OnHeldOut):
         write_csv(self.path, fields, [*rows_before(self.path, epoch, fields), row])
 
 
-def rows_before(path: Path, epoch: int, fields: Sequence[str]) -> list[dict[str, str]]:
-    """A log's rows of earlier epochs: a resumed run repeats its epoch. What is damaged is left out: a log must not stop a training."""
-    try:
-        rows = read_csv(path) if path.exists() else []
-    except AudioRestorerError as error:
-        LOG.warning("%s: begun anew: %s", path, error)
-        return []
-    whole = [row for row in rows if set(row) == set(fields) and None not in row.values() and row["epoch"].isdecimal()]
-    if len(whole) < len(rows):
-        LOG.warning("%s: %d damaged rows are left out", path, len(rows) - len(whole))
-    return [row for row in whole if int(row["epoch"]) < epoch]
-
-
 def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str, float]:
     values = {}
     for name, signal in (("stoi_in", example.mixture), ("stoi", output)):
@@ -220,11 +133,3 @@ def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str,
         except Missing:
             return {}
     return values
-
-
-def write_triad(folder: Path, name: str, example: Example, output: NDArray[np.float32], rate: int) -> list[Path]:
-    """Write one triad as float WAV; returns the paths of noisy, yhat and clean."""
-    paths = [folder / f"{name}_{part}.wav" for part in TRIAD]
-    for path, signal in zip(paths, (example.mixture, output, example.target), strict=True):
-        audio.write(path, signal[None].astype(np.float32, copy=False), rate)
-    return paths

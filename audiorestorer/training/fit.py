@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
-import os
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import lightning
-import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
-from audiorestorer.datasets.mixtures import Bank, Mixer, MixtureSettings
+from audiorestorer.datasets.mixtures import Mixer
 from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import write_json
 from audiorestorer.models.mask_unet import save_checkpoint
 from audiorestorer.store import sha256_file
-from audiorestorer.training import callbacks, runs
+from audiorestorer.training import callbacks, running, runs
 from audiorestorer.training.module import MaskModule, MixtureData, dataset_of
 from audiorestorer.training.monitoring import Monitoring
 from audiorestorer.training.settings import TrainSettings
@@ -90,15 +83,13 @@ def fit(
         AudioRestorerError: bad data (before anything is trained), or another process trains the same model.
     """
     real = real_recordings(settings, data)
+    settings = settings.for_real() if real else settings
     mixer, held_out = _mixers(settings, data, work)
     dataset = dataset_of(settings, mixer, real, analyse)
     with runs.opened(work, settings.name, digest(settings, data, real)) as folder:
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
-        torch.set_num_threads(threads or settings.threads)
-        lightning.seed_everything(settings.seed, workers=False, verbose=False)
+        running.begin(settings.seed, threads or settings.threads)
         module = MaskModule(settings)
-        curve = callbacks.LossCurve(folder.logs / "loss.csv")
+        curve = running.LossCurve(folder.logs / "loss.csv")
         watching: list[lightning.Callback] = [
             callbacks.DataAudit(folder.audit, mixer, settings.data_audit, settings.overfit_items),
             callbacks.AudioDebug(folder.debug, held_out, settings.audio_debug),
@@ -106,17 +97,18 @@ def fit(
         ]
         if settings.restores:
             watching.append(Monitoring(folder.logs / "monitoring.csv", held_out, real, dataset, settings))
-        trainer = _trainer(settings, folder, [*watching, curve], min(settings.epochs, stop_after or settings.epochs))
-        found = folder.resume_from()
-        resume = str(found) if found else None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trainer.fit(
-                module,
-                datamodule=MixtureData(dataset, settings),
-                ckpt_path=resume,
-                weights_only=True,
-            )
+        trainer = running.trainer(
+            folder,
+            [*watching, curve],
+            epochs=min(settings.epochs, stop_after or settings.epochs),
+            steps=settings.steps,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            strategy=settings.strategy,
+            precision=settings.precision,
+            gradient_clip_val=settings.clip_norm,
+        )
+        running.fit(trainer, module, MixtureData(dataset, settings), folder)
         if trainer.global_step < settings.steps or not trainer.is_global_zero:
             return None
         _save(out, settings, data, real, module, folder, curve)
@@ -130,7 +122,7 @@ def _save(
     real: RealRecordings | None,
     module: MaskModule,
     folder: runs.RunFolder,
-    curve: callbacks.LossCurve,
+    curve: running.LossCurve,
 ) -> None:
     """The model and its record."""
     card = {
@@ -142,10 +134,9 @@ def _save(
         **({"real": real.digest} if real else {}),
     }
     save_checkpoint(out, module.average, settings.task, card)
-    losses = dict(zip(curve.names, curve.rows[-1][1:], strict=True)) if curve.rows else {}
-    losses = {name: value for name, value in losses.items() if math.isfinite(value)}
+    losses = {name: value for name, value in curve.last().items() if math.isfinite(value)}
     record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
-    write_text_atomic(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
+    write_json(out.with_suffix(".json"), record)
 
 
 def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | None:
@@ -158,7 +149,7 @@ def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | Non
 
 def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mixer]:
     """The training split's mixer, and the valid split's of the callbacks' item length, with no augmentation of the target."""
-    rate, chosen = settings.network.sample_rate, settings.mixtures
+    chosen = settings.mixtures
     seconds = max(settings.audio_debug.seconds, settings.perceptual_eval.seconds)
     calm = chosen.model_copy(
         update={"segment_sec": seconds, "pure_speech": 0.0, "no_speech": 0.0, "curriculum": [], "band_limit": 0.0}
@@ -166,67 +157,30 @@ def _mixers(settings: TrainSettings, data: Data, work: Path) -> tuple[Mixer, Mix
     if settings.overfit_items:
         calm = chosen
     split, seed = ("train", settings.seed) if settings.overfit_items else ("valid", settings.seed + HELD_OUT_SEED)
-    if data.folder:
-        bank = AudioBank(data.folder, work / "cache", rate)
-        if settings.degradations is not None:
-            return _degrading(settings, bank, calm, seed, split)
+    bank = _bank(settings, data, work)
+    if settings.degradations is not None:
         return (
-            Mixer(bank, chosen, settings.task, settings.seed, epochs=settings.epochs),
-            Mixer(bank, calm, settings.task, seed, split),
+            DegradationMixer(bank, chosen, settings.degradations, settings.seed),
+            DegradationMixer(bank, calm, settings.degradations, seed, split),
         )
+    kind: type[Mixer] = ManifestMixer if isinstance(bank, ManifestBank) else Mixer
+    return (
+        kind(bank, chosen, settings.task, settings.seed, epochs=settings.epochs),
+        kind(bank, calm, settings.task, seed, split),
+    )
+
+
+def _bank(settings: TrainSettings, data: Data, work: Path) -> AudioBank | ManifestBank:
+    """The recordings; raises AudioRestorerError where they are not what the training needs."""
+    rate = settings.network.sample_rate
+    if data.folder:
+        return AudioBank(data.folder, work / "cache", rate)
     assert data.manifest is not None
     splits = ("train",) if settings.overfit_items else ("train", "valid")
-    rows = check_manifest(data.manifest, sample_rate=None if chosen.resample else rate, splits=splits)
+    rows = check_manifest(data.manifest, sample_rate=None if settings.mixtures.resample else rate, splits=splits)
     noises = check_noise_manifest(data.noise, splits=splits) if data.noise else []
-    bases = data.manifest.parent, data.noise.parent if data.noise else None
-    files = ManifestBank(rows, bases[0], rate, noises, bases[1], data.rooms)
-    if settings.degradations is not None:
-        return _degrading(settings, files, calm, seed, split)
-    return (
-        ManifestMixer(files, chosen, settings.task, settings.seed, epochs=settings.epochs),
-        ManifestMixer(files, calm, settings.task, seed, split),
-    )
-
-
-def _degrading(
-    settings: TrainSettings, bank: Bank, calm: MixtureSettings, seed: int, split: str
-) -> tuple[DegradationMixer, DegradationMixer]:
-    """The same two for restoration."""
-    assert settings.degradations is not None
-    return (
-        DegradationMixer(bank, settings.mixtures, settings.degradations, settings.seed),
-        DegradationMixer(bank, calm, settings.degradations, seed, split),
-    )
-
-
-def _trainer(
-    settings: TrainSettings, folder: runs.RunFolder, watching: list[lightning.Callback], epochs: int
-) -> lightning.Trainer:
-    bar = sys.stderr.isatty()
-    every = [
-        *watching,
-        TQDMProgressBar(refresh_rate=5) if bar else callbacks.Progress(settings.steps),
-        callbacks.AtomicCheckpoint(folder.checkpoint, folder.checkpoint_before),  # last: it holds what the others did
-    ]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # max_epochs, not max_steps: with the latter Lightning 2.6 does one step too many after each resume
-        return lightning.Trainer(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            strategy=settings.strategy,
-            precision=settings.precision,
-            max_epochs=epochs,
-            gradient_clip_val=settings.clip_norm,
-            callbacks=every,
-            logger=TensorBoardLogger(str(folder.logs), name="", version="tensorboard"),
-            log_every_n_steps=10,
-            enable_checkpointing=False,
-            enable_progress_bar=bar,
-            enable_model_summary=False,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-        )
+    noise_base = data.noise.parent if data.noise else None
+    return ManifestBank(rows, data.manifest.parent, rate, noises, noise_base, data.rooms)
 
 
 def digest(settings: TrainSettings, data: Data, real: RealRecordings | None = None) -> str:

@@ -21,7 +21,7 @@ from audiorestorer.losses.waveform import weighted
 from audiorestorer.manifest import write_csv
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
-from audiorestorer.training.callbacks import rows_before
+from audiorestorer.training.running import rows_before
 from audiorestorer.training.settings import TrainSettings
 from audiorestorer.training.strategy_settings import MonitoringSettings
 

@@ -26,11 +26,9 @@ from audiorestorer.datasets.training_manifest import NoiseRow, Row, check_manife
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.waveform import LOSSES
 from audiorestorer.manifest import write_csv
-from audiorestorer.metrics.files import Files
-from audiorestorer.metrics.group_signal import compute
+from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint
 from audiorestorer.training import runs
-from audiorestorer.training.callbacks import TRIAD
 from audiorestorer.training.fit import Data, fit
 from audiorestorer.training.settings import TrainSettings, load_settings
 
@@ -204,7 +202,7 @@ def callback_check(subject: Subject) -> Check:
         mixtures={"segment_sec": 1.0, "resample": True},
     )  # fmt: skip
     folder = _train(subject, settings)
-    wanted = [folder.debug / "ep001" / f"item0{item}_{part}.wav" for item in (0, 1) for part in TRIAD]
+    wanted = [folder.debug / "ep001" / f"item0{item}_{part}.wav" for item in (0, 1) for part in triads.PARTS]
     wanted += [
         folder.audit / "ep001" / "audit.csv",
         folder.logs / "perceptual.csv",
@@ -228,7 +226,7 @@ def tiny_epoch_check(subject: Subject) -> Check:
         batch_size=2,
         mixtures={"segment_sec": 1.0, "resample": True},
     )
-    folder = _train(subject, settings)
+    _train(subject, settings)
     network, _ = load_checkpoint(subject.work / f"{settings.name}.safetensors")
     mixer = _mixer(subject, snr_db=(0.0, 10.0), split="valid")
     rows: list[dict[str, Any]] = []
@@ -236,11 +234,8 @@ def tiny_epoch_check(subject: Subject) -> Check:
         example = mixer.example(0, index)
         with torch.no_grad():
             output = network(torch.from_numpy(example.mixture)[None, None])[0, 0].numpy()
-        paths = [folder.path / f"{index}_{part}.wav" for part in TRIAD]
-        for path, signal in zip(paths, (example.mixture, output, example.target), strict=True):
-            audio.write(path, signal[None], subject.sample_rate)
-        noisy, yhat, clean = map(str, paths)
-        rows.append({"id": index, **compute(Files(noisy, yhat, clean))[0]})
+        signals = (example.mixture[None], output[None], example.target[None])
+        rows.append({"id": index, **triads.signal_figures(*signals, subject.sample_rate)[0]})
     table = subject.work / "tiny_epoch.csv"
     write_csv(table, tuple(dict.fromkeys(name for row in rows for name in row)), rows)
     lines = table.read_text(encoding="utf-8").splitlines()[1:]

@@ -9,13 +9,19 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
+from audiorestorer.config import NAME_PATTERN, SEED_MAX, Settings, read_yaml, validate
 from audiorestorer.datasets.degradation_settings import DegradationSettings
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.bottleneck import Kind
 from audiorestorer.models.mask_unet import MaskUNetConfig
-from audiorestorer.training.strategy_settings import MonitoringSettings, RealSettings, StrategySettings
+from audiorestorer.training.strategy_settings import (
+    MixedSettings,
+    MonitoringSettings,
+    RatioSettings,
+    RealSettings,
+    StrategySettings,
+)
 
 ADDED_LATER = ("degradations", "real", "strategies", "monitoring")  # left out of records where they are not used
 
@@ -25,7 +31,7 @@ class NetworkSettings(Settings):
 
     sample_rate: int = Field(22050, ge=8000, le=96000)
     n_fft: int = Field(512, ge=64, le=8192)
-    hop_length: int = Field(128, ge=16)
+    hop_length: int = Field(128, ge=16, le=4096)
     frequency_fold: int = Field(4, ge=1, le=32)
     channels: list[int] = Field([24, 40, 64], max_length=7)
     time_strides: list[int] = Field([1, 2, 2], max_length=7)
@@ -39,7 +45,7 @@ class NetworkSettings(Settings):
 class AudioDebugSettings(Settings):
     """Triads (noisy, output, clean) of fixed items of the valid split, written as WAV."""
 
-    every_epochs: int = Field(0, ge=0, description="0: never; the last epoch counts too")
+    every_epochs: int = Field(0, ge=0, le=1_000_000, description="0: never; the last epoch counts too")
     items: int = Field(4, ge=1, le=200)
     seconds: float = Field(4.0, gt=0.1, le=60)
 
@@ -47,7 +53,7 @@ class AudioDebugSettings(Settings):
 class DataAuditSettings(Settings):
     """What the mixer makes, measured."""
 
-    every_epochs: int = Field(0, ge=0, description="0: never")
+    every_epochs: int = Field(0, ge=0, le=1_000_000, description="0: never")
     items: int = Field(64, ge=1, le=10000, description="examples measured each time")
     clean_snr_db: float = Field(25.0, description="above this SNR an example counts as too clean")
     silence_share: float = Field(
@@ -59,7 +65,7 @@ class DataAuditSettings(Settings):
 class PerceptualEvalSettings(Settings):
     """SI-SDR, LSD, residual, composite and STOI on fixed items of the valid split."""
 
-    every_epochs: int = Field(0, ge=0, description="0: never; the last epoch counts too")
+    every_epochs: int = Field(0, ge=0, le=1_000_000, description="0: never; the last epoch counts too")
     items: int = Field(8, ge=1, le=1000)
     seconds: float = Field(4.0, gt=0.1, le=60)
 
@@ -69,21 +75,21 @@ class TrainSettings(Settings):
 
     name: str = Field("pilot", pattern=NAME_PATTERN, description="of the model")
     task: Task = Field("separate", description="separate (speech out of music) or denoise")
-    seed: int = Field(1, ge=0, description="of the weights and of every example")
-    steps: int = Field(1000, ge=1, description="optimiser steps")
-    steps_per_epoch: int = Field(50, ge=1, description="a checkpoint is written after each epoch")
-    batch_size: int = Field(8, ge=1)
-    learning_rate: float = Field(3e-3, gt=0, description="peak of the cosine schedule")
-    warmup_steps: int = Field(30, ge=0)
-    weight_decay: float = Field(1e-4, ge=0)
-    clip_norm: float = Field(5.0, gt=0, description="the gradient's norm is clipped to this")
+    seed: int = Field(1, ge=0, le=SEED_MAX, description="of the weights and of every example")
+    steps: int = Field(1000, ge=1, le=100_000_000, description="optimiser steps")
+    steps_per_epoch: int = Field(50, ge=1, le=100_000_000, description="a checkpoint is written after each epoch")
+    batch_size: int = Field(8, ge=1, le=65_536)
+    learning_rate: float = Field(3e-3, gt=0, le=10, description="peak of the cosine schedule")
+    warmup_steps: int = Field(30, ge=0, le=100_000_000)
+    weight_decay: float = Field(1e-4, ge=0, le=10)
+    clip_norm: float = Field(5.0, gt=0, le=1e6, description="the gradient's norm is clipped to this")
     ema_decay: float = Field(0.99, ge=0, lt=1, description="the saved weights are this moving average")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("bf16-mixed", description="Lightning's name")
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1, le=64, description="GPUs (or processes) that share each batch's examples")
     strategy: str = Field("auto", pattern="^(auto|ddp|ddp_spawn|fsdp)$", description="Lightning's name")
     overfit_items: int = Field(
-        0, ge=0, description="train on this many fixed examples again and again; 0: never the same"
+        0, ge=0, le=1_000_000, description="train on this many fixed examples again and again; 0: never the same"
     )
     threads: int = Field(1, ge=1, le=256, description="two runs of one thread do more than one run of two")
     workers: int = Field(1, ge=0, le=64, description="processes that make examples; 0: the training process itself")
@@ -99,6 +105,16 @@ class TrainSettings(Settings):
     real: RealSettings = RealSettings()
     strategies: StrategySettings = StrategySettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+
+    def for_real(self) -> TrainSettings:
+        """These settings where there are real recordings: with `degradations` and no `strategies`, `mixed` and `curriculum`.
+
+        Of the ablation's rows the one with most figures surely better and none surely worse (docs/real_recordings.md).
+        """
+        if "strategies" in self.model_fields_set or self.degradations is None:
+            return self
+        chosen = StrategySettings(mixed=MixedSettings(enabled=True), curriculum=RatioSettings(enabled=True))
+        return self.model_copy(update={"strategies": chosen})
 
     @property
     def epochs(self) -> int:
@@ -140,15 +156,16 @@ def load_settings(source: Path | dict[str, Any], changes: Mapping[str, Any] | No
         AudioRestorerError: unreadable, an unknown key, a value out of bounds; names the file and the key.
     """
     content, where = (source, "experiment") if isinstance(source, dict) else (read_yaml(source), str(source))
-    return validate(TrainSettings, _changed(content, changes or {}), where)
+    return validate(TrainSettings, changed(content, changes or {}), where)
 
 
-def _changed(content: Any, changes: Mapping[str, Any]) -> Any:
+def changed(content: Any, changes: Mapping[str, Any]) -> Any:
+    """The content of an experiment file with sections and keys that differ."""
     if not isinstance(content, dict):
         return content
     merged = dict(content)
     for name, value in changes.items():
-        merged[name] = _changed(merged.get(name) or {}, value) if isinstance(value, Mapping) else value
+        merged[name] = changed(merged.get(name) or {}, value) if isinstance(value, Mapping) else value
     return merged
 
 

@@ -10,6 +10,7 @@ import soundfile as sf
 
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import write_rows
 
 RATE = 8000
 
@@ -97,3 +98,10 @@ def test_noise_manifest(tmp_path: Path) -> None:
         check_noise_manifest(path)
     with pytest.raises(AudioRestorerError, match="cannot read"):
         check_noise_manifest(tmp_path / "absent.jsonl")
+
+
+def test_a_name_with_a_line_separator_stays_one_row(tmp_path: Path) -> None:
+    """U+2028 ends a line for Unicode, but not in JSON Lines."""
+    rows = [json.loads(line) for line in write(tmp_path).read_text().splitlines()]
+    write_rows(tmp_path / "m.jsonl", [*rows, {**rows[0], "id": "c\u2028d"}])
+    assert [found.id for found in check_manifest(tmp_path / "m.jsonl")] == ["a", "b", "c\u2028d"]

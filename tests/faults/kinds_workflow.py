@@ -17,7 +17,7 @@ import psutil
 from tests.faults import damage, disks
 from tests.faults.kinds import ATTEMPTS, Trial
 from tests.faults.workbench import REMEDY
-from tests.workflow.conftest import Workspace, make_workspace
+from tests.workflow.conftest import Workspace, environment, make_workspace
 
 LIMIT_SEC = 900
 SLEEP_SEC = 0.02
@@ -59,7 +59,7 @@ def _start(workspace: Workspace) -> tuple[subprocess.Popen[bytes], Path]:
     log = workspace.folder.parent / f"{workspace.folder.name}.log"
     with open(log, "wb") as out:
         process = subprocess.Popen(
-            _command(workspace), stdout=out, stderr=out, start_new_session=True, env=workspace.environment()
+            _command(workspace), stdout=out, stderr=out, start_new_session=True, env=environment()
         )
     return process, log
 
@@ -156,7 +156,7 @@ def second_run(ref: WorkflowReference, workspace: Workspace, rng: random.Random,
     first, log = _start(workspace)
     while first.poll() is None and not (workspace.folder / "artifacts/.lock").exists():
         time.sleep(SLEEP_SEC)
-    second = subprocess.run(_command(workspace), capture_output=True, text=True, env=workspace.environment())
+    second = subprocess.run(_command(workspace), capture_output=True, text=True, env=environment())
     if second.returncode:
         trial.outcome = "message"
         trial.messages.append(

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile as sf
 
+from audiorestorer import progress
 from audiorestorer.manifest import read_manifest
 from audiorestorer.store import Store, sha256_file
 from tests.faults.injection import Fault
@@ -175,11 +176,13 @@ class Workbench:
         return self.end(self.start(fault, commands))
 
     def results(self) -> dict[str, str]:
-        """SHA-256 of all that a run leaves for a user or for the next stage."""
+        """SHA-256 of all that a run leaves for a user or for the next stage; not of what notes how long it took."""
         folders = ("output", "artifacts/manifests", "artifacts/eval")
         paths = [path for name in folders for path in sorted((self.folder / name).rglob("*")) if path.is_file()]
         return {
-            str(path.relative_to(self.folder)): sha256_file(path) for path in paths if not path.name.startswith(".")
+            str(path.relative_to(self.folder)): sha256_file(path)
+            for path in paths
+            if not path.name.startswith(".") and not path.name.endswith(progress.SUFFIX)
         }
 
     def entries(self) -> dict[str, tuple[int, int]]:

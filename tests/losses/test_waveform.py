@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.losses.waveform import LOSSES, check_names, si_sdr_db, weighted
+from audiorestorer.losses.waveform import LOSSES, check_names, mr_stft, si_sdr_db, weighted
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,3 +58,19 @@ def test_weights_and_names() -> None:
     assert float(total) == pytest.approx(2 * float(parts["l1"]) + 0.1 * float(parts["si_sdr"]))
     with pytest.raises(AudioRestorerError, match="mse"):
         check_names({"mse": 1.0})
+
+
+def test_spectral_loss_of_a_gain() -> None:
+    """At twice the level of a signal of RMS 1, spectral convergence is 1 and the logarithms differ by log((1 + 2sm) / (1 + sm))."""
+    target = torch.randn(2, 1, 20_000, generator=torch.Generator().manual_seed(3))
+    triples = ((512, 100, 400), (1024, 256, 1024))
+    magnitude = (
+        torch.rand(200_000, generator=torch.Generator().manual_seed(4)).log() * -1
+    ).sqrt()  # Rayleigh, mean square 1
+    for slope in (1.0, 100.0):
+        wanted = 1 + float((torch.log1p(2 * slope * magnitude) - torch.log1p(slope * magnitude)).mean())
+        for resolutions in (triples[:1], triples):
+            assert float(mr_stft(2 * target, target, resolutions, slope)) == pytest.approx(wanted, rel=0.02)
+    quiet = 0.01 * target  # 40 dB down: a steep logarithm counts it
+    flat, steep = (float(mr_stft(target + quiet, target, triples, slope)) for slope in (1.0, 100.0))
+    assert steep > flat > 0

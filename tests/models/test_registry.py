@@ -63,28 +63,16 @@ def test_local_file(tmp_path: Path) -> None:
         registry.load(path).get("other")
 
 
-def test_no_network_says_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_says_what_to_put_where(tmp_path: Path) -> None:
     content = b"the weights"
     (tmp_path / "given").write_bytes(content)
     sha256 = sha256_file(tmp_path / "given")
-    entry = f"kind: dns64, source: 'https://x.invalid/a', files: [{{name: d.th, sha256: '{sha256[:16]}', size_mb: 134}}], {LICENCE}"
+    entry = f"kind: dns64, source: 'https://x.invalid/a', files: [{{name: d.th, sha256: '{sha256[:16]}', size_mb: 0.1}}], {LICENCE}"
     path = written(tmp_path, entry)
 
-    def offline(*_: object) -> None:
-        raise OSError("network is unreachable")
-
-    monkeypatch.setattr(registry, "_from_https", offline)
     with pytest.raises(AudioRestorerError) as error:
         registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
-    for part in ("d.th", "134 MB", sha256[:16], str(tmp_path / "cache" / "m"), "unreachable", "MIT"):
+    for part in ("d.th", "0.1 MB", sha256[:16], str(tmp_path / "cache" / "m"), "x.invalid", "MIT"):
         assert part in str(error.value)
     (tmp_path / "cache" / "m" / "d.th").write_bytes(content)
     assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"][0]["sha256"] == sha256
-
-
-def test_a_damaged_download_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = f"kind: dns64, source: 'https://x.invalid/a', files: [{{name: d.th, sha256: '{'0' * 16}'}}], {LICENCE}"
-    monkeypatch.setattr(registry, "_from_https", lambda url, target, limit: target.write_bytes(b"half"))
-    with pytest.raises(AudioRestorerError, match="damaged"):
-        registry.fetch("m", written(tmp_path, entry), tmp_path / "m.json", tmp_path / "cache")
-    assert list((tmp_path / "cache" / "m").iterdir()) == []

@@ -1,12 +1,16 @@
 """Figures, tables and pages: what a stranger's names can do to them, what is missing, and equal bytes for equal input."""
 
+import base64
+import gzip
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from audiorestorer.report import batch_figures, figures, listening, tables
+from audiorestorer.report.metricinfo import METRICS
 from audiorestorer.report.summary import summary_markdown
 
 HOSTILE = '<script>alert(1)</script>|`x`\n"onload="y\u202e\udcff'
@@ -92,10 +96,23 @@ def test_results_escape_names_and_give_reasons() -> None:
 
 
 def test_results_of_a_large_batch_stay_showable() -> None:
-    found = metrics(*(item(number) for number in range(20_000)))
-    html = tables.results_html(found)
-    assert len(html.encode()) < listening.REPORT_PAGE_BYTES
-    assert "are not in this table" in html and "a/0.wav" in html and "a/19999.wav" not in html
+    """10,000 files with figures as various as real ones are all in the page; of 100,000 it says how many are not."""
+    rng = np.random.default_rng(0)
+    names = [metric.name for metric in METRICS[:26]]
+    for count, all_in in ((10_000, True), (100_000, False)):
+        found = metrics(
+            *(item(n, **dict(zip(names, rng.normal(0, 10, 26).tolist(), strict=True))) for n in range(count))
+        )
+        html = tables.results_html(found)
+        assert len(html.encode()) < listening.REPORT_PAGE_BYTES
+        assert ("are not in this page" not in html) == all_in
+        data = json.loads(gzip.decompress(base64.b64decode(html.split('id="packed">')[1].split("<")[0])))
+        assert (len(data["files"]) == count) == all_in and len(data["files"]) > 5_000
+        gains = data["values"][[head[0] for head in data["heads"]].index("SI-SDR improvement")]
+        assert gains == sorted(gains)  # who gained least comes first
+        by_name = {row["input"]: row for row in found["items"]}
+        for place in (0, len(gains) // 2, len(gains) - 1):
+            assert gains[place] == round(by_name[data["files"][place]]["si_sdr_improvement_db"] * 100)
 
 
 def test_results_without_items() -> None:

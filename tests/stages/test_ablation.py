@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
 
 from audiorestorer.config import AblationDataSettings, AblationSettings
 from audiorestorer.errors import AudioRestorerError
@@ -15,6 +14,7 @@ from audiorestorer.manifest import read_csv, read_json
 from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, save_checkpoint
 from audiorestorer.stages import ablation_report, evaluate_restorer, make_degraded
 from audiorestorer.training.settings import load_settings
+from tests.stages.conftest import with_mask
 
 ROOT = Path(__file__).parents[2]
 PILOT = ROOT / "data/pilot"
@@ -84,10 +84,7 @@ def test_doing_nothing_gains_nothing_and_the_target_gains_all(made: Path, tmp_pa
 
 
 def test_a_checkpoint_that_lets_all_pass_is_the_input(made: Path, tmp_path: Path) -> None:
-    model = MaskUNet(NETWORK).eval()
-    torch.nn.init.zeros_(model.head.weight)
-    torch.nn.init.constant_(model.head.bias, 40.0)  # type: ignore[arg-type]
-    save_checkpoint(tmp_path / "same.safetensors", model, "denoise", {})
+    save_checkpoint(tmp_path / "same.safetensors", with_mask(40.0, NETWORK), "denoise", {})
     found = evaluate_restorer.run(
         made / "test.jsonl", tmp_path / "r.json", checkpoint=tmp_path / "same.safetensors", row="same", seed=4
     )
@@ -206,7 +203,7 @@ def test_every_row_of_both_forms_is_a_possible_training() -> None:
         ({"rows": [{"name": "input"}, {"name": "baseline"}]}, "in the table anyway"),
         ({"rows": [{"name": "baseline"}] * 2}, "differ from each other"),
         ({"seeds": [1, 1]}, "differ from each other"),
-        ({"seeds": [-1]}, "below 0"),
+        ({"seeds": [-1]}, "seeds lie in 0"),
         ({"rows": [{"name": "../a"}]}, "name"),
     ],
 )

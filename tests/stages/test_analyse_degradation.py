@@ -103,6 +103,10 @@ def test_a_batch_with_bad_files(folder: Path, tmp_path: Path, capsys: pytest.Cap
     again = analyse_degradation.run([folder / "old.wav"], out[0], out[1])
     old = next(row for row in result["rows"] if row["path"] == "old.wav")
     assert {**again["rows"][0], "path": "old.wav"} == old
+    rows = [{"id": "a", "noisy": "old.wav"}, {"id": "pair", "noisy": "low.wav", "clean": "clean.wav"}]
+    (folder / "shelf.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (listed,) = analyse_degradation.run([folder / "shelf.jsonl"], out[0], out[1])["rows"]
+    assert {**listed, "path": "old.wav"} == old and listed["path"] == "a"
 
 
 def test_the_settings_follow_the_recordings(folder: Path, tmp_path: Path) -> None:

@@ -11,21 +11,9 @@ import torch
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_csv
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint, save_checkpoint
+from audiorestorer.models.mask_unet import load_checkpoint, save_checkpoint
 from audiorestorer.stages import infer_batch
-
-RATE = 8000
-SMALL = MaskUNetConfig(
-    sample_rate=RATE, n_fft=256, hop_length=64, frequency_fold=2, channels=(4,), time_strides=(2,), rnn_hidden=8
-)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_checkpoint(path, MaskUNet(SMALL), "denoise", {})
-    return path
+from tests.stages.conftest import RATE, with_mask
 
 
 @pytest.fixture
@@ -80,15 +68,8 @@ def test_nothing_twice_and_a_killed_run_goes_on(checkpoint: Path, folder: Path) 
     assert content != {path: path.read_bytes() for path in content}
 
 
-def muted() -> MaskUNet:
-    model = MaskUNet(SMALL).eval()
-    torch.nn.init.zeros_(model.head.weight)
-    torch.nn.init.constant_(model.head.bias, -40.0)  # type: ignore[arg-type]  # a mask of zero
-    return model
-
-
 def test_the_floor_is_the_level_of_what_a_closed_mask_lets_through() -> None:
-    model, mixture = muted(), torch.randn(1, 1, 4000)
+    model, mixture = with_mask(-40.0), torch.randn(1, 1, 4000)
     with torch.no_grad():
         assert model(mixture).abs().max() < 1e-6
         found, mask = model.speech_and_mask(mixture, floor=0.1)
@@ -111,9 +92,7 @@ def test_overlap(checkpoint: Path, length: int) -> None:
 
 
 def test_a_mask_of_one_is_the_identity_at_any_overlap() -> None:
-    model = MaskUNet(SMALL).eval()
-    torch.nn.init.zeros_(model.head.weight)
-    torch.nn.init.constant_(model.head.bias, 40.0)  # type: ignore[arg-type]
+    model = with_mask(40.0)
     mixture = torch.randn(2, 1, 3001)
     with torch.no_grad():
         assert torch.allclose(model.speech_and_mask(mixture, 16)[0], mixture, atol=1e-5)
@@ -204,7 +183,7 @@ def test_a_higher_overlap_keeps_length_and_tone(checkpoint: Path, tmp_path: Path
 
 def test_the_floor_in_db_is_the_level_left_in_the_file(tmp_path: Path) -> None:
     """A closed mask and a floor of -20 dB leave a tenth of the input, through resampling and blocks."""
-    save_checkpoint(tmp_path / "mute.safetensors", muted(), "denoise", {})
+    save_checkpoint(tmp_path / "mute.safetensors", with_mask(-40.0), "denoise", {})
     signal = 0.2 * np.random.default_rng(0).standard_normal(3 * RATE)
     (tmp_path / "in").mkdir()
     sf.write(tmp_path / "in/n.wav", signal, RATE, subtype="FLOAT")

@@ -1,3 +1,6 @@
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile as sf
@@ -46,6 +49,7 @@ def test_every_file_is_a_row_and_bad_ones_say_why(folder, tmp_path):
     reasons = {
         "silent.wav": "silent", "short.wav": "too short", "empty.wav": "empty", "nan.wav": "NaN",
         "many.wav": "6 channels", "cut.wav": "truncated", "cut.flac": "", "text.wav": "not readable",
+        "link.wav": "a link out of the input folder",
     }  # fmt: skip
     good = {"good.wav", "a/b.wav", "a_b.wav", "ünï cödé/x y.flac", "lossy.mp3"}
     assert set(rows) == good | set(reasons)
@@ -62,7 +66,7 @@ def test_an_unchanged_file_is_not_read_again(folder, tmp_path, monkeypatch):
     config = Config(input=str(folder), shards=1)
     rows_of(config, tmp_path)
     monkeypatch.setattr(audio, "blocks", lambda *a, **k: pytest.fail("read again"))
-    monkeypatch.setattr(ingest, "_reject_truncated", lambda *a: None)
+    monkeypatch.setattr(ingest, "_reject_misleading", lambda *a: None)
     for name in ("silent.wav", "short.wav", "nan.wav", "cut.wav", "cut.flac"):
         (folder / name).unlink()
     assert rows_of(config, tmp_path)["good.wav"].ok
@@ -101,7 +105,55 @@ def test_wrong_folders_are_named(folder, tmp_path, values, message):
 
 def test_listing_changes_only_where_a_file_changed(folder):
     config = Config(input=str(folder), shards=50)
-    before = ingest.listing_digest(config)
+    before = ingest.listing(config)
     sf.write(folder / "new.wav", np.ones((8000, 1)) * 0.1, 16000)
-    after = ingest.listing_digest(config)
+    after = ingest.listing(config)
+    assert len({shard for shard in after if after[shard] != before.get(shard)}) == 1
+
+
+def zip_of(folder, path, hostile=()):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.is_symlink():
+                archive.write(file, file.relative_to(folder))
+        for name in hostile:
+            archive.write(folder / "good.wav", name)
+    return path
+
+
+def test_a_zip_gives_the_rows_that_its_folder_gives(folder, tmp_path):
+    archive = zip_of(folder, tmp_path / "outputs.zip", ["../out.wav", "__MACOSX/._good.wav"])
+    plain = rows_of(Config(input=str(folder), shards=3), tmp_path)
+    rows = rows_of(Config(input=str(archive), shards=3), tmp_path)
+    bad = rows.pop("../out.wav")
+    assert not bad.ok and "../out.wav: its path leads out" in (bad.reason or "") and bad.output is None
+    assert set(rows) == set(plain) - {"link.wav"}  # a zip has no links
+    for name, row in rows.items():
+        assert (row.id, row.status, row.output, row.sha256) == (
+            plain[name].id,
+            plain[name].status,
+            plain[name].output,
+            plain[name].sha256,
+        )
+        if row.ok:
+            assert Path(row.noisy).is_relative_to(tmp_path / "store") and row.noisy == row.path
+            assert Path(row.noisy).read_bytes() == (folder / name).read_bytes()
+    assert not (tmp_path / "out.wav").exists() and not (tmp_path.parent / "out.wav").exists()
+
+
+def test_a_member_more_unpacks_one(folder, tmp_path):
+    config = Config(input=str(zip_of(folder, tmp_path / "outputs.zip")), shards=1)
+    rows_of(config, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.input.*")}
+    zip_of(folder, tmp_path / "outputs.zip", ["new.wav"])
+    rows_of(config, tmp_path)
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.input.*")}
+    assert len(before) == 6 and len(after) == 7 and before.items() <= after.items()
+
+
+def test_listing_of_a_zip_changes_only_where_a_member_changed(folder, tmp_path):
+    config = Config(input=str(zip_of(folder, tmp_path / "outputs.zip")), shards=50)
+    before = ingest.listing(config)
+    zip_of(folder, tmp_path / "outputs.zip", ["new.wav"])
+    after = ingest.listing(config)
     assert len({shard for shard in after if after[shard] != before.get(shard)}) == 1

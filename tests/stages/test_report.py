@@ -13,7 +13,7 @@ from tests.stages.test_snippets import make_batch, tree
 
 FILES = {
     "blind.html", "details.html", "figures/distributions.png", "figures/overview.png", "figures/worst.png", "listening-best.html",
-    "listening-sample.html", "listening-worst.html", "listening.html", "results.html", "summary.md",
+    "listening-sample.html", "listening-worst.html", "listening.html", "results.html", "runtime.html", "summary.md",
 }  # fmt: skip
 
 

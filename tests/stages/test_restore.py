@@ -5,35 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_manifest
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, save_checkpoint
+from audiorestorer.models.mask_unet import MaskUNetConfig, save_checkpoint
 from audiorestorer.stages import restore
-
-RATE = 8000
-SMALL = MaskUNetConfig(
-    sample_rate=RATE, n_fft=256, hop_length=64, frequency_fold=2, channels=(4,), time_strides=(2,), rnn_hidden=8
-)
-
-
-def with_mask(path: Path, bias: float) -> Path:
-    """A network whose mask is sigmoid(bias) everywhere."""
-    model = MaskUNet(SMALL).eval()
-    torch.nn.init.zeros_(model.head.weight)
-    torch.nn.init.constant_(model.head.bias, bias)  # type: ignore[arg-type]
-    save_checkpoint(path, model, "denoise", {})
-    return path
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_checkpoint(path, MaskUNet(SMALL), "denoise", {})
-    return path
-
+from tests.stages.conftest import RATE, SMALL, with_mask
 
 FILES = {
     "a.wav": (RATE, (9001,), "PCM_16"), "deep/b.flac": (44100, (30011, 2), "PCM_24"), "deep/c.wav": (22050, (20000, 2), "FLOAT"),
@@ -81,7 +58,8 @@ def test_rate_channels_length_and_format_are_kept(checkpoint: Path, folder: Path
 
 def test_stereo_stays_stereo_and_nothing_moves(folder: Path, tmp_path: Path) -> None:
     """A mask of one is the identity up to 16 bit, in each channel by itself, also above the network's Nyquist frequency."""
-    same = with_mask(tmp_path / "same.safetensors", 40.0)
+    same = tmp_path / "same.safetensors"
+    save_checkpoint(same, with_mask(40.0), "denoise", {})
     run(folder, same)
     for name in ("a.wav", "deep/b.flac", "deep/c.wav"):
         given, _ = sf.read(folder / "in" / name)
@@ -90,7 +68,8 @@ def test_stereo_stays_stereo_and_nothing_moves(folder: Path, tmp_path: Path) -> 
 
 
 def test_wet_and_floor(folder: Path, tmp_path: Path) -> None:
-    mute = with_mask(tmp_path / "mute.safetensors", -40.0)
+    mute = tmp_path / "mute.safetensors"
+    save_checkpoint(mute, with_mask(-40.0), "denoise", {})
     for options, level in (({"wet": 0.0}, 1.0), ({"wet": 0.75}, 0.25), ({"floor_db": -20.0}, 0.1)):
         run(folder, mute, out=f"o{level}", **options)
         given, made = (sf.read(folder / name / "deep/c.wav")[0] for name in ("in", f"o{level}"))
@@ -101,9 +80,7 @@ def test_wet_and_floor(folder: Path, tmp_path: Path) -> None:
 
 def test_integers_do_not_clip(folder: Path, tmp_path: Path) -> None:
     """A network that doubles: the whole recording is turned down, and its row says so; float samples may exceed full scale."""
-    model = MaskUNet(MaskUNetConfig(**{**SMALL.__dict__, "mask_limit": 4.0})).eval()
-    torch.nn.init.zeros_(model.head.weight)
-    torch.nn.init.constant_(model.head.bias, 0.0)  # type: ignore[arg-type]
+    model = with_mask(0.0, MaskUNetConfig(**{**SMALL.__dict__, "mask_limit": 4.0}))
     save_checkpoint(tmp_path / "loud.safetensors", model, "denoise", {})
     rows = {item.relative: item for item in run(folder, tmp_path / "loud.safetensors")}
     given, made = (sf.read(folder / name / "a.wav")[0] for name in ("in", "out"))

@@ -141,6 +141,15 @@ def test_the_demo_experiment_is_a_baseline() -> None:
         load_settings(Path(__file__).parents[2] / "config/experiments/restorer_demo.yaml", {"strategies": strategies})
 
 
+def test_real_recordings_and_no_word_of_strategies_are_mixed_with_a_curriculum(data: Data, tmp_path: Path) -> None:
+    model = fit(load_settings(BASE), data, tmp_path / "m.safetensors", tmp_path / "runs", 1)
+    assert model and len({float(row["consistency"]) for row in read_csv(logs(model) / "loss.csv")}) > 1
+    ratios = [float(row["synthetic_sample_ratio"]) for row in read_csv(logs(model) / "monitoring.csv")]
+    assert ratios == sorted(ratios, reverse=True) and ratios[0] > ratios[-1]
+    for chosen in ({**BASE, "strategies": {}}, {**BASE, "degradations": None}):
+        assert not load_settings(chosen).for_real().strategies.uses_real
+
+
 def test_half_precision_and_workers(data: Data, tmp_path: Path) -> None:
     changes = {"precision": "bf16-mixed", "steps": 4}
     models = [trained(data, tmp_path / str(n), ALL, **changes, workers=n) for n in (0, 1)]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,30 @@ def speechlike(seed: int, seconds: float = 1.5, rate: int = RATE) -> np.ndarray:
     return 0.1 * voice * (np.sin(2 * np.pi * 3 * time_axis) > -0.3)
 
 
+def command(folder: Path, config: Mapping[str, object], *arguments: str, house: Path = ROOT) -> list[str]:
+    """Snakemake's command line for a run in a folder; its configuration is written there."""
+    (folder / "run.json").write_text(json.dumps(config))
+    return [
+        sys.executable, "-m", "snakemake", "-s", str(house / "Snakefile"), "--directory", str(folder),
+        "--configfile", str(folder / "run.json"), "--workflow-profile", str(house / "profiles/default"),
+        "--cores", "2", *arguments,
+    ]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return {**os.environ, "PATH": path, "OMP_WAIT_POLICY": "passive"}
+
+
+def snakemake(folder: Path, config: Mapping[str, object], *arguments: str, house: Path = ROOT, ok: bool = True) -> str:
+    """What a run says; it must end well, or, with `ok=False`, badly."""
+    line = command(folder, config, *arguments, house=house)
+    done = subprocess.run(line, capture_output=True, text=True, env=environment())
+    text = done.stdout + done.stderr
+    assert (done.returncode == 0) == ok, text[-9000:]
+    return text
+
+
 class Workspace:
     """A folder with a batch, a registry of tiny models and a config, in which snakemake runs."""
 
@@ -49,28 +74,16 @@ class Workspace:
         }
 
     def command(self, *arguments: str) -> list[str]:
-        (self.folder / "run.json").write_text(json.dumps(self.config))
-        return [
-            sys.executable, "-m", "snakemake", "-s", str(self.house / "Snakefile"), "--directory", str(self.folder),
-            "--configfile", str(self.folder / "run.json"), "--workflow-profile", str(self.house / "profiles/default"),
-            "--cores", "2", *arguments,
-        ]  # fmt: skip
+        return command(self.folder, self.config, *arguments, house=self.house)
 
     def run(self, *arguments: str, ok: bool = True) -> str:
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, env=self.environment())
-        text = done.stdout + done.stderr
-        assert (done.returncode == 0) == ok, text[-6000:]
-        return text
-
-    def environment(self) -> dict[str, str]:
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**os.environ, "PATH": path, "OMP_WAIT_POLICY": "passive"}
+        return snakemake(self.folder, self.config, *arguments, house=self.house, ok=ok)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start a run in its own process group, so that it can be killed whole."""
         return subprocess.Popen(
-            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-            env=self.environment(),
+            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True, env=environment(),
         )  # fmt: skip
 
     def kill_when(self, process: subprocess.Popen[bytes], pattern: str, count: int) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import soundfile as sf
 
 from audiorestorer.manifest import read_csv, read_json
-from tests.workflow.conftest import ROOT, speechlike
+from tests.workflow.conftest import snakemake, speechlike
 from tests.workflow.test_training import EXPERIMENT
 
 TINY = EXPERIMENT.replace("audio_debug: {every_epochs: 1, items: 2, seconds: 1.0}", "degradations: {}").replace(
@@ -22,23 +19,16 @@ ROWS = [{"name": "baseline"}, {"name": "mixed", "strategies": {"mixed": {"enable
 DATA = {"tracks": 8, "stand_ins": 2, "items": 5, "item_sec": 2.0}
 
 
-def snakemake(folder: Path, *arguments: str, training: dict[str, str] | None = None, **ablation: object) -> str:
+def compare(folder: Path, *arguments: str, training: dict[str, str] | None = None, **ablation: object) -> str:
     (folder / "tiny.yaml").write_text(TINY.replace("mixtures: {", "mixtures: {resample: true, "))
     chosen = {"experiment": str(folder / "tiny.yaml"), "steps": 4, "seeds": [5], "rows": ROWS, "data": DATA, **ablation}
-    (folder / "run.json").write_text(json.dumps({"device": "cpu", "ablation": chosen, "training": training or {}}))
-    command = [
-        sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
-        "--configfile", str(folder / "run.json"), "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2", *arguments,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return done.stdout + done.stderr
+    return snakemake(folder, {"device": "cpu", "ablation": chosen, "training": training or {}}, *arguments)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ablation")
-    snakemake(folder, "ablation")
+    compare(folder, "ablation")
     return folder
 
 
@@ -55,17 +45,17 @@ def test_one_command_makes_the_table(folder: Path) -> None:
     assert found["mixed", "unseen", "composite"]["difference"] and found["mixed", "unseen", "composite"]["items"] == "5"
     assert (made / "ablation.html").read_text().count("data:image/png") == 3
     assert read_json(made / "models/mixed.5.json")["steps"] == 4
-    losses = read_csv(Path(read_json(made / "models/mixed.5.json")["run"]) / "logs/loss.csv")
+    losses = read_csv(folder / read_json(made / "models/mixed.5.json")["run"] / "logs/loss.csv")
     assert len(losses) == 4 and "consistency" in losses[0]
 
 
 @pytest.mark.slow
 def test_another_row_trains_that_row_alone_and_the_page_is_in_the_report(folder: Path) -> None:
-    assert "Nothing to be done" in snakemake(folder, "ablation")
+    assert "Nothing to be done" in compare(folder, "ablation")
     more = [*ROWS, {"name": "adaptive", "strategies": {"adaptive": {"enabled": True, "recordings": 2}}}]
-    log = snakemake(folder, "ablation", rows=more)
+    log = compare(folder, "ablation", rows=more)
     assert log.count("rule ablation_train:") == 1 and "row=adaptive" in log
-    snakemake(folder, "ablation", "--report", "report.html", rows=more)
+    compare(folder, "ablation", "--report", "report.html", rows=more)
     text = (folder / "report.html").read_text()
     assert "ablation.html" in text and "differences.png" in text
 
@@ -78,6 +68,6 @@ def test_ones_own_clean_and_real_recordings(tmp_path: Path) -> None:
             path.parent.mkdir(exist_ok=True)
             sf.write(path, speechlike(number + (100 if kind == "shelf" else 0), 3.0), 22_050)
     own = {"clean": str(tmp_path / "clean"), "training": {"real": str(tmp_path / "shelf")}}
-    snakemake(tmp_path, "ablation", **own)  # type: ignore[arg-type]
+    compare(tmp_path, "ablation", **own)  # type: ignore[arg-type]
     table = read_csv(tmp_path / "artifacts/ablation/ablation.csv")
     assert {row["condition"] for row in table} == {"unseen"} and {row["row"] for row in table} >= {"baseline", "mixed"}

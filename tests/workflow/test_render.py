@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -130,7 +129,7 @@ def copy_of_the_house(target: Path) -> Path:
 
     from tests.workflow.conftest import ROOT
 
-    for name in ("audiorestorer", "rules", "config", "profiles", "envs", "report"):
+    for name in ("audiorestorer", "rules", "config", "profiles", "envs", "report", "scripts"):
         shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", target)
     return target
@@ -175,13 +174,6 @@ def test_evaluation_alone_does_not_touch_the_rendering(copy: Workspace):
     text = copy.run("--allowed-rules", "evaluate", "collect", "metrics", "--forcerun", "evaluate", "--", "metrics")
     assert "rule evaluate" in text and "rule loudness" not in text and "rule separate" not in text
     assert computed(copy) == before and {path: path.stat().st_mtime_ns for path in stamp} == stamp
-
-
-def test_deliver_zips_the_tree(copy: Workspace):
-    copy.run("deliver")
-    with zipfile.ZipFile(copy.folder / "artifacts/delivery/cleaned.zip") as archive:
-        names = set(archive.namelist())
-    assert {"cleaned/sub/ünï/three.flac", "cleaned/SHA256SUMS", "cleaned/summary.md", "cleaned/metrics.json"} <= names
 
 
 def test_strict_fails_after_all_else_is_done(copy: Workspace):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from audiorestorer.manifest import read_csv, read_json
 from audiorestorer.models import registry
-from tests.workflow.conftest import ROOT
+from tests.workflow.conftest import ROOT, snakemake
 
 # what `training` asks for, but for the sanity suite: that one takes minutes
 PAGES = ("artifacts/training/training.html", "artifacts/training/models.yaml")
@@ -29,24 +26,16 @@ data_audit: {every_epochs: 1, items: 4}
 """
 
 
-def snakemake(folder: Path, *arguments: str) -> str:
+def train(folder: Path, *arguments: str) -> str:
     (folder / "tiny.yaml").write_text(EXPERIMENT)
     config = {"training": {"experiment": str(folder / "tiny.yaml"), "name": "tiny_denoiser"}, "device": "cpu"}
-    (folder / "run.json").write_text(json.dumps(config))
-    command = [
-        sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
-        "--configfile", str(folder / "run.json"),
-        "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2", *arguments,
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return done.stdout + done.stderr
+    return snakemake(folder, config, *arguments)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training")
-    snakemake(folder, *PAGES)
+    train(folder, *PAGES)
     return folder
 
 
@@ -76,12 +65,12 @@ def test_every_step_left_its_figures(folder: Path) -> None:
 
 
 def test_nothing_is_done_twice(folder: Path) -> None:
-    assert "Nothing to be done" in snakemake(folder, *PAGES)
+    assert "Nothing to be done" in train(folder, *PAGES)
     runs = list((folder / "artifacts/runs").glob("*_tiny"))
     model = folder / "artifacts/training/model.safetensors"
     content = model.read_bytes()
     model.unlink()  # as Snakemake does when a job fails
-    log = snakemake(folder, str(model.relative_to(folder)))
+    log = train(folder, str(model.relative_to(folder)))
     assert (
         model.read_bytes() == content
         and "rule train_denoiser" in log
@@ -91,7 +80,7 @@ def test_nothing_is_done_twice(folder: Path) -> None:
 
 
 def test_the_page_is_in_the_html_report(folder: Path) -> None:
-    snakemake(folder, *PAGES, "--report", "report.html")
+    train(folder, *PAGES, "--report", "report.html")
     text = (folder / "report.html").read_text()
     assert "training.html" in text and "triads.png" in text
 
@@ -110,20 +99,13 @@ def test_the_render_half_uses_the_trained_model(folder: Path) -> None:
         "input": str(ROOT / "data/pilot/input"), "pattern": "*run1/text*", "registry": str(folder / "both.yaml"), "device": "cpu",
         "separators": [{"name": "b", "model": "pilot_sep_b"}], "denoise": {"model": "tiny_denoiser"}, "snippets": {"count": 1},
     }  # fmt: skip
-    (folder / "render.json").write_text(json.dumps(config))
-    command = [
-        sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
-        "--configfile", str(folder / "render.json"),
-        "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "2",
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    snakemake(folder, config)
     metrics = read_json(folder / "artifacts/eval/metrics.json")
     assert metrics["counts"]["ok"] >= 1
 
 
 @pytest.mark.slow
 def test_the_whole_target_with_the_sanity_suite(folder: Path) -> None:
-    snakemake(folder, "training")
+    train(folder, "training")
     assert read_json(folder / "artifacts/training/sanity.json")["ok"]
     assert (folder / "artifacts/training/sanity.html").read_text().count('class="good"') == 8

@@ -26,11 +26,13 @@ def load(context: Context, language_model: str) -> Any:
     import torch
     from torchaudio.models import wav2vec2_base
 
+    from audiorestorer.models import torch_files
+
     assert context.recogniser is not None
     name, path = context.recogniser["name"], Path(context.recogniser["files"][0]["path"])
     network = wav2vec2_base(aux_num_out=len(LETTERS)).eval()
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        network.load_state_dict(torch_files.read(path))
     except Exception as error:  # torch raises whatever a damaged or foreign file leads to
         raise AudioRestorerError(f"model {name}: {path}: {str(error).splitlines()[0]:.200}") from error
     network.to(context.device)

@@ -137,6 +137,7 @@ class Flow(nn.Module):
         nfe: int = 64,
         solver: str = "midpoint",
         tau: float = 0.5,
+        starts: Sequence[int] | None = None,
     ) -> Tensor:
         """Code of the restored speech: `[B, latent, N]`, scaled.
 
@@ -145,6 +146,7 @@ class Flow(nn.Module):
             mel: condition, `[B, M, N]`.
             seeds: one an item.
             nfe: evaluations of the field; midpoint takes nfe // 2 steps, rk4 nfe // 4.
+            starts: see `noise.seeded`.
 
         Raises:
             AudioRestorerError: no such solver, too few evaluations, tau outside [0, 1], or not one seed an item.
@@ -154,7 +156,7 @@ class Flow(nn.Module):
         if len(seeds) != len(heard):
             raise AudioRestorerError(f"{len(seeds)} seeds for {len(heard)} items")
         times = solvers.grid(nfe, solver)
-        drawn = noise.seeded(seeds, self.latent, heard.shape[2], heard)
+        drawn = noise.seeded(seeds, self.latent, heard.shape[2], heard, starts)
         start = self.mixed(heard, drawn, torch.full((len(heard),), tau))
         condition = self.field.condition(mel)
         return solvers.solve(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from audiorestorer.config import validate
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic
-from audiorestorer.models import weights
+from audiorestorer.models import torch_files, weights
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
 from audiorestorer.models.enhancer.settings import EnhancerSettings
 
@@ -76,6 +77,7 @@ def load_checkpoint(*paths: str | Path) -> tuple[Enhancer, dict[str, Any]]:
         state, raw = weights.read(path)
         settings, parts, card = _metadata(path, raw)
         if model is None:
+            torch_files.check_size(partial(Enhancer, settings), str(path))
             model = Enhancer(settings)
         elif model.settings != settings:
             raise AudioRestorerError(f"{path}: another configuration than {paths[0]}")
@@ -87,6 +89,25 @@ def load_checkpoint(*paths: str | Path) -> tuple[Enhancer, dict[str, Any]]:
     if model is None:
         raise AudioRestorerError("no checkpoint to load")
     return model.eval(), {**metadata, "parts": [part for part in PARTS if part in held]}
+
+
+def join_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
+    """Write the whole enhancer from checkpoints of its parts; of two that hold a part, the later one counts. Each part keeps its card.
+
+    Raises:
+        AudioRestorerError: a part is in no file, or the files do not fit each other.
+    """
+    model, metadata = load_checkpoint(*paths)
+    missing = [part for part in PARTS if part not in metadata["parts"]]
+    if missing:
+        raise AudioRestorerError(
+            f"{', '.join(map(str, paths))}: no trained {', '.join(missing)}: nothing to enhance with"
+        )
+    cards: dict[str, Any] = {}
+    for path in map(Path, paths):
+        _, parts, card = _metadata(path, weights.read(path)[1])
+        cards |= dict.fromkeys(parts, card)
+    save_checkpoint(out, model, PARTS, {"parts": cards})
 
 
 def _check_parts(parts: Sequence[str], where: str) -> None:

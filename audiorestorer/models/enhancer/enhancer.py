@@ -65,10 +65,11 @@ class Enhancer(nn.Module):
         """Scaled code, which the flow works on: `[B, M, N] -> [B, latent, N]`."""
         return self.z_scale * self.irmae.encode(mel.to(_type(self.irmae))).float()
 
-    def speech(self, code: Tensor, length: int, seeds: Sequence[int]) -> Tensor:
+    def speech(self, code: Tensor, length: int, seeds: Sequence[int], starts: Sequence[int] | None = None) -> Tensor:
         """Audio of a scaled code, at the reference level: `[B, latent, N] -> [B, length]`."""
         decoded = self.irmae.decode((code / self.z_scale).to(_type(self.irmae)))
-        audio = self.vocoder.synthesise(decoded.to(_type(self.vocoder)), [seed + VOCODER_SEED for seed in seeds])
+        own = [seed + VOCODER_SEED for seed in seeds]
+        audio = self.vocoder.synthesise(decoded.to(_type(self.vocoder)), own, starts)
         return audio[:, :length]
 
     def condition(self, heard: Tensor, denoised: Tensor, lambd: float | Tensor) -> Tensor:
@@ -87,6 +88,7 @@ class Enhancer(nn.Module):
         lambd: float = 0.9,
         tau: float = 0.5,
         denoise_only: bool = False,
+        starts: Sequence[int] | None = None,
     ) -> Enhanced:
         """Restore windows.
 
@@ -96,6 +98,7 @@ class Enhancer(nn.Module):
             level: `[B, 1]`, RMS of the recording that each window is cut from, so that all are treated alike; None: of the window.
             nfe, solver, tau: see `Flow.sample`.
             lambd: share of the denoised speech in the condition, in [0, 1].
+            starts: frame of the recording at which each window begins: windows that overlap hear the same noise; None: 0.
 
         Raises:
             AudioRestorerError: a value out of its range, or not one seed an item.
@@ -115,9 +118,10 @@ class Enhancer(nn.Module):
         scale = REFERENCE_RMS / level
         heard, clean = self.features(audio * scale), self.features(denoised * scale)
         code = self.flow.sample(
-            self.code(heard), self.condition(heard, clean, lambd), seeds=seeds, nfe=nfe, solver=solver, tau=tau
-        )
-        return Enhanced(denoised, self.speech(code, audio.shape[1], seeds) / scale * audible)
+            self.code(heard), self.condition(heard, clean, lambd), seeds=seeds, nfe=nfe, solver=solver, tau=tau,
+            starts=starts,
+        )  # fmt: skip
+        return Enhanced(denoised, self.speech(code, audio.shape[1], seeds, starts) / scale * audible)
 
     def prepare(self, precision: Literal["float32", "bfloat16"] = "float32") -> Enhancer:
         """Make this enhancer ready for inference, in place: linear layers merged, norms folded into weights. Not for training after.

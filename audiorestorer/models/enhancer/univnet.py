@@ -128,11 +128,15 @@ class UnivNet(nn.Module):
         out: Tensor = self.exit(functional.leaky_relu(x, SLOPE))
         return out[:, 0].float().tanh()
 
-    def synthesise(self, condition: Tensor, seeds: Sequence[int]) -> Tensor:
-        """`forward` with noise by a seed an item; the ends are repeated by `pad_frames` on both sides and cut off again."""
+    def synthesise(self, condition: Tensor, seeds: Sequence[int], starts: Sequence[int] | None = None) -> Tensor:
+        """`forward` with noise by a seed an item; the ends are repeated by `pad_frames` on both sides and cut off again.
+
+        `starts`: see `noise.seeded`.
+        """
         pad = self.settings.pad_frames
         padded = functional.pad(condition, (pad, pad), mode="replicate") if pad else condition
-        drawn = noise.seeded(seeds, self.settings.noise, padded.shape[2], padded)
+        firsts = [first - pad for first in starts or [0] * len(seeds)]
+        drawn = noise.seeded(seeds, self.settings.noise, padded.shape[2], padded, firsts)
         audio = self(padded, drawn)
         return audio[:, pad * self.hop_length : audio.shape[1] - pad * self.hop_length]
 

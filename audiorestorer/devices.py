@@ -1,0 +1,100 @@
+"""One GPU for one job: on a machine with several, a job takes a free one and holds it until it ends. No torch import.
+
+Snakemake counts GPUs (`--resources gpu=2`) and does not say which one a job may use. Each GPU has a lock file, named by its UUID, that
+the kernel drops when the process dies, kill -9 included. Where the caller sees one GPU or none (a cluster's scheduler has chosen, or
+there is nothing to choose) nothing is locked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+log = logging.getLogger("audiorestorer")
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+LOCKS = Path("/tmp")  # not $TMPDIR, which differs between jobs; the machine's, since GPUs are the machine's
+POLL_SEC = 0.5
+_held: dict[str, int] = {}  # the GPU of this process -> the descriptor that locks it
+
+
+def installed() -> list[str]:
+    """The UUIDs of the machine's GPUs in the driver's order; empty where there is no driver."""
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+def visible(gpus: list[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """What `CUDA_VISIBLE_DEVICES` leaves of these GPUs: its entries (indices, or UUIDs or their beginnings) -> UUID.
+
+    As CUDA reads it: without the variable all, and nothing behind the first entry that names no GPU. Parts of a GPU (MIG) stand for
+    themselves.
+    """
+    if VISIBLE not in environment:
+        return {uuid: uuid for uuid in gpus}
+    found: dict[str, str] = {}
+    for entry in (part.strip() for part in environment[VISIBLE].split(",")):
+        if entry.startswith("MIG-"):
+            found[entry] = entry
+            continue
+        named = gpus[int(entry) : int(entry) + 1] if entry.isdecimal() else []
+        named = named or [uuid for uuid in gpus if entry.startswith("GPU-") and uuid.startswith(entry)]
+        if len(named) != 1:
+            break
+        found[entry] = named[0]
+    return found
+
+
+def claim(device: str) -> str | None:
+    """Take a free GPU and make it the only one that CUDA sees in this process; wait while none is free. Before CUDA starts.
+
+    Args:
+        device: `auto` or `cuda`; nothing is done for `cpu` and for a device that was chosen by its number.
+
+    Returns:
+        the entry of `CUDA_VISIBLE_DEVICES` that was taken; None if there was nothing to choose.
+    """
+    if device not in ("auto", "cuda"):
+        return None
+    if _held:
+        return next(iter(_held))
+    choice = visible(installed(), os.environ)
+    if len(choice) < 2:
+        return None
+    waiting = False
+    while True:
+        for entry, uuid in choice.items():
+            descriptor = _lock(LOCKS / f"audiorestorer_{uuid}.lock")
+            if descriptor is not None:
+                _held[entry] = descriptor
+                os.environ[VISIBLE] = entry
+                log.info("GPU %s of %s", entry, ", ".join(choice))
+                return entry
+        if not waiting:
+            log.info("all %d GPUs are in use: waiting for one", len(choice))
+        waiting = True
+        time.sleep(POLL_SEC)
+
+
+def _lock(path: Path) -> int | None:
+    """The descriptor that holds the lock; None if another process has it. Reading suffices: the file may be another user's."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

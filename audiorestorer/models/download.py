@@ -1,0 +1,143 @@
+"""Files from the network: https only, bounded, resumed where they broke off, checked before they get their name. No torch import."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from pathlib import Path
+from typing import IO, Any
+
+from audiorestorer.errors import AudioRestorerError
+
+TIMEOUT_SEC = 30
+BLOCK = 1 << 20
+ATTEMPTS = 4
+LEAST_RATE, LEAST_RATE_AFTER_SEC = 1_000, 60.0  # bytes a second: a server that drips is a server that hangs
+PORTAL = (
+    "the answer is a web page, not the file: a sign-in page of this network (captive portal), or a proxy's error. Open a browser"
+    " and sign in, or fetch the file elsewhere"
+)
+
+
+class _HttpsOnly(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.lower().startswith("https://"):
+            raise AudioRestorerError(f"redirected to {newurl:.100}, which is not https: refused")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class _Broken(Exception):
+    """The connection ended before the file did."""
+
+
+def fetch(url: str, target: Path, limit: int, check: Callable[[Path], Any], *, resume: bool) -> None:
+    """Download a file. It appears under its name when it is complete and `check` has passed.
+
+    Args:
+        limit: bytes, at most.
+        check: raises where the content is wrong.
+        resume: keep what has arrived when the connection breaks, for this call and the next; `check` must know the whole content.
+
+    Raises:
+        AudioRestorerError: not https, a redirect to anything else, a web page instead of the file, too large or too slow, not
+            complete after some attempts, refused by `check`, or another process is fetching it.
+        OSError: no network, or the disk.
+    """
+    if not url.lower().startswith("https://"):
+        raise AudioRestorerError(f"{url:.100}: only https:// is downloaded")
+    part = target.with_name(f".{target.name}.part")
+    with open(part, "ab") as out:
+        try:
+            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise AudioRestorerError(f"{part}: another process is fetching this file") from error
+        resumed = resume and out.tell() > 0
+        try:
+            _complete(url, out, limit, resume)
+            try:
+                check(part)
+            except AudioRestorerError:
+                out.truncate(0)
+                if not resumed:
+                    raise
+                _complete(url, out, limit, resume)  # what lay here may have been of another file
+                check(part)
+            os.replace(part, target)
+        except _Broken as error:
+            raise AudioRestorerError(str(error)) from error
+        finally:
+            if part.exists() and not (resume and part.stat().st_size):
+                part.unlink()
+
+
+def _complete(url: str, out: IO[bytes], limit: int, resume: bool) -> None:
+    """Append to `out` until the file is complete."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return _more(url, out, limit, resume)
+        except (_Broken, HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+            if attempt == ATTEMPTS - 1:
+                raise _Broken(f"{error} ({ATTEMPTS} attempts)") from error
+            time.sleep(0.2 * 2**attempt)
+
+
+def _more(url: str, out: IO[bytes], limit: int, resume: bool) -> None:
+    have = os.fstat(out.fileno()).st_size
+    if not resume or have >= limit:
+        out.truncate(have := 0)
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    try:
+        answer = urllib.request.build_opener(_HttpsOnly).open(
+            urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SEC
+        )
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # nothing after what is here: `check` says whether it is all
+            raise AudioRestorerError(f"the server says {error.code} {error.reason}") from error
+        return
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ssl.SSLCertVerificationError):
+            raise AudioRestorerError(
+                f"the server's certificate is not valid ({error.reason.verify_message}): {PORTAL}"
+            ) from error
+        if isinstance(error.reason, ConnectionError | TimeoutError):
+            raise error.reason from error
+        raise
+    with answer:
+        if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            out.truncate(have := 0)
+        _copy(answer, out, have, limit)
+
+
+def _copy(answer: HTTPResponse, out: IO[bytes], have: int, limit: int) -> None:
+    if answer.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        raise AudioRestorerError(PORTAL)
+    announced = answer.headers.get("Content-Length", "")
+    whole = have + int(announced) if announced.isdecimal() and len(announced) < 20 else None
+    done, began = have, time.monotonic()
+    too_large = AudioRestorerError(f"larger than {limit / 1e6:.0f} MB")
+    if whole is not None and whole > limit:
+        out.truncate(0)
+        raise too_large
+    while block := answer.read1(BLOCK):
+        if done == 0 and block.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
+            raise AudioRestorerError(PORTAL)
+        done += len(block)
+        if done > limit:
+            out.truncate(0)
+            raise too_large
+        out.write(block)
+        lasted = time.monotonic() - began
+        if lasted > LEAST_RATE_AFTER_SEC and (done - have) / lasted < LEAST_RATE:
+            raise _Broken(f"slower than {LEAST_RATE} bytes a second")
+    out.flush()
+    os.fsync(out.fileno())
+    if whole is not None and done != whole:
+        raise _Broken(f"{done} of {whole} bytes arrived")

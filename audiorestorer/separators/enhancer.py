@@ -1,0 +1,246 @@
+"""The enhancer over whole recordings: any rate, any number of channels, any length, in bounded memory.
+
+    from audiorestorer.separators.enhancer import SpeechEnhancer
+
+    enhancer = SpeechEnhancer.load("models/pilot/pilot_enhancer.safetensors")
+    made = enhancer(audio, 16_000)              # audio [C, T] float32
+    made.enhanced, made.denoised, made.sample_rate
+
+Each channel goes through by itself at its own level. The level is that of the whole channel, so that all windows are treated alike;
+windows of one size (group norms see the whole of a window) overlap and are cross-faded with weights that sum to one. Of a recording
+with more band than the network has, the band above is kept, scaled by the denoiser's gain near the top of its own band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiorestorer import audio
+from audiorestorer.audio import Audio
+from audiorestorer.config import EnhanceSettings
+from audiorestorer.dsp.active_level import active_level
+from audiorestorer.dsp.overlap_add import Plan, process
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models.enhancer.checkpoint import load_checkpoint
+from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
+from audiorestorer.separators import as_torch, on_gpu, pick_device
+from audiorestorer.separators.checkpoint import top_gain
+from audiorestorer.separators.streaming import Recording
+
+GPU_ROWS = 8
+SILENT = 1e-5  # of the recording's level (-100 dB): nothing is made where the input is below it
+GATE_FRAMES = 2  # frames on each side of what is heard that are not gated
+
+
+@dataclass(frozen=True)
+class Made:
+    """`denoised` and `enhanced`: `[C, n]` at `sample_rate`; `enhanced` None where only the denoiser was run."""
+
+    denoised: Audio
+    enhanced: Audio | None
+    sample_rate: int
+
+
+def plan_of(total: int, window: int, overlap: int, hop: int, batch_size: int = 1) -> Plan:
+    """Windows of one size, at most `window` samples, evenly over a recording.
+
+    Args:
+        total, window, overlap: samples, multiples of `hop`; overlap at most half of the window.
+
+    Returns:
+        A plan whose windows all have `segment` samples: the last reaches back where too little is left.
+    """
+    if total <= window:
+        return Plan(total, total)
+    count = -(-total // (window - overlap))
+    stride = -(-total // (count * hop)) * hop
+    segment = stride + overlap
+    return Plan(segment, stride, lambda length: (segment - length, 0), batch_size=batch_size)
+
+
+class SpeechEnhancer:
+    """A loaded enhancer with the settings of a run.
+
+    Attributes:
+        sample_rate: Hz, at which the network works.
+    """
+
+    def __init__(self, model: Enhancer, settings: EnhanceSettings | None = None, device: str = "cpu") -> None:
+        """`model`: after `prepare`."""
+        self.settings = settings or EnhanceSettings()
+        self.model, self.device = model.to(device), device
+        self.rows = self.settings.batch_size or (GPU_ROWS if on_gpu(device) else 1)
+        self.sample_rate = model.sample_rate
+
+    @classmethod
+    def load(
+        cls, checkpoint: str | Path, settings: EnhanceSettings | None = None, device: str = "auto", threads: int = 1
+    ) -> SpeechEnhancer:
+        """Read a checkpoint.
+
+        Raises:
+            AudioRestorerError: no enhancer's checkpoint, a part that is needed and not in it, or no such device.
+        """
+        chosen = settings or EnhanceSettings()
+        model, metadata = load_checkpoint(checkpoint)
+        wanted = ["denoiser"] if chosen.denoise_only else list(PARTS)
+        missing = [part for part in wanted if part not in metadata["parts"]]
+        if missing:
+            rest = "" if "denoiser" in missing else "; the denoiser alone can be used (denoise_only)"
+            raise AudioRestorerError(f"{checkpoint}: holds no {', '.join(missing)}{rest}")
+        return cls(model.prepare(chosen.precision), chosen, pick_device(device, threads))
+
+    def output_rate(self, rate: int) -> int:
+        """Hz of what is made of a recording of this rate. A denoiser makes no new band: alone it keeps the rate."""
+        keep = self.settings.sample_rate == "keep" or self.settings.denoise_only
+        return rate if keep else max(rate, self.sample_rate)
+
+    def __call__(self, given: NDArray[np.float32], sample_rate: int, seed: int = 0) -> Made:
+        """Enhance audio in memory.
+
+        Args:
+            given: `[C, T]` or `[T]`, finite.
+            seed: equal seeds give equal bytes on one device.
+
+        Raises:
+            AudioRestorerError: empty, or NaN or infinite samples.
+        """
+        whole = np.atleast_2d(np.asarray(given, np.float32))
+        recording = Recording(lambda: iter([whole]), sample_rate, *whole.shape)
+        blocks = list(self.stream(recording, seed))
+        found = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
+        return Made(found["denoised"], found.get("enhanced"), self.output_rate(sample_rate))
+
+    def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
+        """Enhance a recording block by block.
+
+        Yields:
+            Blocks `[C, n]` at `output_rate`, `denoised` and, unless `denoise_only`, `enhanced`: round(frames * output rate / rate)
+            samples in all.
+
+        Raises:
+            AudioRestorerError: empty, unreadable, or NaN or infinite samples.
+        """
+        if not recording.frames:
+            raise AudioRestorerError("empty: no samples")
+        rate, channels, out_rate = recording.sample_rate, recording.channels, self.output_rate(recording.sample_rate)
+        names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
+        total = max(1, round(recording.frames * self.sample_rate / rate))
+        made = audio.fit_length(self._windows(recording, total, seed), total)
+        above = self.sample_rate < rate  # then the output's rate is the recording's
+        if above:
+            names += ["gain", "low"]
+            size = int(audio.BLOCK_SEC * self.sample_rate)
+            low = audio.fit_length(self._source(recording), total)
+            made = (
+                np.concatenate(pair) for pair in zip(audio.rechunk(made, size), audio.rechunk(low, size), strict=True)
+            )
+        back = audio.resample_blocks(made, self.sample_rate, out_rate, len(names) * channels)
+        exact = audio.fit_length(back, max(1, round(recording.frames * out_rate / rate)))
+        size = int(audio.BLOCK_SEC * out_rate)
+        inputs = audio.rechunk(recording.open(), size) if above else repeat(None)
+        for block, given in zip(audio.rechunk(exact, size), inputs, strict=False):
+            if not np.isfinite(block).all():
+                raise AudioRestorerError("the network's output holds NaN or infinite samples")
+            out = {name: block[row * channels : (row + 1) * channels] for row, name in enumerate(names)}
+            if given is not None:
+                high = np.clip(out.pop("gain"), 0, 1) * (given - out.pop("low"))
+                out = {name: speech + high for name, speech in out.items()}
+            yield out
+
+    def _source(self, recording: Recording) -> Iterator[Audio]:
+        """Its blocks at the network's rate."""
+        return audio.resample_blocks(recording.open(), recording.sample_rate, self.sample_rate, recording.channels)
+
+    def _windows(self, recording: Recording, total: int, seed: int) -> Iterator[Audio]:
+        """`[outputs x C, n]` at the network's rate, at least `total` samples; the last output is the gain for the band above."""
+        hop = self.model.settings.features.hop_length
+        levels = _levels(recording)
+        whole = -(-total // hop) * hop  # windows begin on frames
+        window, overlap = (
+            max(1, round(seconds * self.sample_rate / hop)) * hop
+            for seconds in (self.settings.window_sec, self.settings.overlap_sec)
+        )
+        plan = plan_of(whole, window, overlap, hop, max(1, self.rows // recording.channels))
+        starts = (min(offset, whole - plan.segment) // hop for offset in range(0, whole, plan.stride))
+        above = self.sample_rate < recording.sample_rate
+
+        def run(windows: Audio) -> Audio:
+            return self._run(windows, levels, seed, [next(starts) for _ in windows], above)
+
+        return process(audio.fit_length(self._source(recording), whole), whole, plan, run)
+
+    def _run(self, windows: Audio, levels: NDArray[np.float32], seed: int, starts: list[int], above: bool) -> Audio:
+        """Windows `[B, C, N]` to `[B, outputs x C, N]`."""
+        count, channels, length = windows.shape
+        same = channels > 1 and (windows == windows[:, :1]).all() and (levels == levels[0]).all()
+        own = 1 if same else channels  # equal channels are mono in disguise: once is enough
+        given = windows[:, :own].reshape(-1, length)
+        level, first = np.tile(levels[:own], count), np.repeat(starts, own)
+        cuts = [slice(begin, begin + self.rows) for begin in range(0, len(given), self.rows)]
+        made = np.concatenate([self._rows(given[cut], level[cut], seed, first[cut], above) for cut in cuts], axis=1)
+        made = made.reshape(-1, count, own, length).swapaxes(0, 1)
+        return np.broadcast_to(made, (count, made.shape[1], channels, length)).reshape(count, -1, length)
+
+    def _rows(
+        self, given: Audio, levels: NDArray[np.float32], seed: int, starts: NDArray[np.int64], above: bool
+    ) -> Audio:
+        """`[R, N]` to `[outputs, R, N]`."""
+        chosen = self.settings
+        audio_in = as_torch(given, self.device)
+        found = self.model(
+            audio_in, level=as_torch(levels[:, None], self.device), seeds=[seed] * len(given),
+            nfe=chosen.nfe, solver=chosen.solver, lambd=chosen.lambd, tau=chosen.tau, denoise_only=chosen.denoise_only,
+            starts=[int(start) for start in starts],
+        )  # fmt: skip
+        outputs = [out for out in (found.denoised, found.enhanced) if out is not None]
+        if above:
+            outputs.append(self._gain(audio_in, found.denoised))
+        made: Audio = torch.stack(outputs).float().cpu().numpy()
+        return made * heard(given, levels, self.model.settings.features.hop_length)
+
+    @torch.inference_mode()
+    def _gain(self, given: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
+        """The denoiser's gain near its Nyquist frequency, `[R, N]`, for the band above it."""
+        denoiser = self.model.denoiser
+        before, after = (denoiser.spectrum(signal.float()).abs() for signal in (given, denoised))
+        mask = (after / before.clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
+        return top_gain(mask[:, None], given.shape[1], denoiser.settings.hop_length)[:, 0]
+
+
+def heard(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
+    """Gain `[R, N]`: 0 where a row of `[R, N]` is silent for longer than a few frames, 1 elsewhere, with ramps of a frame."""
+    rows, length = given.shape
+    frames = given.reshape(rows, length // hop, hop)
+    loud = np.abs(frames).max(axis=2) > SILENT * levels[:, None]
+    padded = np.pad(loud, ((0, 0), (GATE_FRAMES, GATE_FRAMES)))
+    near = np.asarray(np.lib.stride_tricks.sliding_window_view(padded, 2 * GATE_FRAMES + 1, axis=1).any(axis=2))
+    if near.all():
+        return np.ones((1, 1), np.float32)
+    centres, places = (np.arange(near.shape[1]) + 0.5) * hop, np.arange(length)
+    return np.stack([np.interp(places, centres, row.astype(np.float32)) for row in near]).astype(np.float32)
+
+
+def _levels(recording: Recording) -> NDArray[np.float32]:
+    """Active level of each channel: `[C]`; 0 for silence.
+
+    Raises:
+        AudioRestorerError: NaN or infinite samples.
+    """
+
+    def channel(number: int) -> Iterator[Audio]:
+        for block in recording.open():
+            if not np.isfinite(block).all():
+                raise AudioRestorerError("NaN or infinite samples")
+            yield block[number : number + 1]
+
+    return np.array(
+        [active_level(channel(number), recording.sample_rate) for number in range(recording.channels)], np.float32
+    )

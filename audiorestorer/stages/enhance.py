@@ -1,0 +1,226 @@
+"""enhance: denoise, then regenerate the speech at full band (`models.enhancer`); where that changes the words, the denoised speech.
+
+Two ways in: a shard of the pipeline, between postmask and loudness, and a folder of recordings (`enhance IN OUT`). Finished items
+lie in the store: a killed run goes on with the same line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiorestorer import audio
+from audiorestorer.config import EnhanceSettings
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item, read_json, read_manifest, write_manifest
+from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
+from audiorestorer.metrics.word_gate import WordGate
+from audiorestorer.separators import ModelFiles
+from audiorestorer.separators.enhancer import SpeechEnhancer
+from audiorestorer.separators.streaming import Recording
+from audiorestorer.stages.folder import describe, items_of, placed, target_folder
+from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items, run_shard
+from audiorestorer.store import sha256_file
+
+ROWS = "enhance.jsonl"
+NO_KEY = {"enabled", "model", "batch_size"}  # they change no result beyond rounding; the model's weights are in the key
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a job loads once. `gate` None: no gate."""
+
+    enhancer: SpeechEnhancer
+    gate: WordGate | None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which version of a recording is taken: its file, its largest sample, and the row's fields."""
+
+    path: Path
+    peak: float
+    row: dict[str, Any]
+
+
+def run(
+    in_manifest: Path,
+    out_manifest: Path,
+    config: EnhanceSettings,
+    model_json: Path,
+    store: Path,
+    *,
+    recogniser: Path | None = None,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Enhance a shard of the pipeline; the output is float32.
+
+    Args:
+        model_json, recogniser: what `fetch-model` wrote; without a recogniser pocketsphinx.
+
+    Raises:
+        AudioRestorerError: a model that cannot be used, or a recogniser that is configured and not given.
+        StageFailed: an item failed in an unforeseen way.
+    """
+    model = ModelFiles.read(model_json)
+
+    def process(worker: Worker, item: Item, folder: Path) -> Made:
+        chosen = enhance_item(worker, item, config.seed, folder)
+        target = folder / "speech.wav"
+        chosen.path.rename(target)
+        return Made({target.name: target}, chosen.row)
+
+    load = _loader(config, model.one(".safetensors"), recogniser, device, threads)
+    stage = _stage("enhance", config, model.digest, load, process, recogniser)
+    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+
+
+def run_folder(
+    source: Path,
+    out: Path,
+    checkpoint: Path,
+    config: EnhanceSettings,
+    *,
+    recogniser: Path | None = None,
+    store: Path = Path("artifacts/store"),
+    device: str = "auto",
+    threads: int = 1,
+) -> list[Item]:
+    """Enhance a file or a folder, in the input's sample format; where an integer one would clip, the whole is turned down.
+
+    Args:
+        source: a recording, or a folder of them (any nesting).
+        out: a folder, made where absent, which mirrors the tree; of a single recording also the file to write.
+
+    Returns:
+        The rows, also in `enhance.jsonl` in the output folder (beside a single output file: none): `output`, `enhanced`, of a
+        recording that fell back to denoised `enhance_reason` and `enhance_wer`, and of a rejected one the reason.
+
+    Raises:
+        AudioRestorerError: nothing to do, an output that would replace an input, or a checkpoint that cannot be used.
+        StageFailed: a recording failed in an unforeseen way; the others are done.
+    """
+    items, folder = items_of(source, out, "enhance"), target_folder(source, out)
+
+    def process(worker: Worker, item: Item, scratch: Path) -> Made:
+        chosen = enhance_item(worker, item, config.seed, scratch)
+        kind, subtype = audio.output_format(audio.probe(item.noisy), _suffix(item))
+        target = scratch / f"output{_suffix(item)}"
+        gain_db = audio.write_below_full_scale(chosen.path, target, chosen.peak, format=kind, subtype=subtype)
+        return Made({target.name: target}, {**chosen.row, "gain_db": gain_db})
+
+    load = _loader(config, checkpoint, recogniser, device, threads)
+    stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
+    rows = [placed(item, folder) for item in run_items(stage, items, store)]
+    if folder is out:
+        write_manifest(out / ROWS, rows)
+    count = sum(item.ok and bool(item.field("enhanced")) for item in rows)
+    print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
+    return rows
+
+
+def enhance_item(worker: Worker, item: Item, seed: int, folder: Path) -> Chosen:
+    """Write both versions of a recording into `folder`, float32, and choose one. The noise depends on its content and on `seed`.
+
+    Raises:
+        RejectItem: unreadable, empty, or not finite.
+    """
+    path = item.path or item.noisy
+    try:
+        peaks = _written(worker.enhancer, Recording.of_file(path), _seed_of(item, seed), folder)
+    except AudioRestorerError as error:
+        raise RejectItem(str(error)) from error
+    files = {name: folder / f"{name}.wav" for name in peaks}
+    row: dict[str, Any] = {"enhanced": "enhanced" in files}
+    if worker.gate is not None and row["enhanced"]:
+        found = worker.gate.judge(str(files["denoised"]), str(files["enhanced"]), item.transcript)
+        row.update(enhanced=not found.changed, enhance_wer=found.wer)
+        if found.reason:
+            row["enhance_reason"] = found.reason
+    name = "enhanced" if row["enhanced"] else "denoised"
+    return Chosen(files[name], peaks[name], row)
+
+
+def _written(enhancer: SpeechEnhancer, recording: Recording, seed: int, folder: Path) -> dict[str, float]:
+    """Write `denoised.wav` and `enhanced.wav`; the largest sample of each."""
+    rate = enhancer.output_rate(recording.sample_rate)
+    frames = round(recording.frames * rate / recording.sample_rate)
+    peaks: dict[str, float] = {}
+    writers: dict[str, audio.Writer] = {}
+    with ExitStack() as stack:
+        for blocks in enhancer.stream(recording, seed):
+            for name, block in blocks.items():
+                if name not in writers:
+                    writer = audio.Writer(
+                        folder / f"{name}.wav", rate, recording.channels, expected_frames=frames
+                    )  # fmt: skip
+                    writers[name] = stack.enter_context(writer)
+                writers[name].write(block)
+                peaks[name] = max(peaks.get(name, 0.0), float(np.abs(block).max(initial=0.0)))
+    return peaks
+
+
+def _suffix(item: Item) -> str:
+    return Path(item.output or "").suffix.lower()
+
+
+def _seed_of(item: Item, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}:{item.sha256}".encode()).digest()[:6], "little")
+
+
+def _loader(
+    config: EnhanceSettings, checkpoint: Path, recogniser: Path | None, device: str, threads: int
+) -> Callable[[], Worker]:
+    """Raises AudioRestorerError: a recogniser is configured and not given."""
+    gated = config.max_wer is not None and not config.denoise_only
+    if gated and recogniser is None and config.recogniser != EMBEDDED_RECOGNISER:
+        raise AudioRestorerError(f"enhance: --recogniser is needed: the fetched model {config.recogniser!r}")
+
+    def load() -> Worker:
+        enhancer = SpeechEnhancer.load(checkpoint, config, device, threads)
+        context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=threads)
+        return Worker(enhancer, WordGate.load(context, config.max_wer) if gated and config.max_wer else None)
+
+    return load
+
+
+def _stage(
+    name: str,
+    config: EnhanceSettings,
+    weights: str,
+    load: Callable[[], Worker],
+    process: Callable[[Worker, Item, Path], Made],
+    recogniser: Path | None,
+    suffix: Callable[[Item], str | None] = lambda item: None,
+) -> Stage[Worker]:
+    """`suffix`: of the output's name, where the output's format follows it."""
+    judge = [read_json(recogniser)["digest"] if recogniser else EMBEDDED_RECOGNISER] if config.max_wer else []
+    return Stage(
+        name=name,
+        settings=[config.model_dump(exclude=NO_KEY), *judge],
+        code=code_digest("stages.enhance", *([_recogniser_module(recogniser)] if judge else [])),
+        weights=weights,
+        load=load,
+        process=process,
+        describe=describe,
+        inputs=lambda item: [item.sha256, item.transcript if judge else None, suffix(item)],
+    )
+
+
+def _recogniser_module(recogniser: Path | None) -> str:
+    return f"metrics.recognisers.{read_json(recogniser)['kind'] if recogniser else EMBEDDED_RECOGNISER}"
+
+
+def _digest(checkpoint: Path) -> str:
+    try:
+        return sha256_file(checkpoint)
+    except OSError as error:
+        raise AudioRestorerError(f"{checkpoint}: cannot read: {error.strerror}") from error

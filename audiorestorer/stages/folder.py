@@ -1,0 +1,88 @@
+"""What the commands over a file or a folder share: its recordings as items, and the finished files under their names."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from audiorestorer import audio
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item, inside, keep_inputs, output_names, unique_ids
+from audiorestorer.store import Entry, place, sha256_file
+
+log = logging.getLogger("audiorestorer")
+LOSSLESS = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac"}
+
+
+def target_folder(source: Path, out: Path) -> Path:
+    """The folder that outputs go to: `out`, or of a single recording with a file's name as `out` the folder of that."""
+    return out.parent if source.is_file() and out.suffix.lower() in audio.SUFFIXES else out
+
+
+def items_of(source: Path, out: Path, command: str) -> list[Item]:
+    """What is to be done, looked into; what cannot be used is a rejected row. `output` is the path below `target_folder`.
+
+    WAV and FLAC stay what they are, others become FLAC.
+
+    Raises:
+        AudioRestorerError: nothing to do, or an output that would replace an input.
+    """
+    folder = target_folder(source, out)
+    items = [_inspected(item, command) for item in _listed(source, out, folder)]
+    keep_inputs([inside(folder, item.output or "") for item in items], [Path(item.noisy) for item in items])
+    return items
+
+
+def describe(entry: Entry, item: Item) -> Item:
+    """The row of a finished entry with one file."""
+    (name,) = entry.files
+    return item.updated(**entry.row, path=str(entry.files[name]), sha256=entry.sha256[name])
+
+
+def placed(item: Item, folder: Path) -> Item:
+    """The row, and the finished file under its name."""
+    if not item.ok:
+        return item
+    assert item.path and item.output
+    target = inside(folder, item.output)
+    if not (target.exists() and target.samefile(item.path)):
+        place(Path(item.path), target)
+    return item.updated(published=str(target))
+
+
+def _listed(source: Path, out: Path, folder: Path) -> list[Item]:
+    if source.is_file():
+        name = out.name if folder is not out else f"{source.stem}{_suffix(source)}"
+        if Path(name).suffix.lower() not in (".wav", ".flac"):
+            raise AudioRestorerError(f"{out}: outputs are .wav or .flac")
+        return [
+            Item(
+                id=next(iter(unique_ids([source.name]).values())), noisy=str(source), relative=source.name, output=name
+            )
+        ]
+    paths = audio.recordings(source, out)
+    ids = unique_ids(list(paths))
+    outputs = output_names({name: str(Path(name).with_suffix(_suffix(path))) for name, path in paths.items()})
+    return [Item(id=ids[name], noisy=str(path), relative=name, output=outputs[name]) for name, path in paths.items()]
+
+
+def _suffix(path: Path) -> str:
+    """What keeps a recording's format, whatever its name says; of what cannot be read, its name."""
+    try:
+        return LOSSLESS.get(audio.probe(path).format, ".flac")
+    except AudioRestorerError:
+        return ".wav" if path.suffix.lower() == ".wav" else ".flac"
+
+
+def _inspected(item: Item, command: str) -> Item:
+    try:
+        info = audio.probe(item.noisy)
+        if not info.frames:
+            raise AudioRestorerError(f"{item.noisy}: empty: no samples")
+        return item.updated(
+            path=item.noisy, sha256=sha256_file(item.noisy), sr=info.sample_rate, channels=info.channels,
+            duration=round(info.duration_sec, 6),
+        )  # fmt: skip
+    except (AudioRestorerError, OSError) as error:
+        log.warning("%s: rejected: %s", command, error)
+        return item.rejected(f"{command}: {error}")

@@ -1,0 +1,200 @@
+"""What every training run has: its trainer, a checkpoint after each epoch, a loss curve, a line of progress."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from audiorestorer.devices import claim
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import read_csv, write_text_atomic
+from audiorestorer.models import torch_files
+from audiorestorer.training import runs
+
+LOG = logging.getLogger(__name__)
+
+
+def begin(seed: int, threads: int) -> None:
+    """Make this process ready to train: threads, seeds, a quiet Lightning."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)  # its advertisements are no log
+    torch.set_num_threads(threads)
+    lightning.seed_everything(seed, workers=False, verbose=False)
+
+
+def trainer(
+    folder: runs.RunFolder, watching: Sequence[lightning.Callback], *, epochs: int, steps: int, **how: Any
+) -> lightning.Trainer:
+    """A trainer that checkpoints after each epoch, and logs for TensorBoard and the console.
+
+    Args:
+        watching: the run's own callbacks; their states are in the checkpoint.
+        epochs: to train for; fewer than the run's leave it as if killed.
+        steps: of the whole run, for the progress.
+        how: Lightning's arguments: accelerator, precision, devices, strategy, gradient_clip_val.
+    """
+    if how.get("accelerator", "auto") != "cpu" and how.get("devices", 1) == 1:
+        claim("auto")
+    bar = sys.stderr.isatty()
+    every = [
+        *watching,
+        TQDMProgressBar(refresh_rate=5) if bar else Progress(steps),
+        AtomicCheckpoint(folder.checkpoint, folder.checkpoint_before),  # last: it holds what the others did
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # max_epochs, not max_steps: with the latter Lightning 2.6 does one step too many after each resume
+        return lightning.Trainer(
+            max_epochs=epochs,
+            callbacks=every,
+            logger=TensorBoardLogger(str(folder.logs), name="", version="tensorboard"),
+            log_every_n_steps=10,
+            enable_checkpointing=False,
+            enable_progress_bar=bar,
+            enable_model_summary=False,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            **how,
+        )
+
+
+def fit(
+    trainer: lightning.Trainer,
+    module: lightning.LightningModule,
+    data: lightning.LightningDataModule,
+    folder: runs.RunFolder,
+) -> None:
+    """Train; from the run's last checkpoint where there is one.
+
+    Raises:
+        AudioRestorerError: the checkpoint is damaged, or names what could run code.
+    """
+    found = folder.resume_from()
+    resume = resumable(found) if found else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+
+
+def resumable(checkpoint: Path) -> str | None:
+    """The checkpoint to go on from; None where there is none.
+
+    Raises:
+        AudioRestorerError: it is damaged, or names what could run code.
+    """
+    if not checkpoint.exists():
+        return None
+    try:
+        torch_files.read(checkpoint)
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{error}. Delete it, and the training begins anew") from error
+    return str(checkpoint)
+
+
+def batches_done(trainer: lightning.Trainer) -> int:
+    """Batches of the whole run so far, those before a resume too. (Lightning's `global_step` counts every optimiser.)"""
+    return int(trainer.fit_loop.epoch_loop.total_batch_idx) + 1
+
+
+def epoch_name(epoch: int) -> str:
+    """`ep003`: epochs count from 1."""
+    return f"ep{epoch:03d}"
+
+
+def due(trainer: lightning.Trainer, every: int, *, last_too: bool = True) -> bool:
+    """Whether this epoch's end is one of every so many, on the process that writes."""
+    done = trainer.current_epoch + 1
+    return bool(every and trainer.is_global_zero and (done % every == 0 or (last_too and done == trainer.max_epochs)))
+
+
+def rows_before(path: Path, epoch: int, fields: Sequence[str] | None = None) -> list[dict[str, str]]:
+    """A log's rows of earlier epochs: a resumed run repeats its epoch. What is damaged is left out: a log must not stop a training.
+
+    `fields`: that each row must have; None: those of its header.
+    """
+    try:
+        rows = read_csv(path) if path.exists() else []
+    except AudioRestorerError as error:
+        LOG.warning("%s: begun anew: %s", path, error)
+        return []
+    names = set(fields or (rows[0] if rows else ()))
+    whole = [row for row in rows if set(row) == names and None not in row.values() and row["epoch"].isdecimal()]
+    if len(whole) < len(rows):
+        LOG.warning("%s: %d damaged rows are left out", path, len(rows) - len(whole))
+    return [row for row in whole if int(row["epoch"]) < epoch]
+
+
+class AtomicCheckpoint(lightning.Callback):
+    """After each epoch, `last.ckpt` is replaced by the new state: a kill at any moment leaves a whole one. The last callback.
+
+    The state of the epoch before stays beside it: a checkpoint that a disk damages costs an epoch, not the run.
+    """
+
+    def __init__(self, path: Path, before: Path) -> None:
+        self.path, self.before = path, before
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        trainer.save_checkpoint(temporary)  # every process takes part, one writes
+        if trainer.is_global_zero:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            if self.path.exists():
+                os.replace(self.path, self.before)
+            os.replace(temporary, self.path)
+
+
+class LossCurve(lightning.Callback):
+    """`loss.csv`: step, loss and its parts at every step; kept in the checkpoint: a resumed run's curve has no gap or overlap."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[list[float]] = []
+        self.names: list[str] = []
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        found = trainer.callback_metrics
+        names = sorted({*self.names, *found})
+        if names != self.names:  # a loss that takes part from now on
+            known = [dict(zip(self.names, values, strict=True)) for _, *values in self.rows]
+            steps = [row[0] for row in self.rows]
+            self.rows = [[step, *(row.get(n, math.nan) for n in names)] for step, row in zip(steps, known, strict=True)]
+            self.names = names
+        self.rows.append([batches_done(trainer), *(float(found.get(name, math.nan)) for name in names)])
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            lines = [f"{int(step)},{','.join(f'{value:.9g}' for value in values)}" for step, *values in self.rows]
+            write_text_atomic(self.path, "\n".join([",".join(["step", *self.names]), *lines]) + "\n")
+
+    def last(self) -> dict[str, float]:
+        """The last step's values by name; empty before the first."""
+        return dict(zip(self.names, self.rows[-1][1:], strict=True)) if self.rows else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"names": self.names, "rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.names, self.rows = list(state_dict["names"]), [list(row) for row in state_dict["rows"]]
+
+
+class Progress(lightning.Callback):
+    """One line an epoch for logs (a terminal has Lightning's bar)."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            shown = "  ".join(f"{name} {float(value):.3f}" for name, value in trainer.callback_metrics.items())
+            print(f"step {batches_done(trainer)}/{self.steps}  {shown}", flush=True)

@@ -1,0 +1,74 @@
+# Needs: nothing (it generates its data), or a folder with fg/, bg/ and rir/ (`--config enhancer='{data: DIR}'`).
+# Makes: the enhancer, in three trainings of which each goes on from the one before, and one file of their parts.
+
+ENHANCER = f"{ART}/enhancer"
+ENHANCER_DATA = CFG.enhancer.data or f"{ENHANCER}/data"
+ENHANCER_EXPERIMENTS = {
+    "denoiser": located(CFG.enhancer.denoiser),
+    "stage1": located(CFG.enhancer.stage1),
+    "stage2": located(CFG.enhancer.stage2),
+}
+ENHANCER_BEFORE = {"denoiser": [], "stage1": ["denoiser"], "stage2": ["denoiser", "stage1"]}
+
+
+rule enhancer:
+    input:
+        f"{ENHANCER}/enhancer.safetensors",
+
+
+rule generate_enhancement_data:
+    output:
+        index=f"{ENHANCER}/data/index.json",
+    log:
+        f"{ART}/logs/enhancer/data.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output.index),
+        code=code("datasets.generated_enhancement"),
+    shell:
+        "python -m audiorestorer generate-enhancement-data --out {params.folder:q} 2>&1 | tee {log:q}"
+
+
+# The checkpoints of an unfinished run lie in `work`, undeclared, as those of `train_pilot_model`.
+rule train_enhancer:
+    input:
+        [] if CFG.enhancer.data else f"{ENHANCER}/data/index.json",
+        config=lambda wildcards: ENHANCER_EXPERIMENTS[wildcards.part],
+        previous=lambda wildcards: [f"{ENHANCER}/{part}.safetensors" for part in ENHANCER_BEFORE[wildcards.part]],
+    output:
+        model=f"{ENHANCER}/{{part}}.safetensors",
+        record=f"{ENHANCER}/{{part}}.json",
+    log:
+        f"{ART}/logs/enhancer/{{part}}.log",
+    wildcard_constraints:
+        part="|".join(ENHANCER_EXPERIMENTS),
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: all_threads()
+    resources:
+        **growing(mem_mb=4000, runtime=120),
+        gpu=USE_GPU,
+    params:
+        data=as_is(ENHANCER_DATA),
+        previous=lambda wildcards, input: [word for path in input.previous for word in ("--previous", path)],
+        work=f"{ART}/runs",
+        code=code("stages.train_enhancer"),
+    shell:
+        "python -m audiorestorer train-enhancer --config {input.config:q} --data {params.data:q} {params.previous:q}"
+        " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule join_enhancer:
+    input:
+        expand(f"{ENHANCER}/{{part}}.safetensors", part=ENHANCER_EXPERIMENTS),
+    output:
+        model=f"{ENHANCER}/enhancer.safetensors",
+    log:
+        f"{ART}/logs/enhancer/join.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        code=code("stages.join_enhancer"),
+    shell:
+        "python -m audiorestorer join-enhancer {input:q} --out {output.model:q} 2>&1 | tee {log:q}"

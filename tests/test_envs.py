@@ -1,0 +1,61 @@
+"""One lock for all environments: conda's file, the container's recipe and the cluster's packages against requirements.lock."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def locked(name: str) -> dict[str, str]:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    found = dict(re.findall(r"^([a-z0-9._-]+)==([^\s;\\]+)", text, re.M))
+    hashed = len(re.findall(r"==[^\\\n]*\\\n +--hash=sha256:", text))
+    assert found and hashed == len(found), f"{name}: every package has a hash"
+    return found
+
+
+LOCK = locked("requirements.lock")
+
+
+def test_the_conda_environment_is_the_lock_s(tmp_path: Path):
+    made = tmp_path / "env.yaml"
+    subprocess.run([sys.executable, str(ROOT / "scripts/write_env.py"), str(made)], check=True)
+    committed = ROOT / "envs/audiorestorer.yaml"
+    assert made.read_text() == committed.read_text(), "run scripts/write_env.py"
+    python, pip, packages = yaml.safe_load(committed.read_text())["dependencies"]
+    assert python == "python=3.11" and pip == "pip"
+    pins = dict(line.split("==") for line in packages["pip"])
+    assert {"torch", "torchaudio", "demucs", "openvino", "lightning", "nbconvert"} <= pins.keys()
+    assert not {"snakemake", "pytest", "ruff"} & pins.keys()
+    assert pins == {name: LOCK[name] for name in pins}
+
+
+def test_every_rule_names_an_environment_that_is_there():
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        text = path.read_text(encoding="utf-8")
+        rules = re.split(r"^rule ", text, flags=re.M)[1:]
+        for rule in rules:
+            if "shell:" in rule:
+                (name,) = re.findall(r'conda:\s+"([^"]+)"', rule)
+                assert (path.parent / name).resolve().is_file()
+
+
+def test_the_container_installs_the_locks():
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    assert re.search(r"^FROM \S+python:3\.11-", text, re.M)
+    for name in re.findall(r"-r (\S+)", text):
+        assert f"COPY {name} " in text or re.search(rf"^COPY .*\b{re.escape(name)} .*\./$", text, re.M)
+        assert locked(name)
+    assert "--require-hashes -r requirements.lock" in text
+
+
+@pytest.mark.parametrize("name", ["requirements-kubernetes.lock"])
+def test_the_cluster_s_packages_fit_to_the_lock(name: str):
+    assert not locked(name).keys() & LOCK.keys(), "only what requirements.lock lacks"

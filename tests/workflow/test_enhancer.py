@@ -1,0 +1,67 @@
+"""The enhancer's trainings, run by snakemake on tiny experiments: one target, killed and started again, nothing done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from audiorestorer.datasets import generated_enhancement
+from audiorestorer.models.enhancer.checkpoint import load_checkpoint
+from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
+from tests.workflow.conftest import ROOT
+
+EXPERIMENTS = {"denoiser": DENOISER, "stage1": STAGE1, "stage2": STAGE2}
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    enhancer = {"data": str(folder / "audio")}
+    for name, content in EXPERIMENTS.items():
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        enhancer[name] = str(path)
+    (folder / "run.json").write_text(json.dumps({"enhancer": enhancer, "device": "cpu"}))
+    return [
+        sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
+        "--configfile", str(folder / "run.json"), "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "1", *arguments,
+    ]  # fmt: skip
+
+
+def snakemake(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(command(folder, *arguments), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done.stdout + done.stderr
+
+
+def test_one_target_trains_and_joins(tmp_path: Path) -> None:
+    generated_enhancement.make(tmp_path / "audio", speakers=4, takes=1, seconds=2.0, sample_rate=8000)
+    process = subprocess.Popen(
+        command(tmp_path, "enhancer"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while not list((tmp_path / "artifacts/runs").glob("*_tiny_stage1/checkpoints/last.ckpt")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    log = snakemake(tmp_path, "enhancer")
+    assert "rule join_enhancer" in log
+    out = tmp_path / "artifacts/enhancer/enhancer.safetensors"
+    assert load_checkpoint(out)[1]["parts"] == ["denoiser", "irmae", "flow", "vocoder"]
+    assert len(list((tmp_path / "artifacts/runs").glob("[0-9]*_tiny_*"))) == 3  # the killed stage went on in its folder
+    assert "Nothing to be done" in snakemake(tmp_path, "enhancer")
+    plan = snakemake(
+        tmp_path,
+        "--dry-run",
+        "enhancer",
+        "--forcerun",
+        "generate_enhancement_data",
+        "--config",
+        "enhancer={data: null}",
+    )
+    assert "generate_enhancement_data" in plan
