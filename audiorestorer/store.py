@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.manifest import temporary_beside, write_text_atomic
+from audiorestorer.manifest import replacing, write_text_atomic
 
 HASH_BLOCK = 1 << 20
 SCRATCH = ".tmp-"  # what scratch folders begin with
@@ -45,17 +45,12 @@ def key_of(**parts: Any) -> str:
 
 def place(source: Path, target: Path) -> None:
     """Put a file under its final name at once: a hard link where the file system allows, else a copy."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(target)
-    temporary.unlink(missing_ok=True)
-    try:
+    with replacing(target) as temporary:
+        temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)
         except OSError:
             shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _file(base: Path, sha256: str, name: str) -> str:
