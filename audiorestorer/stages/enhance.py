@@ -19,13 +19,13 @@ from audiorestorer import audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_json, read_manifest, write_manifest
+from audiorestorer.manifest import Item, read_json, read_manifest
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.word_gate import WordGate
 from audiorestorer.separators import ModelFiles
 from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.streaming import Recording
-from audiorestorer.stages.folder import describe, items_of, placed, target_folder
+from audiorestorer.stages.folder import delivered, describe, items_of
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items, run_shard
 from audiorestorer.store import sha256_file
 
@@ -108,7 +108,7 @@ def run_folder(
         AudioRestorerError: nothing to do, an output that would replace an input, or a checkpoint that cannot be used.
         StageFailed: a recording failed in an unforeseen way; the others are done.
     """
-    items, folder = items_of(source, out, "enhance"), target_folder(source, out)
+    items = items_of(source, out, "enhance")
 
     def process(worker: Worker, item: Item, scratch: Path) -> Made:
         chosen = enhance_item(worker, item, config.seed, scratch)
@@ -119,9 +119,7 @@ def run_folder(
 
     load = _loader(config, checkpoint, recogniser, device, threads)
     stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
-    rows = [placed(item, folder) for item in run_items(stage, items, store)]
-    if folder is out:
-        write_manifest(out / ROWS, rows)
+    rows = delivered(run_items(stage, items, store), source, out, ROWS)
     count = sum(item.ok and bool(item.field("enhanced")) for item in rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
     return rows

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, keep_inputs, output_names, unique_ids
+from audiorestorer.manifest import Item, inside, keep_inputs, output_names, unique_ids, write_manifest
 from audiorestorer.store import Entry, place, sha256_file
 
 log = logging.getLogger("audiorestorer")
@@ -48,6 +48,15 @@ def placed(item: Item, folder: Path) -> Item:
     if not (target.exists() and target.samefile(item.path)):
         place(Path(item.path), target)
     return item.updated(published=str(target))
+
+
+def delivered(items: list[Item], source: Path, out: Path, rows: str) -> list[Item]:
+    """`placed` for all, and the rows as a manifest of that name in the output folder (beside a single output file: none)."""
+    folder = target_folder(source, out)
+    done = [placed(item, folder) for item in items]
+    if folder is out:
+        write_manifest(out / rows, done)
+    return done
 
 
 def _listed(source: Path, out: Path, folder: Path) -> list[Item]:

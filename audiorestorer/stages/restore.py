@@ -14,12 +14,12 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, write_manifest
+from audiorestorer.manifest import Item
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
 from audiorestorer.separators.checkpoint import Checkpoint, check_options
 from audiorestorer.separators.streaming import How, Recording, estimates, full_band
-from audiorestorer.stages.folder import describe, items_of, placed, target_folder
+from audiorestorer.stages.folder import delivered, describe, items_of
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
@@ -59,7 +59,7 @@ def run(
     network, metadata = load_checkpoint(checkpoint)
     check_options(network, overlap, floor_db)
     rate = int(metadata["sample_rate"])
-    items, folder = items_of(source, out, "restore"), target_folder(source, out)
+    items = items_of(source, out, "restore")
     stage: Stage[Checkpoint] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},
@@ -70,9 +70,7 @@ def run(
         describe=describe,
         inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower()],
     )
-    rows = [placed(item, folder) for item in run_items(stage, items, store)]
-    if folder is out:
-        write_manifest(out / ROWS, rows)
+    rows = delivered(run_items(stage, items, store), source, out, ROWS)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} restored", flush=True)
     return rows
 
