@@ -20,6 +20,12 @@ Experiment = Annotated[
 ]
 FigureOption = Annotated[Path | None, typer.Option("--figure", help="PNG to write")]
 Threads = Annotated[int, typer.Option("--threads", min=1)]
+RUNS = Path("artifacts/runs")
+WorkOption = Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")]
+TrainThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="instead of the experiment's")]
+ChangesOption = Annotated[
+    str | None, typer.Option("--changes", help="JSON: sections and keys that differ from the experiment's")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
 
 
@@ -135,11 +141,9 @@ def train(
     real: Annotated[
         Path | None, typer.Option("--real", help="real degraded recordings: folder, or manifest without clean")
     ] = None,
-    work: Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")] = Path("artifacts/runs"),
-    threads: Annotated[int | None, typer.Option(min=1, help="instead of the experiment's")] = None,
-    changes: Annotated[
-        str | None, typer.Option(help="JSON: sections and keys that differ from the experiment's")
-    ] = None,
+    work: WorkOption = RUNS,
+    threads: TrainThreadsOption = None,
+    changes: ChangesOption = None,
 ) -> None:
     """Train a mask network; goes on from its last checkpoint."""
     from audiorestorer.training.fit import Data
@@ -158,11 +162,9 @@ def train_enhancer(
     previous: Annotated[
         list[Path] | None, typer.Option("--previous", help="checkpoint of a training before this one; several times")
     ] = None,
-    work: Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")] = Path("artifacts/runs"),
-    threads: Annotated[int | None, typer.Option(min=1, help="instead of the experiment's")] = None,
-    changes: Annotated[
-        str | None, typer.Option(help="JSON: sections and keys that differ from the experiment's")
-    ] = None,
+    work: WorkOption = RUNS,
+    threads: TrainThreadsOption = None,
+    changes: ChangesOption = None,
 ) -> None:
     """Train a part of the enhancer: the denoiser, then stage 1, then stage 2; goes on from its last checkpoint."""
     stage("train_enhancer").run(
