@@ -22,7 +22,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from audiorestorer.manifest import Item, write_manifest, write_text_atomic  # noqa: E402
+from audiorestorer.manifest import Item, write_manifest  # noqa: E402
 from audiorestorer.store import sha256_file  # noqa: E402
 from audiorestorer.training.settings import TrainSettings  # noqa: E402
 
@@ -270,16 +270,3 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{len(os.sched_getaffinity(0))} cores, {name} ({', '.join(flags)}), {memory:.0f} GiB, {gpu}, torch {torch.__version__}"
-
-
-def write_block(path: Path, name: str, text: str) -> None:
-    """Replace what stands between `<!-- name -->` and `<!-- /name -->` in a document.
-
-    Raises:
-        SystemExit: it has no such marks.
-    """
-    before, start, rest = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
-    _, end, after = rest.partition(f"<!-- /{name} -->")
-    if not start or not end:
-        sys.exit(f"{path}: no marks <!-- {name} --> and <!-- /{name} -->")
-    write_text_atomic(path, f"{before}{start}{text.rstrip()}\n{end}{after}")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 import yaml
-from bench_common import ROOT, machine, timed, write_block
+from bench_common import ROOT, machine, timed
+from sections import write_section
 
 from tests.tiny_models import write_tiny_mask_unet
 
@@ -128,7 +129,7 @@ def main() -> None:
     table += f"\n\n{machine()}; clips of {1000 * CLIP_SEC:.0f} ms, {PER_SHARD} to a shard, one core."
     print(table)
     if chosen.write:
-        write_block(ROOT / "docs/performance.md", "scale", table)
+        write_section(ROOT / "docs/performance.md", "scale", table)
     if chosen.json:
         last = found[sizes[-1]]
         names = ("noop_seconds", "parse_seconds", "peak_mb", "seconds_per_item")

@@ -16,22 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from sections import ROOT, write_section
+
 PAGE = ROOT / "docs" / "reliability.md"
-
-
-def replace_part(page: Path, part: str, text: str) -> None:
-    """Put a text between `<!-- PART: begin -->` and `<!-- PART: end -->`.
-
-    Raises:
-        ValueError: the page lacks a mark.
-    """
-    begin, end = (f"<!-- {part}: {mark} -->" for mark in ("begin", "end"))
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{page}: no marks {begin} and {end}")
-    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -97,11 +84,11 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     if options.campaign:
-        replace_part(PAGE, "hostile audio", campaign_part(json.loads(options.campaign.read_text())))
+        write_section(PAGE, "hostile audio", campaign_part(json.loads(options.campaign.read_text())))
     if options.numerics:
-        replace_part(PAGE, "numerics", numerics_part(json.loads(options.numerics.read_text())))
+        write_section(PAGE, "numerics", numerics_part(json.loads(options.numerics.read_text())))
     if options.names:
-        replace_part(PAGE, "hostile names", names_part())
+        write_section(PAGE, "hostile names", names_part())
 
 
 if __name__ == "__main__":
