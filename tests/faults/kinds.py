@@ -114,6 +114,17 @@ class Scene:
             self.trial.problems.append(f"{len(lost)} finished items were made again: {lost[0]}")
 
 
+def guarded(trial: Trial, folder: Path, fault: Callable[[Trial], None]) -> Trial:
+    """Play a fault in a folder that is not there before and gone after; what it raises is a problem of the trial."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        fault(trial)
+    except Exception as error:
+        trial.problems.append(f"{type(error).__name__}: {error}")
+    shutil.rmtree(folder, ignore_errors=True)
+    return trial
+
+
 def follow(bench: Workbench, ended: Ended) -> None:
     """Do what the message says a person should: delete the file that it names."""
     if "delete it" not in ended.message:

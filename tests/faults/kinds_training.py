@@ -11,7 +11,7 @@ from pathlib import Path
 from audiorestorer.store import sha256_file
 from tests.faults import damage
 from tests.faults.injection import Fault
-from tests.faults.kinds import ATTEMPTS, Trial
+from tests.faults.kinds import ATTEMPTS, Trial, guarded
 from tests.faults.workbench import Ended, Workbench
 
 EXPERIMENT = {
@@ -136,11 +136,7 @@ KINDS = {
 
 def play(ref: TrainingReference, folder: Path, kind: str, seed: int) -> Trial:
     """Play one fault; never raises."""
-    trial = Trial(kind, seed)
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        KINDS[kind][1](ref, _copied(ref.fresh, folder), random.Random(f"{kind}-{seed}"), trial)
-    except Exception as error:
-        trial.problems.append(f"{type(error).__name__}: {error}")
-    shutil.rmtree(folder, ignore_errors=True)
-    return trial
+    return guarded(
+        Trial(kind, seed), folder,
+        lambda trial: KINDS[kind][1](ref, _copied(ref.fresh, folder), random.Random(f"{kind}-{seed}"), trial),
+    )  # fmt: skip

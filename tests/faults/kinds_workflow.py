@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from tests.faults import damage, disks
-from tests.faults.kinds import ATTEMPTS, Trial
+from tests.faults.kinds import ATTEMPTS, Trial, guarded
 from tests.faults.workbench import REMEDY
 from tests.workflow.conftest import Workspace, environment, make_workspace
 
@@ -216,11 +216,7 @@ KINDS: dict[str, tuple[str, Callable[[WorkflowReference, Workspace, random.Rando
 
 def play(ref: WorkflowReference, folder: Path, kind: str, seed: int) -> Trial:
     """Play one fault; never raises."""
-    trial = Trial(kind, seed)
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        KINDS[kind][1](ref, _copied(ref.fresh, folder), random.Random(f"{kind}-{seed}"), trial)
-    except Exception as error:
-        trial.problems.append(f"{type(error).__name__}: {error}")
-    shutil.rmtree(folder, ignore_errors=True)
-    return trial
+    return guarded(
+        Trial(kind, seed), folder,
+        lambda trial: KINDS[kind][1](ref, _copied(ref.fresh, folder), random.Random(f"{kind}-{seed}"), trial),
+    )  # fmt: skip

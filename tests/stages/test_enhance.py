@@ -19,6 +19,7 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.stages import enhance
 from audiorestorer.store import sha256_file
 from tests.metrics.test_recognisers import clean
+from tests.stages.conftest import write_recordings
 from tests.test_commands import run as command
 from tests.tiny_models import write_model_json, write_tiny_enhancer
 
@@ -39,14 +40,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for name, (rate, shape, subtype) in FILES.items():
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sf.write(path, 0.1 * rng.standard_normal(shape).clip(-4, 4), rate, subtype=subtype)
-    (tmp_path / "in/bad.wav").write_bytes(b"RIFF")
-    sf.write(tmp_path / "in/empty.wav", np.zeros(0), RATE)
-    sf.write(tmp_path / "in/nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    write_recordings(tmp_path / "in", FILES, 0.1, RATE)
     return tmp_path
 
 

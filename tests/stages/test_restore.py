@@ -10,7 +10,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_manifest
 from audiorestorer.models.mask_unet import MaskUNetConfig, save_checkpoint
 from audiorestorer.stages import restore
-from tests.stages.conftest import RATE, SMALL, with_mask
+from tests.stages.conftest import RATE, SMALL, with_mask, write_recordings
 
 FILES = {
     "a.wav": (RATE, (9001,), "PCM_16"), "deep/b.flac": (44100, (30011, 2), "PCM_24"), "deep/c.wav": (22050, (20000, 2), "FLOAT"),
@@ -20,14 +20,7 @@ FILES = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for name, (rate, shape, subtype) in FILES.items():
-        path = tmp_path / "in" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sf.write(path, 0.2 * rng.standard_normal(shape).clip(-4, 4), rate, subtype=subtype)
-    (tmp_path / "in/bad.wav").write_bytes(b"RIFF")
-    sf.write(tmp_path / "in/empty.wav", np.zeros(0), RATE)
-    sf.write(tmp_path / "in/nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+    write_recordings(tmp_path / "in", FILES, 0.2, RATE)
     return tmp_path
 
 
