@@ -25,9 +25,9 @@ from sections import write_section
 from tests.tiny_models import write_tiny_mask_unet
 
 RATE, CLIP_SEC = 16_000, 0.02
-PER_SHARD = 64
+PER_SHARD = 250
 PER_FOLDER = 100
-STAGES = ("ingest", "separate/tiny", "fuse", "denoise", "postmask", "loudness", "evaluate/loudness", "evaluate/music")
+STAGES = ("ingest", "separate/tiny", "fuse", "postmask", "loudness", "evaluate/loudness", "evaluate/music")
 HEAD = (
     "| items | shards | from nothing, s | an item more, s | nothing to be done, s | of it parsing, s | peak, MB | a file more, s |"
     " other shards, s | results.html, MB | report.html, MB |\n| " + "---: | " * 11

@@ -1,6 +1,9 @@
-"""Make the pilot models' training audio: speech of many synthetic voices and music of many genres, mono FLAC and an index.
+"""Make the pilot models' training audio: speech of many voices and music of many genres, mono FLAC and an index.
 
     python scripts/make_training_audio.py --out artifacts/training_audio --minutes-speech 75 --minutes-music 75 --seed 1
+
+`--recordings ROOT --minutes-prompts 60 --minutes-tracks 120` adds recordings from Debian packages (`free_recordings.py`; needs
+ffmpeg), all of the training's split.
 
 Writes `speech/*.flac`, `music/*.flac` (22.05 kHz, 16 bit) and last `index.jsonl` (path, kind, voice or genre, split, seconds).
 Every file depends on (seed, kind, number) alone; files that are there already are kept, so an interrupted run goes on.
@@ -11,10 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import free_recordings
 import music_genres
 import numpy as np
 import soundfile as sf
@@ -25,7 +30,9 @@ RATE = 22050
 PIECE_SEC = 24.0
 SPLITS = ("train", "valid", "test")
 SHARES = (0.9, 0.04, 0.06)
-KIND_SEED = {"speech": 0, "music": 1}
+KIND_SEED = {"speech": 0, "music": 1, "prompts": 2, "tracks": 3}
+FOLDERS = {"speech": "speech", "music": "music", "prompts": "speech", "tracks": "music"}
+CLIP_SEC = 8.0
 
 
 def split_of(number: int) -> str:
@@ -34,21 +41,27 @@ def split_of(number: int) -> str:
     return SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
 
 
-def make(job: tuple[str, int, int, str]) -> dict[str, object]:
+def make(job: tuple[str, int, int, str, str]) -> dict[str, object]:
     """Make one file; returns its index row."""
-    kind, number, seed, out = job
-    split = split_of(number)
+    kind, number, seed, out, recordings = job
+    recorded = kind in ("prompts", "tracks")
+    split = "train" if recorded else split_of(number)
     rng = np.random.default_rng((seed, KIND_SEED[kind], number))
-    path = Path(out) / kind / f"{split}_{number:05d}.flac"
-    label, audio = speech(rng, split) if kind == "speech" else music(rng, split)
+    path = Path(out) / FOLDERS[kind] / f"{split}_{'r' if recorded else ''}{number:05d}.flac"
+    if kind == "prompts":
+        label, audio = free_recordings.announcement(rng, Path(recordings), RATE, CLIP_SEC)
+    elif kind == "tracks":
+        label, audio = free_recordings.piece(rng, Path(recordings), RATE, PIECE_SEC)
+    else:
+        label, audio = speech(rng, split) if kind == "speech" else music(rng, split)
     if not path.exists():
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         peak = float(np.abs(audio).max())
         sf.write(temporary, 0.7 / peak * audio, RATE, format="FLAC", subtype="PCM_16")
         os.replace(temporary, path)
     return {
-        "path": f"{kind}/{path.name}",
-        "kind": kind,
+        "path": f"{FOLDERS[kind]}/{path.name}",
+        "kind": FOLDERS[kind],
         "label": label,
         "split": split,
         "seconds": round(len(audio) / RATE, 3),
@@ -63,9 +76,9 @@ def speech(rng: np.random.Generator, split: str) -> tuple[str, np.ndarray]:
             return voice.label, synth_speech.render(
                 voice, synth_speech.text_for(rng, voice, int(rng.integers(2, 4))), RATE
             )
-        except RuntimeError:
+        except (RuntimeError, OSError, subprocess.CalledProcessError):
             continue
-    raise RuntimeError("no voice speaks: are espeak-ng, flite and festival installed?")
+    raise RuntimeError("no voice speaks: are espeak-ng, flite, festival, RHVoice and Pico installed?")
 
 
 def music(rng: np.random.Generator, split: str) -> tuple[str, np.ndarray]:
@@ -87,11 +100,23 @@ def main() -> None:
     parser.add_argument("--minutes-music", type=float, default=75)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--recordings", type=Path, help="folder into which the packages of free_recordings.py were unpacked"
+    )
+    parser.add_argument("--minutes-prompts", type=float, default=60)
+    parser.add_argument("--minutes-tracks", type=float, default=120)
     args = parser.parse_args()
-    for kind in KIND_SEED:
-        (args.out / kind).mkdir(parents=True, exist_ok=True)
-    counts = {"music": round(args.minutes_music * 60 / PIECE_SEC), "speech": round(args.minutes_speech * 60 / 8.0)}
-    jobs = [(kind, number, args.seed, str(args.out)) for kind, count in counts.items() for number in range(count)]
+    for folder in set(FOLDERS.values()):
+        (args.out / folder).mkdir(parents=True, exist_ok=True)
+    counts = {"music": round(args.minutes_music * 60 / PIECE_SEC), "speech": round(args.minutes_speech * 60 / CLIP_SEC)}
+    if args.recordings:
+        counts |= {"prompts": round(args.minutes_prompts * 60 / CLIP_SEC)}
+        counts |= {"tracks": round(args.minutes_tracks * 60 / PIECE_SEC)}
+    jobs = [
+        (kind, number, args.seed, str(args.out), str(args.recordings or ""))
+        for kind, count in counts.items()
+        for number in range(count)
+    ]
     rows = []
     with ProcessPoolExecutor(args.jobs) as pool:
         for done, row in enumerate(pool.map(make, jobs, chunksize=4), 1):

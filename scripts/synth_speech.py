@@ -1,5 +1,5 @@
 # ruff: noqa: SIM905
-"""Speech by installed synthesisers (espeak-ng, flite, festival): voices with their splits, sentences of our own, rendering.
+"""Speech by installed synthesisers (espeak-ng, flite, festival, RHVoice, Pico): voices with their splits, sentences of our own.
 
 Whole voices are kept apart: `train`, `valid` and `test` never share a voice. The pilot input uses `test` voices only.
 """
@@ -35,7 +35,10 @@ TEST_VARIANTS = ("Alicia", "linda", "victor", "Michael", "f5", "m8", "zac")
 
 @dataclass(frozen=True)
 class Voice:
-    """One voice: `engine` espeak | flite | festival, `name` as that engine calls it, `warp` a resampling (pitch and formants)."""
+    """One voice: `engine` espeak | flite | festival | rhvoice | pico, `name` as that engine calls it, `warp` a resampling.
+
+    Resampling changes pitch and formants.
+    """
 
     engine: str
     name: str
@@ -49,6 +52,10 @@ class Voice:
         return f"{self.engine}:{self.name}"
 
 
+RHVOICE = (
+    "alan bdl clb aleksandr aleksandr-hq anna elena irina Leticia-F123 spomenka natalia anatol azamat nazgul".split()
+)
+PICO = "en-US en-GB de-DE es-ES fr-FR it-IT".split()
 # Voices built from a person's recordings. Those of other languages read English by their own letter-to-sound rules.
 RECORDED = (
     ("flite", "slt", "train"),
@@ -66,17 +73,23 @@ RECORDED = (
     ("festival", "suo_fi_lj_diphone", "train"),
     ("festival", "msu_ru_nsh_clunits", "train"),
     ("festival", "upc_ca_ona_hts", "train"),
+    # RHVoice's under LGPL, GPL or CC-BY-SA; slt is left out: the same person is a test voice
+    *(("rhvoice", name, "train") for name in RHVOICE),
+    *(("pico", name, "train") for name in PICO),
     ("flite", "awb", "test"),
     ("festival", "cmu_us_slt_arctic_hts", "test"),
 )
-ENGLISH = ("slt", "rms", "kal16", "kal_diphone", "ked_diphone", "awb", "cmu_us_slt_arctic_hts")
+ENGLISH = ("alan", "bdl", "clb", "slt", "rms", "kal16", "kal_diphone", "ked_diphone", "awb", "cmu_us_slt_arctic_hts")
+
+
+RECORDED_SHARE = 0.7  # of the files are spoken by voices of people
 
 
 def draw_voice(rng: np.random.Generator, split: str) -> Voice:
     """A random voice of a split, with random pitch, rate and warp."""
     warp = float(np.exp(rng.uniform(np.log(0.84), np.log(1.2)))) if rng.random() < 0.75 else 1.0
     recorded = [(engine, name) for engine, name, where in RECORDED if where == split]
-    if recorded and rng.random() < 0.6:
+    if recorded and rng.random() < RECORDED_SHARE:
         engine, name = recorded[rng.integers(len(recorded))]
         return Voice(engine, name, split, int(rng.integers(20, 80)), int(rng.integers(140, 190)), warp)
     if split == "train":
@@ -154,7 +167,12 @@ def render(voice: Voice, text: str, sample_rate: int) -> np.ndarray:
     else:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "out.wav"
-            if voice.engine == "flite":
+            if voice.engine == "rhvoice":
+                speak = ["RHVoice-test", "-p", voice.name, "-r", str(round(voice.rate / 1.65)), "-o", str(out)]
+                subprocess.run(speak, input=text.encode(), check=True, capture_output=True)
+            elif voice.engine == "pico":
+                subprocess.run(["pico2wave", "-l", voice.name, "-w", str(out), text], check=True, capture_output=True)
+            elif voice.engine == "flite":
                 stretch = f"duration_stretch={165 / voice.rate:.3f}"
                 subprocess.run(
                     ["flite", "-voice", voice.name, "--setf", stretch, "-t", text, "-o", str(out)], check=True

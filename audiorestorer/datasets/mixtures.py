@@ -22,6 +22,9 @@ from audiorestorer.errors import AudioRestorerError
 Mono = NDArray[np.float32]
 Task = Literal["separate", "denoise"]
 Clip = TypeVar("Clip")
+# what people record in: other people, things that are struck, motors, wind; and what equipment adds
+NOISES = ("babble", "speech_shaped", "coloured", "impacts", "engine", "wind", "hum", "crackle")
+NOISE_SHARES = (0.24, 0.12, 0.22, 0.12, 0.1, 0.06, 0.07, 0.07)
 
 
 class CurriculumStage(Settings):
@@ -45,6 +48,12 @@ class MixtureSettings(Settings):
     pure_speech: float = Field(0.08, ge=0, le=1, description="no interference: target = input")
     no_speech: float = Field(0.04, ge=0, le=1, description="interference only: target = silence")
     second_source: float = Field(0.2, ge=0, le=1, description="one more piece of music, or one more noise")
+    noise: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="separate: share of examples with noise: half of them instead of music, half beside it",
+    )
     most_noises: int = Field(2, ge=1, le=8, description="denoise: so many noises at once at most")
     recorded_noise: float = Field(
         0.6, ge=0, le=1, description="share of noises from the noise manifest, where there is one"
@@ -145,6 +154,9 @@ class Mixer:
         draw = rng.random()
         speech = self._coloured(rng, self._cut(rng, self._speech, gap=True))
         other = self._music_mix(rng) if self.task == "separate" else self._noise_mix(rng)
+        if self.task == "separate" and chosen.noise and rng.random() < chosen.noise:
+            noise = self._noise_mix(rng)
+            other = noise if rng.random() < 0.5 else other + np.float32(10 ** (rng.uniform(-15, 3) / 20)) * noise
         wanted = float("nan")
         if draw < chosen.pure_speech:
             other = np.zeros_like(speech)
@@ -233,15 +245,15 @@ class Mixer:
         if self._music and rng.random() < self.settings.residue:
             music = _unit(self._cut(rng, self._music))
             return self._coloured(rng, _unit(noises.gated(rng, music)) if rng.random() < 0.7 else music)
-        kind = int(rng.integers(6))
-        if kind == 0:
-            noise = noises.hum(rng, length, rate)
-        elif kind == 1:
-            noise = noises.crackle(rng, length, rate)
-        elif kind == 2:
-            noise = np.sum([_unit(self._cut(rng, self._speech)) for _ in range(int(rng.integers(6, 12)))], axis=0)
-        else:
+        kind = NOISES[int(rng.choice(len(NOISES), p=NOISE_SHARES))]
+        if kind == "babble":
+            noise = np.sum([_unit(self._cut(rng, self._speech)) for _ in range(int(rng.integers(4, 12)))], axis=0)
+        elif kind == "speech_shaped":
+            noise = noises.speech_shaped(rng, self._cut(rng, self._speech))
+        elif kind == "coloured":
             noise = noises.coloured(rng, length, float(rng.uniform(-1, 2)))
+        else:
+            noise = getattr(noises, kind)(rng, length, rate)
         if rng.random() < 0.4:
             noise = noises.modulated(rng, noise, rate)
         return self._coloured(rng, _unit(noise))

@@ -38,6 +38,53 @@ def crackle(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
     return np.asarray(out / (out.std() + 1e-12), np.float32)
 
 
+def speech_shaped(rng: np.random.Generator, speech: Mono) -> Mono:
+    """Steady noise with the spectrum of speech: its power spectrum, smoothed over 64 bins, with random phases. `[T]`, RMS 1."""
+    power = np.convolve(np.abs(np.fft.rfft(speech)) ** 2, np.ones(64) / 64, mode="same")
+    phase = np.exp(2j * np.pi * rng.random(len(power)))
+    noise = np.fft.irfft(np.sqrt(power) * phase, len(speech))
+    return np.asarray(noise / (noise.std() + 1e-12), np.float32)
+
+
+def impacts(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
+    """Things that are struck (crockery, keys, steps): 1 to 12 a second, each some damped resonances and a burst. `[T]`, RMS 1."""
+    out = np.zeros(length + sample_rate)
+    low, high = sorted(np.exp(rng.uniform(np.log(80), np.log(0.45 * sample_rate), 2)))
+    decay_sec = np.exp(rng.uniform(np.log(0.005), np.log(0.25)))
+    for begin in rng.integers(0, length, max(1, int(rng.poisson(rng.uniform(1, 12) * length / sample_rate)))):
+        size = min(sample_rate, int(6 * decay_sec * sample_rate) + 32)
+        time = np.arange(size) / sample_rate
+        struck = rng.uniform(0, 0.5) * rng.standard_normal(size) * np.exp(-time / (0.2 * decay_sec))
+        for frequency in rng.uniform(low, high, int(rng.integers(1, 6))):
+            ring = np.exp(-time / (decay_sec * rng.uniform(0.3, 1)))
+            struck = struck + rng.uniform(0.2, 1) * np.sin(2 * np.pi * frequency * time + rng.uniform(0, 6.28)) * ring
+        out[begin : begin + size] += struck * 10 ** (rng.uniform(-20, 0) / 20)
+    out = out[:length]
+    return np.asarray(out / (out.std() + 1e-12), np.float32)
+
+
+def engine(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
+    """Motors and traffic: harmonics of a slowly changing 20 to 120 Hz over brown noise of changing level. `[T]`, RMS 1."""
+    time = np.arange(length) / sample_rate
+    drift = 1 + rng.uniform(0, 0.2) * np.sin(2 * np.pi * rng.uniform(0.05, 0.6) * time + rng.uniform(0, 6.28))
+    phase = 2 * np.pi * np.cumsum(np.exp(rng.uniform(np.log(20), np.log(120))) * drift) / sample_rate
+    harmonics = np.arange(1, int(rng.integers(4, 30)))
+    levels = rng.uniform(0.1, 1, len(harmonics)) * harmonics ** -rng.uniform(0.3, 1.3)
+    lines = sum(level * np.sin(k * phase + rng.uniform(0, 6.28)) for k, level in zip(harmonics, levels, strict=True))
+    air = modulated(rng, coloured(rng, length, float(rng.uniform(1, 2.5))), sample_rate)
+    noise = lines / np.std(lines) * rng.uniform(0, 1) + air
+    return np.asarray(noise / (noise.std() + 1e-12), np.float32)
+
+
+def wind(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
+    """Gusts on a microphone: noise that falls by 6 to 15 dB an octave, in bursts. `[T]`, RMS 1."""
+    noise = coloured(rng, length, float(rng.uniform(2, 5)))
+    knots = max(4, int(length / sample_rate * rng.uniform(1, 10)))
+    gain_db = np.interp(np.linspace(0, knots - 1, length), np.arange(knots), rng.uniform(-30, 0, knots))
+    noise = noise * 10 ** (gain_db / 20)
+    return np.asarray(noise / (noise.std() + 1e-12), np.float32)
+
+
 def modulated(rng: np.random.Generator, noise: Mono, sample_rate: int) -> Mono:
     """The same noise with a slowly changing level (0.3 to 4 Hz, up to 12 dB)."""
     knots = max(3, int(len(noise) / sample_rate * rng.uniform(0.6, 8)))

@@ -112,6 +112,52 @@ def test_hum_lies_on_its_harmonics_and_crackle_is_impulsive() -> None:
     assert np.mean(crackle**4) / np.mean(crackle**2) ** 2 > 10
 
 
+def band_db(signal: np.ndarray, low: float, high: float) -> float:
+    """Share of the energy between two frequencies, dB."""
+    power = np.abs(np.fft.rfft(signal)) ** 2
+    frequency = np.fft.rfftfreq(len(signal), 1 / RATE)
+    return float(10 * np.log10(power[(frequency >= low) & (frequency < high)].sum() / power.sum()))
+
+
+def test_speech_shaped_noise_has_the_spectrum_and_not_the_pauses() -> None:
+    rng = np.random.default_rng(0)
+    speech = noises.coloured(rng, 4 * RATE, 1.5) * np.repeat(np.tile([1.0, 0.0], 8), RATE // 4)[: 4 * RATE]
+    noise = noises.speech_shaped(rng, speech.astype(np.float32))
+    for low, high in ((100, 300), (300, 1000), (1000, 3000), (3000, 8000)):
+        assert band_db(noise, low, high) == pytest.approx(band_db(speech, low, high), abs=1.0)
+    assert np.std(noise[RATE // 4 : RATE // 2]) > 0.7  # there the speech is silent
+
+
+def test_impacts_are_sudden_engines_are_harmonic_and_wind_is_low() -> None:
+    def kurtosis(signal: np.ndarray) -> float:
+        return float(np.mean(signal**4) / np.mean(signal**2) ** 2)
+
+    for seed in range(5):
+        struck = noises.impacts(np.random.default_rng(seed), 4 * RATE, RATE)
+        gust = noises.wind(np.random.default_rng(seed), 4 * RATE, RATE)
+        motor = noises.engine(np.random.default_rng(seed), 4 * RATE, RATE)
+        assert kurtosis(struck) > 5 > kurtosis(noises.coloured(np.random.default_rng(seed), 4 * RATE, 0))
+        assert band_db(gust, 0, 500) > -1
+        assert band_db(motor, 0, 4000) > -1.5
+        for signal in (struck, gust, motor):
+            assert len(signal) == 4 * RATE and np.isfinite(signal).all() and np.std(signal) == pytest.approx(1, abs=0.1)
+
+
+def test_separation_may_have_noise_in_it(bank: AudioBank) -> None:
+    chosen = {"band_limit": 0.0, "equaliser": 0.0, "reverb": 0.0, **PLAIN}
+    plain = Mixer(bank, MixtureSettings(**chosen), "separate", seed=2)
+    noisy = Mixer(bank, MixtureSettings(noise=0.5, **chosen), "separate", seed=2)
+    changed = 0
+    for index in range(200):
+        pair = [mixer.example(0, index) for mixer in (plain, noisy)]
+        speech, other = (
+            np.corrcoef(*parts)[0, 1] for parts in zip(*((e.target, e.mixture - e.target) for e in pair), strict=True)
+        )
+        assert speech == pytest.approx(1, abs=1e-6)  # what is wanted does not depend on it
+        changed += other < 0.999
+    assert abs(changed / 200 - 0.5) < 0.1
+
+
 def test_gate_with_everything_open_is_the_signal() -> None:
     class Open:
         """Stands in for a generator: every patch passes."""

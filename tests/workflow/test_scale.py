@@ -1,0 +1,60 @@
+"""What a few hundred items compute, through the benchmark's own batch: cost a shard, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workflow.conftest import ROOT, environment
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import bench_scale
+
+ITEMS = 2 * bench_scale.PER_SHARD + 1  # the third shard holds one
+NOTHING = dict.fromkeys(bench_scale.STAGES, 0)
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory: pytest.TempPathFactory) -> bench_scale.Batch:
+    """Finished once; each test leaves it finished."""
+    batch = bench_scale.Batch(tmp_path_factory.mktemp("scale") / "batch", ITEMS)
+    _, _, made = batch.new()
+    assert made == dict.fromkeys(bench_scale.STAGES, ITEMS) and batch.shards == 3
+    return batch
+
+
+def started(batch: bench_scale.Batch) -> dict[str, int]:
+    """How many jobs of each rule a run would start."""
+    done = subprocess.run(
+        batch.command("--dry-run", "--quiet", "host"), capture_output=True, text=True, check=True, env=environment()
+    )
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
+
+
+def test_a_finished_batch_starts_nothing(batch: bench_scale.Batch) -> None:
+    assert "total" not in started(batch)
+    assert batch.new()[2] == NOTHING
+
+
+def test_a_file_more_is_one_item_and_one_shard(batch: bench_scale.Batch) -> None:
+    batch.add(1)
+    jobs = started(batch)
+    assert jobs["ingest"] <= batch.shards and jobs["total"] > 0
+    assert batch.new()[2] == dict.fromkeys(bench_scale.STAGES, 1)
+    rows = [json.loads(line) for path in _manifests(batch, "loudness") for line in path.read_text().splitlines()]
+    assert len(rows) == batch.items
+
+
+def test_other_shards_compute_nothing(batch: bench_scale.Batch) -> None:
+    batch.shards = 5
+    assert batch.new()[2] == NOTHING
+    assert len(_manifests(batch, "loudness")) == 5
+
+
+def _manifests(batch: bench_scale.Batch, stage: str) -> list[Path]:
+    return sorted((batch.folder / "artifacts/manifests" / stage).glob("*.jsonl"))
