@@ -81,8 +81,8 @@ def wind(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
     noise = coloured(rng, length, float(rng.uniform(2, 5)))
     knots = max(4, int(length / sample_rate * rng.uniform(1, 10)))
     gain_db = np.interp(np.linspace(0, knots - 1, length), np.arange(knots), rng.uniform(-30, 0, knots))
-    noise = noise * 10 ** (gain_db / 20)
-    return np.asarray(noise / (noise.std() + 1e-12), np.float32)
+    gusts = noise * 10 ** (gain_db / 20)
+    return np.asarray(gusts / (gusts.std() + 1e-12), np.float32)
 
 
 def modulated(rng: np.random.Generator, noise: Mono, sample_rate: int) -> Mono:

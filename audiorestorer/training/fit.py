@@ -18,12 +18,12 @@ from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_json
-from audiorestorer.models.mask_unet import save_checkpoint
+from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint, save_checkpoint
 from audiorestorer.store import sha256_file
 from audiorestorer.training import callbacks, running, runs
 from audiorestorer.training.module import MaskModule, MixtureData, dataset_of
 from audiorestorer.training.monitoring import Monitoring
-from audiorestorer.training.settings import TrainSettings
+from audiorestorer.training.settings import TrainSettings, check_same
 
 HELD_OUT_SEED = (
     20_000  # added to the run's seed: the held-out items are the same at every epoch and in every run of that seed
@@ -86,9 +86,13 @@ def fit(
     settings = settings.for_real() if real else settings
     mixer, held_out = _mixers(settings, data, work)
     dataset = dataset_of(settings, mixer, real, analyse)
+    begin = initial(settings)
     with runs.opened(work, settings.name, digest(settings, data, real)) as folder:
         running.begin(settings.seed, threads or settings.threads)
         module = MaskModule(settings)
+        if begin is not None:
+            module.network.load_state_dict(begin.state_dict())
+            module.average.load_state_dict(begin.state_dict())
         curve = running.LossCurve(folder.logs / "loss.csv")
         watching: list[lightning.Callback] = [
             callbacks.DataAudit(folder.audit, mixer, settings.data_audit, settings.overfit_items),
@@ -132,11 +136,26 @@ def _save(
         "settings": json.loads(settings.record()),
         "data": data.digest,
         **({"real": real.digest} if real else {}),
+        **({"initial": sha256_file(Path(settings.initial))} if settings.initial else {}),
     }
     save_checkpoint(out, module.average, settings.task, card)
     losses = {name: value for name, value in curve.last().items() if math.isfinite(value)}
     record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
     write_json(out.with_suffix(".json"), record)
+
+
+def initial(settings: TrainSettings) -> MaskUNet | None:
+    """The network that the training begins with; None for random weights.
+
+    Raises:
+        AudioRestorerError: no checkpoint of ours, or one of another network; names the file and the keys.
+    """
+    if settings.initial is None:
+        return None
+    path = Path(settings.initial)
+    network, _ = load_checkpoint(path)
+    check_same(network.config, settings, str(path))
+    return network
 
 
 def real_recordings(settings: TrainSettings, data: Data) -> RealRecordings | None:
@@ -186,4 +205,6 @@ def _bank(settings: TrainSettings, data: Data, work: Path) -> AudioBank | Manife
 def digest(settings: TrainSettings, data: Data, real: RealRecordings | None = None) -> str:
     """Names the run: another setting or other data never resumes this run (threads and workers do not matter)."""
     lines = [settings.record(frozenset({"threads", "workers"})), data.digest, *([real.digest] if real else [])]
+    if settings.initial:
+        lines.append(sha256_file(Path(settings.initial)))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]

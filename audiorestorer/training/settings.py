@@ -23,7 +23,13 @@ from audiorestorer.training.strategy_settings import (
     StrategySettings,
 )
 
-ADDED_LATER = ("degradations", "real", "strategies", "monitoring")  # left out of records where they are not used
+ADDED_LATER = (
+    "degradations",
+    "real",
+    "strategies",
+    "monitoring",
+    "initial",
+)  # left out of records where they are not used
 
 
 class NetworkSettings(Settings):
@@ -76,6 +82,10 @@ class TrainSettings(Settings):
     name: str = Field("pilot", pattern=NAME_PATTERN, description="of the model")
     task: Task = Field("separate", description="separate (speech out of music) or denoise")
     seed: int = Field(1, ge=0, le=SEED_MAX, description="of the weights and of every example")
+    initial: str | None = Field(
+        None,
+        description="checkpoint of the same network whose weights are the beginning (fine-tuning); null: random weights",
+    )
     steps: int = Field(1000, ge=1, le=100_000_000, description="optimiser steps")
     steps_per_epoch: int = Field(50, ge=1, le=100_000_000, description="a checkpoint is written after each epoch")
     batch_size: int = Field(8, ge=1, le=65_536)
@@ -127,8 +137,8 @@ class TrainSettings(Settings):
 
     def record(self, exclude: frozenset[str] = frozenset()) -> str:
         """JSON of the settings, for names and records. Left out: sections that are not used, so that what was named before there were
-        strategies keeps its name, and the folder of the real recordings, which says nothing of what is in it."""
-        shown = self.model_copy(update={"real": self.real.model_copy(update={"folder": None})})
+        strategies keeps its name; the folder of the real recordings and the path of `initial`, which say nothing of what they hold."""
+        shown = self.model_copy(update={"real": self.real.model_copy(update={"folder": None}), "initial": None})
         unused = {name for name in ADDED_LATER if getattr(shown, name) == type(self).model_fields[name].get_default()}
         return shown.model_dump_json(exclude={*exclude, *unused})
 
@@ -175,11 +185,20 @@ def check_network(own: MaskUNetConfig, config: Path) -> None:
     Raises:
         AudioRestorerError: names the keys that differ.
     """
-    wanted = MaskUNetConfig(**load_settings(config).network.model_dump())
+    check_same(own, load_settings(config), str(config))
+
+
+def check_same(own: MaskUNetConfig, settings: TrainSettings, where: str) -> None:
+    """Whether settings describe a checkpoint's network.
+
+    Raises:
+        AudioRestorerError: names the keys that differ, after `where`.
+    """
+    wanted = MaskUNetConfig(**settings.network.model_dump())
     wrong = [
         f"{field.name} {getattr(wanted, field.name)!r}, the checkpoint has {getattr(own, field.name)!r}"
         for field in fields(MaskUNetConfig)
         if getattr(wanted, field.name) != getattr(own, field.name)
     ]
     if wrong:
-        raise AudioRestorerError(f"{config}: network: {'; '.join(wrong)}")
+        raise AudioRestorerError(f"{where}: network: {'; '.join(wrong)}")

@@ -69,6 +69,25 @@ def test_learns(data: Path, tmp_path: Path) -> None:
     assert set(figures["by_snr_db"]) == {"0", "5", "10"} and (tmp_path / "figures.json").exists()
 
 
+def test_fine_tuning_begins_with_the_given_weights(data: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    train.run(TINY, data, first, tmp_path / "work", 1)
+    still = {**TINY, "seed": 9, "learning_rate": 1e-12, "weight_decay": 0.0, "initial": str(first)}
+    train.run(still, data, second, tmp_path / "work", 1)
+    (before, _), (after, metadata) = load_checkpoint(first), load_checkpoint(second)
+    for name, value in before.named_parameters():
+        assert torch.equal(value, after.get_parameter(name)), name
+    assert len(metadata["card"]["initial"]) == 64
+    assert fit.digest(load_settings(still), fit.Data(folder=data)) != fit.digest(
+        load_settings({**still, "initial": None}), fit.Data(folder=data)
+    )
+    wider = {**still, "network": {**NETWORK, "rnn_hidden": 8}}
+    with pytest.raises(AudioRestorerError, match=r"first\.safetensors: network: rnn_hidden 8, the checkpoint has 16"):
+        train.run(wider, data, second, tmp_path / "work", 1)
+    with pytest.raises(AudioRestorerError, match="absent"):
+        train.run({**still, "initial": str(tmp_path / "absent")}, data, second, tmp_path / "work", 1)
+
+
 def test_a_second_writer_is_refused(data: Path, tmp_path: Path) -> None:
     digest = fit.digest(load_settings(TINY), fit.Data(folder=data))
     with runs.opened(tmp_path / "work", "tiny", digest), pytest.raises(AudioRestorerError, match="another process"):
