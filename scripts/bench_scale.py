@@ -27,6 +27,7 @@ from tests.tiny_models import write_tiny_mask_unet
 RATE, CLIP_SEC = 16_000, 0.02
 PER_SHARD = 250
 PER_FOLDER = 100
+MANY_SHARDS = 4000  # a million items at 250 a shard: its plan is made (a dry run), on the items that there are
 STAGES = ("ingest", "separate/tiny", "fuse", "postmask", "loudness", "evaluate/loudness", "evaluate/music")
 HEAD = (
     "| items | shards | from nothing, s | an item more, s | nothing to be done, s | of it parsing, s | peak, MB | a file more, s |"
@@ -84,8 +85,8 @@ class Batch:
         return (self.folder / name).stat().st_size / 1e6
 
 
-def measure(folder: Path, items: int) -> dict[str, Any]:
-    """One size's figures; what must not be computed is checked."""
+def measure(folder: Path, items: int, plan: bool) -> dict[str, Any]:
+    """One size's figures, with `plan` those of very many shards too; what must not be computed is checked."""
     batch = Batch(folder, items)
     cold, _, made = batch.new()
     assert set(made.values()) == {items}, made
@@ -97,11 +98,17 @@ def measure(folder: Path, items: int) -> dict[str, Any]:
     batch.add(1)
     one, _, made = batch.new()
     assert set(made.values()) == {1}, made
-    batch.shards *= 2
+    shards, batch.shards = batch.shards, 2 * batch.shards
     other, _, made = batch.new()
     assert not any(made.values()), made
+    if plan:
+        batch.shards = MANY_SHARDS
+        many, many_memory = timed(batch.command("--dry-run", "--quiet", "all"))
+        report |= {"many_shards_seconds": many, "many_shards_peak_mb": many_memory}
     return {
-        "shards": batch.shards // 2, "cold_seconds": cold, "noop_seconds": noop, "parse_seconds": parse, "peak_mb": memory,
+        "metrics_mb": batch.size_mb("artifacts/eval/metrics.json"),
+        "store_files": sum(1 for path in (batch.folder / "artifacts/store").rglob("*") if path.is_file()),
+        "shards": shards, "cold_seconds": cold, "noop_seconds": noop, "parse_seconds": parse, "peak_mb": memory,
         "one_more_seconds": one, "other_shards_seconds": other, **report,
     }  # fmt: skip
 
@@ -117,7 +124,7 @@ def main() -> None:
     table = HEAD
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         for place, size in enumerate(sizes):
-            row = found[size] = measure(Path(name) / str(size), size)
+            row = found[size] = measure(Path(name) / str(size), size, plan=size == sizes[-1])
             least = found[sizes[place - 1]]["cold_seconds"] if place else 0.0
             row["seconds_per_item"] = (row["cold_seconds"] - least) / (size - (sizes[place - 1] if place else 0))
             table += (
@@ -126,12 +133,17 @@ def main() -> None:
                 f" {row['other_shards_seconds']:.0f} | {row['results_mb']:.1f} | {row['report_mb']:.1f} |"
             )
             print(table.splitlines()[-1], file=sys.stderr, flush=True)
+    last = found[sizes[-1]]
+    table += (
+        f"\n\nA plan of {MANY_SHARDS} shards (a million items at {PER_SHARD} a shard; a dry run): {last['many_shards_seconds']:.0f} s,"
+        f" {last['many_shards_peak_mb']:.0f} MB. Of {sizes[-1]} items: {last['store_files']} files in the store,"
+        f" metrics.json {last['metrics_mb']:.1f} MB."
+    )
     table += f"\n\n{machine()}; clips of {1000 * CLIP_SEC:.0f} ms, {PER_SHARD} to a shard, one core."
     print(table)
     if chosen.write:
         write_section(ROOT / "docs/performance.md", "scale", table)
     if chosen.json:
-        last = found[sizes[-1]]
         names = ("noop_seconds", "parse_seconds", "peak_mb", "seconds_per_item")
         figures = {"machine": machine(), **{name: last[name] for name in names}, "sizes": found}
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
