@@ -1,18 +1,37 @@
-# Needs: espeak-ng, flite, festival, fluidsynth and the FluidR3 GM soundfont (Debian packages; see docs), and mido.
+# Needs Debian packages: espeak-ng, flite, festival, rhvoice and libttspico-utils (non-free) with the voices that
+# scripts/synth_speech.py names, fluidsynth, fluid-soundfont-gm, ffmpeg; apt-get, for the recordings.
 # Makes: the pilot models' training audio, the models and their figures on held-out voices and pieces. Not part of `all`.
 # The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/models/.
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
+FINE = "_fine"  # an experiment that goes on from the model of the name without it
+PILOT_TRAININGS = [*PILOT_MODELS, "pilot_sep_a_fine"]
 EXPERIMENTS = f"{workflow.basedir}/config/experiments"
 
 
 rule train_pilot:
     input:
-        expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
+        expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_TRAININGS),
+
+
+rule free_recordings:
+    output:
+        folder=temp(directory(f"{ART}/free_recordings")),
+    log:
+        f"{ART}/logs/free_recordings.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        script=f"{workflow.basedir}/scripts/free_recordings.py",
+    shell:
+        "(mkdir -p {output.folder:q} && packages=$(python {params.script:q}) && cd {output.folder:q} && apt-get download $packages"
+        " && for package in *.deb; do dpkg-deb -x $package . && rm $package; done) 2>&1 | tee {log:q}"
 
 
 # One file, so that folders can share it (SNAKEMAKE_OUTPUT_CACHE and --cache); it goes once it is unpacked.
 rule training_audio:
+    input:
+        recordings=f"{ART}/free_recordings",
     output:
         archive=temp(f"{ART}/training_audio.tar"),
     log:
@@ -26,10 +45,11 @@ rule training_audio:
         folder=lambda wildcards, output: os.path.splitext(output.archive)[0],
         code=[
             sha256_file(f"{workflow.basedir}/scripts/{name}.py")
-            for name in ("make_training_audio", "synth_music", "synth_speech")
+            for name in ("make_training_audio", "free_recordings", "synth_music", "synth_speech")
         ],
     shell:
-        "(python {params.script:q} --out {params.folder:q} --minutes-speech 180 --minutes-music 200 --seed 2 --jobs {threads}"
+        "(python {params.script:q} --out {params.folder:q} --minutes-speech 200 --minutes-music 120 --seed 5"
+        " --recordings {input.recordings:q} --minutes-prompts 90 --minutes-tracks 150 --jobs {threads}"
         " && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C {params.folder:q} -cf {output.archive:q} ."
         ") 2>&1 | tee {log:q}"
 
@@ -55,13 +75,18 @@ rule train_pilot_model:
     input:
         data=f"{ART}/training_audio/index.jsonl",
         config=f"{EXPERIMENTS}/{{network}}.yaml",
+        initial=lambda wildcards: (
+            f"{ART}/trained/{wildcards.network.removesuffix(FINE)}.safetensors"
+            if wildcards.network.endswith(FINE)
+            else []
+        ),
     output:
         model=protected(f"{ART}/trained/{{network}}.safetensors"),
         record=f"{ART}/trained/{{network}}.json",
     log:
         f"{ART}/logs/train/{{network}}.log",
     wildcard_constraints:
-        network="|".join(PILOT_MODELS),
+        network="|".join(PILOT_TRAININGS),
     cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
@@ -72,10 +97,11 @@ rule train_pilot_model:
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
+        changes=lambda wildcards, input: ["--changes", json.dumps({"initial": input.initial})] if input.initial else [],
         code=code("stages.train"),
     shell:
         "python -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}"
-        " --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --work {params.work:q} --threads {threads} {params.changes:q} 2>&1 | tee {log:q}"
 
 
 rule evaluate_pilot_model:
@@ -87,7 +113,7 @@ rule evaluate_pilot_model:
     log:
         f"{ART}/logs/evaluate_model/{{network}}.log",
     wildcard_constraints:
-        network="|".join(PILOT_MODELS),
+        network="|".join(PILOT_TRAININGS),
     conda:
         "../envs/audiorestorer.yaml"
     params:
