@@ -24,8 +24,7 @@ rule free_recordings:
     params:
         script=f"{workflow.basedir}/scripts/free_recordings.py",
     shell:
-        "(mkdir -p {output.folder:q} && packages=$(python {params.script:q}) && cd {output.folder:q} && apt-get download $packages"
-        " && for package in *.deb; do dpkg-deb -x $package . && rm $package; done) 2>&1 | tee {log:q}"
+        "python {params.script:q} --out {output.folder:q} 2>&1 | tee {log:q}"
 
 
 # One file, so that folders can share it (SNAKEMAKE_OUTPUT_CACHE and --cache); it goes once it is unpacked.

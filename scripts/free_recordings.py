@@ -1,13 +1,16 @@
 """Recordings under free licences that Debian packages hold: announcements by five speakers, and music of games.
 
-    mkdir debs && cd debs && apt-get download $(python ../scripts/free_recordings.py) && for f in *.deb; do dpkg-deb -x $f root; done
+    python scripts/free_recordings.py --out artifacts/free_recordings
 
-prints and unpacks the packages; `make_training_audio.py --recordings debs/root` takes them. Their licences: docs/licences.md.
+downloads the packages (apt-get; no root is needed) and unpacks them; `make_training_audio.py --recordings` takes the folder. Their
+licences: docs/licences.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +46,7 @@ def files(folder: Path) -> list[Path]:
     """
     found = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
     if not found:
-        raise FileNotFoundError(f"{folder}: no recordings; unpack the packages that scripts/free_recordings.py names")
+        raise FileNotFoundError(f"{folder}: no recordings; scripts/free_recordings.py fetches them")
     return found
 
 
@@ -94,5 +97,18 @@ def piece(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float
             return f"{package}:{path.stem}", data
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        for package in dict.fromkeys(row[0] for row in (*PROMPTS, *MUSIC)):
+            print(package, flush=True)
+            subprocess.run(["apt-get", "download", package], cwd=folder, check=True)
+        for path in sorted(Path(folder).glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", str(path), str(out)], check=True)
+
+
 if __name__ == "__main__":
-    print(" ".join(dict.fromkeys(row[0] for row in (*PROMPTS, *MUSIC))))
+    main()
