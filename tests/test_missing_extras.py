@@ -93,4 +93,4 @@ def test_metrics_without_their_packages_are_reasons_and_the_others_are_measured(
     missing = row.field("missing")
     assert "the package pesq is not installed (make setup-extras" in missing["pesq"]
     assert "faster_whisper is not installed (make setup-extras)" in missing["wer"]
-    assert np.isfinite(row.field("lufs"))
+    assert np.isfinite(row.field("metrics")["lufs"])
