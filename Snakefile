@@ -1,16 +1,11 @@
 # AudioRestorer: render a batch of recordings, and train the models that do it.
 #   snakemake --cores 2                                          the pilot
 #   snakemake --cores 8 --resources gpu=1 --config input=DIR output=DIR
-# This file holds the configuration, the includes and the targets; everything else is in rules/ and audiorestorer/.
-
-from pathlib import Path
+# This file holds the includes and the targets; the configuration is read in rules/common.smk, everything else is in audiorestorer/.
 
 from snakemake.utils import min_version
 
 min_version("9.0")
-
-
-configfile: Path(workflow.basedir) / "config" / "config.yaml"
 
 
 report: "report/workflow.rst"

@@ -14,7 +14,7 @@ import typer
 from audiorestorer import config as settings
 from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
-from audiorestorer.manifest import in_range, write_text_atomic
+from audiorestorer.manifest import as_text, in_range, is_text, write_text_atomic
 
 app = typer.Typer(
     name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -361,6 +361,9 @@ def main() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
+        for word in sys.argv[1:]:
+            if not is_text(word):
+                raise AudioRestorerError(f"{as_text(word)}: not UTF-8: rename the file or folder")
         app()
     except AudioRestorerError as error:
         _end(error)

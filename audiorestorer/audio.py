@@ -17,7 +17,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import temporary_beside
+from audiorestorer.manifest import NOT_TEXT, as_text, is_text, temporary_beside
 
 Audio = NDArray[np.float32]
 
@@ -53,8 +53,10 @@ def probe(path: str | Path) -> AudioInfo:
     """Read a file's header.
 
     Raises:
-        AudioRestorerError: not a regular file, or no audio that libsndfile reads.
+        AudioRestorerError: not a regular file, no audio that libsndfile reads, or a name that is not UTF-8: no row could hold it.
     """
+    if not is_text(str(path)):
+        raise AudioRestorerError(f"{as_text(str(path))}: {NOT_TEXT}")
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise AudioRestorerError(f"{path}: not a regular file")
@@ -112,7 +114,10 @@ def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tupl
 
 
 def below(folder: Path) -> dict[str, Path]:
-    """The recordings below a folder, any depth, sorted, by their relative path; hidden files are none."""
+    """The recordings below a folder, any depth, sorted, by their relative path; hidden files are none.
+
+    A name may be no UTF-8: `probe` refuses such a file, and `manifest.as_text` shows it.
+    """
     return {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))

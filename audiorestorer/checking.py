@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import is_text
 
 MAX_BYTES = 4_000_000
 MAX_NODES = 20_000  # of a YAML file with its aliases written out
@@ -40,7 +41,7 @@ class Settings(BaseModel):
             if types & {int, float} and not types & {bool, Any}:
                 raise ValueError("a number, not true or false")
         for part in inner:
-            if isinstance(part, str) and (len(part) > MAX_TEXT or "\0" in part or not _encodable(part)):
+            if isinstance(part, str) and (len(part) > MAX_TEXT or "\0" in part or not is_text(part)):
                 raise ValueError(f"text of at most {MAX_TEXT} characters, in UTF-8, without NUL")
         return value
 
@@ -50,14 +51,6 @@ def _types(annotation: Any) -> set[Any]:
     for part in get_args(annotation):
         found |= _types(part)
     return {kind for kind in found if isinstance(kind, type) or kind is Any}
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

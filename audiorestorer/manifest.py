@@ -20,6 +20,8 @@ from audiorestorer.errors import AudioRestorerError
 
 RowType = TypeVar("RowType", bound=BaseModel)
 MADE_AGAIN = "if a stage made it, delete it and run the same command: it is made again"
+NOT_TEXT = "its name is not UTF-8: rename it"
+ESCAPED_SURROGATE = "\\ud"
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 
@@ -68,6 +70,23 @@ class Item(BaseModel):
 
     def rejected(self, reason: str) -> Item:
         return self.updated(status="rejected", reason=reason)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; Python reads other bytes of a file's name as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_text(name: str) -> str:
+    """A name for tables and messages: bytes that are no UTF-8 become `\\xff`, lone surrogates of other origin `\\ud800`."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def shard_of(item_id: str, shards: int) -> int:
@@ -271,8 +290,22 @@ def write_json(path: str | Path, value: Mapping[str, Any], *, indent: int = 2, a
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON Lines, atomically; no row at all is one blank line (never zero bytes)."""
-    write_text_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows) or "\n")
+    """Write JSON Lines, atomically; no row at all is one blank line (never zero bytes).
+
+    Raises:
+        AudioRestorerError: a text that is not UTF-8; the file is left as it was.
+    """
+    lines = [_text_line(path, json.dumps(row, ensure_ascii=False)) for row in rows]
+    write_text_atomic(path, "".join(line + "\n" for line in lines) or "\n")
+
+
+def _text_line(path: str | Path, line: str) -> str:
+    """The line; what no reader could take is not written."""
+    if not is_text(line):
+        raise AudioRestorerError(
+            f"{path}: a row holds text that is not UTF-8: rename the file that it names: {as_text(line):.400}"
+        )
+    return line
 
 
 def named_from(path: Path, base: Path) -> str:
@@ -282,9 +315,16 @@ def named_from(path: Path, base: Path) -> str:
 
 
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
-    """Write rows, sorted by id, atomically. An empty shard is a file with one comment-free blank line (never zero bytes)."""
-    rows = sorted(items, key=lambda item: item.id)
-    lines = [json.dumps(item.model_dump(exclude_none=True), ensure_ascii=True, sort_keys=True) for item in rows]
+    """Write rows, sorted by id, atomically. An empty shard is a file with one comment-free blank line (never zero bytes).
+
+    Raises:
+        AudioRestorerError: a text that is not UTF-8; the file is left as it was.
+    """
+    rows = [item.model_dump(exclude_none=True) for item in sorted(items, key=lambda item: item.id)]
+    lines = [json.dumps(row, ensure_ascii=True, sort_keys=True) for row in rows]
+    for row, line in zip(rows, lines, strict=True):
+        if ESCAPED_SURROGATE in line:  # of a character beyond the first 65,536, or of a byte that is no UTF-8
+            _text_line(path, json.dumps(row, ensure_ascii=False))
     write_text_atomic(path, "\n".join(lines) + "\n")
 
 

@@ -10,13 +10,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_text_atomic
 
+VARIABLE, EVERY_SEC = "AUDIORESTORER_PROGRESS", 30.0
 SUFFIX = ".work.json"
 CLOCK_SLACK_SEC = 2.0  # between this machine's clock and a file server's
 
@@ -147,6 +149,19 @@ def _shares(cost: dict[str, float]) -> str:
     return "; time: " + ", ".join(
         f"{stage} {100 * spent / total:.0f} %" for stage, spent in ranked if spent > 0.005 * total
     )
+
+
+def every_sec(environment: Mapping[str, str]) -> float:
+    """How often a run says how far it is, by AUDIORESTORER_PROGRESS; 0: never.
+
+    Raises:
+        AudioRestorerError: no number of seconds.
+    """
+    text = environment.get(VARIABLE, "") or str(EVERY_SEC)
+    with suppress(ValueError):
+        if 0 <= float(text) <= threading.TIMEOUT_MAX:
+            return float(text)
+    raise AudioRestorerError(f"{VARIABLE}: {text!r} is no number of seconds; 0 is silence")
 
 
 def watch(jobs: Iterable[Job], every_sec: float, say: Callable[[str], None] | None = None) -> Callable[[], None]:

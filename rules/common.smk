@@ -43,11 +43,30 @@ def located(path):
     return beside if not os.path.exists(path) and os.path.exists(beside) else path
 
 
-for configfile_path in workflow.configfiles:  # Snakemake's reader lets a repeated key pass
-    or_stop(settings.read_yaml, configfile_path)
+DEFAULTS = os.path.join(workflow.basedir, "config", "config.yaml")
+
+
+def checked_file(path):
+    """Snakemake's own reader lets a repeated key pass, and ends with a traceback at what is not UTF-8, or a folder."""
+    found = settings.read_yaml(path)
+    if not isinstance(found, dict) or not found:
+        raise AudioRestorerError(
+            f"{path}: settings are needed, one `key: value` a line (`audiorestorer config` writes all)"
+        )
+
+
+for configfile_path in (DEFAULTS, *workflow.configfiles):
+    if os.path.lexists(configfile_path):  # without its file of defaults it goes by config.py's
+        or_stop(checked_file, configfile_path)
+
+
+configfile: DEFAULTS
+
+
 CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 ART = CFG.artifacts.rstrip("/")
+PROGRESS_SEC = or_stop(progress.every_sec, os.environ)
 STORE = os.path.normpath(CFG.store or f"{ART}/store")
 DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
@@ -242,8 +261,11 @@ def absent_archives():
     """How many archives of the last delivery are gone."""
     if not os.path.exists(DELIVERY):
         return 0
-    with open(DELIVERY, encoding="utf-8") as file:
-        names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
+    try:
+        with open(DELIVERY, encoding="utf-8") as file:
+            names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
+    except (ValueError, IndexError):
+        return -1  # damaged: packed again
     return sum(not os.path.exists(os.path.join(os.path.dirname(DELIVERY), name)) for name in names)
 
 
@@ -260,7 +282,7 @@ def stage_jobs():
 
 def watch_progress():
     """A line on the terminal every half minute; AUDIORESTORER_PROGRESS sets the seconds, 0 is silence."""
-    globals()["stop_watching"] = progress.watch(stage_jobs(), float(os.environ.get("AUDIORESTORER_PROGRESS", 30)))
+    globals()["stop_watching"] = progress.watch(stage_jobs(), PROGRESS_SEC)
 
 
 RECOGNISER = recogniser_of(CFG.evaluate, "wer" in CFG.evaluate.metrics)

@@ -1,6 +1,6 @@
 """The fault campaign (tests/faults): kill, fill, lock, damage at random moments; then the same command must end with the same bytes.
 
-    python scripts/fault_campaign.py                         200 faults, about half an hour of one core
+    python scripts/fault_campaign.py                         200 faults; killed, the same command goes on
     python scripts/fault_campaign.py --faults 60 --seed 3 --only kill,full_disk
 
 Writes artifacts/eval/faults.json, and with --docs the section "Faults" of docs/reliability.md. Ends with 1 if anything was lost.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -47,7 +48,7 @@ def main() -> int:
     if options.only:
         counts = {kind: count for kind, count in counts.items() if kind in options.only.split(",")}
     home = options.folder or (MEMORY_DISK if os.access(MEMORY_DISK, os.W_OK) else None)
-    folder = Path(tempfile.mkdtemp(prefix="faults-", dir=home))
+    folder = Path(tempfile.mkdtemp(prefix=fault_campaign.FOLDER, dir=home))
     result = fault_campaign.campaign(folder, counts, options.seed, record=options.json)
     return finished(result, options)
 
@@ -67,13 +68,19 @@ def section(result: dict[str, Any]) -> str:
     from tests.faults import fault_campaign
 
     tried = sum(row["tried"] for row in result["kinds"])
+    kept = [re.search(r"(\d+) of (\d+) items kept", trial["detail"]) for trial in result["trials"]]
+    late = [found[1] == found[2] for found in kept if found]
+    parts = f" Put together from {result['parts']} runs (`--parts`)." if "parts" in result else ""
     return (
         "## Faults\n\n"
         f"`python scripts/fault_campaign.py` wrote this ({tried} faults, seed {result['seed']}): a real run on tiny models\n"
         "meets one fault at a random moment; then the same command is given again. It must end with the bytes of a run that nothing\n"
         "disturbed, or first say in one message which file is meant and what to do, and end so once that is done. After each fault,\n"
         "before anything is mended, every file under a final name is read: none may be half-written. No item that was finished may\n"
-        f"be computed again. Rights were taken away with `{result['rights']}`.\n\n" + fault_campaign.table(result)
+        f"be computed again. Rights were taken away with `{result['rights']}`.\n\n"
+        + fault_campaign.table(result)
+        + f"\n\nOf the {len(late)} kills of the chain, {sum(late)} came after the last item was finished."
+        + f" It took {result['seconds'] / 60:.0f} minutes.{parts}"
     )
 
 

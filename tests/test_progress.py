@@ -3,7 +3,10 @@
 import os
 from pathlib import Path
 
-from audiorestorer.progress import Job, Run, Work, read, records, watch, work_file
+import pytest
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.progress import Job, Run, Work, every_sec, read, records, watch, work_file
 
 
 def touch(path: Path, when: float) -> None:
@@ -67,3 +70,11 @@ def test_watch_says_a_last_line_once_and_nothing_of_nothing(tmp_path):
     assert len(said) == 1
     watch([], 0.01, said.append)()
     assert len(said) == 1
+
+
+def test_the_variable_is_seconds_or_an_error():
+    found = [every_sec({"AUDIORESTORER_PROGRESS": text} if text is not None else {}) for text in (None, "", "0", "2.5")]
+    assert found == [30, 30, 0, 2.5]
+    for text in ("abc", "-1", "nan", "inf", "1e300"):
+        with pytest.raises(AudioRestorerError, match=f"AUDIORESTORER_PROGRESS: '{text}' is no number of seconds"):
+            every_sec({"AUDIORESTORER_PROGRESS": text})

@@ -25,6 +25,7 @@ from audiorestorer.datasets.distortions import DistortionSettings, Mono, rms
 from audiorestorer.datasets.manifest_mixer import FileClip, segment
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import NOT_TEXT, as_text, is_text
 
 Split = Literal["train", "valid"]
 VALIDATION_EPOCH = 2**31  # takes the epoch's place in the seed of validation examples: no epoch of the training has it
@@ -134,7 +135,10 @@ class EnhancementFolder:
         return clips
 
     def _usable_room(self, path: Path) -> bool:
-        """By its header alone."""
+        """By its name and its header alone."""
+        if not is_text(str(path)):
+            self._problems.append(f"{as_text(str(path))}: {NOT_TEXT}")
+            return False
         try:
             stored = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

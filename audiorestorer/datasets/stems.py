@@ -11,6 +11,7 @@ import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import as_text
 
 SUFFIXES = (".wav", ".flac")
 SUBSETS = ("train", "test", "valid")
@@ -23,7 +24,7 @@ MIN_DB = -120.0  # residuals are reported no lower: float32 sums carry no more
 
 @dataclass(frozen=True)
 class Track:
-    """One track. `stems` by name (MoisesDB has several files a stem); `mixture` None where the layout has none."""
+    """One track. `stems` by name (MoisesDB has several files a stem); `mixture` None where the layout has none. Names: `as_text`."""
 
     name: str
     subset: str
@@ -70,20 +71,28 @@ def _subset(folder: Path, root: Path) -> str:
 
 
 def _musdb(folder: Path, root: Path) -> Track | None:
-    files = {path.stem: path for path in _audio_files(folder)}
+    files = {as_text(path.stem): path for path in _audio_files(folder)}
     mixture = files.pop(MIXTURE, None)
     if mixture is None:
         return None
     return Track(
-        folder.name, _subset(folder, root), "musdb18hq", mixture, {name: [path] for name, path in files.items()}
+        as_text(folder.name),
+        _subset(folder, root),
+        "musdb18hq",
+        mixture,
+        {name: [path] for name, path in files.items()},
     )
 
 
 def _moises(folder: Path, root: Path) -> Track:
-    parts = {path.name: _audio_files(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    parts = {as_text(path.name): _audio_files(path) for path in sorted(folder.iterdir()) if path.is_dir()}
     mixture = next((path for path in _audio_files(folder) if path.stem == MIXTURE), None)
     return Track(
-        folder.name, _subset(folder, root), "moises", mixture, {name: files for name, files in parts.items() if files}
+        as_text(folder.name),
+        _subset(folder, root),
+        "moises",
+        mixture,
+        {name: files for name, files in parts.items() if files},
     )
 
 

@@ -14,7 +14,7 @@ from audiorestorer.datasets.degradation_analysis import Analysis, false_rate, me
 from audiorestorer.datasets.degradation_fit import degradation_settings
 from audiorestorer.datasets.real import listed
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_bytes_atomic, write_csv, write_json
+from audiorestorer.manifest import as_text, write_bytes_atomic, write_csv, write_json
 from audiorestorer.report.figures import AFTER, BEFORE, INK, png_bytes
 
 FIELDS = (
@@ -100,7 +100,7 @@ def _row(name: str, path: Path, false: float | None) -> dict[str, Any]:
     try:
         return {"path": name, "status": "ok", "reason": None, **measure(path, false).row()}
     except AudioRestorerError as error:
-        return {"path": name, "status": "rejected", "reason": str(error)}
+        return {"path": as_text(name), "status": "rejected", "reason": str(error)}
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

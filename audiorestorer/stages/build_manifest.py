@@ -16,7 +16,17 @@ from audiorestorer.datasets.splits import SPLITS, joined, split_of
 from audiorestorer.datasets.stems import SUBSETS, find_tracks
 from audiorestorer.datasets.training_manifest import check_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import named_from, read_csv, read_json, unique_ids, write_json, write_rows
+from audiorestorer.manifest import (
+    NOT_TEXT,
+    as_text,
+    is_text,
+    named_from,
+    read_csv,
+    read_json,
+    unique_ids,
+    write_json,
+    write_rows,
+)
 
 LAYOUTS = ("stems", "folder", "pairs")
 SUM = "sum"
@@ -52,7 +62,7 @@ def run(
     speakers: Path | None = None,
     min_sec: float = 1.0,
 ) -> dict[str, Any]:
-    """Write the manifest, and beside it the counts (`.json`).
+    """Write the manifest, and beside it the counts (`.json`). A recording whose name is not UTF-8 is left out, and said so.
 
     Args:
         layout: stems (MUSDB18-HQ, MoisesDB), folder (clean recordings), pairs (`noisy/` and `clean/` with the same names).
@@ -75,6 +85,10 @@ def run(
         raise AudioRestorerError(f"shares {shares}: of train, valid and test; none below zero, and not all zero")
     root, out_manifest = Path(root), Path(out_manifest)
     sources, left_out = _sources(root, layout, target, audit_csv)
+    kept = [source for source in sources if _named(source)]
+    if not kept:
+        raise AudioRestorerError(f"{root}: none of its {len(sources)} recordings has a name that is UTF-8: rename them")
+    sources, left_out = kept, left_out + len(sources) - len(kept)
     names = _speakers(speakers, sources) if speakers else {}
     for source in sources:
         source.speaker = names.get(source.track)
@@ -94,7 +108,7 @@ def run(
     }
     write_json(out_manifest.with_suffix(".json"), summary)
     shown = ", ".join(f"{split} {counts.get(split, 0)} ({minutes[split]:.1f} min)" for split in SPLITS)
-    print(f"{len(rows)} recordings: {shown}; {left_out} left out (failed the audit)")
+    print(f"{len(rows)} recordings: {shown}; {left_out} left out (failed the audit, or a name that is not UTF-8)")
     rates = sorted({row["sr"] for row in rows})
     if len(rates) > 1:
         print(f"sr: {', '.join(map(str, rates))} Hz: a network of one rate needs mixtures.resample")
@@ -125,6 +139,14 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
         subset = next((part for part in path.relative_to(clean).parts[:-1] if part in SUBSETS), "")
         found.append(_Source(ids[name], ids[name], subset, [path], noisy))
     return found, 0
+
+
+def _named(source: _Source) -> bool:
+    """Whether a row can name its files; says of one that cannot."""
+    wrong = [as_text(str(path)) for path in (*source.parts, source.noisy) if path and not is_text(str(path))]
+    if wrong:
+        print(f"left out: {wrong[0]}: {NOT_TEXT}", flush=True)
+    return not wrong
 
 
 def _stem_sources(root: Path, target: str, audit_csv: Path | None) -> tuple[list[_Source], int]:

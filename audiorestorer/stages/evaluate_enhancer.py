@@ -7,6 +7,7 @@ the store: a killed run goes on with the same line.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,17 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.datasets.enhancement_sets import CONDITIONS, degraded
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_json, read_transcripts, unique_ids, write_csv, write_text_atomic
+from audiorestorer.manifest import (
+    NOT_TEXT,
+    Item,
+    as_text,
+    is_text,
+    read_json,
+    read_transcripts,
+    unique_ids,
+    write_csv,
+    write_text_atomic,
+)  # fmt: skip
 from audiorestorer.metrics import Missing, group_dnsmos, group_pesq, recognisers
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.files import gather
@@ -41,6 +52,7 @@ from audiorestorer.separators.streaming import How, Recording, estimates, full_b
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
+log = logging.getLogger("audiorestorer")
 SYSTEMS = ("input", "denoised", "enhanced", "denoiser")
 LONGEST_SEC, SHORTEST_SEC = 20.0, 0.5
 # name, title, digits; up or down: which way is better
@@ -181,7 +193,9 @@ def _flat(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _items(speech: Path, conditions: list[str], transcripts: Path | None, limit: int | None) -> list[Item]:
     """An item a recording and condition."""
     found = audio.recordings(speech)
-    names = list(found)
+    names = [name for name in found if is_text(name)]
+    for name in found.keys() - set(names):
+        log.warning("evaluate-enhancer: left out: %s: %s", as_text(name), NOT_TEXT)
     if limit is not None and limit < len(names):
         names = [names[int(place)] for place in np.linspace(0, len(names) - 1, limit)]
     ids = unique_ids(names)

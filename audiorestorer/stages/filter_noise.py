@@ -15,7 +15,15 @@ from audiorestorer.datasets.noise_features import Features, measure
 from audiorestorer.datasets.noise_filter import NoiseFilterSettings, class_of, label_of, rejection
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import named_from, unique_ids, write_bytes_atomic, write_csv, write_json, write_rows
+from audiorestorer.manifest import (
+    as_text,
+    named_from,
+    unique_ids,
+    write_bytes_atomic,
+    write_csv,
+    write_json,
+    write_rows,
+)
 from audiorestorer.report.figures import AFTER, png_bytes
 from audiorestorer.store import sha256_file
 
@@ -49,7 +57,7 @@ def run(
     seen: dict[str, Path] = {}
     table, kept = [], []
     for number, (name, path) in enumerate(paths.items(), 1):
-        row, noise = _judge(path, root, chosen, seen, seed)
+        row, noise = _judge(as_text(name), path, root, chosen, seen, seed)
         table.append(row)
         if noise is not None:
             where = named_from(path, out_manifest.parent)
@@ -75,11 +83,11 @@ def run(
 
 
 def _judge(
-    path: Path, root: Path, settings: NoiseFilterSettings, seen: dict[str, Path], seed: int
+    name: str, path: Path, root: Path, settings: NoiseFilterSettings, seen: dict[str, Path], seed: int
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The CSV's row, and the manifest's for a noise that is kept."""
     label = label_of(path, root)
-    row: dict[str, Any] = {"path": str(path.relative_to(root)), "label": label.name if label else "", "kept": 0}
+    row: dict[str, Any] = {"path": name, "label": label.name if label else "", "kept": 0}
     try:
         features = measure(path)
     except AudioRestorerError as error:

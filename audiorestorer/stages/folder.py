@@ -7,7 +7,17 @@ from pathlib import Path
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, keep_inputs, output_names, unique_ids, write_manifest
+from audiorestorer.manifest import (
+    NOT_TEXT,
+    Item,
+    as_text,
+    inside,
+    is_text,
+    keep_inputs,
+    output_names,
+    unique_ids,
+    write_manifest,
+)  # fmt: skip
 from audiorestorer.store import Entry, place, sha256_file
 
 log = logging.getLogger("audiorestorer")
@@ -25,10 +35,12 @@ def items_of(source: Path, out: Path, command: str) -> list[Item]:
     WAV and FLAC stay what they are, others become FLAC.
 
     Raises:
-        AudioRestorerError: nothing to do, or an output that would replace an input.
+        AudioRestorerError: nothing to do, an output that would replace an input, or whose name is not UTF-8.
     """
+    if not is_text(str(out)):
+        raise AudioRestorerError(f"{as_text(str(out))}: {NOT_TEXT}")
     folder = target_folder(source, out)
-    items = [_inspected(item, command) for item in _listed(source, out, folder)]
+    items = [_inspected(item, path, command) for item, path in _listed(source, out, folder)]
     keep_inputs([inside(folder, item.output or "") for item in items], [Path(item.noisy) for item in items])
     return items
 
@@ -59,20 +71,20 @@ def delivered(items: list[Item], source: Path, out: Path, rows: str) -> list[Ite
     return done
 
 
-def _listed(source: Path, out: Path, folder: Path) -> list[Item]:
+def _listed(source: Path, out: Path, folder: Path) -> list[tuple[Item, Path]]:
     if source.is_file():
         name = out.name if folder is not out else f"{source.stem}{_suffix(source)}"
         if Path(name).suffix.lower() not in (".wav", ".flac"):
             raise AudioRestorerError(f"{out}: outputs are .wav or .flac")
-        return [
-            Item(
-                id=next(iter(unique_ids([source.name]).values())), noisy=str(source), relative=source.name, output=name
-            )
-        ]
+        (item_id,) = unique_ids([source.name]).values()
+        return [(Item(id=item_id, noisy=as_text(str(source)), relative=as_text(source.name), output=name), source)]
     paths = audio.recordings(source, out)
     ids = unique_ids(list(paths))
     outputs = output_names({name: str(Path(name).with_suffix(_suffix(path))) for name, path in paths.items()})
-    return [Item(id=ids[name], noisy=str(path), relative=name, output=outputs[name]) for name, path in paths.items()]
+    return [
+        (Item(id=ids[name], noisy=as_text(str(path)), relative=as_text(name), output=as_text(outputs[name])), path)
+        for name, path in paths.items()
+    ]
 
 
 def _suffix(path: Path) -> str:
@@ -83,9 +95,9 @@ def _suffix(path: Path) -> str:
         return ".wav" if path.suffix.lower() == ".wav" else ".flac"
 
 
-def _inspected(item: Item, command: str) -> Item:
+def _inspected(item: Item, path: Path, command: str) -> Item:
     try:
-        info = audio.probe(item.noisy)
+        info = audio.probe(path)
         if not info.frames:
             raise AudioRestorerError(f"{item.noisy}: empty: no samples")
         return item.updated(

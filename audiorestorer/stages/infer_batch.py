@@ -15,7 +15,16 @@ from typing import Any
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, keep_inputs, output_names, read_lines, unique_ids, write_csv
+from audiorestorer.manifest import (
+    as_text,
+    inside,
+    is_text,
+    keep_inputs,
+    output_names,
+    read_lines,
+    unique_ids,
+    write_csv,
+)
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
@@ -125,7 +134,7 @@ class _Finished:
 def _one(
     job: _Job, separator: Checkpoint, finished: _Finished, options: dict[str, Any], weights: str, *, measure: bool
 ) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": job.id, "input": str(job.source), "output": str(job.target)}
+    row: dict[str, Any] = {"id": job.id, "input": as_text(str(job.source)), "output": as_text(str(job.target))}
     try:
         info = audio.probe(job.source)
         if not info.frames:
@@ -175,6 +184,8 @@ def _manifest_jobs(manifest: Path, out: Path) -> list[_Job]:
             source = manifest.parent / str(row["noisy"] or row["clean"])
         except (ValueError, KeyError, TypeError) as error:
             raise AudioRestorerError(f"{manifest}:{number}: needs id and noisy: {error}") from error
+        if not is_text(name):
+            raise AudioRestorerError(f"{manifest}:{number}: id: {as_text(name)!r} is not UTF-8 text")
         if name in ids:
             raise AudioRestorerError(f"{manifest}:{number}: id: {name!r} occurs twice")
         ids.add(name)

@@ -19,7 +19,17 @@ from audiorestorer import audio, headers, zipped
 from audiorestorer.config import Config, bytes_of
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, folded, read_transcripts, shard_of, short_hash, unique_ids
+from audiorestorer.manifest import (
+    NOT_TEXT,
+    Item,
+    as_text,
+    folded,
+    is_text,
+    read_transcripts,
+    shard_of,
+    short_hash,
+    unique_ids,
+)  # fmt: skip
 from audiorestorer.stages.inputs import AGAIN, InputChanged
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
@@ -53,7 +63,7 @@ class Found:
     @property
     def shown(self) -> str:
         """`relative` as text: bytes that are no UTF-8 become `\\xff`."""
-        return os.fsencode(self.relative).decode(errors="backslashreplace")
+        return as_text(self.relative)
 
 
 def listed(config: Config) -> list[Found]:
@@ -124,10 +134,8 @@ def _found(root: str, relative: str, problem: str | None) -> Found:
 
 
 def _problem(root: str, relative: str, path: str) -> str | None:
-    try:
-        relative.encode()
-    except UnicodeEncodeError:
-        return "its name is not UTF-8: rename it"
+    if not is_text(relative):
+        return NOT_TEXT
     if not os.path.islink(path):
         return None
     try:

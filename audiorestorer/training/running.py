@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.devices import claim
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import KEPT, AudioRestorerError, MachineError
 from audiorestorer.manifest import read_csv, write_text_atomic
 from audiorestorer.models import torch_files
 from audiorestorer.training import runs
 
 LOG = logging.getLogger(__name__)
+ENDED = re.compile(r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)", re.DOTALL)
+IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 
 
 def begin(seed: int, threads: int) -> None:
@@ -77,13 +80,27 @@ def fit(
     """Train; from the run's last checkpoint where there is one.
 
     Raises:
-        AudioRestorerError: the checkpoint is damaged, or names what could run code.
+        AudioRestorerError: the checkpoint is damaged, or names what could run code; or the data turned out to be bad.
+        MachineError: a process that makes examples was ended from outside.
     """
     found = folder.resume_from()
     resume = resumable(found) if found else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        except AudioRestorerError as error:
+            if not IN_WORKER.match(str(error)):
+                raise
+            said = str(error).rpartition("AudioRestorerError: ")[2]  # torch puts the worker's traceback before it
+            raise AudioRestorerError(said.strip()) from error
+        except RuntimeError as error:  # torch's only sign of it
+            if ENDED.search(str(error)) is None:
+                raise
+            raise MachineError(
+                f"training: a process that makes examples was ended from outside ({' '.join(str(error).split()):.200}): mostly by the"
+                f" system, for want of memory or of room in /dev/shm: free some, or set `workers: 0` in the experiment, {KEPT}"
+            ) from error
 
 
 def resumable(checkpoint: Path) -> str | None:

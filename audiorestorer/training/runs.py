@@ -68,7 +68,9 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise AudioRestorerError(f"{runs}: another process is training {name} from the same settings") from None
+            raise AudioRestorerError(
+                f"{runs}: another process is training {name} from the same settings: wait for it, or end it"
+            ) from None
         folder = RunFolder(_find(runs, name, digest) or _create(runs, name, digest))
         for path in (folder.checkpoint.parent, folder.logs):
             path.mkdir(parents=True, exist_ok=True)

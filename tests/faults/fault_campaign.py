@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.manifest import read_json, write_json
+from audiorestorer.store import key_of, sha256_file
 from tests.faults import disks, kinds, kinds_training, kinds_workflow
 from tests.faults.kinds import Trial
 
-TRAINING = {"training_kill": 7, "training_damaged": 7, "training_full_disk": 2}
-WORKFLOW_EACH = (
-    14  # how many of the chain's faults go with one of a whole Snakemake run, which takes some twenty times as long
-)
+ROOT = Path(__file__).parents[2]
+FOLDER = "faults-"  # what the names of campaigns' folders begin with
+TRAINING = {
+    "training_kill": 10, "training_worker": 8, "training_two": 3, "training_damaged": 10, "training_full_disk": 4,
+}  # fmt: skip
+WORKFLOW_EACH = 9  # so many faults go with one of a whole Snakemake run, which takes some twenty times as long
 COUNTS = ("tried", "identical", "message", "lost", "not_here")
 SHORT = {
     "kill": 3, "kill_time": 1, "kill_threads": 1, "thread": 1, "full_disk": 2, "no_rights": 1, "input_away": 1, "input_changed": 1,
     "damaged_store": 2, "bit_rot": 1, "damaged_in_use": 1, "damaged_artifact": 2, "cut_model": 1, "two_at_once": 1,
-    "training_damaged": 1,
+    "training_damaged": 1, "training_worker": 1,
 }  # fmt: skip
 
 
@@ -79,13 +81,16 @@ class Stage:
         return kinds_workflow.play(self.once("workflow", kinds_workflow.workflow_reference), place, kind, seed)
 
 
-def trials(folder: Path, counts: dict[str, int], seed: int) -> Iterator[tuple[str, Trial | None]]:
-    """Play them kind by kind; `folder` is emptied at the end."""
+def trials(
+    folder: Path, counts: dict[str, int], seed: int, played: Collection[tuple[str, int]] = ()
+) -> Iterator[tuple[str, Trial | None]]:
+    """Play them kind by kind, but for those (kind, seed) that were played; `folder` is emptied at the end."""
     stage = Stage(folder)
     try:
         for kind, count in counts.items():
             for number in range(count):
-                yield kind, stage.play(kind, seed * 1000 + number)
+                if (kind, seed * 1000 + number) not in played:
+                    yield kind, stage.play(kind, seed * 1000 + number)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -96,12 +101,15 @@ def campaign(
     """Run it.
 
     Args:
-        record: where the result is written after each fault.
+        record: where the result is written after each fault. One that holds a part of the same campaign (seed, counts, code) is gone
+            on with.
 
     Returns:
         `kinds`: a row each (tried, identical, message, lost, not possible here); `lost`: what went wrong, in full; `trials`.
     """
-    start = time.monotonic()
+    plan = {"seed": seed, "counts": counts, "code": code_digest(), "folder": str(folder)}
+    played, spent = _played(record, plan) if record else ([], 0.0)
+    start = time.monotonic() - spent
     rows = {
         kind: {
             "kind": kind,
@@ -114,14 +122,16 @@ def campaign(
         }
         for kind in counts
     }
-    played: list[Trial] = []
-    for kind, trial in trials(folder, counts, seed):
+    for trial in played:
+        _count(rows, trial)
+    if played and show:
+        print(f"{len(played)} faults were played before: going on", file=sys.stderr, flush=True)
+    for kind, trial in trials(folder, counts, seed, {(trial.kind, trial.seed) for trial in played}):
         if trial is None:
             rows[kind]["not_here"] += 1
             continue
         played.append(trial)
-        rows[kind]["tried"] += 1
-        rows[kind]["lost" if trial.problems else trial.outcome] += 1
+        _count(rows, trial)
         if show:
             what = "LOST" if trial.problems else trial.outcome
             print(
@@ -132,13 +142,37 @@ def campaign(
             for problem in trial.problems:
                 print(f"    {problem}", file=sys.stderr, flush=True)
         if record:
-            write_text_atomic(record, json.dumps(_result(rows, played, seed, start), indent=1) + "\n")
-    return _result(rows, played, seed, start)
+            write_json(record, _result(rows, played, plan, start), indent=1)
+    return _result(rows, played, plan, start)
 
 
-def _result(rows: dict[str, dict[str, Any]], played: list[Trial], seed: int, start: float) -> dict[str, Any]:
+def _count(rows: dict[str, dict[str, Any]], trial: Trial) -> None:
+    rows[trial.kind]["tried"] += 1
+    rows[trial.kind]["lost" if trial.problems else trial.outcome] += 1
+
+
+def code_digest() -> str:
+    """Of all that a fault meets: results of other code are another campaign's."""
+    paths = [path for name in ("audiorestorer", "rules", "tests/faults") for path in (ROOT / name).rglob("*.*")]
+    found = [path for path in paths if path.suffix in (".py", ".smk")]
+    return key_of(files={str(path.relative_to(ROOT)): sha256_file(path) for path in found})[:16]
+
+
+def _played(record: Path, plan: dict[str, Any]) -> tuple[list[Trial], float]:
+    """The faults of a killed campaign, whose folder is removed, and the seconds that they took; none where the record is another's."""
+    found = read_json(record) if record.exists() else {}
+    if any(found.get(name) != plan[name] for name in ("seed", "counts", "code")):
+        return [], 0.0
+    if Path(found["folder"]).name.startswith(FOLDER) and found["folder"] != plan["folder"]:
+        disks.clear(Path(found["folder"]))
+    lost = {(trial["kind"], trial["seed"]): trial for trial in found["lost"]}
+    whole = [lost.get((trial["kind"], trial["seed"]), {**trial, "problems": []}) for trial in found["trials"]]
+    return [Trial(**trial) for trial in whole], found["seconds"]
+
+
+def _result(rows: dict[str, dict[str, Any]], played: list[Trial], plan: dict[str, Any], start: float) -> dict[str, Any]:
     return {
-        "seed": seed,
+        **plan,
         "seconds": round(time.monotonic() - start, 1),
         "rights": disks.freezing(),
         "kinds": list(rows.values()),
@@ -160,6 +194,7 @@ def together(results: list[dict[str, Any]]) -> dict[str, Any]:
 
     return {
         "seed": ", ".join(sorted({str(result["seed"]) for result in results})),
+        "parts": len(results),
         "seconds": sum(result["seconds"] for result in results),
         "rights": results[-1]["rights"],
         "kinds": [found[kind] for kind in titles() if kind in found],

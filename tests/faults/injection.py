@@ -1,7 +1,7 @@
 """Faults that happen inside a running job, at the n-th thing that it does to a file. No torch import.
 
 Python's audit events (PEP 578) are what is counted: they come before a file is opened, renamed, linked or removed, so a fault meets
-every moment between two of them, and the same number meets the same moment again.
+every moment between two of them, and the same number meets the same moment again. Child processes inherit the hook and count nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Fault:
     counted: str = ""
 
     def arm(self) -> None:
-        self._count, self._busy, self._waiting = 0, False, False
+        self._count, self._busy, self._waiting, self._pid = 0, False, False, os.getpid()
         self._lock = threading.Lock()
         sys.addaudithook(self._hook)
 
@@ -52,7 +52,7 @@ class Fault:
         if event not in COUNTED or self._busy or not arguments or not isinstance(arguments[0], str | os.PathLike):
             return
         path = os.fspath(arguments[0])
-        if os.path.isabs(path):
+        if os.path.isabs(path) or os.getpid() != self._pid:
             return
         with self._lock:
             self._count += 1

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+import psutil
 
 from audiorestorer.store import sha256_file
 from tests.faults import damage
@@ -23,6 +28,8 @@ EXPERIMENT = {
         "time_strides": [1, 2], "rnn_hidden": 4,
     },
 }  # fmt: skip
+EPOCHS = 4  # of EXPERIMENT
+WORKER_SEC, POLL_SEC = 0.25, 0.002  # how old a worker is when it is killed, at most; how often one is looked for
 MODEL = "artifacts/model.safetensors"
 COMMAND = [
     "train", "--config", "experiment.json", "--data", "audio", "--out", MODEL, "--work", "artifacts/runs", "--threads", "1",
@@ -31,12 +38,13 @@ COMMAND = [
 
 @dataclass
 class TrainingReference:
-    """An undisturbed training: its workspace before and after, its model, how many events it had."""
+    """An undisturbed training: its workspace before and after, its model, how many events it had, how long it took."""
 
     fresh: Workbench
     done: Workbench
     model: str
     events: int
+    seconds: float
 
 
 def training_reference(folder: Path) -> TrainingReference:
@@ -53,10 +61,12 @@ def training_reference(folder: Path) -> TrainingReference:
     (fresh.folder / "experiment.json").write_text(json.dumps(EXPERIMENT))
     done = _copied(fresh, folder / "done_training")
     count = folder / "training_events"
+    start = time.monotonic()
     ended = done.run(Fault(counted=str(count)), [COMMAND])
+    seconds = time.monotonic() - start
     if ended.code:
         raise RuntimeError(f"an undisturbed training failed\n{ended.text[-4000:]}")
-    return TrainingReference(fresh, done, sha256_file(done.folder / MODEL), int(count.read_text()))
+    return TrainingReference(fresh, done, sha256_file(done.folder / MODEL), int(count.read_text()), seconds)
 
 
 def _copied(source: Workbench, target: Path) -> Workbench:
@@ -112,6 +122,68 @@ def damaged_run(ref: TrainingReference, bench: Workbench, rng: random.Random, tr
     _again(ref, bench, trial)
 
 
+def kill_worker(ref: TrainingReference, bench: Workbench, rng: random.Random, trial: Trial) -> None:
+    """kill -9 of the process that makes the examples (a DataLoader's worker; there is a new one each epoch)."""
+    for attempt in range(1, ATTEMPTS + 1):
+        wanted, delay = (rng.randint(1, EPOCHS), rng.uniform(0, WORKER_SEC)) if attempt < ATTEMPTS else (1, 0.0)
+        process = bench.start(None, [COMMAND])
+        killed = _kill_worker(process, wanted, delay)
+        ended = bench.end(process)
+        trial.detail = f"worker {wanted}, {delay:.2f} s old"
+        if killed:
+            break
+        shutil.rmtree(bench.folder)
+        _copied(ref.fresh, bench.folder)
+    if not killed:
+        trial.problems.append("there was no worker to kill")
+    if ended.code:
+        _told(trial, ended)
+        if "a process that makes examples was ended" not in ended.message or "workers: 0" not in ended.message:
+            trial.problems.append(f"the message does not say what ended: {ended.message}")
+    _again(ref, bench, trial)
+
+
+def _kill_worker(process: BaseProcess, wanted: int, delay: float) -> bool:
+    """Kill the `wanted`-th worker of a training when it is `delay` seconds old, or one after it; False: there was none any more."""
+    seen: set[int] = set()
+    while process.is_alive():
+        for child in _workers(process):
+            seen.add(child.pid)
+            if len(seen) >= wanted:
+                time.sleep(delay)
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+                    return True
+        time.sleep(POLL_SEC)
+    return False
+
+
+def _workers(process: BaseProcess) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        found = psutil.Process(process.pid).children()
+        return [
+            child for child in found
+            if child.status() != psutil.STATUS_ZOMBIE and not any("resource_tracker" in part for part in child.cmdline())
+        ]  # fmt: skip
+    return []
+
+
+def two_at_once(ref: TrainingReference, bench: Workbench, rng: random.Random, trial: Trial) -> None:
+    """The same training twice: the second is told to wait, whenever it comes."""
+    wait = rng.uniform(0, ref.seconds)
+    trial.detail = f"the second after {wait:.2f} s"
+    first = bench.start(None, [COMMAND], log="first")
+    first.join(wait)
+    second = bench.end(bench.start(None, [COMMAND], log="second"), "second")
+    ended = bench.end(first, "first")
+    refused = [each for each in (ended, second) if each.code]  # whichever comes to the lock second
+    for each in refused:
+        _told(trial, each)
+    if len(refused) > 1 or any("another process is training" not in each.message for each in refused):
+        trial.problems.append(f"the first: {ended.text[-800:]}\nthe second: {second.text[-800:]}")
+    _again(ref, bench, trial)
+
+
 def full_disk(ref: TrainingReference, bench: Workbench, rng: random.Random, trial: Trial) -> None:
     from tests.faults import disks
 
@@ -129,6 +201,8 @@ def full_disk(ref: TrainingReference, bench: Workbench, rng: random.Random, tria
 
 KINDS = {
     "training_kill": ("kill -9 of a training", kill),
+    "training_worker": ("kill -9 of the process that makes a training's examples", kill_worker),
+    "training_two": ("the same training twice at once", two_at_once),
     "training_damaged": ("checkpoint, record, log or cache of a training cut or damaged", damaged_run),
     "training_full_disk": ("disk full (tmpfs) during a training", full_disk),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,32 @@ def test_nothing_is_lost_by_the_short_campaign() -> None:
     result = run(fault_campaign.SHORT, 7)
     assert not result["lost"], result["lost"]
     assert sum(row["tried"] + row["not_here"] for row in result["kinds"]) == sum(fault_campaign.SHORT.values())
+
+
+def test_a_killed_campaign_goes_on_and_another_one_does_not(tmp_path: Path) -> None:
+    """Two faults; the record is put back to where it was after the first, as by a kill."""
+    record, counts = tmp_path / "faults.json", {"bit_rot": 2}
+    whole = fault_campaign.campaign(tmp_path / "faults-a", counts, 7, show=False, record=record)
+    assert [trial["seed"] for trial in whole["trials"]] == [7000, 7001] and json.loads(record.read_text())[
+        "trials"
+    ] == whole["trials"]
+    before = {
+        **whole,
+        "trials": [{**whole["trials"][0], "detail": "played before"}],
+        "folder": str(tmp_path / "faults-dead"),
+    }
+    (tmp_path / "faults-dead/trial").mkdir(parents=True)
+    record.write_text(json.dumps(before))
+    again = fault_campaign.campaign(tmp_path / "faults-b", counts, 7, show=False, record=record)
+    assert [trial["detail"] for trial in again["trials"]] == ["played before", whole["trials"][1]["detail"]]
+    assert (
+        again["kinds"] == whole["kinds"]
+        and not (tmp_path / "faults-dead").exists()
+        and again["seconds"] > before["seconds"]
+    )
+    assert fault_campaign._played(record, {**again, "seed": 8}) == ([], 0.0)
+    assert fault_campaign._played(record, {**again, "code": "other"}) == ([], 0.0)
+    assert len(fault_campaign._played(record, again)[0]) == 2
 
 
 @pytest.mark.slow
