@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from quality_figures import Meter, medians
-from quality_peers import delays, peer_systems
+from quality_peers import peer_systems
 from quality_sets import ROOT, Clip, PairSet, default_sets, parsed
 from quality_systems import Networks, System, ablation_systems, embedded_bytes, our_systems
 from quality_tables import report
@@ -67,7 +67,7 @@ class Bench:
                 for system in self.systems
                 if system.run is not None and not (given.alone and system.mixtures_only)
             }
-            return {"name": pair.name, "seconds": clip.seconds, "systems": found}
+            return {"name": pair.name, "seconds": clip.seconds, "rate": clip.rate, "systems": found}
 
     def _figures(self, system: System, clip: Clip, alone: bool) -> dict[str, Any]:
         key = key_of(
@@ -180,11 +180,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "systems": [
             {"name": one.name, "kind": one.kind, "weights_bytes": one.weights, "missing": one.missing} for one in bench.systems
         ],
-        "delays_samples": delays(),
+        "delays_samples": delays(bench.systems, {row["rate"] for one in found for row in one["pairs"]}),
         "embedded_bytes": embedded_bytes(networks),
         "absent": bench.meter.absent,
         "sets": found,
     }  # fmt: skip
+
+
+def delays(systems: Sequence[System], rates: set[int]) -> dict[str, dict[str, int]]:
+    """Samples of delay that were taken out, by peer and rate; they are measured again where all figures lay ready."""
+    late = {one.name: one.delay for one in systems if one.delay is not None}
+    return {name: {str(rate): delay(rate) for rate in sorted(rates)} for name, delay in late.items()}
 
 
 def parser() -> argparse.ArgumentParser:

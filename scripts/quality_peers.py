@@ -2,9 +2,9 @@
 
 - pyrnnoise: RNNoise at 48 kHz, whatever the recording's rate; 16-bit samples, as it takes them.
 - noisereduce: `reduce_noise(stationary=False)`, all else as it comes.
-- afftdn: FFmpeg's filter through PyAV's libavfilter, at the recording's rate; as it comes (`afftdn`), and with noise tracking
-  (`afftdn=tn=1`).
-- librosa HPSS: the harmonic part is kept (voiced speech is harmonic, drums are not), `librosa.effects.harmonic`.
+- afftdn: FFmpeg's filter through PyAV's libavfilter, at the recording's rate: as it comes, and with a noise floor
+  for noise that is heard (`nf=-25`, dB; the filter's own is -50). `tn=1` changes no sample of what it gives here.
+- librosa HPSS (`librosa.effects`): a row for keeping the harmonic part and one for the percussive.
 - librosa nn_filter: REPET-SIM-like (Rafii & Pardo 2012). What frames that are alike at least 2 s apart share is the background;
   the foreground is kept by a soft mask, with the constants of librosa's own gallery example (margin 10, power 2).
 
@@ -77,10 +77,13 @@ def afftdn(options: str) -> Function:
     return run
 
 
-def hpss(signal: Audio, rate: int) -> Audio:
-    import librosa
+def hpss(part: str) -> Function:
+    def run(signal: Audio, rate: int) -> Audio:
+        import librosa
 
-    return np.asarray(librosa.effects.harmonic(signal[0]), np.float32)[None]
+        return np.asarray(getattr(librosa.effects, part)(signal[0]), np.float32)[None]
+
+    return run
 
 
 def nn_filter(signal: Audio, rate: int) -> Audio:
@@ -97,14 +100,15 @@ def nn_filter(signal: Audio, rate: int) -> Audio:
     return np.asarray(librosa.istft(spectrum * mask, length=signal.shape[1]), np.float32)[None]
 
 
-PEERS: dict[str, tuple[str, Function, str]] = {
-    "RNNoise (pyrnnoise)": ("pyrnnoise", rnnoise, "pyrnnoise"),
-    "noisereduce, non-stationary": ("noisereduce", noisereduce, "noisereduce"),
-    "FFmpeg afftdn": ("av", afftdn(""), "av"),
-    "FFmpeg afftdn, tn=1": ("av", afftdn("tn=1"), "av"),
-    "librosa HPSS, harmonic kept": ("librosa", hpss, "librosa"),
-    "librosa nn_filter, foreground kept": ("librosa", nn_filter, "librosa"),
-}  # name -> module that must import, function, package
+PEERS: dict[str, tuple[str, Function]] = {
+    "RNNoise": ("pyrnnoise", rnnoise),
+    "noisereduce, non-stationary": ("noisereduce", noisereduce),
+    "FFmpeg afftdn": ("av", afftdn("")),
+    "FFmpeg afftdn=nf=-25": ("av", afftdn("nf=-25")),
+    "HPSS, harmonic part": ("librosa", hpss("harmonic")),
+    "HPSS, percussive part": ("librosa", hpss("percussive")),
+    "nn_filter, foreground": ("librosa", nn_filter),
+}  # name -> package that must import, function
 
 
 def probe(rate: int) -> Audio:
@@ -136,6 +140,7 @@ class Aligned:
         return self.function(np.pad(signal, ((0, 0), (0, int(LONGEST_DELAY_SEC * rate)))), rate)
 
     def measure(self, rate: int) -> int:
+        """Samples by which the peer is late at a rate."""
         if rate not in self.delays:
             given = probe(rate)
             self.delays[rate] = lag_of(self._padded(given, rate), given, rate)
@@ -165,28 +170,17 @@ def _weights(module: Any) -> int:
 
 
 def peer_systems(networks: Networks) -> list[System]:
-    """A row each; the delays that were found are in `System.run`'s closure and go into the report by `delays`."""
+    """A row each."""
     systems = []
-    for name, (module, function, package) in PEERS.items():
+    for name, (package, function) in PEERS.items():
         try:
-            found = importlib.import_module(module)
+            found = importlib.import_module(package)
             version = metadata.version(package)
         except (ImportError, OSError) as error:
             systems.append(System(name, "peer", "", missing=f"{package} cannot be imported ({error})"))
             continue
-        aligned = ALIGNED.setdefault(name, Aligned(function))
+        aligned = Aligned(function)
         identity = key_of(peer=name, version=version, own=sha256_file(__file__))
-        systems.append(System(f"{name} {version}", "peer", identity, _weights(found), _run(aligned)))
+        title = f"{name} ({package} {version})"
+        systems.append(System(title, "peer", identity, _weights(found), _run(aligned), delay=aligned.measure))
     return [*systems, *(model_system(name, name, networks, "peer") for name in RELEASED)]
-
-
-ALIGNED: dict[str, Aligned] = {}
-
-
-def delays() -> dict[str, dict[str, int]]:
-    """Samples of delay that were found, by peer and rate."""
-    return {
-        name: {str(rate): late for rate, late in found.delays.items()}
-        for name, found in ALIGNED.items()
-        if found.delays
-    }

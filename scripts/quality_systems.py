@@ -46,7 +46,7 @@ class System:
     Attributes:
         run: a recording -> its output `[1, T]` at the recording's rate; `missing` says why there is none.
         identity: all that the output depends on beside the recording. weights: bytes.
-        mixtures_only: it says nothing about clean speech.
+        mixtures_only: it says nothing about clean speech. delay: rate -> samples of delay that are taken out.
     """
 
     name: str
@@ -56,6 +56,7 @@ class System:
     run: Callable[[Clip], Audio] | None = None
     missing: str = ""
     mixtures_only: bool = False
+    delay: Callable[[int], int] | None = None
 
 
 class Networks:
@@ -82,7 +83,7 @@ class Networks:
             return ModelFiles(name, "checkpoint", str(path), [path], {str(path): sha256}, sha256)
         if not registry.present(name, self.registry, self.cache):
             names = ", ".join(file.name for file in self.registry.get(name).files)
-            raise AudioRestorerError(f"not at hand: {names} belong into {self.cache / name}")
+            raise AudioRestorerError(f"weights not at hand ({names})")
         record = self.work / "models" / f"{name}.json"
         registry.fetch(name, self.registry._path, record, self.cache)
         return ModelFiles.read(record)
