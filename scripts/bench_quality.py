@@ -33,7 +33,7 @@ from quality_figures import Meter, medians
 from quality_peers import peer_systems
 from quality_sets import ROOT, Clip, PairSet, default_sets, parsed
 from quality_systems import Networks, System, ablation_systems, embedded_bytes, our_systems
-from quality_tables import report
+from quality_tables import NOT_FOR_CLEAN, report
 from sections import write_section
 
 sys.path.insert(0, str(ROOT))
@@ -128,10 +128,11 @@ def say(text: str) -> None:
 def _over(system: System, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     mine = [(row["seconds"], row["systems"][system.name]) for row in rows if system.name in row["systems"]]
     done = [(seconds, found) for seconds, found in mine if "failed" not in found]
-    reason = system.missing or next((found["failed"] for _, found in mine if "failed" in found), "not for clean speech")
+    failed = [found["failed"] for _, found in mine if "failed" in found]
+    reason = system.missing or (failed[0] if failed else NOT_FOR_CLEAN if rows else "no pair could be used")
     out: dict[str, Any] = {
         "n": len(done),
-        "failed": len(mine) - len(done),
+        "failed": len(failed),
         "figures": medians([f["figures"] for _, f in done]),
     }
     if done:

@@ -35,6 +35,7 @@ from audiorestorer.stages.separate import separate_item, wanted_stems
 from audiorestorer.store import key_of, sha256_file
 
 Step = DenoiseSettings | PostmaskSettings
+WHOLE = "whole chain (defaults)"
 NEEDS_TRUTH = ("oracle", "ideal")
 WARM_UP_SEC = 1.0
 
@@ -272,9 +273,6 @@ def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> lis
         chain("max + denoise", "max", config.denoise),
         chain(WHOLE, "max", config.denoise, config.postmask),
     ]
-
-
-WHOLE = "whole chain (defaults)"
 
 
 def ablation_systems(config: Config, networks: Networks) -> list[System]:

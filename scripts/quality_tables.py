@@ -15,6 +15,7 @@ from audiorestorer.report.tables import markdown_table
 
 ABLATION = "ablation: "
 ABSENT = "–"
+NOT_FOR_CLEAN = "not for clean speech"  # such a row is left out of a table
 # figure, title, digits
 PAIRS = (
     ("si_sdr_improvement_db", "SI-SDRi, dB ↑", 1), ("stoi", "STOI ↑", 3), ("estoi", "ESTOI ↑", 3), ("pesq", "PESQ-wb ↑", 2),
@@ -59,7 +60,7 @@ def set_table(found: Mapping[str, Any], systems: Sequence[Mapping[str, Any]]) ->
     for system in systems:
         name, row = system["name"], rows[system["name"]]
         if row["missing"]:
-            if row["missing"] != "not for clean speech":
+            if row["missing"] != NOT_FOR_CLEAN:
                 lines.append([f"{name}: missing: {row['missing']}", *[ABSENT] * (len(head) - 1)])
             continue
         cells = _cells(row, columns, name)
