@@ -32,7 +32,7 @@ from typing import Any
 from quality_figures import Meter, medians
 from quality_peers import peer_systems
 from quality_sets import ROOT, Clip, PairSet, default_sets, parsed
-from quality_systems import Networks, System, ablation_systems, embedded_bytes, our_systems
+from quality_systems import ABLATION, Networks, System, ablation_systems, embedded_bytes, our_systems
 from quality_tables import NOT_FOR_CLEAN, report
 from sections import write_section
 
@@ -48,12 +48,17 @@ INPUT = System("input", "input", "input", run=lambda clip: clip.part("input", la
 
 @dataclass
 class Bench:
-    """What a run measures with: `out` is the folder of finished figures."""
+    """What a run measures with: `out` is the folder of finished figures, `ablation` the sets on which that is measured."""
 
     systems: Sequence[System]
     meter: Meter
     out: Path
     threads: int
+    ablation: Sequence[str] = ()
+
+    def on(self, given: PairSet) -> list[System]:
+        """The rows of a set."""
+        return [one for one in self.systems if given.name in self.ablation or not one.name.startswith(ABLATION)]
 
     def of_pair(self, given: PairSet, pair: Any) -> dict[str, Any]:
         """The row of a pair: figures of every system.
@@ -64,7 +69,7 @@ class Bench:
         with Clip(pair) as clip:
             found = {
                 system.name: self._figures(system, clip, given.alone)
-                for system in self.systems
+                for system in self.on(given)
                 if system.run is not None and not (given.alone and system.mixtures_only)
             }
             return {"name": pair.name, "seconds": clip.seconds, "rate": clip.rate, "systems": found}
@@ -113,7 +118,7 @@ def measured(bench: Bench, given: PairSet) -> dict[str, Any]:
         say(f"{given.name}: not used: {problem['name']}: {problem['reason']}")
     out = {
         "name": given.name, "alone": given.alone, "pairs": rows, "unusable": unusable,
-        "systems": {system.name: _over(system, rows) for system in bench.systems},
+        "systems": {system.name: _over(system, rows) for system in bench.on(given)},
     }  # fmt: skip
     for name, row in out["systems"].items():
         shown = "  ".join(f"{key} {value:.3g}" for key, value in row["figures"].items() if not key.startswith("n_"))
@@ -172,9 +177,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.transcripts:
         rows = read_transcripts(args.transcripts)
         texts = {str(Path(path).with_suffix("")): row.get("transcript", "") for path, row in rows.items()}
-    bench = Bench(
-        chosen_systems(args, config, networks), Meter(args.dnsmos, texts, args.threads), args.out, args.threads
-    )
+    meter = Meter(args.dnsmos, texts, args.threads)
+    bench = Bench(chosen_systems(args, config, networks), meter, args.out, args.threads, args.ablation)
     found = [measured(bench, given) for given in sets]
     return {
         "threads": args.threads,
@@ -203,7 +207,9 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--system", action="append", metavar="GLOB", help="these rows only")
     out.add_argument("--limit", type=int, help="so many pairs of each set")
     out.add_argument("--model", action="append", default=[], metavar="NAME or LABEL=FILE")
-    out.add_argument("--ablation", action="store_true", help="the chain with one thing changed at a time")
+    out.add_argument(
+        "--ablation", action="append", default=[], metavar="SET", help="there, too, the chain with one thing changed"
+    )
     out.add_argument("--dnsmos", action="store_true")
     out.add_argument("--transcripts", type=Path, help="TSV with path (below a set's folder) and transcript: WER")
     out.add_argument("--config", type=Path, default=ROOT / "config/config.yaml")

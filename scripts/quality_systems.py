@@ -35,6 +35,7 @@ from audiorestorer.stages.separate import separate_item, wanted_stems
 from audiorestorer.store import key_of, sha256_file
 
 Step = DenoiseSettings | PostmaskSettings
+ABLATION = "ablation: "  # what such rows' names begin with
 WHOLE = "whole chain (defaults)"
 NEEDS_TRUTH = ("oracle", "ideal")
 WARM_UP_SEC = 1.0
@@ -280,7 +281,7 @@ def ablation_systems(config: Config, networks: Networks) -> list[System]:
     both, denoise, mask = tuple(config.separators), config.denoise, config.postmask
 
     def chain(name: str, *steps: Step, fusion: str = "max", separators: tuple[SeparatorSettings, ...] = both) -> System:
-        return chain_system(f"ablation: {name}", Chain(separators, fusion, steps), config, networks)
+        return chain_system(ABLATION + name, Chain(separators, fusion, steps), config, networks)
 
     def with_(settings: Any, **changes: Any) -> Any:
         return type(settings).model_validate({**settings.model_dump(), **changes})

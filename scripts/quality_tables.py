@@ -8,12 +8,11 @@ from typing import Any
 
 from bench_common import machine
 from quality_sets import ROOT
-from quality_systems import WHOLE
+from quality_systems import ABLATION, WHOLE
 
 sys.path.insert(0, str(ROOT))
 from audiorestorer.report.tables import markdown_table
 
-ABLATION = "ablation: "
 ABSENT = "–"
 NOT_FOR_CLEAN = "not for clean speech"  # such a row is left out of a table
 # figure, title, digits
@@ -112,7 +111,7 @@ def report(result: Mapping[str, Any]) -> str:
         seconds = sum(row["seconds"] for row in found["pairs"])
         what = "recordings" if found["alone"] else "pairs"
         parts += [f"### {found['name']}: {len(found['pairs'])} {what}, {seconds:.0f} s\n", set_table(found, systems)]
-        if changed:
+        if any(one["name"] in found["systems"] for one in changed):
             whole = [one for one in systems if one["name"] == WHOLE]
             parts += [
                 f"Ablation on {found['name']}, one thing changed in the whole chain:\n",
