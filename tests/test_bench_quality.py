@@ -171,6 +171,12 @@ def test_afftdn_comes_out_aligned(rate: int) -> None:
     assert np.corrcoef(out[0], given[0])[0, 1] > 0.9
 
 
+@pytest.mark.parametrize("rate", [16_000, 44_100, 48_000])
+def test_rnnoise_is_two_of_its_frames_late_at_any_rate(rate: int) -> None:
+    pytest.importorskip("pyrnnoise", reason="requirements-peers.txt is not installed")
+    assert quality_peers.Aligned(quality_peers.rnnoise).measure(rate) == 0.02 * rate
+
+
 def test_a_peer_that_is_missing_says_why_and_has_no_figure(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(quality_peers, "PEERS", {"nobody's": ("no_such_peer", quality_peers.rnnoise)})
     networks = quality_systems.Networks(Config(), {}, folders / "empty", folders, 1)
