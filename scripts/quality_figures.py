@@ -77,7 +77,8 @@ class Meter:
         if "pesq" not in self.absent:
             sides = ([at_rate(signal, rate, group_pesq.RATE_HZ)[0]] for signal in (clip.reference, made))
             gather(values, missing, "pesq", partial(group_pesq.wideband, *sides))
-        self._of_models(clip, made, rate, values, missing)
+        if not alone:  # of clean speech these say more of the recording than of the system
+            self._of_models(clip, made, rate, values, missing)
         return values, missing
 
     def _of_models(self, clip: Clip, made: Audio, rate: int, values: Values, missing: Reasons) -> None:
