@@ -9,14 +9,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
-from measure_pairs import load_checkpoint, measure
+from quality_sets import ROOT, Clip, Pair, PairSet, two_folders
+from quality_systems import Networks, System, model_system
 
-from audiorestorer.models.mask_unet import MaskUNetConfig
+sys.path.insert(0, str(ROOT))
+from audiorestorer.audio import Audio
+from audiorestorer.config import Config
+from audiorestorer.metrics.signal import Sums, si_sdr
+from audiorestorer.models.mask_unet import MaskUNetConfig, load_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent
 PURPOSE = {
     "pilot_sep_a": "Speech out of music; fine in frequency.",
     "pilot_sep_b": "Speech out of music; fine in time.",
@@ -82,6 +88,24 @@ def shape(config: MaskUNetConfig) -> str:
     return f"mask U-Net of {'-'.join(map(str, config.channels))} channels with {middle}"
 
 
+def _si_sdr_db(estimate: Audio, truth: Audio) -> float:
+    sums = Sums()
+    sums.add(estimate, truth)
+    return si_sdr(sums)
+
+
+def measure(system: System, given: PairSet) -> np.ndarray:
+    """SI-SDR in, out, and of the clean recording through the model, dB: `[pairs, 3]`, as scripts/bench_quality.py measures."""
+    assert system.run is not None, system.missing
+    rows = []
+    for pair in given.pairs:
+        with Clip(pair) as noisy, Clip(Pair(pair.name, pair.clean, pair.clean)) as clean:
+            made, alone = system.run(noisy), system.run(clean)
+            pairs = ((noisy.noisy, noisy.truth), (made, noisy.truth), (alone, clean.noisy))
+            rows.append([_si_sdr_db(estimate, truth) for estimate, truth in pairs])
+    return np.array(rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--figures", type=Path, required=True)
@@ -96,7 +120,10 @@ def main() -> None:
     for name, purpose in PURPOSE.items():
         if args.only and name not in args.only:
             continue
-        network, metadata = load_checkpoint(ROOT / "models/pilot" / f"{name}.safetensors")
+        path = ROOT / "models/pilot" / f"{name}.safetensors"
+        network, metadata = load_checkpoint(path)
+        work = Path(tempfile.gettempdir())
+        system = model_system(name, name, Networks(Config(), {name: path}, work, work, threads=1))
         figures = json.loads((args.figures / f"{name}.figures.json").read_text(encoding="utf-8"))
         settings, config = metadata["card"]["settings"], network.config
         rows = [
@@ -112,7 +139,7 @@ def main() -> None:
             folders.append(("real noisy speech (VCTK p287)", args.real / "noisy", args.real / "speech"))
         pilot_clean = 0.0
         for title, noisy, clean in folders:
-            found = np.array([row[1:] for row in measure(network, noisy, clean)])
+            found = measure(system, two_folders(title, noisy, clean))
             before, after, alone = np.median(found, axis=0)
             pilot_clean = alone if "pilot" in title else pilot_clean
             gain = np.median(found[:, 1] - found[:, 0])
