@@ -33,7 +33,18 @@ NOT_COMMERCIAL = re.compile(r"-NC|NonCommercial", re.IGNORECASE)
 DATA = (
     ("data/pilot", "committed", "MIT", "synthetic speech and music, made by scripts/make_pilot_input.py; no recording of a person"),
     ("FluidR3 GM soundfont", "only to make the training audio", "MIT", "scripts/make_training_audio.py renders music with it"),
-    ("espeak-ng, flite, festival", "only to make the training audio", "GPL-3.0, BSD-like", "programs; their output is not covered"),
+    (
+        "espeak-ng, flite, festival, RHVoice, Pico", "only to make the training audio",
+        "GPL-3.0, BSD-like, LGPL-2.1+ (voices also CC-BY-SA-4.0), Apache-2.0", "programs; their output is not covered",
+    ),
+    (
+        "announcements of Asterisk, five speakers", "only to make the training audio", "CC-BY-SA-3.0",
+        "recordings of people; packages of Debian, scripts/free_recordings.py",
+    ),
+    (
+        "music of Wesnoth, Warzone 2100, HyperRogue and Singularity, Asterisk's music on hold", "only to make the training audio",
+        "GPL-2.0+, CC-BY-SA, CC-BY", "each package's `copyright` says which; packages of Debian, scripts/free_recordings.py",
+    ),
     ("acoustic and language model of pocketsphinx", "in its wheel", "BSD-2-Clause", "WER with no download"),
     ("DNSMOS networks of speechmos", "in its wheel", "MIT", "Microsoft's ONNX files"),
     ("AudioSet's class list", "fetched with panns_cnn14", "CC-BY-4.0", "names of the classes"),
