@@ -1,5 +1,6 @@
 # Needs: nothing (it generates its data), or a folder with fg/, bg/ and rir/ (`--config enhancer='{data: DIR}'`).
-# Makes: the enhancer, in three trainings of which each goes on from the one before, and one file of their parts.
+# Makes: the enhancer, in three trainings of which each goes on from the one before, one file of their parts, and what it makes of the pilot's
+# recordings, to listen to.
 
 ENHANCER = f"{ART}/enhancer"
 ENHANCER_DATA = CFG.enhancer.data or f"{ENHANCER}/data"
@@ -8,12 +9,14 @@ ENHANCER_EXPERIMENTS = {
     "stage1": located(CFG.enhancer.stage1),
     "stage2": located(CFG.enhancer.stage2),
 }
+ENHANCER_NFE = 16  # a look at what was trained; `enhance` takes 64
 ENHANCER_BEFORE = {"denoiser": [], "stage1": ["denoiser"], "stage2": ["denoiser", "stage1"]}
 
 
 rule enhancer:
     input:
         f"{ENHANCER}/enhancer.safetensors",
+        f"{ENHANCER}/enhanced/enhance.jsonl",
 
 
 rule generate_enhancement_data:
@@ -72,3 +75,27 @@ rule join_enhancer:
         code=code("stages.join_enhancer"),
     shell:
         "python -m audiorestorer join-enhancer {input:q} --out {output.model:q} 2>&1 | tee {log:q}"
+
+
+rule enhance_by_trained:
+    input:
+        model=f"{ENHANCER}/enhancer.safetensors",
+    output:
+        rows=f"{ENHANCER}/enhanced/enhance.jsonl",
+    log:
+        f"{ART}/logs/enhancer/enhance.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: all_threads()
+    resources:
+        **growing(mem_mb=2000, runtime=60),
+        gpu=USE_GPU,
+    params:
+        recordings=as_is(located("data/pilot/input")),
+        folder=lambda wildcards, output: os.path.dirname(output.rows),
+        nfe=ENHANCER_NFE,
+        store=as_is(STORE),
+        code=code("stages.enhance"),
+    shell:
+        "python -m audiorestorer enhance {params.recordings:q} {params.folder:q} --checkpoint {input.model:q} --nfe {params.nfe} --no-gate"
+        " --store {params.store:q} --threads {threads} 2>&1 | tee {log:q}"

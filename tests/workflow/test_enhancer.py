@@ -1,4 +1,4 @@
-"""The enhancer's trainings, run by snakemake on tiny experiments: one target, killed and started again, nothing done twice."""
+"""The enhancer, trained and used by snakemake on tiny experiments: one target, killed and started again, nothing done twice."""
 
 from __future__ import annotations
 
@@ -53,6 +53,9 @@ def test_one_target_trains_and_joins(tmp_path: Path) -> None:
     assert "rule join_enhancer" in log
     out = tmp_path / "artifacts/enhancer/enhancer.safetensors"
     assert load_checkpoint(out)[1]["parts"] == ["denoiser", "irmae", "flow", "vocoder"]
+    rows = [json.loads(line) for line in (out.parent / "enhanced/enhance.jsonl").read_text().splitlines()]
+    assert {row["status"] for row in rows} == {"ok", "rejected"}  # among the pilot's recordings are broken ones
+    assert all((out.parent / "enhanced" / row["output"]).is_file() for row in rows if row["status"] == "ok")
     assert len(list((tmp_path / "artifacts/runs").glob("[0-9]*_tiny_*"))) == 3  # the killed stage went on in its folder
     assert "Nothing to be done" in snakemake(tmp_path, "enhancer")
     plan = snakemake(
