@@ -27,7 +27,9 @@ from pathlib import Path
 import numpy as np, soundfile as sf
 parser = argparse.ArgumentParser()
 parser.add_argument("--out", type=Path)
-for name in ("--minutes-speech", "--minutes-music", "--seed", "--jobs"):
+for name in ("speech", "music", "prompts", "tracks"):
+    parser.add_argument(f"--minutes-{name}")
+for name in ("--recordings", "--seed", "--jobs"):
     parser.add_argument(name)
 out, rows = parser.parse_args().out, []
 for number in range(12):
@@ -111,12 +113,21 @@ def test_without_a_cache_weights_put_in_by_hand_are_used(finished: Workspace, tm
     assert workspace.outputs() == finished.outputs()
 
 
+RECORDINGS = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+folder.mkdir(parents=True)
+(folder / "recording").write_text("as unpacked")
+"""
+
+
 def test_training_audio_and_trained_model_are_made_once_for_two_folders(tmp_path: Path, monkeypatch):
     house = copy_of_the_house(tmp_path / "house")
     (house / "data").symlink_to(ROOT / "data")
     (house / "models").symlink_to(ROOT / "models")
-    for name in ("make_training_audio", "synth_music", "synth_speech"):
-        (house / "scripts" / f"{name}.py").write_text(AUDIO if name == "make_training_audio" else "")
+    stand_ins = {"make_training_audio": AUDIO, "free_recordings": RECORDINGS, "synth_music": "", "synth_speech": ""}
+    for name, content in stand_ins.items():
+        (house / "scripts" / f"{name}.py").write_text(content)
     (house / "config/experiments/pilot_denoiser.yaml").write_text(
         EXPERIMENT.replace("name: tiny", "name: pilot_denoiser")
     )
