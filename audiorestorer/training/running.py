@@ -94,13 +94,24 @@ def fit(
                 raise
             said = str(error).rpartition("AudioRestorerError: ")[2]  # torch puts the worker's traceback before it
             raise AudioRestorerError(said.strip()) from error
-        except RuntimeError as error:  # torch's only sign of it
-            if ENDED.search(str(error)) is None:
+        except Exception as error:
+            ended = _worker_ended(error)
+            if ended is None:
                 raise
             raise MachineError(
-                f"training: a process that makes examples was ended from outside ({' '.join(str(error).split()):.200}): mostly by the"
-                f" system, for want of memory or of room in /dev/shm: free some, or set `workers: 0` in the experiment, {KEPT}"
+                f"training: a process that makes examples was ended from outside ({ended}): mostly by the system, for want of memory"
+                f" or of room in /dev/shm: free some, or set `workers: 0` in the experiment, {KEPT}"
             ) from error
+
+
+def _worker_ended(error: BaseException) -> str | None:
+    """What torch says of a worker that was ended, if an error began there: Lightning's teardown may raise another one after it."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, RuntimeError) and ENDED.search(str(found)):
+            return " ".join(str(found).split())[:200].rstrip(". ")
+        found = found.__context__
+    return None
 
 
 def resumable(checkpoint: Path) -> str | None:

@@ -163,7 +163,7 @@ class Workbench:
     def log(self, name: str) -> Path:
         return self.folder.parent / f"{self.folder.name}.{name}"  # not in the folder: that may be a full disk
 
-    def end(self, process: BaseProcess, log: str = "log", limit_sec: float = 120) -> Ended:
+    def end(self, process: BaseProcess, log: str = "log", limit_sec: float = 600) -> Ended:
         """Wait for a process; one that hangs is killed, and says so."""
         process.join(limit_sec)
         if process.exitcode is None:
