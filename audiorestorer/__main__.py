@@ -14,7 +14,8 @@ import typer
 from audiorestorer import config as settings
 from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
-from audiorestorer.manifest import as_text, in_range, is_text, write_text_atomic
+from audiorestorer.manifest import in_range, write_text_atomic
+from audiorestorer.names import as_text, is_text
 
 app = typer.Typer(
     name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

@@ -17,7 +17,8 @@ import soxr
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import NOT_TEXT, as_text, is_text, temporary_beside
+from audiorestorer.manifest import temporary_beside
+from audiorestorer.names import NOT_TEXT, as_text, is_text
 
 Audio = NDArray[np.float32]
 
@@ -116,7 +117,7 @@ def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tupl
 def below(folder: Path) -> dict[str, Path]:
     """The recordings below a folder, any depth, sorted, by their relative path; hidden files are none.
 
-    A name may be no UTF-8: `probe` refuses such a file, and `manifest.as_text` shows it.
+    A name may be no UTF-8: `probe` refuses such a file, and `names.as_text` shows it.
     """
     return {
         path.relative_to(folder).as_posix(): path

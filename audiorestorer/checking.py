@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import is_text
+from audiorestorer.names import is_text
 
 MAX_BYTES = 4_000_000
 MAX_NODES = 20_000  # of a YAML file with its aliases written out

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.names import as_text, is_text
 
 RowType = TypeVar("RowType", bound=BaseModel)
 MADE_AGAIN = "if a stage made it, delete it and run the same command: it is made again"
-NOT_TEXT = "its name is not UTF-8: rename it"
 ESCAPED_SURROGATE = "\\ud"
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
@@ -70,23 +70,6 @@ class Item(BaseModel):
 
     def rejected(self, reason: str) -> Item:
         return self.updated(status="rejected", reason=reason)
-
-
-def is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; Python reads other bytes of a file's name as lone surrogates."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def as_text(name: str) -> str:
-    """A name for tables and messages: bytes that are no UTF-8 become `\\xff`, lone surrogates of other origin `\\ud800`."""
-    try:
-        return name.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
-    except UnicodeEncodeError:
-        return name.encode("utf-8", "backslashreplace").decode()
 
 
 def shard_of(item_id: str, shards: int) -> int:

@@ -25,7 +25,7 @@ from audiorestorer.datasets.distortions import DistortionSettings, Mono, rms
 from audiorestorer.datasets.manifest_mixer import FileClip, segment
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import NOT_TEXT, as_text, is_text
+from audiorestorer.names import NOT_TEXT, as_text, is_text
 
 Split = Literal["train", "valid"]
 VALIDATION_EPOCH = 2**31  # takes the epoch's place in the seed of validation examples: no epoch of the training has it

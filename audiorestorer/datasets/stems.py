@@ -11,7 +11,7 @@ import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import as_text
+from audiorestorer.names import as_text
 
 SUFFIXES = (".wav", ".flac")
 SUBSETS = ("train", "test", "valid")

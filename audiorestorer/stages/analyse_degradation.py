@@ -14,7 +14,8 @@ from audiorestorer.datasets.degradation_analysis import Analysis, false_rate, me
 from audiorestorer.datasets.degradation_fit import degradation_settings
 from audiorestorer.datasets.real import listed
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import as_text, write_bytes_atomic, write_csv, write_json
+from audiorestorer.manifest import write_bytes_atomic, write_csv, write_json
+from audiorestorer.names import as_text
 from audiorestorer.report.figures import AFTER, BEFORE, INK, png_bytes
 
 FIELDS = (

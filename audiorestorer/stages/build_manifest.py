@@ -16,17 +16,8 @@ from audiorestorer.datasets.splits import SPLITS, joined, split_of
 from audiorestorer.datasets.stems import SUBSETS, find_tracks
 from audiorestorer.datasets.training_manifest import check_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import (
-    NOT_TEXT,
-    as_text,
-    is_text,
-    named_from,
-    read_csv,
-    read_json,
-    unique_ids,
-    write_json,
-    write_rows,
-)
+from audiorestorer.manifest import named_from, read_csv, read_json, unique_ids, write_json, write_rows
+from audiorestorer.names import NOT_TEXT, as_text, is_text
 
 LAYOUTS = ("stems", "folder", "pairs")
 SUM = "sum"

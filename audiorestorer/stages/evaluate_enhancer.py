@@ -24,16 +24,13 @@ from audiorestorer.datasets.enhancement_sets import CONDITIONS, degraded
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import (
-    NOT_TEXT,
     Item,
-    as_text,
-    is_text,
     read_json,
     read_transcripts,
     unique_ids,
     write_csv,
     write_text_atomic,
-)  # fmt: skip
+)
 from audiorestorer.metrics import Missing, group_dnsmos, group_pesq, recognisers
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.files import gather
@@ -44,6 +41,7 @@ from audiorestorer.metrics.statistics import describe
 from audiorestorer.metrics.texts import word_error_rate
 from audiorestorer.metrics.word_gate import verdict
 from audiorestorer.models.mask_unet import load_checkpoint
+from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.report.tables import markdown_table
 from audiorestorer.separators import ModelFiles
 from audiorestorer.separators.checkpoint import Checkpoint

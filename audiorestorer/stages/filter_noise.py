@@ -16,7 +16,6 @@ from audiorestorer.datasets.noise_filter import NoiseFilterSettings, class_of, l
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import (
-    as_text,
     named_from,
     unique_ids,
     write_bytes_atomic,
@@ -24,6 +23,7 @@ from audiorestorer.manifest import (
     write_json,
     write_rows,
 )
+from audiorestorer.names import as_text
 from audiorestorer.report.figures import AFTER, png_bytes
 from audiorestorer.store import sha256_file
 

@@ -7,17 +7,8 @@ from pathlib import Path
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import (
-    NOT_TEXT,
-    Item,
-    as_text,
-    inside,
-    is_text,
-    keep_inputs,
-    output_names,
-    unique_ids,
-    write_manifest,
-)  # fmt: skip
+from audiorestorer.manifest import Item, inside, keep_inputs, output_names, unique_ids, write_manifest
+from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.store import Entry, place, sha256_file
 
 log = logging.getLogger("audiorestorer")

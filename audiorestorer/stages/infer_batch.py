@@ -15,18 +15,10 @@ from typing import Any
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import (
-    as_text,
-    inside,
-    is_text,
-    keep_inputs,
-    output_names,
-    read_lines,
-    unique_ids,
-    write_csv,
-)
+from audiorestorer.manifest import inside, keep_inputs, output_names, read_lines, unique_ids, write_csv
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
+from audiorestorer.names import as_text, is_text
 from audiorestorer.separators import pick_device
 from audiorestorer.separators.checkpoint import Checkpoint
 from audiorestorer.separators.streaming import How, Recording, estimates, full_band

@@ -19,17 +19,8 @@ from audiorestorer import audio, headers, zipped
 from audiorestorer.config import Config, bytes_of
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import (
-    NOT_TEXT,
-    Item,
-    as_text,
-    folded,
-    is_text,
-    read_transcripts,
-    shard_of,
-    short_hash,
-    unique_ids,
-)  # fmt: skip
+from audiorestorer.manifest import Item, folded, read_transcripts, shard_of, short_hash, unique_ids
+from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.stages.inputs import AGAIN, InputChanged
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file

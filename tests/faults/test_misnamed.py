@@ -15,16 +15,8 @@ import soundfile as sf
 
 from audiorestorer.datasets.training_manifest import Row
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import (
-    Item,
-    as_text,
-    is_text,
-    read_csv,
-    read_manifest,
-    read_rows,
-    write_manifest,
-    write_rows,
-)
+from audiorestorer.manifest import Item, read_csv, read_manifest, read_rows, write_manifest, write_rows
+from audiorestorer.names import as_text, is_text
 from tests.datasets.test_stems import NAMES as STEMS
 from tests.datasets.test_stems import write_track
 from tests.faults.workbench import RATE, Ended, Workbench

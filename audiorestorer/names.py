@@ -1,0 +1,22 @@
+"""Names of files as text: a file system takes any bytes, manifests and messages take UTF-8."""
+
+from __future__ import annotations
+
+NOT_TEXT = "its name is not UTF-8: rename it"
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; Python reads other bytes of a file's name as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_text(name: str) -> str:
+    """A name for tables and messages: bytes that are no UTF-8 become `\\xff`, lone surrogates of other origin `\\ud800`."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "backslashreplace").decode()
