@@ -110,6 +110,8 @@ def _worker_ended(error: BaseException) -> str | None:
     while found is not None:
         if isinstance(found, RuntimeError) and ENDED.search(str(found)):
             return " ".join(str(found).split())[:200].rstrip(". ")
+        if isinstance(found, BrokenPipeError | ConnectionResetError):  # while it was being started
+            return f"{type(found).__name__} as it began"
         found = found.__context__
     return None
 
