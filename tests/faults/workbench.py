@@ -52,6 +52,7 @@ def _run(folder: str, commands: list[list[str]], log: str, fault: Fault | None, 
     from audiorestorer.__main__ import main
     from audiorestorer.separators import demucs
 
+    multiprocessing.set_start_method("fork", force=True)  # as a command has it: here it would be this process's own
     if threads > 1:  # as on a GPU: recordings in threads, their windows together
         demucs.on_gpu = lambda device: True
     os.chdir(folder)
