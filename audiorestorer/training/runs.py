@@ -9,18 +9,22 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_text_atomic
 
 LOG = logging.getLogger(__name__)
 RECORD = "run.json"
+ORPHANS_SEC = 20.0  # torch's loader processes look every 5 s whether their parent lives
 LAST, BEFORE = "last.ckpt", "before_last.ckpt"
 DEBUG = "audio_debug"
 
@@ -64,17 +68,43 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
         AudioRestorerError: another process trains the same.
     """
     runs.mkdir(parents=True, exist_ok=True)
-    with open(runs / f".lock_{name}_{digest}", "w", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with open(runs / f".lock_{name}_{digest}", "a+", encoding="ascii") as lock:
+        if not _locked(lock):
             raise AudioRestorerError(
                 f"{runs}: another process is training {name} from the same settings: wait for it, or end it"
-            ) from None
+            )
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
         folder = RunFolder(_find(runs, name, digest) or _create(runs, name, digest))
         for path in (folder.checkpoint.parent, folder.logs):
             path.mkdir(parents=True, exist_ok=True)
         yield folder
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Take a lock; where the process that took it is dead, its loader processes, which share the lock, soon see that and end."""
+    deadline = time.monotonic() + ORPHANS_SEC
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            lock.seek(0)
+            holder = lock.read()
+            if not holder.isdigit() or _alive(int(holder)) or time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _find(runs: Path, name: str, digest: str) -> Path | None:
