@@ -10,23 +10,21 @@ import fcntl
 import json
 import logging
 import os
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_text_atomic
 
 LOG = logging.getLogger(__name__)
 RECORD = "run.json"
-ORPHANS_SEC = 20.0  # torch's loader processes look every 5 s whether their parent lives
 LAST, BEFORE = "last.ckpt", "before_last.ckpt"
 DEBUG = "audio_debug"
+_locks: set[int] = set()  # descriptors that hold a run
 
 
 class RunFolder:
@@ -68,43 +66,31 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
         AudioRestorerError: another process trains the same.
     """
     runs.mkdir(parents=True, exist_ok=True)
-    with open(runs / f".lock_{name}_{digest}", "a+", encoding="ascii") as lock:
-        if not _locked(lock):
+    lock = os.open(runs / f".lock_{name}_{digest}", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
             raise AudioRestorerError(
                 f"{runs}: another process is training {name} from the same settings: wait for it, or end it"
-            )
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+            ) from None
+        _locks.add(lock)
         folder = RunFolder(_find(runs, name, digest) or _create(runs, name, digest))
         for path in (folder.checkpoint.parent, folder.logs):
             path.mkdir(parents=True, exist_ok=True)
         yield folder
+    finally:
+        _locks.discard(lock)
+        os.close(lock)
 
 
-def _locked(lock: IO[str]) -> bool:
-    """Take a lock; where the process that took it is dead, its loader processes, which share the lock, soon see that and end."""
-    deadline = time.monotonic() + ORPHANS_SEC
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            lock.seek(0)
-            holder = lock.read()
-            if not holder.isdigit() or _alive(int(holder)) or time.monotonic() > deadline:
-                return False
-            time.sleep(0.1)
+def _leave_locks() -> None:
+    """In a forked worker: a training that is killed would stay locked for as long as its workers outlive it, some seconds."""
+    while _locks:
+        os.close(_locks.pop())
 
 
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+os.register_at_fork(after_in_child=_leave_locks)
 
 
 def _find(runs: Path, name: str, digest: str) -> Path | None:
