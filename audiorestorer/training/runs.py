@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ LOG = logging.getLogger(__name__)
 RECORD = "run.json"
 LAST, BEFORE = "last.ckpt", "before_last.ckpt"
 DEBUG = "audio_debug"
+_locks: set[int] = set()  # descriptors that hold a run
 
 
 class RunFolder:
@@ -64,17 +66,31 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
         AudioRestorerError: another process trains the same.
     """
     runs.mkdir(parents=True, exist_ok=True)
-    with open(runs / f".lock_{name}_{digest}", "w", encoding="ascii") as lock:
+    lock = os.open(runs / f".lock_{name}_{digest}", os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise AudioRestorerError(
                 f"{runs}: another process is training {name} from the same settings: wait for it, or end it"
             ) from None
+        _locks.add(lock)
         folder = RunFolder(_find(runs, name, digest) or _create(runs, name, digest))
         for path in (folder.checkpoint.parent, folder.logs):
             path.mkdir(parents=True, exist_ok=True)
         yield folder
+    finally:
+        _locks.discard(lock)
+        os.close(lock)
+
+
+def _leave_locks() -> None:
+    """In a forked worker: a training that is killed would stay locked for as long as its workers outlive it, some seconds."""
+    while _locks:
+        os.close(_locks.pop())
+
+
+os.register_at_fork(after_in_child=_leave_locks)
 
 
 def _find(runs: Path, name: str, digest: str) -> Path | None:

@@ -29,7 +29,8 @@ EXPERIMENT = {
     },
 }  # fmt: skip
 EPOCHS = 4  # of EXPERIMENT
-WORKER_SEC, POLL_SEC = 0.25, 0.002  # how old a worker is when it is killed, at most; how often one is looked for
+WORKER_SEC, POLL_SEC = 0.05, 0.002  # how old a worker is when it is killed, at most; how often one is looked for
+TOGETHER_SEC = 0.5
 MODEL = "artifacts/model.safetensors"
 COMMAND = [
     "train", "--config", "experiment.json", "--data", "audio", "--out", MODEL, "--work", "artifacts/runs", "--threads", "1",
@@ -38,13 +39,12 @@ COMMAND = [
 
 @dataclass
 class TrainingReference:
-    """An undisturbed training: its workspace before and after, its model, how many events it had, how long it took."""
+    """An undisturbed training: its workspace before and after, its model, how many events it had."""
 
     fresh: Workbench
     done: Workbench
     model: str
     events: int
-    seconds: float
 
 
 def training_reference(folder: Path) -> TrainingReference:
@@ -61,12 +61,10 @@ def training_reference(folder: Path) -> TrainingReference:
     (fresh.folder / "experiment.json").write_text(json.dumps(EXPERIMENT))
     done = _copied(fresh, folder / "done_training")
     count = folder / "training_events"
-    start = time.monotonic()
     ended = done.run(Fault(counted=str(count)), [COMMAND])
-    seconds = time.monotonic() - start
     if ended.code:
         raise RuntimeError(f"an undisturbed training failed\n{ended.text[-4000:]}")
-    return TrainingReference(fresh, done, sha256_file(done.folder / MODEL), int(count.read_text()), seconds)
+    return TrainingReference(fresh, done, sha256_file(done.folder / MODEL), int(count.read_text()))
 
 
 def _copied(source: Workbench, target: Path) -> Workbench:
@@ -169,10 +167,12 @@ def _workers(process: BaseProcess) -> list[psutil.Process]:
 
 
 def two_at_once(ref: TrainingReference, bench: Workbench, rng: random.Random, trial: Trial) -> None:
-    """The same training twice: the second is told to wait, whenever it comes."""
-    wait = rng.uniform(0, ref.seconds)
-    trial.detail = f"the second after {wait:.2f} s"
+    """The same training twice: the second is told to wait."""
+    wait = rng.uniform(0, TOGETHER_SEC)
+    trial.detail = f"the second {wait:.2f} s after the first had begun"
     first = bench.start(None, [COMMAND], log="first")
+    while first.is_alive() and not list((bench.folder / "artifacts/runs").glob(".lock_*")):
+        time.sleep(POLL_SEC)
     first.join(wait)
     second = bench.end(bench.start(None, [COMMAND], log="second"), "second")
     ended = bench.end(first, "first")
