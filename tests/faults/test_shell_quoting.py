@@ -19,8 +19,9 @@ NUMBERS = {
     "wildcards.shard",
     "wildcards.seed",
     "params.rate",
+    "params.nfe",
     "params.tol",
-}  # digits by constraint or by the config's types
+}  # digits by constraint, by the config's types or by a constant of the rules
 # what bash runs instead of the rules' programs: each argument in turn, ended by NUL; nothing is written or executed
 STUBS = """
 python() { printf '%s\\0' "$@" "$AUDIORESTORER_METRICS"; }
