@@ -360,6 +360,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if sys.argv[1:2] in (["train"], ["train-enhancer"]):
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+        training.keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         for word in sys.argv[1:]:

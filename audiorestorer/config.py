@@ -105,7 +105,15 @@ class StftSettings(Settings):
 
 
 class FuseSettings(StftSettings):
-    pass
+    method: Literal["max", "mean"] = Field(
+        "max", description="of the separators' masks: what any of them keeps, or their mean"
+    )
+    power: float = Field(
+        2.0,
+        gt=0,
+        le=4,
+        description="of the magnitudes in each mask: 2 sharpens; 1 gives a mask network's own mask back",
+    )
 
 
 class DenoiseSettings(Settings):

@@ -1,9 +1,8 @@
 """What is compared of ours: models alone, fusions and chains, made by the functions of the pipeline's own stages on files.
 
-A chain is `separate` (each separator) -> a fusion -> steps (`denoise`, `postmask`) in any order. `max` is `stages.fuse`; the
-other fusions are here because no stage has them: `mean` of the masks; `oracle`, of each cell the mask that is nearer to the
-ideal ratio mask (made of the reference: an upper bound of any choice among the masks); `ideal`, that mask itself (an upper
-bound of any real mask in [0, 1]).
+A chain is `separate` (each separator) -> `fuse` -> steps (`denoise`, `postmask`) in any order. Two bounds stand in the place of
+`fuse`, made of the reference: `oracle`, of each cell the mask that is nearer to the ideal ratio mask (no choice among the masks
+is better); `ideal`, that mask itself (no real mask in [0, 1] is better).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from audiorestorer.store import key_of, sha256_file
 Step = DenoiseSettings | PostmaskSettings
 ABLATION = "ablation: "  # what such rows' names begin with
 WHOLE = "whole chain (defaults)"
-NEEDS_TRUTH = ("oracle", "ideal")
+BOUNDS = ("oracle", "ideal")
 WARM_UP_SEC = 1.0
 
 
@@ -112,11 +111,12 @@ class Networks:
 
 @dataclass(frozen=True)
 class Chain:
-    """Separators, how their masks are fused, and what follows."""
+    """Separators, how their masks are fused (`bound`: one of `BOUNDS` instead), and what follows."""
 
     separators: tuple[SeparatorSettings, ...]
-    fusion: str
+    fuse: FuseSettings
     steps: tuple[Step, ...] = ()
+    bound: str = ""
 
     def models(self) -> list[str]:
         named = [*self.separators, *(step for step in self.steps if isinstance(step, DenoiseSettings))]
@@ -128,7 +128,7 @@ def _named(settings: SeparatorSettings) -> str:
 
 
 def _fusion_key(chain: Chain) -> str:
-    return f"fuse {chain.fusion} {[_named(one) for one in chain.separators]}"
+    return f"fuse {chain.bound} {chain.fuse.model_dump_json()} {[_named(one) for one in chain.separators]}"
 
 
 def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> dict[str, Path]:
@@ -138,40 +138,38 @@ def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> di
     return clip.part(key, lambda folder: dict(separate_item(network, clip.item, settings, folder).files))  # type: ignore[no-any-return]
 
 
-def fused(clip: Clip, chain: Chain, settings: FuseSettings, networks: Networks) -> Path:
-    """The file of the fused speech; stage `fuse` makes it where the fusion is `max`."""
+def fused(clip: Clip, chain: Chain, networks: Networks) -> Path:
+    """The file of the fused speech; stage `fuse` makes it where it is no bound."""
     stems = [separated(clip, one, networks) for one in chain.separators]
     key = _fusion_key(chain)
     pairs = [(str(found["vocals.wav"]), str(found["accompaniment.wav"]) if len(found) > 1 else None) for found in stems]
-    if chain.fusion == "max":
+    if not chain.bound:
         item = clip.item.updated(estimates=pairs)
-        return Path(clip.part(key, lambda folder: fuse_item(item, settings, folder).files["speech.wav"]))
-    return Path(clip.part(key, lambda folder: _fused_otherwise(clip, chain.fusion, pairs, settings, folder)))
+        return Path(clip.part(key, lambda folder: fuse_item(item, chain.fuse, folder).files["speech.wav"]))
+    return Path(clip.part(key, lambda folder: _fused_knowing(clip, chain.bound, pairs, chain.fuse, folder)))
 
 
-def chosen_mask(fusion: str, masks: Sequence[Mask], ideal: Mask) -> Mask:
-    """One mask of several by a fusion that no stage has. Raises KeyError: unknown."""
-    if fusion == "mean":
-        return np.mean(masks, axis=0, dtype=np.float32)
-    if fusion == "ideal":
+def chosen_mask(bound: str, masks: Sequence[Mask], ideal: Mask) -> Mask:
+    """The mask of a bound. Raises KeyError: unknown."""
+    if bound == "ideal":
         return ideal
-    if fusion != "oracle":
-        raise KeyError(fusion)
+    if bound != "oracle":
+        raise KeyError(bound)
     stacked = np.stack(masks)
     nearest = np.abs(stacked - ideal).argmin(axis=0)
     return np.take_along_axis(stacked, nearest[None], axis=0)[0]
 
 
-def _fused_otherwise(
-    clip: Clip, fusion: str, pairs: list[tuple[str, str | None]], settings: FuseSettings, folder: Path
+def _fused_knowing(
+    clip: Clip, bound: str, pairs: list[tuple[str, str | None]], settings: FuseSettings, folder: Path
 ) -> Path:
     paths = [path for pair in pairs for path in pair if path]
 
     def function(mixture: stft.Spectrum, truth: stft.Spectrum, *stems: stft.Spectrum) -> stft.Spectrum:
         rest = iter(stems)
         estimates = [(next(rest), next(rest) if pair[1] else None) for pair in pairs]
-        masks = [ratio_mask(v, mixture - v if a is None else a, settings.eps) for v, a in estimates]
-        return mixture * chosen_mask(fusion, masks, ratio_mask(truth, mixture - truth, settings.eps))
+        masks = [ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in estimates]
+        return mixture * chosen_mask(bound, masks, ratio_mask(truth, mixture - truth, settings.eps))
 
     streams = [iter([clip.noisy]), iter([clip.truth]), *(audio.blocks(path) for path in paths)]
     out = stft.process(streams, clip.noisy.shape[1], settings.n_fft, settings.hop_length, function)
@@ -193,9 +191,9 @@ def stepped(clip: Clip, item: Item, step: Step, before: str, networks: Networks)
     return item.updated(path=str(made.files["denoised.wav"]), high_band=step.high_band, **made.row), key
 
 
-def run_chain(clip: Clip, chain: Chain, settings: FuseSettings, networks: Networks) -> Audio:
+def run_chain(clip: Clip, chain: Chain, networks: Networks) -> Audio:
     """The output `[1, T]` of a chain: sample by sample what the pipeline's stages write, up to the loudness stage."""
-    path = fused(clip, chain, settings, networks)
+    path = fused(clip, chain, networks)
     item, key = clip.item.updated(path=str(path)), _fusion_key(chain)
     for step in chain.steps:
         item, key = stepped(clip, item, step, key, networks)
@@ -210,21 +208,21 @@ def _stages_code() -> str:
     ) + sha256_file(__file__)  # fmt: skip
 
 
-def chain_system(name: str, chain: Chain, config: Config, networks: Networks) -> System:
+def chain_system(name: str, chain: Chain, networks: Networks) -> System:
     """A row of ours; one with a model that is not at hand says so."""
     try:
         files = [networks.files(model) for model in chain.models()]
     except AudioRestorerError as error:
-        return System(name, "ours", "", missing=str(error), mixtures_only=chain.fusion in NEEDS_TRUTH)
+        return System(name, "ours", "", missing=str(error), mixtures_only=bool(chain.bound))
     steps = [(type(step).__name__, step.model_dump()) for step in chain.steps]
     own = [_named(one) for one in chain.separators]
     identity = key_of(
-        separators=own, fusion=chain.fusion, steps=steps, fuse=config.fuse.model_dump(), code=_stages_code(),
+        separators=own, bound=chain.bound, steps=steps, fuse=chain.fuse.model_dump(), code=_stages_code(),
         weights=[file.digest for file in files],
     )  # fmt: skip
     return System(
-        name, "ours", identity, _bytes(files), lambda clip: run_chain(clip, chain, config.fuse, networks),
-        mixtures_only=chain.fusion in NEEDS_TRUTH,
+        name, "ours", identity, _bytes(files), lambda clip: run_chain(clip, chain, networks),
+        mixtures_only=bool(chain.bound),
     )  # fmt: skip
 
 
@@ -262,38 +260,53 @@ def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> lis
     alone = [*(one.model for one in both), *([config.denoise.model] if config.denoise.model else [])]
     systems = [model_system(f"{name} alone", name, networks) for name in dict.fromkeys([*alone, *extra])]
 
-    def chain(name: str, fusion: str, *steps: Step) -> System:
-        return chain_system(name, Chain(both, fusion, steps), config, networks)
+    def chain(name: str, *steps: Step, fuse: FuseSettings = config.fuse, bound: str = "") -> System:
+        return chain_system(name, Chain(both, fuse, steps, bound), networks)
 
     return [
         *systems,
-        chain("fusion: max", "max"),
-        chain("fusion: mean", "mean"),
-        chain("fusion: oracle choice (bound)", "oracle"),
-        chain("ideal ratio mask (bound)", "ideal"),
-        chain("max + denoise", "max", config.denoise),
-        chain(WHOLE, "max", config.denoise, config.postmask),
+        *(chain(f"fusion: {name}", fuse=fuse) for name, fuse in fusions(config.fuse).items()),
+        chain("fusion: oracle choice (bound)", bound="oracle"),
+        chain("ideal ratio mask (bound)", bound="ideal"),
+        chain(f"{named_fusion(config.fuse)} + denoise", config.denoise),
+        chain(WHOLE, config.denoise, config.postmask),
     ]
+
+
+def named_fusion(fuse: FuseSettings) -> str:
+    return f"{fuse.method}, power {fuse.power:g}"
+
+
+def fusions(fuse: FuseSettings) -> dict[str, FuseSettings]:
+    """Maximum and mean of plain and of sharpened masks, by name."""
+    found = [with_(fuse, method=method, power=power) for method in ("max", "mean") for power in (1.0, 2.0)]
+    return {named_fusion(one): one for one in found}
+
+
+def with_(settings: Any, **changes: Any) -> Any:
+    return type(settings).model_validate({**settings.model_dump(), **changes})
 
 
 def ablation_systems(config: Config, networks: Networks) -> list[System]:
     """The whole chain with one thing changed: separators, fusion, order, denoiser, wet, beta, floor."""
     both, denoise, mask = tuple(config.separators), config.denoise, config.postmask
 
-    def chain(name: str, *steps: Step, fusion: str = "max", separators: tuple[SeparatorSettings, ...] = both) -> System:
-        return chain_system(ABLATION + name, Chain(separators, fusion, steps), config, networks)
-
-    def with_(settings: Any, **changes: Any) -> Any:
-        return type(settings).model_validate({**settings.model_dump(), **changes})
+    def chain(
+        name: str, *steps: Step, fuse: FuseSettings = config.fuse, bound: str = "",
+        separators: tuple[SeparatorSettings, ...] = both,
+    ) -> System:  # fmt: skip
+        return chain_system(ABLATION + name, Chain(separators, fuse, steps, bound), networks)
 
     single = [chain(f"{one.model} only", denoise, mask, separators=(one,)) for one in both] if len(both) > 1 else []
     return [
         *single,
-        chain("mean", denoise, mask, fusion="mean"),
-        chain("oracle choice (bound)", denoise, mask, fusion="oracle"),
+        *(chain(name, denoise, mask, fuse=fuse) for name, fuse in fusions(config.fuse).items() if fuse != config.fuse),
+        chain("oracle choice (bound)", denoise, mask, bound="oracle"),
         chain("no denoiser", mask),
         chain("post-mask before denoiser", mask, denoise),
         *(chain(f"wet {wet:g}", with_(denoise, wet=wet), mask) for wet in (0.5, 1.0) if wet != denoise.wet),
+        chain("no post-mask", denoise),
+        chain("neither denoiser nor post-mask"),
         *(chain(f"wet {wet:g}, no post-mask", with_(denoise, wet=wet)) for wet in (0.5, 1.0) if wet != denoise.wet),
         *(chain(f"beta {beta:g}", denoise, with_(mask, beta=beta)) for beta in (0.5, 1.0, 1.5, 2.0) if beta != mask.beta),
         *(chain(f"floor {floor:g}", denoise, with_(mask, floor=floor)) for floor in (0.0, 0.05, 0.1, 0.2, 0.4) if floor != mask.floor),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
+import scipy.fft
 import soxr
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
@@ -170,7 +171,7 @@ class Mixer:
             cutoff = float(rng.choice([4000, 5500, 8000])) * float(rng.uniform(0.9, 1.1))
             gain = noises.low_pass(self.length // 2 + 1, self.bank.sample_rate, cutoff)
             mixture, speech = (
-                np.fft.irfft(np.fft.rfft(x) * gain, self.length).astype(np.float32) for x in (mixture, speech)
+                scipy.fft.irfft(scipy.fft.rfft(x) * gain, self.length).astype(np.float32) for x in (mixture, speech)
             )
             wanted = float("nan")  # the filter takes different shares of the two
         peak = float(np.abs(mixture).max())
@@ -198,18 +199,19 @@ class Mixer:
 
     def _coloured(self, rng: np.random.Generator, signal: Mono) -> Mono:
         """Random EQ and room."""
-        size = self.length + int(0.7 * self.bank.sample_rate)
+        size = scipy.fft.next_fast_len(self.length + int(0.7 * self.bank.sample_rate), real=True)
         size += size % 2
-        gain: NDArray[np.complex128] | None = None
+        gain: NDArray[np.complex64] | None = None
         if rng.random() < self.settings.equaliser:
             curve = noises.equaliser(rng, size // 2 + 1, self.bank.sample_rate, self.settings.equaliser_db)
-            gain = curve.astype(np.complex128)
+            gain = curve.astype(np.complex64)
         if rng.random() < self.settings.reverb:
-            response = np.fft.rfft(self._room(rng), size)
+            response = scipy.fft.rfft(self._room(rng).astype(np.float32), size)
             gain = response if gain is None else gain * response
         if gain is None:
             return signal
-        return np.asarray(np.fft.irfft(np.fft.rfft(signal, size) * gain, size)[: self.length], np.float32)
+        filtered = scipy.fft.irfft(scipy.fft.rfft(signal.astype(np.float32), size) * gain, size)
+        return np.asarray(filtered[: self.length], np.float32)
 
     def _room(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A measured room where there are some, else a synthetic one; the direct path comes first, at 1, so that nothing moves."""

@@ -31,11 +31,20 @@ def share(part: NDArray[Any], rest: NDArray[Any], power: float, eps: float) -> M
     return mask
 
 
-def ratio_mask(vocals: NDArray[Any], accompaniment: NDArray[Any], eps: float = 1e-12) -> Mask:
-    """The ratio mask of one separator: |V|^2 / (|V|^2 + |A|^2 + eps), of the spectra's shape."""
-    return share(vocals, accompaniment, 2.0, eps)
+def ratio_mask(vocals: NDArray[Any], accompaniment: NDArray[Any], eps: float = 1e-12, power: float = 2.0) -> Mask:
+    """The ratio mask of one separator: |V|^p / (|V|^p + |A|^p + eps), of the spectra's shape.
+
+    Where V = m X and A = (1 - m) X, as a network of one real mask gives them, power 1 is m itself and 2 a sharper mask.
+    """
+    return share(vocals, accompaniment, power, eps)
 
 
 def fuse_max(masks: Iterable[Mask]) -> Mask:
     """M = max_i M_i: what any separator takes for speech is kept."""
     return reduce(np.maximum, masks)
+
+
+def fuse_mean(masks: Iterable[Mask]) -> Mask:
+    """M = mean_i M_i: the separators' errors average out."""
+    stacked = list(masks)
+    return np.asarray(reduce(np.add, stacked) / np.float32(len(stacked)), np.float32)

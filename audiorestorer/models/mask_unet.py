@@ -1,4 +1,4 @@
-"""A small mask network: U-Net over the magnitude spectrogram with a recurrent or attention layer at its bottom.
+"""A small mask network: U-Net over the magnitude spectrogram with a recurrent or attention layer at its bottom, or bands.
 
 The network sees log magnitudes that are normalised for each item, and gives one real mask per bin; the phase is the mixture's.
 So the output is the mixture, filtered: it is level-invariant, keeps the length, and maps silence to silence.
@@ -18,6 +18,7 @@ from torch.nn import functional
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic
 from audiorestorer.models import bottleneck, torch_files, weights
+from audiorestorer.models.band_split import BandSplit, band_edges
 
 ARCHITECTURE = "mask_unet"
 FORMAT_VERSION = 2
@@ -26,7 +27,7 @@ LEVEL_EPS = 1e-8  # of full scale: an item below -160 dBFS counts as silent
 FEATURE_FLOOR = 1e-3  # relative to the item's mean magnitude
 LIMITS = {
     "sample_rate": (1_000, 384_000), "n_fft": (8, 65_536), "hop_length": (1, 32_768), "frequency_fold": (1, 1_024),
-    "rnn_hidden": (1, 8_192), "rnn_layers": (1, 32),
+    "rnn_hidden": (1, 8_192), "rnn_layers": (1, 32), "bands": (0, 512), "band_width": (1, 1_024), "band_hidden": (1, 1_024),
 }  # fmt: skip
 MAX_LEVELS, MAX_CHANNELS, MAX_MASK = 12, 8_192, 1_000
 
@@ -39,7 +40,8 @@ class MaskUNetConfig:
     full resolution at a fraction of the cost. `channels`: one entry an encoder level, each halving frequency; time is halved by
     `time_strides` (1 or 2 a level). No level at all leaves a recurrent network over whole frames (as Open-Unmix is one).
     `bottleneck`: gru, lstm, attention or none, `rnn_layers` of it, `rnn_hidden` units a direction. `mask_floor`, `mask_limit`:
-    range of the mask.
+    range of the mask. `bands`: 0, or so many bands of equal width in mel in place of all that (`models/band_split.py`): `band_width`
+    features a band, `rnn_layers` turns of `band_hidden` units a direction in each band and `rnn_hidden` over all of them.
     """
 
     sample_rate: int = 22050
@@ -53,6 +55,9 @@ class MaskUNetConfig:
     rnn_layers: int = 2
     mask_floor: float = 0.0
     mask_limit: float = 1.0
+    bands: int = 0
+    band_width: int = 64
+    band_hidden: int = 48
 
     def __post_init__(self) -> None:
         self._check_bounds()
@@ -71,6 +76,10 @@ class MaskUNetConfig:
                 f"n_fft {self.n_fft} must be a multiple of hop_length {self.hop_length} (at least two)"
                 f" and of {2 * self.frequency_stride}"
             )
+        if self.bands and (self.channels or self.frequency_fold != 1 or self.bottleneck != "lstm"):
+            raise AudioRestorerError("bands go with channels [], frequency_fold 1 and bottleneck lstm")
+        if self.bands > self.n_fft // 2:
+            raise AudioRestorerError(f"bands {self.bands}: n_fft {self.n_fft} has {self.n_fft // 2} bins for them")
         if not 0 <= self.mask_floor < self.mask_limit <= MAX_MASK:
             raise AudioRestorerError(f"mask_floor must lie in [0, mask_limit), mask_limit in (0, {MAX_MASK}]")
 
@@ -123,6 +132,14 @@ class MaskUNet(nn.Module):
     def __init__(self, config: MaskUNetConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or MaskUNetConfig()
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        if config.bands:
+            edges = band_edges(config.n_fft // 2, config.bands, config.sample_rate)
+            self.split = BandSplit(edges, config.band_width, config.band_hidden, config.rnn_hidden, config.rnn_layers)
+        else:
+            self._build_unet(config)
+
+    def _build_unet(self, config: MaskUNetConfig) -> None:
         widths = config.channels
         self.encoder = nn.ModuleList()
         self.down = nn.ModuleList()
@@ -146,7 +163,6 @@ class MaskUNet(nn.Module):
             inputs = widths[level]
         self.head = nn.Conv2d(inputs, config.frequency_fold, 1)
         nn.init.constant_(self.head.bias, 1.0)  # type: ignore[arg-type]
-        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
 
     def features(self, magnitude: Tensor) -> Tensor:
         """Two views of `[B, F, N]`: log magnitude relative to the item's mean, and to each bin's mean over time: `[B, 2, F, N]`."""
@@ -160,9 +176,15 @@ class MaskUNet(nn.Module):
 
     def network(self, features: Tensor) -> Tensor:
         """Mask of features: `[B, 2, F, N] -> [B, 1, F, N]`, F = n_fft / 2 + 1 (the Nyquist bin repeats its neighbour's mask)."""
-        bins, frames = features.shape[2], features.shape[3]
-        stride = self.config.time_stride
-        x = functional.pad(features[:, :, :-1], (0, (stride - frames % stride) % stride))
+        config, bins = self.config, features.shape[2]
+        logits = self.split(features[:, :, :-1])[:, None] if config.bands else self._unet(features[:, :, :-1])
+        mask = config.mask_floor + (config.mask_limit - config.mask_floor) * torch.sigmoid(logits.float())
+        return torch.cat([mask, mask[:, :, bins - 2 : bins - 1]], dim=2)
+
+    def _unet(self, features: Tensor) -> Tensor:
+        """Logits of the mask: `[B, 2, F, N] -> [B, 1, F, N]`."""
+        frames, stride = features.shape[3], self.config.time_stride
+        x = functional.pad(features, (0, (stride - frames % stride) % stride))
         batch, _, height, width = x.shape
         fold = self.config.frequency_fold
         x = (
@@ -178,10 +200,8 @@ class MaskUNet(nn.Module):
         x = self._along_time(x)
         for up, block in zip(self.up, self.decoder, strict=True):
             x = block(torch.cat([up(x), skips.pop()], dim=1))
-        config = self.config
-        mask = config.mask_floor + (config.mask_limit - config.mask_floor) * torch.sigmoid(self.head(x).float())
-        mask = mask.permute(0, 2, 1, 3).reshape(batch, 1, height, width)[:, :, :, :frames]
-        return torch.cat([mask, mask[:, :, bins - 2 : bins - 1]], dim=2)
+        logits = self.head(x).permute(0, 2, 1, 3).reshape(batch, 1, height, width)
+        return logits[:, :, :, :frames]
 
     def _along_time(self, x: Tensor) -> Tensor:
         """The bottleneck: what `[B, C, F, N]` says of its neighbours in time, added to it."""

@@ -1,4 +1,4 @@
-"""fuse: the separators' soft ratio masks, fused by maximum, on the mixture."""
+"""fuse: the separators' soft ratio masks, fused by maximum or mean, on the mixture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from audiorestorer import audio
 from audiorestorer.config import FuseSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp import stft
-from audiorestorer.dsp.masks import fuse_max, ratio_mask
+from audiorestorer.dsp.masks import fuse_max, fuse_mean, ratio_mask
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.stages.shard import Made, Stage, run_shard
@@ -17,16 +17,16 @@ from audiorestorer.store import Entry
 
 
 def fuse_spectra(
-    mixture: stft.Spectrum, estimates: list[tuple[stft.Spectrum, stft.Spectrum | None]], eps: float
+    mixture: stft.Spectrum, estimates: list[tuple[stft.Spectrum, stft.Spectrum | None]], settings: FuseSettings
 ) -> stft.Spectrum:
-    """V = M X with M = max_i |V_i|^2 / (|V_i|^2 + |A_i|^2 + eps).
+    """V = M X with M the maximum or the mean over i of |V_i|^p / (|V_i|^p + |A_i|^p + eps).
 
     Args:
         mixture: X, `[C, N, F]`.
         estimates: (V_i, A_i) of each separator; an A_i of None means X - V_i.
     """
-    masks = (ratio_mask(v, mixture - v if a is None else a, eps) for v, a in estimates)
-    return mixture * fuse_max(masks)
+    masks = (ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in estimates)
+    return mixture * (fuse_max(masks) if settings.method == "max" else fuse_mean(masks))
 
 
 def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
@@ -37,7 +37,7 @@ def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
 
     def function(mixture: stft.Spectrum, *stems: stft.Spectrum) -> stft.Spectrum:
         rest = iter(stems)
-        return fuse_spectra(mixture, [(next(rest), next(rest) if a else None) for _, a in pairs], settings.eps)
+        return fuse_spectra(mixture, [(next(rest), next(rest) if a else None) for _, a in pairs], settings)
 
     streams = [audio.blocks(path) for path in (item.noisy, *paths)]
     out = stft.process(streams, info.frames, settings.n_fft, settings.hop_length, function)

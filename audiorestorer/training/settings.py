@@ -46,6 +46,9 @@ class NetworkSettings(Settings):
     rnn_layers: int = Field(2, ge=1, le=8)
     mask_floor: float = Field(0.0, ge=0, lt=1)
     mask_limit: float = Field(1.0, gt=0, le=4)
+    bands: int = Field(0, ge=0, le=512, description="0: no bands")
+    band_width: int = Field(64, ge=4, le=1024)
+    band_hidden: int = Field(48, ge=4, le=1024)
 
 
 class AudioDebugSettings(Settings):
@@ -140,7 +143,10 @@ class TrainSettings(Settings):
         strategies keeps its name; the folder of the real recordings and the path of `initial`, which say nothing of what they hold."""
         shown = self.model_copy(update={"real": self.real.model_copy(update={"folder": None}), "initial": None})
         unused = {name for name in ADDED_LATER if getattr(shown, name) == type(self).model_fields[name].get_default()}
-        return shown.model_dump_json(exclude={*exclude, *unused})
+        left_out: dict[str, Any] = dict.fromkeys((*exclude, *unused), True)
+        if not self.network.bands and "network" not in left_out:
+            left_out["network"] = {"bands", "band_width", "band_hidden"}
+        return shown.model_dump_json(exclude=left_out)
 
     @model_validator(mode="after")
     def _possible(self) -> TrainSettings:
@@ -151,8 +157,8 @@ class TrainSettings(Settings):
             raise ValueError("degradations are what task denoise takes away")
         if chosen.adaptive.enabled and self.degradations is None:
             raise ValueError("strategies.adaptive follows real recordings with degradations: set them (`{}` will do)")
-        if chosen.contrastive.enabled and self.network.bottleneck == "none":
-            raise ValueError("strategies.contrastive looks at the network's bottleneck: it must not be `none`")
+        if chosen.contrastive.enabled and (self.network.bottleneck == "none" or self.network.bands):
+            raise ValueError("strategies.contrastive looks at the network's bottleneck: it needs one, and no bands")
         return self
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from audiorestorer.audio import rechunk
 from audiorestorer.dsp import stft
-from audiorestorer.dsp.masks import fuse_max, ratio_mask
+from audiorestorer.dsp.masks import fuse_max, fuse_mean, ratio_mask
 from audiorestorer.dsp.wiener import apply_floor, beta_wiener
 
 RNG = np.random.default_rng(0)
@@ -64,6 +64,12 @@ def test_ratio_mask_is_the_design_s_formula():
     assert np.allclose(ratio_mask(v, a), want, atol=1e-5)
 
 
+def test_power_one_gives_a_network_s_own_mask_back():
+    x, _ = spectra()
+    own = np.random.default_rng(3).random(x.shape).astype(np.float32)
+    assert np.allclose(ratio_mask(own * x, (1 - own) * x, power=1.0), own, atol=1e-5)
+
+
 def test_level_does_not_change_a_mask():
     v, a = spectra()
     for factor in (1e-3, 100):
@@ -78,4 +84,5 @@ def test_silence_gives_no_nan():
 def test_fusion_takes_the_larger_mask_and_the_floor_holds():
     a, b = np.array([0.1, 0.9], np.float32), np.array([0.5, 0.2], np.float32)
     assert fuse_max([a, b]).tolist() == pytest.approx([0.5, 0.9])
+    assert fuse_mean(iter([a, b, b])).tolist() == pytest.approx(((a + 2 * b) / 3).tolist())
     assert apply_floor(np.array([0.0, 0.5], np.float32), 0.1).tolist() == pytest.approx([0.1, 0.5])

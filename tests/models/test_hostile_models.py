@@ -206,7 +206,11 @@ GIANT_UNETS: list[dict[str, Any]] = [
     {"n_fft": 65536, "rnn_hidden": 8192}, {"channels": [10**7, 1, 1]}, {"channels": [8192] * 3}, {"channels": [1] * 10**5},
     {"channels": "abc"}, {"channels": [2.5, 1, 1]}, {"time_strides": [0, 1, 1]}, {"frequency_fold": 0}, {"sample_rate": 0},
     {"hop_length": 0}, {"n_fft": 512.0}, {"n_fft": True}, {"n_fft": None}, {"mask_limit": "x"}, {"mask_limit": 1e999},
-    {"bottleneck": "os.system"},
+    {"bottleneck": "os.system"}, {"bands": 10**6}, {"bands": 4}, {"band_width": 10**9},
+    {
+        "channels": [], "time_strides": [], "frequency_fold": 1, "bottleneck": "lstm", "bands": 32, "band_width": 1024,
+        "rnn_hidden": 8192,
+    },
 ]  # fmt: skip
 
 

@@ -1,0 +1,81 @@
+"""A mask network over bands: what happens in a band in time, by one recurrent layer that all bands share, and what the bands say to
+each other, by one over whole frames; in turns.
+
+Bands as in Luo & Yu 2023 (Music Source Separation with Band-Split RNN); the turns of shared sub-band and full-band layers as in
+Hao et al. 2021 (FullSubNet). Arrays go frames first, `[N, B, K, D]` (frames, batch, bands, features of a band): so neither layer
+has to move them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+FEATURES = 2  # of a bin, as `MaskUNet.features` gives them
+
+
+def band_edges(bins: int, bands: int, sample_rate: int) -> list[int]:
+    """First bins of the bands and the end, `bands + 1` rising numbers: equal widths on the mel scale, at least one bin each.
+
+    `bins`: from 0 Hz to half the rate (O'Shaughnessy's mel: 2595 log10(1 + f / 700)).
+    """
+    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
+    hertz = 700 * (10 ** (np.linspace(0, top, bands + 1) / 2595) - 1)
+    edges = np.round(hertz / (sample_rate / 2) * bins).astype(int)
+    for band in range(1, bands):
+        edges[band] = min(max(edges[band], edges[band - 1] + 1), bins - (bands - band))
+    edges[-1] = bins
+    return [int(edge) for edge in edges]
+
+
+class _Turn(nn.Module):
+    """In each band along time, then over all bands along time; both add to what they got. `[N, B, K, D] -> [N, B, K, D]`."""
+
+    def __init__(self, bands: int, width: int, band_hidden: int, hidden: int) -> None:
+        super().__init__()
+        self.band_norm = nn.LayerNorm(width)
+        self.band_cell = nn.LSTM(width, band_hidden, bidirectional=True)
+        self.band_out = nn.Linear(2 * band_hidden, width)
+        self.frame_norm = nn.LayerNorm(width)
+        self.squeeze = nn.Linear(bands * width, 2 * hidden)
+        self.cell = nn.LSTM(2 * hidden, hidden, bidirectional=True)
+        self.expand = nn.Linear(2 * hidden, bands * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        frames, batch, bands, width = x.shape
+        y = self.band_norm(x).reshape(frames, batch * bands, width)
+        x = x + self.band_out(self.band_cell(y)[0]).reshape(frames, batch, bands, width)
+        y = functional.silu(self.squeeze(self.frame_norm(x).reshape(frames, batch, bands * width)))
+        y = functional.silu(y + self.cell(y)[0])
+        return x + self.expand(y).reshape(frames, batch, bands, width)
+
+
+class BandSplit(nn.Module):
+    """Logits of a mask. `forward`: `[B, 2, F, N] -> [B, F, N]`."""
+
+    def __init__(self, edges: list[int], width: int, band_hidden: int, hidden: int, turns: int) -> None:
+        super().__init__()
+        self.sizes = [end - begin for begin, end in zip(edges, edges[1:], strict=False)]
+        self.entries = nn.ModuleList(nn.Linear(FEATURES * size, width) for size in self.sizes)
+        self.turns = nn.ModuleList(_Turn(len(self.sizes), width, band_hidden, hidden) for _ in range(turns))
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, 2 * width)
+        self.exits = nn.ModuleList(nn.Linear(2 * width, size) for size in self.sizes)
+        for layer in self.exits:
+            nn.init.constant_(layer.bias, 1.0)  # type: ignore[arg-type]  # lets most through at the beginning
+
+    def forward(self, features: Tensor) -> Tensor:
+        batch, _, _, frames = features.shape
+        parts = features.permute(3, 0, 2, 1).split(self.sizes, dim=2)
+        entered = [
+            entry(part.reshape(frames, batch, FEATURES * size))
+            for entry, part, size in zip(self.entries, parts, self.sizes, strict=True)
+        ]
+        x = torch.stack(entered, dim=2)
+        for turn in self.turns:
+            x = turn(x)
+        x = functional.silu(self.widen(self.norm(x)))
+        logits = torch.cat([leave(x[:, :, band]) for band, leave in enumerate(self.exits)], dim=2)
+        return logits.permute(1, 2, 0)
