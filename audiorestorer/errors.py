@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 
-KEPT = "then run the same command again: what is finished is kept"
+AGAIN = "run the same command again"
+KEPT = f"then {AGAIN}: what is finished is kept"
 REMEDIES = {
     errno.ENOSPC: f"free some space, {KEPT}",
     errno.EDQUOT: f"free some space or raise the quota, {KEPT}",

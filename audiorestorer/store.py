@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audiorestorer.errors import AGAIN, AudioRestorerError
 from audiorestorer.manifest import replacing, write_text_atomic
 
 HASH_BLOCK = 1 << 20
@@ -136,7 +137,11 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
 
     def put(self, key: str, files: Mapping[str, Path], row: Mapping[str, Any]) -> Entry:
-        """Move finished files in and write the entry's JSON last."""
+        """Move finished files in and write the entry's JSON last.
+
+        Raises:
+            AudioRestorerError: another program changed the entry as it was written.
+        """
         base = self._base(key)
         base.parent.mkdir(parents=True, exist_ok=True)
         record: dict[str, Any] = {"files": {}, "row": dict(row)}
@@ -147,7 +152,8 @@ class Store:
         record["check"] = _check(record)
         write_text_atomic(f"{base}.json", json.dumps(record, sort_keys=True))
         entry = self.get(key)
-        assert entry is not None
+        if entry is None:
+            raise AudioRestorerError(f"{base}.json: something else changed this entry as it was written: {AGAIN}")
         return entry
 
     def remove(self, key: str) -> None:

@@ -4,14 +4,12 @@
 # The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/models/.
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
-FINE = "_fine"  # an experiment that goes on from the model of the name without it
-PILOT_TRAININGS = [*PILOT_MODELS, "pilot_sep_a_fine"]
 EXPERIMENTS = f"{workflow.basedir}/config/experiments"
 
 
 rule train_pilot:
     input:
-        expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_TRAININGS),
+        expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
 
 
 rule free_recordings:
@@ -74,18 +72,13 @@ rule train_pilot_model:
     input:
         data=f"{ART}/training_audio/index.jsonl",
         config=f"{EXPERIMENTS}/{{network}}.yaml",
-        initial=lambda wildcards: (
-            f"{ART}/trained/{wildcards.network.removesuffix(FINE)}.safetensors"
-            if wildcards.network.endswith(FINE)
-            else []
-        ),
     output:
         model=protected(f"{ART}/trained/{{network}}.safetensors"),
         record=f"{ART}/trained/{{network}}.json",
     log:
         f"{ART}/logs/train/{{network}}.log",
     wildcard_constraints:
-        network="|".join(PILOT_TRAININGS),
+        network="|".join(PILOT_MODELS),
     cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
@@ -96,11 +89,10 @@ rule train_pilot_model:
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
-        changes=lambda wildcards, input: ["--changes", json.dumps({"initial": input.initial})] if input.initial else [],
         code=code("stages.train"),
     shell:
         "python -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}"
-        " --work {params.work:q} --threads {threads} {params.changes:q} 2>&1 | tee {log:q}"
+        " --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule evaluate_pilot_model:
@@ -112,7 +104,7 @@ rule evaluate_pilot_model:
     log:
         f"{ART}/logs/evaluate_model/{{network}}.log",
     wildcard_constraints:
-        network="|".join(PILOT_TRAININGS),
+        network="|".join(PILOT_MODELS),
     conda:
         "../envs/audiorestorer.yaml"
     params:

@@ -1,7 +1,10 @@
 import os
+from pathlib import Path
 
 import pytest
 
+from audiorestorer import store as store_module
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.store import Store, key_of
 
 
@@ -54,6 +57,20 @@ def test_damaged_entries_do_not_count(tmp_path, harm):
     assert store.get(key) is None
     put(store, key)
     assert store.get(key) is not None
+
+
+def test_an_entry_that_another_program_changes_as_it_is_written_is_one_message(tmp_path, monkeypatch):
+    """Met by the fault campaign: an assertion failed, and the message was empty."""
+    store, key = Store(tmp_path, "fuse"), key_of(x=1)
+    write = store_module.write_text_atomic
+
+    def written_and_damaged(path, text):
+        write(path, text)
+        next(Path(path).parent.glob("*vocals.wav")).unlink()
+
+    monkeypatch.setattr(store_module, "write_text_atomic", written_and_damaged)
+    with pytest.raises(AudioRestorerError, match=rf"{key}\.json: something else changed .* run the same command again"):
+        put(store, key)
 
 
 def test_changed_content_of_the_same_size_is_found(tmp_path):

@@ -124,7 +124,7 @@ def write_tiny_mask_unet(path: Path, task: str = "separate") -> Any:
     torch.manual_seed(0)
     config = MaskUNetConfig(channels=(2, 4), time_strides=(1, 2), rnn_hidden=4)
     model = MaskUNet(config).eval()
-    save_checkpoint(path, model, task, {"note": "random weights"}, half=False)
+    save_checkpoint(path, model, task, {"note": "random weights"}, storage="float32")
     return model
 
 

@@ -22,6 +22,7 @@ from audiorestorer.models.band_split import BandSplit, band_edges
 
 ARCHITECTURE = "mask_unet"
 FORMAT_VERSION = 2
+PACKED_VERSION = 3  # of files with int8 weights, which an older reader must refuse
 TASKS = ("separate", "denoise")
 LEVEL_EPS = 1e-8  # of full scale: an item below -160 dBFS counts as silent
 FEATURE_FLOOR = 1e-3  # relative to the item's mean magnitude
@@ -281,25 +282,22 @@ class MaskUNet(nn.Module):
         return config.n_fft // overlap
 
 
-def save_checkpoint(path: str | Path, model: MaskUNet, task: str, card: dict[str, Any], *, half: bool = True) -> None:
+def save_checkpoint(
+    path: str | Path, model: MaskUNet, task: str, card: dict[str, Any], *, storage: weights.Storage = "float16"
+) -> None:
     """Write one safetensors file, atomically.
 
     Args:
         task: `separate` (speech out of music) or `denoise`.
         card: what a reader should know (data, steps, seed, figures); JSON types.
-        half: store float16 weights (half the size; loaded as float32).
+        storage: of the weights in the file (`weights.packed`); they are loaded as float32.
     """
     if task not in TASKS:
         raise AudioRestorerError(f"task {task!r}: not one of {', '.join(TASKS)}")
-    state = {
-        name: (
-            value.detach().to("cpu", torch.float16) if half and value.is_floating_point() else value.detach().cpu()
-        ).contiguous()
-        for name, value in model.state_dict().items()
-    }
+    state = weights.packed(model.state_dict(), storage)
     metadata = {
         "architecture": ARCHITECTURE,
-        "format_version": str(FORMAT_VERSION),
+        "format_version": str(PACKED_VERSION if storage == "int8" else FORMAT_VERSION),
         "task": task,
         "sample_rate": str(model.config.sample_rate),
         "config": json.dumps(asdict(model.config), sort_keys=True),
@@ -321,8 +319,11 @@ def load_checkpoint(path: str | Path) -> tuple[MaskUNet, dict[str, Any]]:
     state, raw = weights.read(path)
     if raw.get("architecture") != ARCHITECTURE:
         raise AudioRestorerError(f"{path}: architecture {raw.get('architecture')!r}, expected {ARCHITECTURE!r}")
-    if raw.get("format_version") != str(FORMAT_VERSION):
-        raise AudioRestorerError(f"{path}: format_version {raw.get('format_version')!r}, expected {FORMAT_VERSION}")
+    if raw.get("format_version") not in (str(FORMAT_VERSION), str(PACKED_VERSION)):
+        raise AudioRestorerError(
+            f"{path}: format_version {raw.get('format_version')!r}, expected {FORMAT_VERSION} or {PACKED_VERSION}"
+        )
+    state = weights.unpacked(state)
     if raw.get("task") not in TASKS:
         raise AudioRestorerError(f"{path}: task {raw.get('task')!r}: not one of {', '.join(TASKS)}")
     try:
@@ -336,10 +337,8 @@ def load_checkpoint(path: str | Path) -> tuple[MaskUNet, dict[str, Any]]:
     except (KeyError, TypeError, ValueError, AudioRestorerError) as error:
         raise AudioRestorerError(f"{path}: bad config in the metadata: {error}") from error
     try:
-        model.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
-        )
+        model.load_state_dict(state)
     except RuntimeError as error:
         raise AudioRestorerError(f"{path}: weights do not fit the config: {error}") from error
-    metadata = {**raw, "format_version": FORMAT_VERSION, "sample_rate": model.config.sample_rate}
+    metadata = {**raw, "format_version": int(raw["format_version"]), "sample_rate": model.config.sample_rate}
     return model.eval(), {**metadata, "config": values, "card": card}

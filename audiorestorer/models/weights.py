@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, get_args
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from audiorestorer.errors import AudioRestorerError
+
+Storage = Literal["float32", "float16", "int8"]
+STORAGES: tuple[str, ...] = get_args(Storage)
+SCALE = ".scale"  # what is added to the name of an int8 matrix for its rows' scales
 
 
 def to_bytes(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -24,6 +30,46 @@ def ordered(content: bytes) -> bytes:
     header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     return len(header).to_bytes(8, "little") + header + content[8 + size :]
+
+
+def packed(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+    """The weights as a file holds them.
+
+    `int8`: of each matrix, rounded to float16, the rows as whole numbers in [-127, 127] times a float16 scale of the row, under its
+    name and `SCALE`; the rest as float16. An error is about half a step at most, 1/254 of the row's largest weight.
+    """
+    out: dict[str, Tensor] = {}
+    for name, value in state.items():
+        value = value.detach().to("cpu")
+        if not value.is_floating_point() or storage == "float32":
+            out[name] = value.contiguous()
+        elif storage == "int8" and value.ndim == 2:
+            rows = value.half().float()
+            scale = (rows.abs().amax(dim=1) / 127).half()
+            out[name] = (rows / scale.float().clamp_min(1e-12)[:, None]).round().clamp(-127, 127).to(torch.int8)
+            out[name + SCALE] = scale
+        else:
+            out[name] = value.half().contiguous()
+    return out
+
+
+def unpacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `packed` undoes, as float32. An int8 tensor without scales of its rows stays as it is, and will not fit its network."""
+    matrices = {
+        name
+        for name, value in state.items()
+        if value.dtype == torch.int8 and value.ndim == 2 and name + SCALE in state
+        if state[name + SCALE].shape == value.shape[:1]
+    }
+    scales = {name + SCALE for name in matrices}
+    out: dict[str, Tensor] = {}
+    for name in state.keys() - scales:
+        value = state[name]
+        if name in matrices:
+            out[name] = value.float() * state[name + SCALE].float()[:, None]
+        else:
+            out[name] = value.float() if value.is_floating_point() else value
+    return out
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import AGAIN, AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.store import Store, sha256_file
 
 State = tuple[int, int, int]  # size, time, inode
-AGAIN = "run the same command again"
 
 
 class InputChanged(AudioRestorerError):

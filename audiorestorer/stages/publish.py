@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from audiorestorer.errors import AGAIN
 from audiorestorer.manifest import Item, inside, read_manifest, write_manifest
-from audiorestorer.stages.inputs import AGAIN, InputDamaged, checked
+from audiorestorer.stages.inputs import InputDamaged, checked
 from audiorestorer.stages.shard import StageFailed
 from audiorestorer.store import place
 

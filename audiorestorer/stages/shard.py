@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from audiorestorer.errors import AudioRestorerError, MachineError, of_the_machine
+from audiorestorer.errors import AGAIN, AudioRestorerError, MachineError, of_the_machine
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.progress import Work, work_file
-from audiorestorer.stages.inputs import AGAIN, InputChanged, InputDamaged, checked
+from audiorestorer.stages.inputs import InputChanged, InputDamaged, checked
 from audiorestorer.store import Entry, Store, key_of
 
 log = logging.getLogger("audiorestorer")

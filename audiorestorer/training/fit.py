@@ -138,7 +138,7 @@ def _save(
         **({"real": real.digest} if real else {}),
         **({"initial": sha256_file(Path(settings.initial))} if settings.initial else {}),
     }
-    save_checkpoint(out, module.average, settings.task, card)
+    save_checkpoint(out, module.average, settings.task, card, storage=settings.storage)
     losses = {name: value for name, value in curve.last().items() if math.isfinite(value)}
     record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
     write_json(out.with_suffix(".json"), record)

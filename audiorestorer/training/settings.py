@@ -15,6 +15,7 @@ from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.bottleneck import Kind
 from audiorestorer.models.mask_unet import MaskUNetConfig
+from audiorestorer.models.weights import Storage
 from audiorestorer.training.strategy_settings import (
     MixedSettings,
     MonitoringSettings,
@@ -29,6 +30,7 @@ ADDED_LATER = (
     "strategies",
     "monitoring",
     "initial",
+    "storage",
 )  # left out of records where they are not used
 
 
@@ -104,6 +106,7 @@ class TrainSettings(Settings):
     overfit_items: int = Field(
         0, ge=0, le=1_000_000, description="train on this many fixed examples again and again; 0: never the same"
     )
+    storage: Storage = Field("float16", description="of the weights in the model's file: int8 is half of it again")
     threads: int = Field(1, ge=1, le=256, description="two runs of one thread do more than one run of two")
     workers: int = Field(1, ge=0, le=64, description="processes that make examples; 0: the training process itself")
     losses: dict[str, float] = Field({"mr_stft": 0.5, "l1": 2.0, "si_sdr": 0.1}, min_length=1)

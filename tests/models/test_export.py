@@ -49,7 +49,7 @@ def test_equals_pytorch(model: MaskUNet) -> None:
 @pytest.mark.parametrize("bottleneck", KINDS)
 def test_bottlenecks_look_along_time_and_survive_a_round_trip(bottleneck: str, tmp_path: Path) -> None:
     model = network(bottleneck)
-    save_checkpoint(tmp_path / "m.safetensors", model, "denoise", {}, half=False)
+    save_checkpoint(tmp_path / "m.safetensors", model, "denoise", {}, storage="float32")
     mixture = torch.randn(1, 1, 4000, requires_grad=True)
     loaded = load_checkpoint(tmp_path / "m.safetensors")[0]
     with torch.no_grad():

@@ -99,6 +99,38 @@ def test_checkpoint_round_trip(model: MaskUNet, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+def test_int8_matrices_are_a_quarter_and_nearly_the_same(model: MaskUNet, tmp_path: Path) -> None:
+    sizes = {}
+    for storage in ("float32", "int8"):
+        path = tmp_path / f"{storage}.safetensors"
+        save_checkpoint(path, model, "denoise", {}, storage=storage)
+        sizes[storage] = sum(value.numel() * value.element_size() for value in load_file(str(path)).values())
+    packed, metadata = load_checkpoint(tmp_path / "int8.safetensors")
+    assert metadata["format_version"] == 3
+    for name, value in model.state_dict().items():
+        steps = value.abs().amax(dim=1, keepdim=True) / 127 if value.ndim == 2 else value.abs() / 512
+        assert ((packed.state_dict()[name] - value).abs() <= 0.6 * steps + 1e-6).all(), name
+    mixture = torch.randn(1, 1, 3000)
+    with torch.no_grad():
+        wanted, found = model(mixture), packed(mixture)
+    assert (found - wanted).square().mean() < 1e-4 * wanted.square().mean()  # 40 dB below the output
+    state = [value for value in model.state_dict().values() if value.is_floating_point()]
+    saved = sum(3 * value.numel() - 2 * value.shape[0] if value.ndim == 2 else 2 * value.numel() for value in state)
+    assert sizes["int8"] == sizes["float32"] - saved
+
+
+def test_refuses_scales_of_other_rows(model: MaskUNet, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_checkpoint(path, model, "separate", {}, storage="int8")
+    state = load_file(str(path))
+    name = next(name for name in state if name.endswith(".scale"))
+    with safe_open(str(path), "pt") as file:
+        metadata = file.metadata()
+    save_file({**state, name: state[name][:-1]}, str(path), metadata=metadata)
+    with pytest.raises(AudioRestorerError, match="do not fit"):
+        load_checkpoint(path)
+
+
 def damaged(path: Path, **metadata: str) -> None:
     with safe_open(str(path), "pt") as file:
         kept = file.metadata()
