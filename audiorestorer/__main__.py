@@ -16,6 +16,7 @@ from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
 from audiorestorer.manifest import in_range, write_text_atomic
 from audiorestorer.names import as_text, is_text
+from audiorestorer.resources import keep_freed_memory
 
 app = typer.Typer(
     name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -360,7 +361,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if sys.argv[1:2] in (["train"], ["train-enhancer"]):
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-        training.keep_freed_memory()
+    if sys.argv[1:2] in (["train"], ["train-enhancer"], ["separate"], ["denoise"]):
+        keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         for word in sys.argv[1:]:

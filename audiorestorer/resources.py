@@ -1,11 +1,13 @@
-"""What a job needs: memory and minutes as functions of its shard, its stage or model, and the attempt. No torch import.
+"""What a job needs: memory and minutes as functions of its shard, its stage or model, and the attempt; and that it keeps its memory.
 
 The figures are docs/performance.md's (a test compares them), the margins are for slower machines. A first attempt that was cut too
-short is corrected by the next one, which asks for twice as much and finds the finished items in the store.
+short is corrected by the next one, which asks for twice as much and finds the finished items in the store. No torch import.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import math
 from collections.abc import Iterable
@@ -122,3 +124,14 @@ def _read(manifest: str, mtime_ns: int, size: int) -> Load:
                 seconds += duration
                 channel_seconds += duration * (row.get("channels") or 1)
     return Load(seconds, channel_seconds)
+
+
+def keep_freed_memory() -> None:
+    """For commands that need the same tensors again and again: glibc hands what is larger than 128 KiB back to the system as soon as
+    it is freed, and asking for it anew (page faults) was 40 % of a training step and a quarter of a network's pass
+    (docs/performance.md). With another C library nothing changes."""
+    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(m_mmap_max, 0)
+        library.mallopt(m_trim_threshold, 2**31 - 1)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 from importlib import import_module
 from pathlib import Path
@@ -29,16 +27,6 @@ ChangesOption = Annotated[
     str | None, typer.Option("--changes", help="JSON: sections and keys that differ from the experiment's")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
-
-
-def keep_freed_memory() -> None:
-    """glibc hands memory of over 128 KiB back to the system as soon as it is freed; a training step takes the same tensors again and
-    again, and its page faults were 40 % of its time (docs/performance.md). Where there is another C library nothing changes."""
-    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(m_mmap_max, 0)
-        library.mallopt(m_trim_threshold, 2**31 - 1)
 
 
 def stage(name: str) -> Any:

@@ -24,8 +24,8 @@ from audiorestorer.metrics.signal import Sums, si_sdr
 from audiorestorer.models.mask_unet import MaskUNetConfig, load_checkpoint
 
 PURPOSE = {
-    "pilot_sep_a": "Speech out of music; fine in frequency.",
-    "pilot_sep_b": "Speech out of music; fine in time.",
+    "pilot_sep_a": "Speech out of music and noise; fine in frequency.",
+    "pilot_sep_b": "Speech out of music and noise; finer in time, more noise in its training.",
     "pilot_denoiser": "Steady noise, hiss, hum, crackle, babble and the residues of music that a separator leaves.",
 }
 CARD = """# {name}
@@ -33,19 +33,13 @@ CARD = """# {name}
 {purpose}
 One of the small models that let the main job run on a fresh machine with no download; not a rival of the full models.
 
-- Architecture: {shape} (`audiorestorer/models/mask_unet.py`), {params:,} parameters, float16 weights;
+- Architecture: {shape} (`audiorestorer/models/mask_unet.py`), {params:,} parameters, {storage} weights;
   {rate} Hz, n_fft {n_fft}, hop {hop}; a real mask in [{floor:g}, {limit:g}], the mixture's phase; level-invariant.
 - sha256: `{sha256}`
 - Training: {steps} steps of {batch} examples of {seconds} s, seed {seed}, on two shared CPU cores;
   `python -m audiorestorer train --config config/experiments/{name}.yaml --data artifacts/training_audio --out MODEL --work DIR`
   (or `snakemake train_pilot`).
-- Data: {speech} minutes of synthetic speech (espeak-ng in many languages and variants; flite rms, slt, kal16; festival kal, ked
-  and nine voices of Italian, Czech, Finnish, Russian and Catalan: `RECORDED` in scripts/synth_speech.py)
-  and {music} minutes of music composed by rules and rendered with the FluidR3 GM soundfont;
-  `python scripts/make_training_audio.py --out artifacts/training_audio {audio}`.
-  No recording of a person was used as such (flite's and festival's voices were built by their authors from recordings).
-- Licences: the weights are under this repository's (MIT). FluidR3 GM: MIT. espeak-ng: GPL-3 (the program; not its output).
-  flite, festival and its kal and ked voices: BSD-like; the other festival voices: GPL, LGPL or BSD-like (not their output).
+{data}
 
 ## Measured
 
@@ -54,7 +48,7 @@ training never used, and pieces of music that it never used (of genres and instr
 flite slt (trained) and festival slt-hts (held out) were built from one person's voice.
 No checkpoint was chosen by these figures. Up to 40 of the test mixtures were looked at while the loss and the network's shape were
 changed, and earlier versions of the separators were replaced because of their figures (convolutional ones of 5.3 dB at 0 dB and less;
-the recurrent shape won a race of a few minutes on these mixtures): read them as those of a development set.
+recurrent ones; the bands won a race of ten minutes): read them as those of a development set.
 
 | test | in | out | improvement |
 | --- | --- | --- | --- |
@@ -67,7 +61,25 @@ the recurrent shape won a race of a few minutes on these mixtures): read them as
 
 {limits}
 """
-AUDIO = "--minutes-speech 180 --minutes-music 200 --seed 2"
+SYNTHETIC = """\
+- Data: {speech} minutes of synthetic speech (espeak-ng in many languages and variants; flite rms, slt, kal16; festival kal, ked
+  and nine voices of Italian, Czech, Finnish, Russian and Catalan: `RECORDED` in scripts/synth_speech.py)
+  and {music} minutes of music composed by rules and rendered with the FluidR3 GM soundfont;
+  `python scripts/make_training_audio.py --out artifacts/training_audio --minutes-speech 180 --minutes-music 200 --seed 2`.
+  No recording of a person was used as such (flite's and festival's voices were built by their authors from recordings).
+- Licences: the weights are under this repository's (MIT). FluidR3 GM: MIT. espeak-ng: GPL-3 (the program; not its output).
+  flite, festival and its kal and ked voices: BSD-like; the other festival voices: GPL, LGPL or BSD-like (not their output)."""
+RECORDED = """\
+- Data: {speech} minutes of speech: synthetic (espeak-ng, flite, festival, RHVoice, Pico: `RECORDED` in scripts/synth_speech.py) and
+  90 minutes of announcements by five people (Asterisk's; Debian packages, scripts/free_recordings.py);
+  {music} minutes of music: composed by rules and rendered with the FluidR3 GM soundfont, and 150 minutes of recordings
+  (music of free games, music on hold; Debian packages); noise by formulas (`datasets/noises.py`: babble of the same voices,
+  speech-shaped, coloured, impacts, engines, wind, hum, crackle), no recorded noise;
+  `python scripts/free_recordings.py --out DIR`, then `python scripts/make_training_audio.py --out artifacts/training_audio
+  --minutes-speech 200 --minutes-music 120 --seed 5 --recordings DIR --minutes-prompts 90 --minutes-tracks 150`.
+- Licences: the weights are under this repository's (MIT). FluidR3 GM: MIT. The recordings: CC-BY-SA-3.0 (speech), GPL-2.0+,
+  CC-BY-SA and CC-BY (music), see docs/licences.md; the programs' licences do not cover their output."""
+DATA = {"pilot_sep_a": RECORDED, "pilot_sep_b": RECORDED, "pilot_denoiser": SYNTHETIC}
 LIMITS = {
     "separate": """Choirs, solo instruments that glide like a voice and singing are taken for speech, in part.
 Music in the speech's own bins stays: one real mask cannot do better than its oracle (the ideal ratio mask: about 11 dB of improvement
@@ -82,6 +94,11 @@ Babble of other voices is only reduced in part.""",
 
 def shape(config: MaskUNetConfig) -> str:
     """The network in words."""
+    if config.bands:
+        return (
+            f"mask network of {config.bands} bands with {config.band_width} features each, {config.rnn_layers} turns of bidirectional"
+            f" LSTM layers: {config.band_hidden} shared by the bands, {config.rnn_hidden} over all (`models/band_split.py`)"
+        )
     middle = f"{config.rnn_layers} bidirectional {config.bottleneck.upper()} layers of {config.rnn_hidden}"
     if not config.channels:
         return f"mask network of {middle} over whole frames"
@@ -148,8 +165,8 @@ def main() -> None:
             name=name, purpose=purpose, params=sum(p.numel() for p in network.parameters()), rate=config.sample_rate,
             n_fft=config.n_fft, hop=config.hop_length, floor=config.mask_floor, limit=config.mask_limit,
             sha256=figures["sha256"], steps=metadata["card"]["steps"], batch=settings["batch_size"], seed=settings["seed"],
-            seconds=settings["mixtures"]["segment_sec"], shape=shape(config), audio=AUDIO,
-            rows="\n".join(rows), **minutes,
+            seconds=settings["mixtures"]["segment_sec"], shape=shape(config),
+            data=DATA[name].format(**minutes), storage=settings.get("storage", "float16"), rows="\n".join(rows),
             clean=figures["clean_in_si_sdr_db"], pilot_clean=round(float(pilot_clean), 2),
             no_speech=figures["no_speech_attenuation_db"], limits=LIMITS[metadata["task"]],
         )  # fmt: skip

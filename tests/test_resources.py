@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +117,26 @@ def test_the_guide_s_table_is_what_is_asked_for():
     }
     for name, (cost, threads) in costs.items():
         assert f"| {name} | {cost.ask_mb(1)} | {cost.ask_minutes(resources.UNKNOWN, threads, 1)} |" in guide
+
+
+FAULTS = """
+import resource, sys
+from audiorestorer.resources import keep_freed_memory
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+bytearray(1 << 26)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    bytearray(1 << 26)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_kept_memory_is_not_asked_for_again():
+    """64 MiB are 16,384 pages of 4 KiB (32 with huge pages, which fault too)."""
+    asked = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True, text=True).stdout)
+        for how in ("keep", "give back")
+    }
+    assert asked["keep"] < 16 and asked["give back"] >= 4 * 32
