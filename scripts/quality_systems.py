@@ -1,8 +1,7 @@
 """What is compared of ours: models alone, fusions and chains, made by the functions of the pipeline's own stages on files.
 
-A chain is `separate` (each separator) -> `fuse` -> steps (`denoise`, `postmask`) in any order. Two bounds stand in the place of
-`fuse`, made of the reference: `oracle`, of each cell the mask that is nearer to the ideal ratio mask (no choice among the masks
-is better); `ideal`, that mask itself (no real mask in [0, 1] is better).
+A chain is `separate` (each separator) -> `fuse` -> steps (`denoise`, `postmask`) in any order. What no stage has stands in the place
+of `fuse` in some rows (`quality_fusion`).
 """
 
 from __future__ import annotations
@@ -14,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality_sets import ROOT, Clip
+from quality_fusion import BOUNDS, LEARNED, Stems, Weights, fuse_otherwise, least_squares, normal_equations
+from quality_sets import ROOT, Clip, two_folders
 
 sys.path.insert(0, str(ROOT))
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import Config, DenoiseSettings, FuseSettings, PostmaskSettings, SeparatorSettings
 from audiorestorer.digest import code_digest
-from audiorestorer.dsp import stft
-from audiorestorer.dsp.masks import Mask, ratio_mask
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.models import registry
@@ -36,7 +34,6 @@ from audiorestorer.store import key_of, sha256_file
 Step = DenoiseSettings | PostmaskSettings
 ABLATION = "ablation: "  # what such rows' names begin with
 WHOLE = "whole chain (defaults)"
-BOUNDS = ("oracle", "ideal")
 WARM_UP_SEC = 1.0
 
 
@@ -73,6 +70,7 @@ class Networks:
         self.replaced, self.cache, self.work, self.threads = replaced, cache, work, threads
         self.device = pick_device("cpu", threads)
         self._loaded: dict[str, Separator] = {}
+        self.learned: dict[str, Weights] = {}
 
     def files(self, name: str) -> ModelFiles:
         """Raises AudioRestorerError: not at hand (nothing is downloaded), damaged, or no such entry."""
@@ -111,12 +109,12 @@ class Networks:
 
 @dataclass(frozen=True)
 class Chain:
-    """Separators, how their masks are fused (`bound`: one of `BOUNDS` instead), and what follows."""
+    """Separators, how their masks are fused (`instead`: one of `BOUNDS` or `LEARNED`), and what follows."""
 
     separators: tuple[SeparatorSettings, ...]
     fuse: FuseSettings
     steps: tuple[Step, ...] = ()
-    bound: str = ""
+    instead: str = ""
 
     def models(self) -> list[str]:
         named = [*self.separators, *(step for step in self.steps if isinstance(step, DenoiseSettings))]
@@ -128,7 +126,7 @@ def _named(settings: SeparatorSettings) -> str:
 
 
 def _fusion_key(chain: Chain) -> str:
-    return f"fuse {chain.bound} {chain.fuse.model_dump_json()} {[_named(one) for one in chain.separators]}"
+    return f"fuse {chain.instead} {chain.fuse.model_dump_json()} {[_named(one) for one in chain.separators]}"
 
 
 def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> dict[str, Path]:
@@ -138,44 +136,32 @@ def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> di
     return clip.part(key, lambda folder: dict(separate_item(network, clip.item, settings, folder).files))  # type: ignore[no-any-return]
 
 
+def _stems(clip: Clip, chain: Chain, networks: Networks) -> Stems:
+    found = [separated(clip, one, networks) for one in chain.separators]
+    return [(str(one["vocals.wav"]), str(one["accompaniment.wav"]) if len(one) > 1 else None) for one in found]
+
+
 def fused(clip: Clip, chain: Chain, networks: Networks) -> Path:
-    """The file of the fused speech; stage `fuse` makes it where it is no bound."""
-    stems = [separated(clip, one, networks) for one in chain.separators]
-    key = _fusion_key(chain)
-    pairs = [(str(found["vocals.wav"]), str(found["accompaniment.wav"]) if len(found) > 1 else None) for found in stems]
-    if not chain.bound:
-        item = clip.item.updated(estimates=pairs)
+    """The file of the fused speech; stage `fuse` makes it where it can."""
+    key, stems = _fusion_key(chain), _stems(clip, chain, networks)
+    if not chain.instead:
+        item = clip.item.updated(estimates=stems)
         return Path(clip.part(key, lambda folder: fuse_item(item, chain.fuse, folder).files["speech.wav"]))
-    return Path(clip.part(key, lambda folder: _fused_knowing(clip, chain.bound, pairs, chain.fuse, folder)))
+    weights = learned_weights(chain, networks) if chain.instead == LEARNED else None
+    return Path(clip.part(key, lambda folder: fuse_otherwise(clip, chain.instead, stems, chain.fuse, folder, weights)))
 
 
-def chosen_mask(bound: str, masks: Sequence[Mask], ideal: Mask) -> Mask:
-    """The mask of a bound. Raises KeyError: unknown."""
-    if bound == "ideal":
-        return ideal
-    if bound != "oracle":
-        raise KeyError(bound)
-    stacked = np.stack(masks)
-    nearest = np.abs(stacked - ideal).argmin(axis=0)
-    return np.take_along_axis(stacked, nearest[None], axis=0)[0]
-
-
-def _fused_knowing(
-    clip: Clip, bound: str, pairs: list[tuple[str, str | None]], settings: FuseSettings, folder: Path
-) -> Path:
-    paths = [path for pair in pairs for path in pair if path]
-
-    def function(mixture: stft.Spectrum, truth: stft.Spectrum, *stems: stft.Spectrum) -> stft.Spectrum:
-        rest = iter(stems)
-        estimates = [(next(rest), next(rest) if pair[1] else None) for pair in pairs]
-        masks = [ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in estimates]
-        return mixture * chosen_mask(bound, masks, ratio_mask(truth, mixture - truth, settings.eps))
-
-    streams = [iter([clip.noisy]), iter([clip.truth]), *(audio.blocks(path) for path in paths)]
-    out = stft.process(streams, clip.noisy.shape[1], settings.n_fft, settings.hop_length, function)
-    target = folder / "speech.wav"
-    audio.write_blocks(target, out, clip.rate, 1, expected_frames=clip.noisy.shape[1])
-    return target
+def learned_weights(chain: Chain, networks: Networks) -> Weights:
+    """Weights of the masks by band, learned on data/pilot; made once for a chain's separators and masks."""
+    key = _fusion_key(chain)
+    if key not in networks.learned:
+        total: list[Weights] = []
+        for pair in two_folders("pilot", ROOT / "data/pilot/input", ROOT / "data/pilot/clean").pairs:
+            with Clip(pair) as clip:
+                found = normal_equations(clip, _stems(clip, chain, networks), chain.fuse)
+                total = [one + other for one, other in zip(total, found, strict=True)] if total else list(found)
+        networks.learned[key] = least_squares(*total)
+    return networks.learned[key]
 
 
 def stepped(clip: Clip, item: Item, step: Step, before: str, networks: Networks) -> tuple[Item, str]:
@@ -205,7 +191,7 @@ def _stages_code() -> str:
     return code_digest(
         "stages.separate", "stages.fuse", "stages.denoise", "stages.postmask", "separators.checkpoint", "separators.demucs",
         "separators.dns64", "separators.hybrid",
-    ) + sha256_file(__file__)  # fmt: skip
+    ) + sha256_file(__file__) + sha256_file(str(Path(__file__).with_name("quality_fusion.py")))  # fmt: skip
 
 
 def chain_system(name: str, chain: Chain, networks: Networks) -> System:
@@ -213,16 +199,16 @@ def chain_system(name: str, chain: Chain, networks: Networks) -> System:
     try:
         files = [networks.files(model) for model in chain.models()]
     except AudioRestorerError as error:
-        return System(name, "ours", "", missing=str(error), mixtures_only=bool(chain.bound))
+        return System(name, "ours", "", missing=str(error), mixtures_only=chain.instead in BOUNDS)
     steps = [(type(step).__name__, step.model_dump()) for step in chain.steps]
     own = [_named(one) for one in chain.separators]
     identity = key_of(
-        separators=own, bound=chain.bound, steps=steps, fuse=chain.fuse.model_dump(), code=_stages_code(),
+        separators=own, instead=chain.instead, steps=steps, fuse=chain.fuse.model_dump(), code=_stages_code(),
         weights=[file.digest for file in files],
     )  # fmt: skip
     return System(
         name, "ours", identity, _bytes(files), lambda clip: run_chain(clip, chain, networks),
-        mixtures_only=bool(chain.bound),
+        mixtures_only=chain.instead in BOUNDS,
     )  # fmt: skip
 
 
@@ -260,14 +246,15 @@ def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> lis
     alone = [*(one.model for one in both), *([config.denoise.model] if config.denoise.model else [])]
     systems = [model_system(f"{name} alone", name, networks) for name in dict.fromkeys([*alone, *extra])]
 
-    def chain(name: str, *steps: Step, fuse: FuseSettings = config.fuse, bound: str = "") -> System:
-        return chain_system(name, Chain(both, fuse, steps, bound), networks)
+    def chain(name: str, *steps: Step, fuse: FuseSettings = config.fuse, instead: str = "") -> System:
+        return chain_system(name, Chain(both, fuse, steps, instead), networks)
 
     return [
         *systems,
         *(chain(f"fusion: {name}", fuse=fuse) for name, fuse in fusions(config.fuse).items()),
-        chain("fusion: oracle choice (bound)", bound="oracle"),
-        chain("ideal ratio mask (bound)", bound="ideal"),
+        chain("fusion: learned", instead=LEARNED),
+        chain("fusion: oracle choice (bound)", instead="oracle"),
+        chain("ideal ratio mask (bound)", instead="ideal"),
         chain(f"{named_fusion(config.fuse)} + denoise", config.denoise),
         chain(WHOLE, config.denoise, config.postmask),
     ]
@@ -292,16 +279,17 @@ def ablation_systems(config: Config, networks: Networks) -> list[System]:
     both, denoise, mask = tuple(config.separators), config.denoise, config.postmask
 
     def chain(
-        name: str, *steps: Step, fuse: FuseSettings = config.fuse, bound: str = "",
+        name: str, *steps: Step, fuse: FuseSettings = config.fuse, instead: str = "",
         separators: tuple[SeparatorSettings, ...] = both,
     ) -> System:  # fmt: skip
-        return chain_system(ABLATION + name, Chain(separators, fuse, steps, bound), networks)
+        return chain_system(ABLATION + name, Chain(separators, fuse, steps, instead), networks)
 
     single = [chain(f"{one.model} only", denoise, mask, separators=(one,)) for one in both] if len(both) > 1 else []
     return [
         *single,
         *(chain(name, denoise, mask, fuse=fuse) for name, fuse in fusions(config.fuse).items() if fuse != config.fuse),
-        chain("oracle choice (bound)", denoise, mask, bound="oracle"),
+        chain("learned", denoise, mask, instead=LEARNED),
+        chain("oracle choice (bound)", denoise, mask, instead="oracle"),
         chain("no denoiser", mask),
         chain("post-mask before denoiser", mask, denoise),
         *(chain(f"wet {wet:g}", with_(denoise, wet=wet), mask) for wet in (0.5, 1.0) if wet != denoise.wet),

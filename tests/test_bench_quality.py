@@ -18,6 +18,7 @@ from tests.tiny_models import write_model_json, write_tiny_mask_unet
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 import bench_quality  # noqa: E402
+import quality_fusion  # noqa: E402
 import quality_peers  # noqa: E402
 import quality_systems  # noqa: E402
 import quality_tables  # noqa: E402
@@ -100,7 +101,7 @@ def test_the_whole_chain_is_what_the_stages_write(tmp_path: Path) -> None:
     systems = {one.name: one for one in quality_systems.our_systems(config, networks, [])}
     with Clip(Pair("x", tmp_path / "noisy.wav", tmp_path / "clean.wav")) as clip:
         ours, cost = clip.made_by(systems[quality_systems.WHOLE].run)  # type: ignore[arg-type]
-        before, less = clip.made_by(systems["max + denoise"].run)  # type: ignore[arg-type]
+        before, less = clip.made_by(systems[f"{quality_systems.named_fusion(config.fuse)} + denoise"].run)  # type: ignore[arg-type]
     assert 0 < less.cpu < cost.cpu  # parts that were made for one row count in the other too
 
     path = tmp_path / "noisy.wav"
@@ -127,19 +128,32 @@ def test_an_oracle_choice_is_better_than_the_maximum_and_the_ideal_mask_than_bot
     networks = quality_systems.Networks(config, {}, tmp_path, tmp_path, 1)
     chains = {
         bound: quality_systems.chain_system(
-            bound, quality_systems.Chain(tuple(config.separators), FuseSettings(method="max", power=2.0), bound=bound), networks
+            bound, quality_systems.Chain(tuple(config.separators), FuseSettings(method="max", power=2.0), instead=bound), networks
         )
-        for bound in ("", "oracle", "ideal")
+        for bound in ("", "learned", "oracle", "ideal")
     }  # fmt: skip
     pairs = PairSet("mine", [Pair("x", tmp_path / "noisy.wav", tmp_path / "clean.wav")])
     found = bench_quality.measured(bench(tmp_path, *chains.values()), pairs)["systems"]
     gain = {name: row["figures"]["si_sdr_improvement_db"] for name, row in found.items()}
-    assert gain[""] + 0.1 < gain["oracle"] < gain["ideal"]
+    assert gain[""] + 0.1 < gain["oracle"] < gain["ideal"] and gain["learned"] < gain["ideal"]
+
+
+def test_learned_weights_find_the_better_mask_of_each_band() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((2, 500))
+    parts = np.stack([truth + 0.1 * rng.standard_normal((2, 500)), rng.standard_normal((2, 500))])  # the first is near
+    parts[:, 1] = parts[::-1, 1]  # in the second band it is the other
+    squares = np.einsum("inb,jnb->nij", parts, parts)
+    weights = quality_fusion.least_squares(squares, np.einsum("inb,nb->ni", parts, truth))
+    assert np.allclose(weights, [[1, 0], [0, 1]], atol=0.1) and (weights >= 0).all()
+    assert quality_fusion.least_squares(np.zeros((1, 2, 2)), np.zeros((1, 2))).tolist() == [[0.5, 0.5]]
+    bands = quality_fusion.band_of(1025, 44_100)
+    assert bands[0] == 0 and bands[-1] == bands[520] == quality_fusion.BANDS - 1 and (np.diff(bands) >= 0).all()
 
 
 def test_masks_of_the_bounds() -> None:
     low, high = np.float32([0.2, 0.9]), np.float32([0.4, 0.5])
-    chosen = quality_systems.chosen_mask
+    chosen = quality_fusion.chosen_mask
     assert np.allclose(chosen("oracle", [low, high], np.float32([0.0, 0.6])), [0.2, 0.5])
     with pytest.raises(KeyError):
         chosen("sum", [low], low)
