@@ -74,7 +74,7 @@ Precision = Annotated[
 
 
 class SeparatorSettings(Settings):
-    """One separator. Its stems are a soft ratio mask; all separators' masks are fused by maximum."""
+    """One separator. Its stems are a soft ratio mask; `fuse` makes one of all separators' masks."""
 
     name: str = Field(pattern=NAME_PATTERN, description="folder of its artifacts")
     model: str = Field(pattern=NAME_PATTERN, description="entry of the registry (config/models.yaml)")
@@ -106,13 +106,10 @@ class StftSettings(Settings):
 
 class FuseSettings(StftSettings):
     method: Literal["max", "mean"] = Field(
-        "max", description="of the separators' masks: what any of them keeps, or their mean"
+        "mean", description="of the separators' masks: max (what any of them keeps) or their mean"
     )
     power: float = Field(
-        2.0,
-        gt=0,
-        le=4,
-        description="of the magnitudes in each mask: 2 sharpens; 1 gives a mask network's own mask back",
+        1.0, gt=0, le=4, description="of the magnitudes in a mask: 1 is a mask network's own mask, 2 a sharper one"
     )
 
 
