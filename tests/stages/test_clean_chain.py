@@ -55,7 +55,10 @@ def item(tmp_path, name, **signals):
     return Item.model_validate(row)
 
 
-def fused(tmp_path, name, mixture, *estimates):
+SHARP = FuseSettings(method="max", power=2.0)
+
+
+def fused(tmp_path, name, mixture, *estimates, settings=SHARP):
     manifests = []
     for number, estimate in enumerate(estimates):
         row = item(tmp_path, f"{name}", noisy=mixture, path=estimate)
@@ -63,7 +66,7 @@ def fused(tmp_path, name, mixture, *estimates):
         (tmp_path / f"{name}.path.wav").rename(kept)
         write_manifest(tmp_path / f"s{number}.jsonl", [row.updated(path=str(kept), stems={"vocals": str(kept)})])
         manifests.append(tmp_path / f"s{number}.jsonl")
-    fuse.run(manifests, tmp_path / "f.jsonl", FuseSettings(), tmp_path / "store")
+    fuse.run(manifests, tmp_path / "f.jsonl", settings, tmp_path / "store")
     row = read_manifest(tmp_path / "f.jsonl")[0]
     assert row.stems is None and row.field("estimates") is None
     return audio.read(row.path)[0]
@@ -81,6 +84,16 @@ def test_fused_oracle_stems_are_at_least_as_good_as_the_better_separator(tmp_pat
         gains.append(quality(both, s) - max(quality(alone[0], s), quality(alone[1], s)))
         assert quality(both, s) > quality(s + m, s) + 6
     assert np.median(gains) > -0.1
+
+
+@pytest.mark.parametrize(
+    ("method", "power", "share"), [("mean", 1.0, 0.4), ("max", 1.0, 0.6), ("max", 2.0, 0.36 / 0.52)]
+)
+def test_fusion_of_two_gains_is_the_formula(tmp_path, method, power, share):
+    """Separators that turn the whole mixture down to 0.2 and 0.6: 0.6^2 / (0.6^2 + 0.4^2) is 0.692."""
+    x = voice(4) + music(4)
+    out = fused(tmp_path, "g", x, 0.2 * x, 0.6 * x, settings=FuseSettings(method=method, power=power))
+    assert np.abs(out - np.float32(share) * x).max() < 1e-4 * np.abs(x).max()
 
 
 def test_pure_speech_passes_fuse_and_postmask_unchanged(tmp_path):
