@@ -98,7 +98,8 @@ class MaskModule(lightning.LightningModule):
         def factor(step: int) -> float:
             if step < settings.warmup_steps:
                 return (step + 1) / settings.warmup_steps
-            share = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+            length = settings.schedule_steps or settings.steps
+            share = (step - settings.warmup_steps) / max(1, length - settings.warmup_steps)
             return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

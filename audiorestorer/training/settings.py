@@ -31,6 +31,7 @@ ADDED_LATER = (
     "monitoring",
     "initial",
     "storage",
+    "schedule_steps",
 )  # left out of records where they are not used
 
 
@@ -95,6 +96,9 @@ class TrainSettings(Settings):
     steps_per_epoch: int = Field(50, ge=1, le=100_000_000, description="a checkpoint is written after each epoch")
     batch_size: int = Field(8, ge=1, le=65_536)
     learning_rate: float = Field(3e-3, gt=0, le=10, description="peak of the cosine schedule")
+    schedule_steps: int | None = Field(
+        None, ge=1, description="length of that schedule where the training ends before it does; null: steps"
+    )
     warmup_steps: int = Field(30, ge=0, le=100_000_000)
     weight_decay: float = Field(1e-4, ge=0, le=10)
     clip_norm: float = Field(5.0, gt=0, le=1e6, description="the gradient's norm is clipped to this")
@@ -155,6 +159,8 @@ class TrainSettings(Settings):
     def _possible(self) -> TrainSettings:
         if self.steps % self.steps_per_epoch:
             raise ValueError(f"steps {self.steps} must be a multiple of steps_per_epoch {self.steps_per_epoch}")
+        if self.schedule_steps is not None and self.schedule_steps < self.steps:
+            raise ValueError(f"schedule_steps {self.schedule_steps} must not be less than steps {self.steps}")
         chosen = self.strategies
         if self.degradations is not None and self.task != "denoise":
             raise ValueError("degradations are what task denoise takes away")

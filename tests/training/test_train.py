@@ -13,6 +13,7 @@ from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.stages import evaluate_model, train
 from audiorestorer.training import fit, runs
+from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import load_settings
 from tests.datasets.conftest import RATE, write_training_audio
 
@@ -25,26 +26,34 @@ TINY: dict[str, Any] = {
     "warmup_steps": 2, "network": NETWORK, "mixtures": {"segment_sec": 0.5},
 }  # fmt: skip
 
+BANDS: dict[str, Any] = {
+    **TINY, "storage": "int8", "network": {
+        "sample_rate": RATE, "n_fft": 128, "hop_length": 64, "frequency_fold": 1, "channels": [], "time_strides": [],
+        "bottleneck": "lstm", "rnn_hidden": 6, "rnn_layers": 2, "bands": 8, "band_width": 8, "band_hidden": 4,
+    },
+}  # fmt: skip
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_training_audio(tmp_path_factory.mktemp("audio"))
 
 
-def test_resumed_equals_uninterrupted_byte_for_byte(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tiny", [TINY, BANDS], ids=["unet", "bands"])
+def test_resumed_equals_uninterrupted_byte_for_byte(tiny: dict[str, Any], data: Path, tmp_path: Path) -> None:
     whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
-    train.run(TINY, data, whole, tmp_path / "work_a", 1)
+    train.run(tiny, data, whole, tmp_path / "work_a", 1)
     for epochs in (1, 2):
-        assert train.run(TINY, data, resumed, tmp_path / "work_b", 1, stop_after=epochs) is None
+        assert train.run(tiny, data, resumed, tmp_path / "work_b", 1, stop_after=epochs) is None
         assert not resumed.exists()
-    train.run(TINY, data, resumed, tmp_path / "work_b", 1)
+    train.run(tiny, data, resumed, tmp_path / "work_b", 1)
     assert whole.read_bytes() == resumed.read_bytes()
     assert not list((tmp_path / "work_b").rglob("*.tmp"))
     curves = [next((tmp_path / work).glob("*_tiny/logs/loss.csv")).read_text() for work in ("work_a", "work_b")]
     assert curves[0] == curves[1]  # no gap, no overlap, the same losses to the last digit
     assert [line.split(",")[0] for line in curves[0].splitlines()] == ["step", *map(str, range(1, 7))]
     other = tmp_path / "other.safetensors"
-    train.run({**TINY, "seed": 6}, data, other, tmp_path / "work_b", 1)  # never resumes another run's checkpoint
+    train.run({**tiny, "seed": 6}, data, other, tmp_path / "work_b", 1)  # never resumes another run's checkpoint
     assert other.read_bytes() != whole.read_bytes()
 
 
@@ -107,3 +116,16 @@ def test_committed_experiments_are_valid() -> None:
     folder = Path(__file__).parents[2] / "config" / "experiments"
     names = {load_settings(path).name for path in folder.glob("pilot_*.yaml")}
     assert names >= {"pilot_sep_a", "pilot_sep_b", "pilot_denoiser"}
+
+
+def test_the_learning_rate_follows_a_schedule_that_the_training_does_not_end() -> None:
+    def rates(**changes: object) -> list[float]:
+        settings = load_settings({**TINY, "steps": 20, "steps_per_epoch": 10, "warmup_steps": 5, **changes})
+        chosen = MaskModule(settings).configure_optimizers()
+        factor = chosen["lr_scheduler"]["scheduler"].lr_lambdas[0]
+        return [factor(step) for step in range(20)]
+
+    whole, short = rates(steps=40), rates(schedule_steps=40)
+    assert short == whole[:20] and rates()[-1] < 0.05 < short[-1]
+    with pytest.raises(AudioRestorerError, match="schedule_steps 10"):
+        rates(schedule_steps=10)
