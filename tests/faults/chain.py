@@ -60,6 +60,7 @@ class Chain:
         values = {
             "input": str(folder / "input"), "output": str(folder / "output"), "shards": self.shards, "device": "cpu",
             "separators": separators, "denoise": {"model": "denoiser", **self.changes.get("denoise", {})},
+            "fuse": self.changes.get("fuse", {}),
             "loudness": self.changes.get("loudness", {}), "ingest": self.changes.get("ingest", {}),
         }  # fmt: skip
         return Config.model_validate(values)
