@@ -115,7 +115,7 @@ class FuseSettings(StftSettings):
 
 class DenoiseSettings(Settings):
     model: str | None = Field("pilot_denoiser", description="entry of the registry; null: no denoising")
-    wet: float = Field(0.8, ge=0, le=1, description="out = wet * denoised + (1 - wet) * input")
+    wet: float = Field(0.5, ge=0, le=1, description="out = wet * denoised + (1 - wet) * input")
     high_band: Literal["keep", "mask", "drop"] = Field(
         "mask", description="the band above the denoiser's Nyquist: keep, mask (by the post-mask) or drop"
     )
@@ -128,7 +128,9 @@ class DenoiseSettings(Settings):
 
 class PostmaskSettings(StftSettings):
     beta: float = Field(1.0, gt=0, le=8, description="exponent of the beta-Wiener mask")
-    floor: float = Field(0.1, ge=0, le=1, description="the mask never goes below this (0.1 is -20 dB)")
+    floor: float = Field(
+        1.0, ge=0, le=1, description="the mask never goes below this (0.1 is -20 dB); 1 is no post-mask"
+    )
 
 
 class EnhanceSettings(Settings):
@@ -374,10 +376,7 @@ class Config(Settings):
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one")
     ingest: IngestSettings = IngestSettings()
     separators: list[SeparatorSettings] = Field(
-        [
-            SeparatorSettings(name="pilot_a", model="pilot_sep_a"),
-            SeparatorSettings(name="pilot_b", model="pilot_sep_b"),
-        ],
+        [SeparatorSettings(name="pilot_a", model="pilot_sep_a")],
         min_length=1,
         description="any number; a list in another config file replaces this one whole",
     )

@@ -35,6 +35,8 @@ Step = DenoiseSettings | PostmaskSettings
 ABLATION = "ablation: "  # what such rows' names begin with
 WHOLE = "whole chain (defaults)"
 WARM_UP_SEC = 1.0
+# what is fused where the configuration has one separator
+PILOTS = tuple(SeparatorSettings(name=name[6:], model=name) for name in ("pilot_sep_a", "pilot_sep_b"))
 
 
 @dataclass(frozen=True)
@@ -242,12 +244,16 @@ def embedded_bytes(networks: Networks) -> int:
 
 def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> list[System]:
     """Models alone, fusions, and the chain of the configuration step by step. `extra`: labels of more models alone."""
-    both = tuple(config.separators)
+    own = tuple(config.separators)
+    both = own if len(own) > 1 else PILOTS
     alone = [*(one.model for one in both), *([config.denoise.model] if config.denoise.model else [])]
     systems = [model_system(f"{name} alone", name, networks) for name in dict.fromkeys([*alone, *extra])]
 
-    def chain(name: str, *steps: Step, fuse: FuseSettings = config.fuse, instead: str = "") -> System:
-        return chain_system(name, Chain(both, fuse, steps, instead), networks)
+    def chain(
+        name: str, *steps: Step, fuse: FuseSettings = config.fuse, instead: str = "",
+        separators: tuple[SeparatorSettings, ...] = both,
+    ) -> System:  # fmt: skip
+        return chain_system(name, Chain(separators, fuse, steps, instead), networks)
 
     return [
         *systems,
@@ -255,8 +261,8 @@ def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> lis
         chain("fusion: learned", instead=LEARNED),
         chain("fusion: oracle choice (bound)", instead="oracle"),
         chain("ideal ratio mask (bound)", instead="ideal"),
-        chain(f"{named_fusion(config.fuse)} + denoise", config.denoise),
-        chain(WHOLE, config.denoise, config.postmask),
+        chain(f"fusion: {named_fusion(config.fuse)}, denoised", config.denoise),
+        chain(WHOLE, config.denoise, config.postmask, separators=own),
     ]
 
 

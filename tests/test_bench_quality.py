@@ -89,7 +89,8 @@ def test_of_clean_speech_alone_there_is_no_improvement_to_report(folders: Path) 
 
 
 def test_the_whole_chain_is_what_the_stages_write(tmp_path: Path) -> None:
-    config = Config.model_validate({"postmask": {"beta": 1.5}})
+    separators = [one.model_dump() for one in quality_systems.PILOTS]
+    config = Config.model_validate({"separators": separators, "postmask": {"beta": 1.5, "floor": 0.1}})
     tiny = tmp_path / "tiny.safetensors"
     write_tiny_mask_unet(tiny)
     names = [*(one.model for one in config.separators), str(config.denoise.model)]
@@ -101,7 +102,7 @@ def test_the_whole_chain_is_what_the_stages_write(tmp_path: Path) -> None:
     systems = {one.name: one for one in quality_systems.our_systems(config, networks, [])}
     with Clip(Pair("x", tmp_path / "noisy.wav", tmp_path / "clean.wav")) as clip:
         ours, cost = clip.made_by(systems[quality_systems.WHOLE].run)  # type: ignore[arg-type]
-        before, less = clip.made_by(systems[f"{quality_systems.named_fusion(config.fuse)} + denoise"].run)  # type: ignore[arg-type]
+        before, less = clip.made_by(systems[f"fusion: {quality_systems.named_fusion(config.fuse)}, denoised"].run)  # type: ignore[arg-type]
     assert 0 < less.cpu < cost.cpu  # parts that were made for one row count in the other too
 
     path = tmp_path / "noisy.wav"
@@ -128,7 +129,7 @@ def test_an_oracle_choice_is_better_than_the_maximum_and_the_ideal_mask_than_bot
     networks = quality_systems.Networks(config, {}, tmp_path, tmp_path, 1)
     chains = {
         bound: quality_systems.chain_system(
-            bound, quality_systems.Chain(tuple(config.separators), FuseSettings(method="max", power=2.0), instead=bound), networks
+            bound, quality_systems.Chain(quality_systems.PILOTS, FuseSettings(method="max", power=2.0), instead=bound), networks
         )
         for bound in ("", "learned", "oracle", "ideal")
     }  # fmt: skip
