@@ -65,9 +65,13 @@ def has_bfloat16() -> bool:
 
 
 def fast_options(options: Options) -> tuple[str, str]:
-    """Backend and precision of a network that can have all of them: `auto` resolved for this machine."""
+    """Backend and precision of a network that can have all of them: `auto` resolved for this machine.
+
+    In a process that is bound to one core (a job of a cluster, taskset) OpenVINO 2026 crashes as it compiles HTDemucs: PyTorch there.
+    """
     on_cpu = not on_gpu(options.device)
-    backend = ("openvino" if on_cpu else "torch") if options.backend == "auto" else options.backend
+    fast = "openvino" if on_cpu and usable_cores() > 1 else "torch"
+    backend = fast if options.backend == "auto" else options.backend
     fits = has_bfloat16() if on_cpu else torch.cuda.is_bf16_supported()
     return backend, ("bfloat16" if fits else "float32") if options.precision == "auto" else options.precision
 
@@ -75,6 +79,11 @@ def fast_options(options: Options) -> tuple[str, str]:
 def next_length(length: int, rate: int) -> int:
     """The shortest of `LENGTHS_SEC` at `rate` that holds `length` samples; above the longest, `length` itself."""
     return min((seconds * rate for seconds in LENGTHS_SEC if seconds * rate >= length), default=length)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: it may be bound to fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Compiled:
