@@ -21,12 +21,12 @@ from audiorestorer import audio
 from audiorestorer.config import FuseSettings
 from audiorestorer.dsp import stft
 from audiorestorer.dsp.masks import Mask, ratio_mask
+from audiorestorer.stages.fuse import Estimates, separator_masks
 
 BOUNDS = ("oracle", "ideal")
 LEARNED = "learned"
 BANDS = 24
 TOP_HZ = 11_025.0  # the pilots' half rate: the last band goes on above it
-Stems = list[tuple[str, str | None]]  # (vocals, accompaniment or None) of each separator
 Weights = NDArray[np.float64]  # `[BANDS, separators]`
 
 
@@ -48,24 +48,18 @@ def chosen_mask(bound: str, masks: Sequence[Mask], ideal: Mask) -> Mask:
     return np.take_along_axis(stacked, nearest[None], axis=0)[0]
 
 
-def _masks(mixture: stft.Spectrum, stems: Sequence[stft.Spectrum], pairs: Stems, settings: FuseSettings) -> list[Mask]:
-    rest = iter(stems)
-    estimates = [(next(rest), next(rest) if pair[1] else None) for pair in pairs]
-    return [ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in estimates]
-
-
-def _streams(clip: Clip, pairs: Stems) -> list[Iterator[audio.Audio]]:
+def _streams(clip: Clip, pairs: Estimates) -> list[Iterator[audio.Audio]]:
     files = [audio.blocks(path) for pair in pairs for path in pair if path]
     return [iter([clip.noisy]), iter([clip.truth]), *files]
 
 
 def fuse_otherwise(
-    clip: Clip, kind: str, pairs: Stems, settings: FuseSettings, folder: Path, weights: Weights | None = None
+    clip: Clip, kind: str, pairs: Estimates, settings: FuseSettings, folder: Path, weights: Weights | None = None
 ) -> Path:
     """The file of the speech fused by a bound, or by learned weights."""
 
     def function(mixture: stft.Spectrum, truth: stft.Spectrum, *stems: stft.Spectrum) -> stft.Spectrum:
-        masks = _masks(mixture, stems, pairs, settings)
+        masks = separator_masks(mixture, stems, pairs, settings)
         if weights is None:
             return mixture * chosen_mask(kind, masks, ratio_mask(truth, mixture - truth, settings.eps))
         each = weights[band_of(mixture.shape[-1], clip.rate)].astype(np.float32)
@@ -77,14 +71,16 @@ def fuse_otherwise(
     return target
 
 
-def normal_equations(clip: Clip, pairs: Stems, settings: FuseSettings) -> tuple[Weights, Weights]:
+def normal_equations(clip: Clip, pairs: Estimates, settings: FuseSettings) -> tuple[Weights, Weights]:
     """Of a clip's least-squares problems: products of the masked mixtures `[BANDS, n, n]`, and with the reference `[BANDS, n]`."""
     count = len(pairs)
     squares, products = np.zeros((BANDS, count, count)), np.zeros((BANDS, count))
     for mixture, truth, *stems in stft.analyse(
         _streams(clip, pairs), clip.noisy.shape[1], settings.n_fft, settings.hop_length
     ):
-        parts = np.stack([mixture * mask for mask in _masks(mixture, stems, pairs, settings)]).astype(np.complex128)
+        parts = np.stack([mixture * mask for mask in separator_masks(mixture, stems, pairs, settings)]).astype(
+            np.complex128
+        )
         bands = band_of(mixture.shape[-1], clip.rate)
         for band in range(BANDS):
             x = parts[..., bands == band].reshape(count, -1)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality_fusion import BOUNDS, LEARNED, Stems, Weights, fuse_otherwise, least_squares, normal_equations
+from quality_fusion import BOUNDS, LEARNED, Weights, fuse_otherwise, least_squares, normal_equations
 from quality_sets import ROOT, Clip, two_folders
 
 sys.path.insert(0, str(ROOT))
@@ -26,7 +26,7 @@ from audiorestorer.manifest import Item
 from audiorestorer.models import registry
 from audiorestorer.separators import ModelFiles, Options, Separator, load, pick_device
 from audiorestorer.stages.denoise import denoise_item
-from audiorestorer.stages.fuse import fuse_item
+from audiorestorer.stages.fuse import Estimates, fuse_item
 from audiorestorer.stages.postmask import postmask_item
 from audiorestorer.stages.separate import separate_item, wanted_stems
 from audiorestorer.store import key_of, sha256_file
@@ -138,7 +138,7 @@ def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> di
     return clip.part(key, lambda folder: dict(separate_item(network, clip.item, settings, folder).files))  # type: ignore[no-any-return]
 
 
-def _stems(clip: Clip, chain: Chain, networks: Networks) -> Stems:
+def _stems(clip: Clip, chain: Chain, networks: Networks) -> Estimates:
     found = [separated(clip, one, networks) for one in chain.separators]
     return [(str(one["vocals.wav"]), str(one["accompaniment.wav"]) if len(one) > 1 else None) for one in found]
 
@@ -157,12 +157,12 @@ def learned_weights(chain: Chain, networks: Networks) -> Weights:
     """Weights of the masks by band, learned on data/pilot; made once for a chain's separators and masks."""
     key = _fusion_key(chain)
     if key not in networks.learned:
-        total: list[Weights] = []
+        found: list[tuple[Weights, Weights]] = []
         for pair in two_folders("pilot", ROOT / "data/pilot/input", ROOT / "data/pilot/clean").pairs:
             with Clip(pair) as clip:
-                found = normal_equations(clip, _stems(clip, chain, networks), chain.fuse)
-                total = [one + other for one, other in zip(total, found, strict=True)] if total else list(found)
-        networks.learned[key] = least_squares(*total)
+                found.append(normal_equations(clip, _stems(clip, chain, networks), chain.fuse))
+        squares, products = (np.sum(parts, axis=0) for parts in zip(*found, strict=True))
+        networks.learned[key] = least_squares(squares, products)
     return networks.learned[key]
 
 
@@ -242,6 +242,20 @@ def embedded_bytes(networks: Networks) -> int:
     return _bytes([networks.files(name) for name in names])
 
 
+def _maker(
+    separators: tuple[SeparatorSettings, ...], fuse: FuseSettings, networks: Networks, prefix: str = ""
+) -> Callable[..., System]:
+    """What makes a row of a name and steps: of these separators and this fusion where it is given no others."""
+
+    def chain(
+        name: str, *steps: Step, fuse: FuseSettings = fuse, instead: str = "",
+        separators: tuple[SeparatorSettings, ...] = separators,
+    ) -> System:  # fmt: skip
+        return chain_system(prefix + name, Chain(separators, fuse, steps, instead), networks)
+
+    return chain
+
+
 def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> list[System]:
     """Models alone, fusions, and the chain of the configuration step by step. `extra`: labels of more models alone."""
     own = tuple(config.separators)
@@ -249,12 +263,7 @@ def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> lis
     alone = [*(one.model for one in both), *([config.denoise.model] if config.denoise.model else [])]
     systems = [model_system(f"{name} alone", name, networks) for name in dict.fromkeys([*alone, *extra])]
 
-    def chain(
-        name: str, *steps: Step, fuse: FuseSettings = config.fuse, instead: str = "",
-        separators: tuple[SeparatorSettings, ...] = both,
-    ) -> System:  # fmt: skip
-        return chain_system(name, Chain(separators, fuse, steps, instead), networks)
-
+    chain = _maker(both, config.fuse, networks)
     return [
         *systems,
         *(chain(f"fusion: {name}", fuse=fuse) for name, fuse in fusions(config.fuse).items()),
@@ -284,12 +293,7 @@ def ablation_systems(config: Config, networks: Networks) -> list[System]:
     """The whole chain with one thing changed: separators, fusion, order, denoiser, wet, beta, floor."""
     both, denoise, mask = tuple(config.separators), config.denoise, config.postmask
 
-    def chain(
-        name: str, *steps: Step, fuse: FuseSettings = config.fuse, instead: str = "",
-        separators: tuple[SeparatorSettings, ...] = both,
-    ) -> System:  # fmt: skip
-        return chain_system(ABLATION + name, Chain(separators, fuse, steps, instead), networks)
-
+    chain = _maker(both, config.fuse, networks, ABLATION)
     single = [chain(f"{one.model} only", denoise, mask, separators=(one,)) for one in both] if len(both) > 1 else []
     return [
         *single,

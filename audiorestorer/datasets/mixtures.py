@@ -210,7 +210,7 @@ class Mixer:
             gain = response if gain is None else gain * response
         if gain is None:
             return signal
-        filtered = scipy.fft.irfft(scipy.fft.rfft(signal.astype(np.float32), size) * gain, size)
+        filtered = scipy.fft.irfft(scipy.fft.rfft(signal, size) * gain, size)
         return np.asarray(filtered[: self.length], np.float32)
 
     def _room(self, rng: np.random.Generator) -> NDArray[np.float64]:

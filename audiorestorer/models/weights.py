@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +15,6 @@ from torch import Tensor
 from audiorestorer.errors import AudioRestorerError
 
 Storage = Literal["float32", "float16", "int8"]
-STORAGES: tuple[str, ...] = get_args(Storage)
 SCALE = ".scale"  # what is added to the name of an int8 matrix for its rows' scales
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,35 +10,38 @@ from audiorestorer import audio
 from audiorestorer.config import FuseSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp import stft
-from audiorestorer.dsp.masks import fuse_max, fuse_mean, ratio_mask
+from audiorestorer.dsp.masks import Mask, fuse_max, fuse_mean, ratio_mask
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.stages.shard import Made, Stage, run_shard
 from audiorestorer.store import Entry
 
+Estimates = list[tuple[str, str | None]]  # files of each separator: (vocals, accompaniment or None)
 
-def fuse_spectra(
-    mixture: stft.Spectrum, estimates: list[tuple[stft.Spectrum, stft.Spectrum | None]], settings: FuseSettings
-) -> stft.Spectrum:
-    """V = M X with M the maximum or the mean over i of |V_i|^p / (|V_i|^p + |A_i|^p + eps).
+
+def separator_masks(
+    mixture: stft.Spectrum, stems: Iterable[stft.Spectrum], estimates: Estimates, settings: FuseSettings
+) -> list[Mask]:
+    """Of each separator |V_i|^p / (|V_i|^p + |A_i|^p + eps).
 
     Args:
         mixture: X, `[C, N, F]`.
-        estimates: (V_i, A_i) of each separator; an A_i of None means X - V_i.
+        stems: spectra of the files that `estimates` name, in their order; where there is no A_i, it is X - V_i.
     """
-    masks = (ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in estimates)
-    return mixture * (fuse_max(masks) if settings.method == "max" else fuse_mean(masks))
+    rest = iter(stems)
+    pairs = [(next(rest), next(rest) if accompaniment else None) for _, accompaniment in estimates]
+    return [ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in pairs]
 
 
 def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
-    """Write `speech.wav`, float32, exactly as long as the mixture."""
+    """Write `speech.wav`, float32, exactly as long as the mixture: V = M X with M the maximum or the mean of the masks."""
     info = audio.probe(item.noisy)
-    pairs: list[tuple[str, str | None]] = item.field("estimates")
-    paths = [path for pair in pairs for path in pair if path]
+    estimates: Estimates = item.field("estimates")
+    paths = [path for pair in estimates for path in pair if path]
+    fuse = fuse_max if settings.method == "max" else fuse_mean
 
     def function(mixture: stft.Spectrum, *stems: stft.Spectrum) -> stft.Spectrum:
-        rest = iter(stems)
-        return fuse_spectra(mixture, [(next(rest), next(rest) if a else None) for _, a in pairs], settings)
+        return mixture * fuse(separator_masks(mixture, stems, estimates, settings))
 
     streams = [audio.blocks(path) for path in (item.noisy, *paths)]
     out = stft.process(streams, info.frames, settings.n_fft, settings.hop_length, function)

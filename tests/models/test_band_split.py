@@ -22,9 +22,8 @@ def test_bands_are_equally_wide_in_mel() -> None:
     hertz = np.array(band_edges(8192, 24, RATE)) * RATE / 2 / 8192
     widths = np.diff(2595 * np.log10(1 + hertz / 700))
     assert widths == pytest.approx(widths.mean(), rel=0.05)
-    assert hertz[12] == pytest.approx(
-        2165, rel=0.01
-    )  # 11025 Hz are 3176 mel; half of it is 700 (10^(1588/2595) - 1) Hz
+    # 11025 Hz are 3176 mel; half of it is 700 (10^(1588/2595) - 1) Hz
+    assert hertz[12] == pytest.approx(2165, rel=0.01)
 
 
 def test_a_cell_s_mask_depends_on_other_bands_and_frames() -> None:

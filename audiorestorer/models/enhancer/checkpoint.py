@@ -43,11 +43,8 @@ def save_checkpoint(
         AudioRestorerError: no part, or a name that is none.
     """
     _check_parts(parts, str(path))
-    state = {}
-    for name, value in model.state_dict().items():
-        if name.startswith(_prefixes(parts)):
-            value = value.detach().cpu()
-            state[name] = (value.half() if half and value.is_floating_point() else value).contiguous()
+    kept = {name: value for name, value in model.state_dict().items() if name.startswith(_prefixes(parts))}
+    state = weights.packed(kept, "float16" if half else "float32")
     metadata = {
         "architecture": ARCHITECTURE,
         "format_version": str(FORMAT_VERSION),
