@@ -2,10 +2,11 @@
 
     python scripts/make_training_audio.py --out artifacts/training_audio --minutes-speech 75 --minutes-music 75 --seed 1
 
-`--recordings ROOT --minutes-prompts 60 --minutes-tracks 120` adds recordings from Debian packages (`free_recordings.py`; needs
-ffmpeg), all of the training's split.
+`--recordings ROOT --minutes-prompts 60 --minutes-tracks 120 --minutes-sounds 20` adds recordings from Debian packages
+(`free_recordings.py`; needs ffmpeg), all of the training's split.
 
-Writes `speech/*.flac`, `music/*.flac` (22.05 kHz, 16 bit) and last `index.jsonl` (path, kind, voice or genre, split, seconds).
+Writes `speech/*.flac`, `music/*.flac`, `noise/*.flac` (22.05 kHz, 16 bit) and last `index.jsonl` (path,
+kind, voice or genre, split, seconds).
 Every file depends on (seed, kind, number) alone; files that are there already are kept, so an interrupted run goes on.
 """
 
@@ -28,11 +29,16 @@ import synth_speech
 
 RATE = 22050
 PIECE_SEC = 24.0
+CLIP_SEC = 8.0
 SPLITS = ("train", "valid", "test")
 SHARES = (0.9, 0.04, 0.06)
-KIND_SEED = {"speech": 0, "music": 1, "prompts": 2, "tracks": 3}
-FOLDERS = {"speech": "speech", "music": "music", "prompts": "speech", "tracks": "music"}
-CLIP_SEC = 8.0
+KIND_SEED = {"speech": 0, "music": 1, "prompts": 2, "tracks": 3, "sounds": 4}
+FOLDERS = {"speech": "speech", "music": "music", "prompts": "speech", "tracks": "music", "sounds": "noise"}
+RECORDED = {  # kind: what makes one file of it, and at least how long
+    "prompts": (free_recordings.announcement, CLIP_SEC),
+    "tracks": (free_recordings.piece, PIECE_SEC),
+    "sounds": (free_recordings.sounds, CLIP_SEC),
+}
 
 
 def split_of(number: int) -> str:
@@ -44,14 +50,13 @@ def split_of(number: int) -> str:
 def make(job: tuple[str, int, int, str, str]) -> dict[str, object]:
     """Make one file; returns its index row."""
     kind, number, seed, out, recordings = job
-    recorded = kind in ("prompts", "tracks")
+    recorded = kind in RECORDED
     split = "train" if recorded else split_of(number)
     rng = np.random.default_rng((seed, KIND_SEED[kind], number))
     path = Path(out) / FOLDERS[kind] / f"{split}_{'r' if recorded else ''}{number:05d}.flac"
-    if kind == "prompts":
-        label, audio = free_recordings.announcement(rng, Path(recordings), RATE, CLIP_SEC)
-    elif kind == "tracks":
-        label, audio = free_recordings.piece(rng, Path(recordings), RATE, PIECE_SEC)
+    if recorded:
+        source, seconds = RECORDED[kind]
+        label, audio = source(rng, Path(recordings), RATE, seconds)
     else:
         label, audio = speech(rng, split) if kind == "speech" else music(rng, split)
     if not path.exists():
@@ -105,13 +110,14 @@ def main() -> None:
     )
     parser.add_argument("--minutes-prompts", type=float, default=60)
     parser.add_argument("--minutes-tracks", type=float, default=120)
+    parser.add_argument("--minutes-sounds", type=float, default=20)
     args = parser.parse_args()
     for folder in set(FOLDERS.values()):
         (args.out / folder).mkdir(parents=True, exist_ok=True)
     counts = {"music": round(args.minutes_music * 60 / PIECE_SEC), "speech": round(args.minutes_speech * 60 / CLIP_SEC)}
     if args.recordings:
-        counts |= {"prompts": round(args.minutes_prompts * 60 / CLIP_SEC)}
-        counts |= {"tracks": round(args.minutes_tracks * 60 / PIECE_SEC)}
+        minutes = {"prompts": args.minutes_prompts, "tracks": args.minutes_tracks, "sounds": args.minutes_sounds}
+        counts |= {kind: round(minutes[kind] * 60 / RECORDED[kind][1]) for kind in RECORDED}
     jobs = [
         (kind, number, args.seed, str(args.out), str(args.recordings or ""))
         for kind, count in counts.items()

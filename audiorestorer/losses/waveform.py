@@ -1,4 +1,4 @@
-"""Losses on waveforms `[B, 1, T]`, by name: `mr_stft`, `l1`, `si_sdr`. Each is a mean over the batch."""
+"""Losses on waveforms `[B, 1, T]`, by name: `mr_stft`, `l1`, `si_sdr`, `stoi`. Each is a mean over the batch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.losses.intelligibility import stoi
 
 RESOLUTIONS = ((512, 256, 512), (1024, 512, 1024), (2048, 1024, 2048))  # n_fft, hop and window in samples
 LOG_SLOPE = 5.0  # log1p(5 m): bins 14 dB below the mean still count
@@ -70,7 +71,8 @@ def mr_stft(
     return total / len(resolutions)
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mr_stft": mr_stft, "l1": l1, "si_sdr": si_sdr}
+LOSSES: dict[str, Callable[..., Tensor]] = {"mr_stft": mr_stft, "l1": l1, "si_sdr": si_sdr, "stoi": stoi}
+RATED = ("stoi",)  # those that need to know the sample rate
 
 
 def check_names(weights: Mapping[str, float]) -> None:
@@ -80,8 +82,10 @@ def check_names(weights: Mapping[str, float]) -> None:
             raise AudioRestorerError(f"loss {name!r}: not one of {', '.join(LOSSES)}")
 
 
-def weighted(estimate: Tensor, target: Tensor, weights: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of named losses, and each of them."""
-    parts = {name: LOSSES[name](estimate, target) for name in weights}
+def weighted(
+    estimate: Tensor, target: Tensor, weights: Mapping[str, float], sample_rate: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of named losses of signals at a rate, and each of them."""
+    parts = {name: LOSSES[name](estimate, target, *([sample_rate] if name in RATED else [])) for name in weights}
     total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
     return total, parts

@@ -9,7 +9,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from audiorestorer.datasets.mixtures import Mixer, MixtureDataset
 from audiorestorer.datasets.real import RealRecordings
@@ -55,7 +55,7 @@ class MaskModule(lightning.LightningModule):
             loss, parts = self.strategies.loss(self.network, made, self.global_step, self.current_epoch)
         else:
             with torch.autocast(mixture.device.type, enabled=False):
-                loss, parts = weighted(estimate, target, self.settings.losses)
+                loss, parts = weighted(estimate, target, self.settings.losses, self.settings.network.sample_rate)
         self.log("loss", loss.detach(), prog_bar=True)
         self.log_dict({name: part.detach() for name, part in parts.items()})
         return loss
@@ -116,9 +116,17 @@ class MixtureData(lightning.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Any]:
         assert self.trainer is not None
         set_epoch(self.dataset, self.trainer.current_epoch)
-        settings = self.settings
+        settings, trainer = self.settings, self.trainer
+        sampler: DistributedSampler[Any] | None = None
+        if trainer.world_size > 1:  # Lightning's own would shuffle
+            sampler = DistributedSampler(self.dataset, trainer.world_size, trainer.global_rank, shuffle=False)
         return DataLoader(
-            self.dataset, settings.batch_size, shuffle=False, num_workers=settings.workers, drop_last=True
+            self.dataset,
+            settings.batch_size,
+            shuffle=False,
+            sampler=sampler,
+            num_workers=settings.workers,
+            drop_last=True,
         )
 
 

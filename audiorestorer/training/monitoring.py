@@ -134,7 +134,7 @@ class Monitoring(lightning.Callback):
         rms = given.square().mean().sqrt().clamp_min(1e-6)
         with torch.no_grad():
             output = module.average(given).float()
-            loss, _ = weighted(output / rms, wanted / rms, self.settings.losses)
+            loss, _ = weighted(output / rms, wanted / rms, self.settings.losses, self.settings.network.sample_rate)
         return output[0, 0].cpu().numpy(), float(loss)
 
 

@@ -10,12 +10,15 @@ import fcntl
 import json
 import logging
 import os
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json, write_text_atomic
@@ -24,6 +27,7 @@ LOG = logging.getLogger(__name__)
 RECORD = "run.json"
 LAST, BEFORE = "last.ckpt", "before_last.ckpt"
 DEBUG = "audio_debug"
+FOLLOW_SEC = 60.0  # how long a further process of a training waits for the first one's folder
 _locks: set[int] = set()  # descriptors that hold a run
 
 
@@ -45,7 +49,7 @@ class RunFolder:
                 return path
             if path.exists():
                 LOG.warning("%s: damaged: the training goes on from an earlier state", path)
-                path.unlink()
+                path.unlink(missing_ok=True)
         return None
 
 
@@ -62,9 +66,14 @@ def _is_whole(checkpoint: Path) -> bool:
 def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
     """The newest run of this digest (settings and data), or a new folder; held by a lock that dies with the process.
 
+    Of a training by several processes (`devices`) the first holds the lock, and the others use the folder that it made.
+
     Raises:
         AudioRestorerError: another process trains the same.
     """
+    if getattr(rank_zero_only, "rank", 0):
+        yield _followed(runs, name, digest)
+        return
     runs.mkdir(parents=True, exist_ok=True)
     lock = os.open(runs / f".lock_{name}_{digest}", os.O_WRONLY | os.O_CREAT, 0o644)
     try:
@@ -82,6 +91,16 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
     finally:
         _locks.discard(lock)
         os.close(lock)
+
+
+def _followed(runs: Path, name: str, digest: str) -> RunFolder:
+    """The folder that the training's first process made or is about to make."""
+    deadline = time.monotonic() + FOLLOW_SEC
+    while (found := _find(runs, name, digest)) is None:
+        if time.monotonic() > deadline:
+            raise AudioRestorerError(f"{runs}: the first process of the training of {name} made no run folder")
+        time.sleep(0.1)
+    return RunFolder(found)
 
 
 def _leave_locks() -> None:

@@ -96,7 +96,7 @@ class Strategies(nn.Module):
 
     def _synthetic(self, network: MaskUNet, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Supervised loss and cycle: what a restored recording and its artefacts sum to must be restored as well."""
-        mixed, losses = self.chosen.mixed, self.settings.losses
+        mixed, losses, rate = self.chosen.mixed, self.settings.losses, self.settings.network.sample_rate
         mixture, target, estimate = batch.rows(real=False)
         nothing = batch.estimate.sum() * 0
         cycles = mixed.enabled and mixed.cycle > 0
@@ -104,7 +104,7 @@ class Strategies(nn.Module):
             names = [*losses, "supervised", *(["cycle"] if cycles else [])]
             return nothing, {name: torch.full_like(nothing.detach(), torch.nan) for name in names}
         with torch.autocast(mixture.device.type, enabled=False):
-            supervised, parts = weighted(estimate, target, losses)
+            supervised, parts = weighted(estimate, target, losses, rate)
         total = supervised * (mixed.supervised if mixed.enabled else 1.0)
         parts["supervised"] = supervised
         if cycles:
@@ -112,7 +112,7 @@ class Strategies(nn.Module):
                 again = estimate + (mixture - target)
             restored = network(again).float()
             with torch.autocast(mixture.device.type, enabled=False):
-                parts["cycle"], _ = weighted(restored, target, losses)
+                parts["cycle"], _ = weighted(restored, target, losses, rate)
             total = total + mixed.cycle * parts["cycle"]
         return total, parts
 

@@ -1,10 +1,13 @@
 """Losses: zero where they should be, growing with the error, finite on silence."""
 
 import numpy as np
+import pystoi
 import pytest
 import torch
+from scipy import signal
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.losses.intelligibility import stoi
 from audiorestorer.losses.waveform import LOSSES, check_names, mr_stft, si_sdr_db, weighted
 
 
@@ -54,7 +57,7 @@ def test_one_silent_target_does_not_outweigh_the_batch() -> None:
 
 def test_weights_and_names() -> None:
     estimate, target = pair()
-    total, parts = weighted(estimate, target, {"l1": 2.0, "si_sdr": 0.1})
+    total, parts = weighted(estimate, target, {"l1": 2.0, "si_sdr": 0.1}, 22_050)
     assert float(total) == pytest.approx(2 * float(parts["l1"]) + 0.1 * float(parts["si_sdr"]))
     with pytest.raises(AudioRestorerError, match="mse"):
         check_names({"mse": 1.0})
@@ -74,3 +77,37 @@ def test_spectral_loss_of_a_gain() -> None:
     quiet = 0.01 * target  # 40 dB down: a steep logarithm counts it
     flat, steep = (float(mr_stft(target + quiet, target, triples, slope)) for slope in (1.0, 100.0))
     assert steep > flat > 0
+
+
+def syllables(rng: np.random.Generator, rate: int, seconds: float = 4.0) -> np.ndarray:
+    """Noise in the bands of speech whose level comes and goes four times a second, without pauses. `[T]`."""
+    frames = int(seconds * 20)
+    out = np.zeros(int(seconds * rate))
+    knots = np.linspace(0, frames - 1, len(out))
+    for centre in 150 * 2 ** (np.arange(15) / 3):
+        band = signal.sosfilt(
+            signal.butter(2, [0.9 * centre, min(1.1 * centre, 0.49 * rate)], "bandpass", fs=rate, output="sos"),
+            rng.standard_normal(len(out)),
+        )
+        out += band / band.std() * 10 ** (np.interp(knots, np.arange(frames), rng.uniform(-15, 0, frames)) / 20)
+    return out / out.std()
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050, 44_100])
+@pytest.mark.parametrize("snr_db", [-5.0, 5.0, 15.0])
+def test_stoi_is_what_pystoi_says(rate: int, snr_db: float) -> None:
+    rng = np.random.default_rng(3)
+    target = syllables(rng, rate)
+    estimate = target + 10 ** (-snr_db / 20) * rng.standard_normal(len(target))
+    as_batch = [torch.from_numpy(x.astype(np.float32))[None, None] for x in (estimate, target)]
+    assert 1 - float(stoi(*as_batch, rate)) == pytest.approx(pystoi.stoi(target, estimate, rate), abs=0.02)
+
+
+def test_neither_level_nor_a_silent_item_counts_in_stoi() -> None:
+    rng = np.random.default_rng(4)
+    target = torch.from_numpy(np.stack([syllables(rng, 16_000) for _ in range(2)]).astype(np.float32))[:, None]
+    estimate = target + torch.randn(target.shape, generator=torch.Generator().manual_seed(1))
+    alone = float(stoi(estimate[:1], target[:1], 16_000))
+    assert float(stoi(3 * estimate[:1], target[:1], 16_000)) == pytest.approx(alone, abs=1e-3)
+    target[1] = 0
+    assert float(stoi(estimate, target, 16_000)) == pytest.approx(alone, abs=1e-5)

@@ -1,5 +1,8 @@
 """Training: it learns, and a run that was interrupted ends with the same bytes as one that was not."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import load_settings
 from tests.datasets.conftest import RATE, write_training_audio
 
+ROOT = Path(__file__).parents[2]
 NETWORK = {
     "sample_rate": RATE, "n_fft": 128, "hop_length": 64, "frequency_fold": 2, "channels": [8, 12],
     "time_strides": [1, 2], "rnn_hidden": 16,
@@ -95,6 +99,34 @@ def test_fine_tuning_begins_with_the_given_weights(data: Path, tmp_path: Path) -
         train.run(wider, data, second, tmp_path / "work", 1)
     with pytest.raises(AudioRestorerError, match="absent"):
         train.run({**still, "initial": str(tmp_path / "absent")}, data, second, tmp_path / "work", 1)
+
+
+def test_two_processes_train_as_one_does_with_their_batches(data: Path, tmp_path: Path) -> None:
+    """What `devices: 2` gives, here of a CPU: the gradient is that of both halves, one folder, one model."""
+    begin = tmp_path / "begin.safetensors"
+    train.run({**BANDS, "storage": "float16"}, data, begin, tmp_path / "work", 1)
+    found = {}
+    for devices in (1, 2):
+        experiment, out = tmp_path / f"{devices}.yaml", tmp_path / f"{devices}.safetensors"
+        changes = {"batch_size": 4 // devices, "devices": devices, "strategy": "ddp" if devices > 1 else "auto"}
+        config = {
+            **BANDS,
+            **changes,
+            "accelerator": "cpu",
+            "losses": {"l1": 1.0},
+            "storage": "float16",
+            "ema_decay": 0.0,
+        }
+        experiment.write_text(json.dumps({**config, "initial": str(begin)}))
+        command = [sys.executable, "-m", "audiorestorer", "train", "--config", str(experiment), "--data", str(data)]
+        command += ["--out", str(out), "--work", str(tmp_path / f"work_{devices}"), "--threads", "1"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0 and done.stdout.count("step 6/6") == 1, done.stdout + done.stderr
+        assert len(list((tmp_path / f"work_{devices}").glob("*_tiny"))) == 1
+        found[devices] = torch.cat([value.flatten() for value in load_checkpoint(out)[0].parameters()])
+    start = torch.cat([value.flatten() for value in load_checkpoint(begin)[0].parameters()])
+    moved = (found[1] - start).norm()
+    assert moved > 0.01 and (found[1] - found[2]).norm() < 0.02 * moved
 
 
 def test_a_second_writer_is_refused(data: Path, tmp_path: Path) -> None:

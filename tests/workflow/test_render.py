@@ -77,14 +77,14 @@ def test_touched_files_compute_nothing(copy: Workspace):
 
 def test_beta_computes_postmask_and_what_follows_and_back_is_instant(copy: Workspace):
     before, outputs = computed(copy), copy.outputs()
-    copy.config["postmask"] = {"beta": 3.0}
+    copy.config["postmask"]["beta"] = 3.0
     copy.run()
     between = computed(copy)
     assert changed(before, between) == {
         **dict.fromkeys(STAGES, 0), "postmask": 5, "loudness": 5, "evaluate/signal": 5,
     }  # fmt: skip
     assert copy.outputs() != outputs
-    copy.config["postmask"] = {"beta": 1.0}
+    copy.config["postmask"]["beta"] = 1.0
     copy.run()
     assert computed(copy) == between and copy.outputs() == outputs
 

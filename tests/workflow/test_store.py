@@ -58,7 +58,7 @@ def test_a_damaged_intermediate_costs_nothing_until_it_is_needed(copy: Workspace
 
 
 def test_prune_leaves_a_finished_run_finished(copy: Workspace):
-    copy.config["postmask"] = {"beta": 3.0}
+    copy.config["postmask"]["beta"] = 3.0
     copy.run()
     before = computed(copy)
     done = store(copy, "prune", "--max-size", "1", "--keep-hours", "0")
