@@ -68,7 +68,7 @@ ablation: $(READY)  ## which training strategy helps on degraded recordings: the
 	$(SNAKEMAKE) ablation --report artifacts/report/ablation_report.html && echo "report: artifacts/report/ablation_report.html"
 
 test: $(READY) $(EXTRAS)  ## run the tests
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(CORES) --dist loadfile $(ARGS)
 
 test-slow: $(READY) $(EXTRAS)  ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -290,6 +290,12 @@ def report(
 
 
 @app.command()
+def quality_page(markdown: Path, out_html: Path) -> None:
+    """Make the report's page of the quality benchmark's tables (docs/quality.md)."""
+    stage("quality_page").run(markdown, out_html)
+
+
+@app.command()
 def publish(
     in_manifest: InManifest, out_manifest: OutManifest, output: Annotated[Path, typer.Option("--output")],
     store: StoreOption = STORE, sweep: Annotated[list[Path] | None, typer.Option("--sweep", help="manifests to clear")] = None,

@@ -1,4 +1,4 @@
-"""The tables of scripts/bench_quality.py: a set each, the ablation, and the targets of issue 10."""
+"""The tables of scripts/bench_quality.py: a set each, the ablation, and the targets of the whole chain."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def report(result: Mapping[str, Any]) -> str:
         f"Measured on {machine()}; {threads} thread{'s' if threads > 1 else ''}. RTF: CPU seconds a second of audio.\n"
     ]
     parts += [
-        "### Targets of issue 10, the whole chain\n",
+        "### Targets, the whole chain\n",
         markdown_table(["", "target", "measured", "met"], targets(result)),
     ]
     changed = [one for one in result["systems"] if one["name"].startswith(ABLATION)]

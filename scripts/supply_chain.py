@@ -42,8 +42,13 @@ DATA = (
         "recordings of people; packages of Debian, scripts/free_recordings.py",
     ),
     (
-        "music of Wesnoth, Warzone 2100, HyperRogue and Singularity, Asterisk's music on hold", "only to make the training audio",
-        "GPL-2.0+, CC-BY-SA, CC-BY", "each package's `copyright` says which; packages of Debian, scripts/free_recordings.py",
+        "dialogues of Fish Fillets (Czech, Dutch), words read for Tux Paint (seven languages)", "only to make the training audio",
+        "GPL-2", "recordings of people; packages of Debian, scripts/free_recordings.py",
+    ),
+    (
+        "music and sounds of Wesnoth, Warzone 2100, HyperRogue, Singularity, Widelands, Unknown Horizons, Fish Fillets and Tux Paint,"
+        " Asterisk's music on hold", "only to make the training audio", "GPL-2.0, GPL-2.0+, CC-BY-SA, CC-BY",
+        "each package's `copyright` says which; packages of Debian, scripts/free_recordings.py",
     ),
     ("acoustic and language model of pocketsphinx", "in its wheel", "BSD-2-Clause", "WER with no download"),
     ("DNSMOS networks of speechmos", "in its wheel", "MIT", "Microsoft's ONNX files"),

@@ -39,7 +39,7 @@ One of the small models that let the main job run on a fresh machine with no dow
 - Training: {steps} steps of {batch} examples of {seconds} s, seed {seed}, on two shared CPU cores;
   `python -m audiorestorer train --config config/experiments/{name}.yaml --data artifacts/training_audio --out MODEL --work DIR`
   (or `snakemake train_pilot`).
-{data}
+{began}{data}
 
 ## Measured
 
@@ -71,14 +71,26 @@ SYNTHETIC = """\
   flite, festival and its kal and ked voices: BSD-like; the other festival voices: GPL, LGPL or BSD-like (not their output)."""
 RECORDED = """\
 - Data: {speech} minutes of speech: synthetic (espeak-ng, flite, festival, RHVoice, Pico: `RECORDED` in scripts/synth_speech.py) and
-  90 minutes of announcements by five people (Asterisk's; Debian packages, scripts/free_recordings.py);
-  {music} minutes of music: composed by rules and rendered with the FluidR3 GM soundfont, and 150 minutes of recordings
-  (music of free games, music on hold; Debian packages); noise by formulas (`datasets/noises.py`: babble of the same voices,
-  speech-shaped, coloured, impacts, engines, wind, hum, crackle), no recorded noise;
+  {people} minutes of recordings of people (announcements of Asterisk, dialogues of Fish Fillets, words read for Tux Paint; Debian
+  packages, `PROMPTS` in scripts/free_recordings.py);
+  {music} minutes of music: composed by rules and rendered with the FluidR3 GM soundfont, and {tracks} minutes of recordings
+  (music of free games, music on hold; Debian packages);
+  noise by formulas (`datasets/noises.py`: babble of the same voices, speech-shaped, coloured, impacts, engines, wind, hum, crackle)
+  and {noise} minutes of recorded sounds of things and animals (games and Tux Paint; Debian packages);
   `python scripts/free_recordings.py --out DIR`, then `python scripts/make_training_audio.py --out artifacts/training_audio
-  --minutes-speech 200 --minutes-music 120 --seed 5 --recordings DIR --minutes-prompts 90 --minutes-tracks 150`.
-- Licences: the weights are under this repository's (MIT). FluidR3 GM: MIT. The recordings: CC-BY-SA-3.0 (speech), GPL-2.0+,
-  CC-BY-SA and CC-BY (music), see docs/licences.md; the programs' licences do not cover their output."""
+  --minutes-speech 200 --minutes-music 120 --seed 5 --recordings DIR --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30`.
+- Licences: the weights are under this repository's (MIT). FluidR3 GM: MIT. The recordings: CC-BY-SA-3.0 and GPL-2.0 (speech),
+  GPL-2.0, CC-BY-SA and CC-BY (music and sounds), see docs/licences.md; the programs' licences do not cover their output."""
+# name in the card, kind of the index, part of the recordings' file names (make_training_audio.py)
+MINUTES = (
+    ("speech", "speech", ""), ("people", "speech", "_r"), ("music", "music", ""), ("tracks", "music", "_r"), ("noise", "noise", ""),
+)  # fmt: skip
+BEGAN = {
+    "pilot_sep_a": """\
+  It began with the weights of `pilot_sep_a_begin.yaml` (that experiment's 4,900 steps, random weights before them), which had
+  heard 403 minutes of speech and 269 of music: the same without Fish Fillets, Tux Paint, Widelands, Unknown Horizons and sounds.
+"""
+}
 DATA = {"pilot_sep_a": RECORDED, "pilot_sep_b": RECORDED, "pilot_denoiser": SYNTHETIC}
 LIMITS = {
     "separate": """Choirs, solo instruments that glide like a voice and singing are taken for speech, in part.
@@ -133,7 +145,12 @@ def main() -> None:
     index = [
         json.loads(line) for line in (args.training_audio / "index.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    minutes = {kind: round(sum(r["seconds"] for r in index if r["kind"] == kind) / 60) for kind in ("speech", "music")}
+    minutes = {
+        name: round(
+            sum(row["seconds"] for row in index if row["kind"] == kind and begin in Path(row["path"]).name) / 60
+        )
+        for name, kind, begin in MINUTES
+    }
     for name, purpose in PURPOSE.items():
         if args.only and name not in args.only:
             continue
@@ -164,7 +181,8 @@ def main() -> None:
         text = CARD.format(
             name=name, purpose=purpose, params=sum(p.numel() for p in network.parameters()), rate=config.sample_rate,
             n_fft=config.n_fft, hop=config.hop_length, floor=config.mask_floor, limit=config.mask_limit,
-            sha256=figures["sha256"], steps=metadata["card"]["steps"], batch=settings["batch_size"], seed=settings["seed"],
+            sha256=figures["sha256"], steps=metadata["card"]["steps"], seed=settings["seed"],
+            batch=settings["batch_size"] * settings.get("devices", 1), began=BEGAN.get(name, ""),
             seconds=settings["mixtures"]["segment_sec"], shape=shape(config),
             data=DATA[name].format(**minutes), storage=settings.get("storage", "float16"), rows="\n".join(rows),
             clean=figures["clean_in_si_sdr_db"], pilot_clean=round(float(pilot_clean), 2),

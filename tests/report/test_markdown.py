@@ -1,0 +1,63 @@
+"""The benchmark's tables as a page of the report."""
+
+from pathlib import Path
+
+import pytest
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.report.markdown import between, sections_of
+from audiorestorer.stages import quality_page
+
+ROOT = Path(__file__).parents[2]
+TEXT = """
+Measured on
+two cores.
+
+### one: 3 pairs
+
+Before.
+
+|  | SI-SDRi, dB ↑ |
+| --- | ---: |
+| input | 0 |
+| a <b> & c | +1.0 |
+
+After.
+
+### nothing
+"""
+
+
+def test_a_heading_begins_a_section_with_its_prose_and_its_table() -> None:
+    first, second = sections_of(TEXT, "Where")
+    assert (first.title, list(first.lines), list(first.head)) == ("Where", ["Measured on two cores."], [])
+    assert second.title == "one: 3 pairs" and list(second.lines) == ["Before.", "After."]
+    assert list(second.head) == ["", "SI-SDRi, dB ↑"] and second.rows == [["input", "0"], ["a <b> & c", "+1.0"]]
+
+
+def test_the_page_holds_every_system_of_the_benchmark_and_escapes_what_it_shows(tmp_path: Path) -> None:
+    out = tmp_path / "quality.html"
+    quality_page.run(ROOT / "docs/quality.md", out)
+    html = out.read_text()
+    for text in (
+        "mixtures: 18 pairs",
+        "noisy: 3 pairs",
+        "RNNoise",
+        "noisereduce",
+        "whole chain (defaults)",
+        "pilot_sep_a alone",
+    ):
+        assert text in html
+    marked = tmp_path / "marked.md"
+    marked.write_text(f"{quality_page.BEGIN}{TEXT}{quality_page.END}")
+    quality_page.run(marked, out)
+    assert "a &lt;b&gt; &amp; c" in out.read_text() and "<b>" not in out.read_text()
+
+
+def test_without_marks_it_says_so(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("### no marks\n")
+    with pytest.raises(AudioRestorerError, match=r"page\.md: lacks the marks"):
+        between(page, quality_page.BEGIN, quality_page.END)
+    with pytest.raises(AudioRestorerError, match=r"absent\.md: cannot be read"):
+        between(tmp_path / "absent.md", quality_page.BEGIN, quality_page.END)
