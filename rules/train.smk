@@ -5,8 +5,8 @@
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
 # a training that begins with the weights of another one, and one by several processes (`devices` in its experiment)
-BEGINNING = {"pilot_sep_a": "pilot_sep_a_begin"}
-PROCESSES = {"pilot_sep_a": 2}
+BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
+PROCESSES = {"pilot_sep_a": 2, "pilot_sep_a_middle": 2}
 EXPERIMENTS = f"{workflow.basedir}/config/experiments"
 
 

@@ -31,20 +31,10 @@ PROMPTS = (
         (package, f"usr/share/asterisk/sounds/{folder}/**/*.g722", f"asterisk:{name}")
         for package, folder, name in ASTERISK
     ),
-    # two actors each, the smaller and the bigger fish
+    # two actors, the smaller and the bigger fish
     *(
-        (
-            f"fillets-ng-data-{language}",
-            f"usr/share/games/fillets-ng/sound/**/{language}/*-{role}-*.ogg",
-            f"fillets:{language}_{role}",
-        )
-        for language in ("cs", "nl")
+        ("fillets-ng-data-nl", f"usr/share/games/fillets-ng/sound/**/nl/*-{role}-*.ogg", f"fillets:nl_{role}")
         for role in ("m", "v")
-    ),
-    # readers at home, some with noise: `quiet` chooses
-    *(
-        ("tuxpaint-stamps-default", f"usr/share/tuxpaint/stamps/**/*_desc_{language}.ogg", f"tuxpaint:{language}")
-        for language in ("be", "bg", "ca", "el", "es", "fr", "ru")
     ),
 )
 MUSIC = (
