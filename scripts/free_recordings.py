@@ -56,9 +56,7 @@ G722_RATE = 16_000
 SUFFIXES = (".ogg", ".opus", ".mp3", ".wav", ".g722")
 NO_SPEECH = ("beep", "silence", "tone")  # parts of names of prompts that hold none
 SPEECH = "_desc"  # part of names of sounds that are speech
-QUIET_DB = (
-    -28.0
-)  # the quietest twentieth of a prompt's frames, to the loudest tenth: above it there is noise in the speech
+QUIET_DB = -28.0  # quietest twentieth of a prompt's frames, to its loudest tenth: above it there is noise in the speech
 FRAME_SEC = 0.02
 SHORTEST_SEC = 0.4
 

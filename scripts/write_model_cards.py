@@ -71,8 +71,8 @@ SYNTHETIC = """\
   flite, festival and its kal and ked voices: BSD-like; the other festival voices: GPL, LGPL or BSD-like (not their output)."""
 RECORDED = """\
 - Data: {speech} minutes of speech: synthetic (espeak-ng, flite, festival, RHVoice, Pico: `RECORDED` in scripts/synth_speech.py) and
-  {people} minutes of recordings of people (announcements of Asterisk, dialogues of the Dutch Fish Fillets; Debian packages, `PROMPTS` in
-  scripts/free_recordings.py);
+  {people} minutes of recordings of people (announcements of Asterisk, dialogues of the Dutch Fish Fillets; Debian packages,
+  `PROMPTS` in scripts/free_recordings.py);
   {music} minutes of music: composed by rules and rendered with the FluidR3 GM soundfont, and {tracks} minutes of recordings
   (music of free games, music on hold; Debian packages);
   noise by formulas (`datasets/noises.py`: babble of the same voices, speech-shaped, coloured, impacts, engines, wind, hum, crackle)
@@ -89,8 +89,8 @@ BEGAN = {
     "pilot_sep_a": """\
   Two trainings came before: `pilot_sep_a_begin.yaml` (4,900 steps from random weights, on 403 minutes of speech and 269 of music: the
   same without Fish Fillets, the games Widelands and Unknown Horizons, and the sounds), then `pilot_sep_a_middle.yaml` (1,400 steps, on
-  553 minutes of speech, 105 of them Tux Paint's words and 41 the Czech Fish Fillets, which hold noise: `QUIET_DB` keeps such voices
-  out since). `snakemake train_pilot` gives all three what `make_training_audio.py` makes now.
+  553 minutes of speech, 105 of them Tux Paint's words and 41 the Czech Fish Fillets, which hold noise and are
+  left out since). `snakemake train_pilot` gives all three what `make_training_audio.py` makes now.
 """
 }
 DATA = {"pilot_sep_a": RECORDED, "pilot_sep_b": RECORDED, "pilot_denoiser": SYNTHETIC}
