@@ -115,7 +115,7 @@ class FuseSettings(StftSettings):
 
 class DenoiseSettings(Settings):
     model: str | None = Field("pilot_denoiser", description="entry of the registry; null: no denoising")
-    wet: float = Field(0.5, ge=0, le=1, description="out = wet * denoised + (1 - wet) * input")
+    wet: float = Field(0.55, ge=0, le=1, description="out = wet * denoised + (1 - wet) * input")
     high_band: Literal["keep", "mask", "drop"] = Field(
         "mask", description="the band above the denoiser's Nyquist: keep, mask (by the post-mask) or drop"
     )

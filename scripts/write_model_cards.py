@@ -89,7 +89,7 @@ BEGAN = {
     "pilot_sep_a": """\
   Two trainings came before: `pilot_sep_a_begin.yaml` (4,900 steps from random weights, on 403 minutes of speech and 269 of music: the
   same without Fish Fillets, the games Widelands and Unknown Horizons, and the sounds), then `pilot_sep_a_middle.yaml` (1,400 steps, on
-  553 minutes of speech, 105 of them Tux Paint's words and 41 the Czech Fish Fillets, which hold noise and are
+  577 minutes of speech, 121 of them Tux Paint's words and 41 the Czech Fish Fillets, which hold noise and are
   left out since). `snakemake train_pilot` gives all three what `make_training_audio.py` makes now.
 """
 }
