@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np, soundfile as sf
 parser = argparse.ArgumentParser()
 parser.add_argument("--out", type=Path)
-for name in ("speech", "music", "prompts", "tracks"):
+for name in ("speech", "music", "prompts", "tracks", "sounds"):
     parser.add_argument(f"--minutes-{name}")
 for name in ("--recordings", "--seed", "--jobs"):
     parser.add_argument(name)
