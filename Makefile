@@ -38,11 +38,11 @@ pilot: $(READY)  ## render data/pilot to artifacts/report/report.html
 	@$(MAKE) --no-print-directory render report
 
 render: $(READY)
-	$(SNAKEMAKE) all analysis
+	$(SNAKEMAKE) all analysis quality_page
 
 report: $(READY)  ## (re)make the HTML report of the last run
 	@if [ ! -s $(REPORT) ] || [ -n "$$(find artifacts/report artifacts/eval report -newer $(REPORT) -type f -print -quit)" ]; then \
-	  $(SNAKEMAKE) all analysis --report $(REPORT) && echo "report: $(REPORT)"; \
+	  $(SNAKEMAKE) all analysis quality_page --report $(REPORT) && echo "report: $(REPORT)"; \
 	else echo "report: $(REPORT) is up to date"; fi
 
 evaluate: $(READY)  ## measure the finished files again; never touches the rendering

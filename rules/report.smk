@@ -137,7 +137,6 @@ rule analysis:
     input:
         notebook=f"{workflow.basedir}/notebooks/pilot_analysis.ipynb",
         notes=f"{workflow.basedir}/report/demucs_notes.md",
-        quality=f"{workflow.basedir}/docs/quality.md",
         metrics=METRICS[0],
     output:
         notebook=f"{ART}/report/analysis.ipynb",
@@ -153,12 +152,6 @@ rule analysis:
             category="Summary",
             labels={"view": "what Demucs' settings do", "kind": "Markdown to download"},
         ),
-        quality=report(
-            f"{ART}/report/quality.html",
-            caption="../report/captions/quality.rst",
-            category="Summary",
-            labels={"view": "these models against others", "kind": "page"},
-        ),
     log:
         f"{ART}/logs/analysis.log",
     conda:
@@ -166,10 +159,29 @@ rule analysis:
     params:
         metrics=lambda wildcards, input: os.path.abspath(input.metrics),
         folder=lambda wildcards, output: os.path.dirname(output.notebook),
-        code=code("stages.quality_page"),
     shell:
-        "(cp {input.notes:q} {output.notes:q} && python -m audiorestorer quality-page {input.quality:q} {output.quality:q}"
-        " && AUDIORESTORER_METRICS={params.metrics:q} python -m nbconvert --execute --to notebook"
+        "(cp {input.notes:q} {output.notes:q} && AUDIORESTORER_METRICS={params.metrics:q} python -m nbconvert --execute --to notebook"
         " --output-dir {params.folder:q} --output analysis {input.notebook:q}"
         " && python -m nbconvert --to html --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
         " --output-dir {params.folder:q} {output.notebook:q}) 2>&1 | tee {log:q}"
+
+
+# Of no batch: nothing but the page itself waits for it.
+rule quality_page:
+    input:
+        f"{workflow.basedir}/docs/quality.md",
+    output:
+        report(
+            f"{ART}/report/quality.html",
+            caption="../report/captions/quality.rst",
+            category="Summary",
+            labels={"view": "these models against others", "kind": "page"},
+        ),
+    log:
+        f"{ART}/logs/quality_page.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        code=code("stages.quality_page"),
+    shell:
+        "python -m audiorestorer quality-page {input:q} {output:q} 2>&1 | tee {log:q}"

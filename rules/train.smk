@@ -4,9 +4,8 @@
 # The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/models/.
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
-# a training that begins with the weights of another one, and one by several processes (`devices` in its experiment)
+# a training that begins with the weights of another one
 BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
-PROCESSES = {"pilot_sep_a": 2, "pilot_sep_a_middle": 2}
 EXPERIMENTS = f"{workflow.basedir}/config/experiments"
 
 
@@ -75,9 +74,9 @@ rule train_pilot_model:
     input:
         data=f"{ART}/training_audio/index.jsonl",
         config=f"{EXPERIMENTS}/{{network}}.yaml",
-        initial=lambda wildcards: [
-            f"{ART}/trained/{BEGINNING[name]}.safetensors" for name in BEGINNING if name == wildcards.network
-        ],
+        initial=lambda wildcards: (
+            [f"{ART}/trained/{BEGINNING[wildcards.network]}.safetensors"] if wildcards.network in BEGINNING else []
+        ),
     output:
         model=protected(f"{ART}/trained/{{network}}.safetensors"),
         record=f"{ART}/trained/{{network}}.json",
@@ -88,7 +87,7 @@ rule train_pilot_model:
     cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
-    threads: lambda wildcards: PROCESSES.get(wildcards.network, 1)
+    threads: lambda wildcards: or_stop(settings.read_yaml, f"{EXPERIMENTS}/{wildcards.network}.yaml").get("devices", 1)
     resources:
         **growing(mem_mb=4000, runtime=120),
         gpu=USE_GPU,

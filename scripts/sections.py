@@ -1,4 +1,4 @@
-"""Sections of a document that scripts write: between `<!-- NAME: begin -->` and `<!-- NAME: end -->`."""
+"""Write a section of a document (`audiorestorer.report.marked`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from audiorestorer.errors import AudioRestorerError  # noqa: E402
 from audiorestorer.manifest import write_text_atomic  # noqa: E402
+from audiorestorer.report.marked import marks, parts  # noqa: E402
 
 
 def write_section(page: Path, name: str, text: str) -> None:
@@ -16,9 +18,9 @@ def write_section(page: Path, name: str, text: str) -> None:
     Raises:
         SystemExit: the page has no such markers.
     """
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        sys.exit(f"{page}: no marks {begin} and {end}")
+    try:
+        before, _, after = parts(page, name)
+    except AudioRestorerError as error:
+        sys.exit(str(error))
+    begin, end = marks(name)
     write_text_atomic(page, f"{before}{begin}\n{text.strip()}\n{end}{after}")

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from audiorestorer.errors import AudioRestorerError
 from audiorestorer.report.sections import Section
 
 HEADING = re.compile(r"#{2,6} +(.*)")
 RULE = re.compile(r"[\s|:-]+")  # the line under a table's head
-
-
-def between(path: Path, begin: str, end: str) -> str:
-    """What stands between two marks of a text file.
-
-    Raises:
-        AudioRestorerError: unreadable, or without the marks.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{path}: cannot be read: {error}") from error
-    _, found, rest = text.partition(begin)
-    inside, ended, _ = rest.partition(end)
-    if not found or not ended:
-        raise AudioRestorerError(f"{path}: lacks the marks {begin} and {end}")
-    return inside
 
 
 def sections_of(text: str, first: str) -> list[Section]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiorestorer.manifest import write_text_atomic
-from audiorestorer.report.markdown import between, sections_of
+from audiorestorer.report.markdown import sections_of
+from audiorestorer.report.marked import parts
 from audiorestorer.report.sections import page
 
-BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
+NAME = "quality"  # of the section that scripts/bench_quality.py writes
 INTRO = (
     "Measured by scripts/bench_quality.py on real recordings that no training saw, not on this batch: what each program does to speech"
     " under music, noisy speech and clean speech. Medians; an arrow says which way is better. A row that is missing says why."
@@ -24,5 +25,6 @@ def run(markdown: Path, out_html: Path) -> None:
     Raises:
         AudioRestorerError: it cannot be read, or lacks the marks between which the benchmark writes.
     """
-    sections = sections_of(between(markdown, BEGIN, END), "Where it was measured")
+    _, tables, _ = parts(markdown, NAME)
+    sections = sections_of(tables, "Where it was measured")
     write_text_atomic(out_html, page("Against what people install today", INTRO, sections))

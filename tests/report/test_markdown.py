@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.report.markdown import between, sections_of
+from audiorestorer.report.markdown import sections_of
+from audiorestorer.report.marked import marks, parts
 from audiorestorer.stages import quality_page
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,7 @@ def test_the_page_holds_every_system_of_the_benchmark_and_escapes_what_it_shows(
     ):
         assert text in html
     marked = tmp_path / "marked.md"
-    marked.write_text(f"{quality_page.BEGIN}{TEXT}{quality_page.END}")
+    marked.write_text(TEXT.join(marks("quality")))
     quality_page.run(marked, out)
     assert "a &lt;b&gt; &amp; c" in out.read_text() and "<b>" not in out.read_text()
 
@@ -58,6 +59,6 @@ def test_without_marks_it_says_so(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("### no marks\n")
     with pytest.raises(AudioRestorerError, match=r"page\.md: lacks the marks"):
-        between(page, quality_page.BEGIN, quality_page.END)
+        parts(page, "quality")
     with pytest.raises(AudioRestorerError, match=r"absent\.md: cannot be read"):
-        between(tmp_path / "absent.md", quality_page.BEGIN, quality_page.END)
+        parts(tmp_path / "absent.md", "quality")
