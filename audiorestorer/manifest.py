@@ -32,6 +32,7 @@ class Item(BaseModel):
     `relative` is the input's path below the input folder, `conditions` what its transcript row says of it (voice, music, snr_db);
     `noisy_sha256` and `clean_sha256` that of the input and of its reference; `output` is the relative path of the cleaned file.
     `status` is `ok` or `rejected`; a rejected row carries `reason` and is passed on by every later stage.
+    `notes` says what a user should know of a row that went through: a sentence per kind (`header`, `reference`, `loudness`, `speech`).
     Fields that a stage adds beyond these (`stems`, `gain_db`, ...) are kept.
     """
 
@@ -55,6 +56,7 @@ class Item(BaseModel):
     stems: dict[str, str] | None = None
     status: str = "ok"
     reason: str | None = None
+    notes: dict[str, str] | None = None
 
     @property
     def ok(self) -> bool:
@@ -65,7 +67,9 @@ class Item(BaseModel):
         return (self.model_extra or {}).get(name)
 
     def updated(self, **changes: Any) -> Item:
-        """A copy with these fields changed or added."""
+        """A copy with these fields changed or added; `notes` are added to those that the row has."""
+        if self.notes and changes.get("notes"):
+            changes["notes"] = {**self.notes, **changes["notes"]}
         return Item.model_validate({**self.model_dump(), **changes})
 
     def rejected(self, reason: str) -> Item:

@@ -17,7 +17,8 @@ os.environ.update(
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
-from audiorestorer import progress
+from audiorestorer import listing as input_listing
+from audiorestorer import pairs, progress
 from audiorestorer import resources as needed
 from audiorestorer import store as item_store
 from audiorestorer.checking import section
@@ -25,7 +26,6 @@ from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_manifest, shard_range
 from audiorestorer.models import registry as model_registry
-from audiorestorer.stages import ingest as ingest_stage
 from audiorestorer.store import sha256_file
 
 
@@ -80,7 +80,7 @@ if CFG.denoise.model:
     or_stop(REGISTRY.check_segment, CFG.denoise.model, CFG.denoise.segment_sec, "config: denoise")
 if CFG.enhance.enabled:
     or_stop(REGISTRY.get, CFG.enhance.model)
-LISTING = {str(shard): found for shard, found in or_stop(ingest_stage.listing, CFG).items()}
+LISTING = {str(shard): found for shard, found in or_stop(input_listing.listing, CFG).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
 # With --cache, folders share what is the same for every batch
@@ -135,7 +135,7 @@ def as_is(value):
 
 def clean_speech(wildcards):
     """The folder of clean recordings that the enhancer is measured on."""
-    folder, _ = or_stop(ingest_stage.companions, CFG)
+    folder, _ = or_stop(pairs.companions, CFG)
     if folder is None:
         raise WorkflowError("enhancer_quality needs clean recordings: set references to their folder")
     return str(folder)
@@ -230,7 +230,7 @@ def sentences_file():
     """What the batch's language model is made of: the configured text, else the batch's transcripts; None where it is not used."""
     if "wer" not in CFG.evaluate.metrics or RECOGNISER or CFG.evaluate.language_model == "general":
         return None
-    return CFG.evaluate.sentences or ingest_stage.companions(CFG)[1]
+    return CFG.evaluate.sentences or pairs.companions(CFG)[1]
 
 
 def lock_artifacts():

@@ -60,7 +60,7 @@ rule enhancer_quality:
         speech=clean_speech,
         listing=LISTING,
         out=lambda wildcards, output: os.path.dirname(output[0]),
-        transcripts=lambda wildcards: [f"--transcripts={path}" for path in ingest_stage.companions(CFG)[1:] if path],
+        transcripts=lambda wildcards: [f"--transcripts={path}" for path in pairs.companions(CFG)[1:] if path],
         cfg=CFG.enhance.model_dump_json(exclude={"enabled"}),
         code=code("stages.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
         store=STORE,

@@ -15,8 +15,10 @@ from audiorestorer.report.tables import (
     PAIRED_HEAD,
     SUMMARY_HEAD,
     condition_tables,
+    left_out,
     markdown_escape,
     markdown_table,
+    note_groups,
     paired_rows,
     snr_rows,
     summary_rows,
@@ -43,6 +45,7 @@ def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], mode
     parts = [
         "# Summary of the run\n",
         _highlights(metrics),
+        *_notes(metrics),
         "## Not measured\n", _missing(metrics),
         "## Statistics\n", _statistics(metrics),
         "## Before and after, the same files\n", _paired(metrics),
@@ -111,6 +114,22 @@ def _median(metrics: Mapping[str, Any], name: str) -> float | None:
 
 def _signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.2f} dB".replace("-", "−")
+
+
+def _notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Sections of what was left out and of the rows' notes; none where there is nothing to say."""
+    parts = []
+    if texts := left_out(metrics):
+        parts += ["## Left out\n", "".join(f"- {markdown_escape(text)}\n" for text in texts)]
+    if groups := note_groups(metrics, MAX_REJECTED):
+        parts.append("## Files to look at\n")
+    for title, files, more in groups:
+        table = markdown_table(("file", "note"), [(name, text) for _, name, text in files]).replace("---:", "---")
+        parts.append(
+            f"{title[0].upper()}{title[1:]}:\n\n{table}"
+            + (f"\nand {more} more: see eval/metrics.csv\n" if more else "")
+        )
+    return parts
 
 
 def _missing(metrics: Mapping[str, Any]) -> str:

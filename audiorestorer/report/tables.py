@@ -38,12 +38,17 @@ CONDITION_METRICS = (
 )  # fmt: skip
 
 
-def plain(text: Any) -> str:
-    """Text without what could deform a page: control, direction and surrogate characters become U+FFFD; 300 characters at most."""
-    cleaned = "".join(
+def plain_text(text: Any) -> str:
+    """Text without what could deform a page: control, direction and surrogate characters become U+FFFD."""
+    return "".join(
         " " if char in "\n\r\t" else "\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp") else char
         for char in str(text)
     )
+
+
+def plain(text: Any) -> str:
+    """`plain_text`, 300 characters at most."""
+    cleaned = plain_text(text)
     return cleaned if len(cleaned) <= MAX_NAME else cleaned[: MAX_NAME - 1] + "…"
 
 
@@ -151,6 +156,29 @@ def wer_notes(metrics: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+NOTE_TITLES = {
+    "speech": "speech that was taken away, or not found",
+    "header": "headers that do not say what the file holds",
+    "reference": "references that had to be aligned, or are not of this recording",
+    "transcript": "transcripts that could not be used",
+    "loudness": "loudness that is not the target",
+}
+
+
+def note_groups(metrics: Mapping[str, Any], limit: int = 3) -> list[tuple[str, list[tuple[str, str, str]], int]]:
+    """The notes of the rows by kind, those about speech first: (title, [(id, file, note)], how many files more)."""
+    groups = []
+    for found in metrics.get("notes") or ():
+        shown_files = [(str(row["id"]), plain(row["input"]), plain(row["text"])) for row in found["first"][:limit]]
+        groups.append((NOTE_TITLES.get(found["kind"], found["kind"]), shown_files, found["count"] - len(shown_files)))
+    return groups
+
+
+def left_out(metrics: Mapping[str, Any]) -> list[str]:
+    """What was left out of the run, a sentence a kind: other formats, references and transcripts without a recording."""
+    return [plain_text(entry["text"]) for entry in metrics.get("left_out") or ()]
+
+
 def snr_rows(metrics: Mapping[str, Any]) -> list[tuple[float, Mapping[str, Any]]]:
     """SI-SDR improvement by input SNR in rising order; conditions that hold no number are left out."""
     found = metrics.get("summary", {}).get("si_sdr_improvement_db_by_snr") or {}
@@ -189,7 +217,7 @@ def results_html(metrics: Mapping[str, Any], limit_bytes: int = REPORT_PAGE_BYTE
         counts={"ok": len(items), "rejected": len(rejected)}, columns=columns, in_table=len(inside), packed=rest,
         left_out=len(items) - held, rows=Markup("\n").join(inside), summary=summary_rows(metrics), summary_head=SUMMARY_HEAD,
         paired=paired_rows(metrics), paired_head=PAIRED_HEAD, conditions=condition_tables(metrics), wer_notes=wer_notes(metrics),
-        rejected=rejected[:MAX_REJECTED_HTML],
+        notes=note_groups(metrics), left_out_notes=left_out(metrics), rejected=rejected[:MAX_REJECTED_HTML],
         rejected_left_out=max(0, len(rejected) - MAX_REJECTED_HTML),
     )  # fmt: skip
 
@@ -236,6 +264,7 @@ def _row(item: Mapping[str, Any], columns: Sequence[Metric]) -> Markup:
 def details(item: Mapping[str, Any]) -> str:
     """What an item's row opens to, a line each: conditions, what was said and what the recogniser heard, where the output lies."""
     lines = [f"{plain(name)}: {plain(value)}" for name, value in (item.get("conditions") or {}).items()]
+    lines += [f"note: {plain(text)}" for text in (item.get("notes") or {}).values()]
     if item.get("transcript"):
         lines.append(f"said: {plain(item['transcript'])}")
     heard = item.get("heard") or {}

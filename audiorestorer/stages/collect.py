@@ -13,6 +13,7 @@ from audiorestorer.manifest import Item, read_manifests, write_csv, write_text_a
 from audiorestorer.metrics.statistics import DIGITS, describe, paired, uninformative
 from audiorestorer.metrics.statistics import conditions_of as splits_of
 
+MAX_NOTED = 100  # files of one kind of note that the first page can name; the CSV names all
 BY_SNR = "si_sdr_improvement_db"
 ENHANCED = ("enhanced", "enhance_wer", "enhance_reason")  # where the stage enhance ran
 FIXED = frozenset(
@@ -25,6 +26,7 @@ FIXED = frozenset(
         "duration_sec",
         "conditions",
         "missing",
+        "notes",
         "transcript",
         "heard",
         *ENHANCED,
@@ -40,6 +42,7 @@ def row_of(item: Item) -> dict[str, Any]:
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
     row |= {name: item.field(name) for name in ENHANCED if item.field(name) is not None}
     row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
+    row |= {"notes": item.notes} if item.notes else {}
     row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}
     return {**row, "missing": item.field("missing") or {}}
 
@@ -114,8 +117,20 @@ def by_condition(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return out
 
 
+def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the rows' notes say, a group a kind: kind, number of files, and for each of the first files its name and note."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        for kind, text in (row.get("notes") or {}).items():
+            groups.setdefault(kind, []).append({"id": row["id"], "input": row["input"], "text": text})
+    return [
+        {"kind": kind, "count": len(found), "first": found[:MAX_NOTED]}
+        for kind, found in sorted(groups.items(), key=lambda group: (group[0] != "speech", group[0]))
+    ]
+
+
 def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
-    """Write `metrics.json` (items, summary, paired, by_condition, wer_not_informative, counts, rejected) and a CSV, a line an item."""
+    """Write `metrics.json` (items, summary, paired, by_condition, wer_not_informative, notes, counts, rejected) and a CSV."""
     rows = [row_of(item) for item in read_manifests(manifests)]
     rejected = [{key: row[key] for key in ("id", "input", "reason")} for row in rows if row["status"] != "ok"]
     done = [row for row in rows if row["status"] == "ok"]
@@ -126,6 +141,7 @@ def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
         "paired": pairs_of(done),
         "by_condition": conditions,
         "wer_not_informative": uninformative(summary, conditions),
+        "notes": notes_of(done),
         "counts": {"ok": len(rows) - len(rejected), "rejected": len(rejected)},
         "rejected": rejected,
     }
@@ -140,8 +156,9 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The items as a table's rows: conditions in columns of their own."""
     return [
         {
-            **{key: value for key, value in row.items() if key not in ("conditions", "missing", "heard")},
+            **{key: value for key, value in row.items() if key not in ("conditions", "missing", "heard", "notes")},
             **row.get("conditions", {}),
+            **({"notes": "; ".join(row["notes"].values())} if row.get("notes") else {}),
         }
         for row in rows
     ]

@@ -6,6 +6,7 @@ import pytest
 import soundfile as sf
 
 from audiorestorer import audio
+from audiorestorer import listing as input_listing
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.stages import ingest
@@ -83,7 +84,7 @@ def test_companions_beside_the_input(folder, tmp_path):
 
 
 def test_output_names_never_collide():
-    names = ingest.output_names(["x.wav", "x.flac", "x.mp3", "d/x.ogg", "X.WAV"], "keep")
+    names = input_listing.output_names(["x.wav", "x.flac", "x.mp3", "d/x.ogg", "X.WAV"], "keep")
     assert len({name.casefold() for name in names.values()}) >= 4
     assert names["x.wav"] == "x.wav" and names["x.flac"] == "x.flac" and names["d/x.ogg"] == "d/x.flac"
     assert names["x.mp3"] not in ("x.flac", "x.wav")
@@ -105,9 +106,9 @@ def test_wrong_folders_are_named(folder, tmp_path, values, message):
 
 def test_listing_changes_only_where_a_file_changed(folder):
     config = Config(input=str(folder), shards=50)
-    before = ingest.listing(config)
+    before = input_listing.listing(config)
     sf.write(folder / "new.wav", np.ones((8000, 1)) * 0.1, 16000)
-    after = ingest.listing(config)
+    after = input_listing.listing(config)
     assert len({shard for shard in after if after[shard] != before.get(shard)}) == 1
 
 
@@ -153,7 +154,7 @@ def test_a_member_more_unpacks_one(folder, tmp_path):
 
 def test_listing_of_a_zip_changes_only_where_a_member_changed(folder, tmp_path):
     config = Config(input=str(zip_of(folder, tmp_path / "outputs.zip")), shards=50)
-    before = ingest.listing(config)
+    before = input_listing.listing(config)
     zip_of(folder, tmp_path / "outputs.zip", ["new.wav"])
-    after = ingest.listing(config)
+    after = input_listing.listing(config)
     assert len({shard for shard in after if after[shard] != before.get(shard)}) == 1
