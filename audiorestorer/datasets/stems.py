@@ -20,6 +20,9 @@ FULL_SCALE = 32767 / 32768  # PCM_16's highest sample: at or above it a sample m
 CLIPPED_RUN = 3  # so many such samples in a row are clipping; one alone may be a peak
 SILENCE_DBFS = -90.0  # peak below this: a file of dither or nothing
 MIN_DB = -120.0  # residuals are reported no lower: float32 sums carry no more
+LENGTH_TOLERANCE_SEC = 0.01  # an exporter's rounding; a shorter stem is filled with silence, a longer one is cut
+QUIET_CHANNEL = 1e-4  # of the loudest channel's power (-40 dB): a quieter channel's residual is measured against that
+CHANNELS = {1: ("the only channel",), 2: ("the left channel", "the right channel")}
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,12 @@ def _moises(folder: Path, root: Path) -> Track:
 
 @dataclass
 class Finding:
-    """What an audit found of one track; `residual_db` None with its reason in `residual_missing`."""
+    """What an audit found of one track. `residual_db` is that of the worst channel, None with its reason in `residual_missing`;
+    `reasons` say why the track failed, `notes` what was let pass."""
 
     track: Track
     residual_db: float | None = None
+    residual_channel: str = ""
     residual_missing: str = ""
     sample_rate: int | None = None
     channels: int | None = None
@@ -109,6 +114,7 @@ class Finding:
     clipped_share: float = 0.0
     silent_files: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -118,8 +124,9 @@ class Finding:
 def audit(track: Track, tol_db: float) -> Finding:
     """Measure one track, in blocks.
 
-    The residual is 10 log10(|mixture - sum of stems|^2 / |mixture|^2) over the whole track. Above `tol_db` the track fails; so it
-    does for files that differ in rate, channels or length, that hold NaN, that cannot be read, and for a silent mixture.
+    The residual is 10 log10(|mixture - sum of stems|^2 / |mixture|^2) over the whole track, of each channel by itself: the worst
+    counts, so that a good channel cannot hide a bad one. Above `tol_db` the track fails; so it does for files that differ in rate,
+    in channels, or in length by more than LENGTH_TOLERANCE_SEC, that hold NaN, that cannot be read, and for a silent mixture.
     Clipping and silent stems are reported (mastered mixtures clip, and a stem may rest).
     """
     found = Finding(track)
@@ -141,14 +148,7 @@ def audit(track: Track, tol_db: float) -> Finding:
         first.channels,
         round(first.duration_sec, 3),
     )
-    for what in ("sample_rate", "channels", "frames"):
-        wrong = [
-            f"{path.name} {getattr(info, what)}"
-            for path, info in infos.items()
-            if getattr(info, what) != getattr(first, what)
-        ]
-        if wrong:
-            found.reasons.append(f"{what}: {files[0].name} has {getattr(first, what)}, but {', '.join(wrong)}")
+    _compare(files[0], infos, found)
     if found.reasons:
         found.residual_missing = "the files do not fit together"
         return found
@@ -160,17 +160,46 @@ def audit(track: Track, tol_db: float) -> Finding:
         return found
     if found.residual_db is not None and found.residual_db > tol_db:
         found.reasons.append(
-            f"residual {found.residual_db:.1f} dB above {tol_db:g} dB: the stems do not sum to the mixture"
+            f"residual {found.residual_db:.1f} dB in {found.residual_channel}, above {tol_db:g} dB:"
+            " the stems do not sum to the mixture"
         )
     return found
 
 
+def _compare(first: Path, infos: dict[Path, audio.AudioInfo], found: Finding) -> None:
+    """Whether the files fit to the first one, which is the mixture where there is one."""
+    wanted = infos[first]
+    for what in ("sample_rate", "channels"):
+        wrong = [
+            f"{path.name} {getattr(info, what)}"
+            for path, info in infos.items()
+            if getattr(info, what) != getattr(wanted, what)
+        ]
+        if wrong:
+            found.reasons.append(f"{what}: {first.name} has {getattr(wanted, what)}, but {', '.join(wrong)}")
+    lengths = {path: info for path, info in infos.items() if info.frames != wanted.frames}
+    if lengths:
+        said = f"frames: {first.name} has {wanted.frames}, but " + ", ".join(
+            f"{p.name} {i.frames}" for p, i in lengths.items()
+        )
+        if all(lengths_fit(info, wanted) for info in lengths.values()):
+            found.notes.append(f"{said}: within {1000 * LENGTH_TOLERANCE_SEC:g} ms, cut or filled with silence")
+        else:
+            found.reasons.append(said)
+
+
+def lengths_fit(one: audio.AudioInfo, other: audio.AudioInfo) -> bool:
+    """Whether two files of one sample rate are equally long, but for an exporter's rounding."""
+    return abs(one.frames - other.frames) <= LENGTH_TOLERANCE_SEC * other.sample_rate
+
+
 def _measure(track: Track, files: list[Path], found: Finding) -> None:
-    error = power = 0.0
+    error, power = np.zeros(found.channels or 1), np.zeros(found.channels or 1)
     peaks = dict.fromkeys(files, 0.0)
     clipped = samples = 0
     broken: set[str] = set()
-    for parts in _together(files):
+    for blocks in together(files):
+        parts = dict(zip(files, blocks, strict=True))
         for path, block in parts.items():
             if not np.isfinite(block).all():
                 broken.add(path.name)
@@ -181,8 +210,8 @@ def _measure(track: Track, files: list[Path], found: Finding) -> None:
         if track.mixture and not broken:
             mixture = parts[track.mixture].astype(np.float64)
             rest = mixture - sum(parts[path].astype(np.float64) for path in track.files)
-            error += float(np.square(rest).sum())
-            power += float(np.square(mixture).sum())
+            error += np.square(rest).sum(axis=1)
+            power += np.square(mixture).sum(axis=1)
     found.clipped_share = clipped / max(samples, 1)
     found.silent_files = [path.name for path, peak in peaks.items() if peak < 10 ** (SILENCE_DBFS / 20)]
     if broken:
@@ -194,13 +223,18 @@ def _measure(track: Track, files: list[Path], found: Finding) -> None:
         found.reasons.append(f"{track.mixture.name} is silent")
         found.residual_missing = "the mixture is silent"
     else:
-        found.residual_db = round(max(MIN_DB, 10 * math.log10(max(error / power, 1e-13))), 2)
+        ratios = error / np.maximum(power, QUIET_CHANNEL * power.max())
+        worst = int(ratios.argmax())
+        found.residual_db = round(max(MIN_DB, 10 * math.log10(max(float(ratios[worst]), 1e-13))), 2)
+        found.residual_channel = CHANNELS[len(ratios)][worst] if len(ratios) in CHANNELS else f"channel {worst + 1}"
 
 
-def _together(files: list[Path]) -> Iterator[dict[Path, audio.Audio]]:
-    """The same stretch of all files, block by block."""
-    for parts in zip(*(audio.blocks(path) for path in files), strict=True):
-        yield dict(zip(files, parts, strict=True))
+def together(files: list[Path]) -> Iterator[tuple[audio.Audio, ...]]:
+    """The same stretch of all files `[C, n]`, block by block; the first file's length is that of all (cut, or filled with zeros)."""
+    info = audio.probe(files[0])
+    size = int(audio.BLOCK_SEC * info.sample_rate)
+    fitted = (audio.rechunk(audio.fit_length(audio.blocks(path), info.frames), size) for path in files)
+    yield from zip(*fitted, strict=True)
 
 
 def clipped_samples(block: audio.Audio) -> int:

@@ -13,7 +13,7 @@ from audiorestorer.report.figures import AFTER, BEFORE, png_bytes
 
 FIELDS = (
     "track", "subset", "layout", "residual_db", "stems", "sample_rate", "channels", "duration_sec", "clipped_share",
-    "silent_files", "status", "reasons",
+    "silent_files", "status", "reasons", "residual_channel", "notes",
 )  # fmt: skip
 PROGRESS_EVERY = 10
 
@@ -66,6 +66,8 @@ def _row(finding: Finding) -> dict[str, Any]:
         "reasons": "; ".join(
             [*finding.reasons, *([f"residual: {finding.residual_missing}"] if finding.residual_missing else [])]
         ),
+        "residual_channel": finding.residual_channel,
+        "notes": "; ".join(finding.notes),
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.datasets.splits import SPLITS, joined, split_of
-from audiorestorer.datasets.stems import SUBSETS, find_tracks
+from audiorestorer.datasets.stems import SUBSETS, find_tracks, lengths_fit, together
 from audiorestorer.datasets.training_manifest import check_manifest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import named_from, read_csv, read_json, unique_ids, write_json, write_rows
@@ -170,7 +170,7 @@ def _failed(audit_csv: Path) -> set[tuple[str, str]]:
 
 
 def _sum(parts: list[Path]) -> Iterator[audio.Audio]:
-    for blocks in zip(*(audio.blocks(path) for path in parts), strict=True):
+    for blocks in together(parts):
         yield np.sum(blocks, axis=0, dtype=np.float32) if len(blocks) > 1 else blocks[0]
 
 
@@ -179,7 +179,7 @@ def _examine(source: _Source, min_sec: float) -> None:
     infos = [audio.probe(path) for path in source.parts]
     first = source.info = infos[0]
     for path, info in zip(source.parts, infos, strict=True):
-        if (info.sample_rate, info.channels, info.frames) != (first.sample_rate, first.channels, first.frames):
+        if (info.sample_rate, info.channels) != (first.sample_rate, first.channels) or not lengths_fit(info, first):
             raise AudioRestorerError(f"{path}: stems: differs from {source.parts[0]} in rate, channels or length")
     if first.duration_sec < min_sec:
         raise AudioRestorerError(f"{source.parts[0]}: duration: {first.duration_sec:.2f} s, shorter than {min_sec:g} s")

@@ -65,6 +65,40 @@ def test_what_is_wrong_is_named(tmp_path: Path, changed: dict[str, Any], message
     assert found.residual_db is not None or found.residual_missing
 
 
+def test_a_good_channel_does_not_hide_a_bad_one(tmp_path: Path) -> None:
+    """An instrument 38.5 dB below the mixture, missing on the left alone: 3 dB less over both channels, which would pass."""
+    stems = write_track(tmp_path / "t")
+    mixture = sum(stems.values())
+    extra = np.zeros_like(mixture)
+    tone = np.sin(2 * np.pi * 440 * np.arange(len(mixture)) / RATE)
+    extra[:, 0] = tone * np.sqrt(np.mean(mixture[:, 0] ** 2) / np.mean(tone**2)) * 10 ** (-38.5 / 20)
+    write_track(tmp_path / "t", mixture=mixture + extra)
+    found = only(tmp_path)
+    assert found.residual_db == pytest.approx(-38.5, abs=0.1)
+    assert not found.ok and "-38.5 dB in the left channel" in found.reasons[0]
+
+
+def test_a_channel_of_dither_is_not_judged_by_itself(tmp_path: Path) -> None:
+    stems = write_track(tmp_path / "t")
+    for stem in stems.values():
+        stem[:, 1] = 0
+    faint = 1e-5 * np.random.default_rng(1).standard_normal(len(stems["vocals"]))  # -80 dB below the other channel
+    mixture = sum(stems.values())
+    write_track(tmp_path / "t", **stems, mixture=mixture + np.stack([0 * faint, faint], 1).astype(np.float32))
+    assert only(tmp_path).ok
+
+
+def test_a_sample_more_is_a_note_and_a_second_more_a_reason(tmp_path: Path) -> None:
+    stems = write_track(tmp_path / "t")
+    write_track(tmp_path / "t", vocals=np.pad(stems["vocals"], ((0, 1), (0, 0))), bass=stems["bass"][:-1])
+    found = only(tmp_path)
+    assert found.ok and found.residual_db < -40
+    assert "mixture.wav has 16000, but bass.wav 15999, vocals.wav 16001" in found.notes[0]
+    write_track(tmp_path / "t", vocals=np.pad(stems["vocals"], ((0, RATE), (0, 0))))
+    found = only(tmp_path)
+    assert not found.ok and "vocals.wav 24000" in found.reasons[0] and not found.notes
+
+
 def test_rate_and_truncation(tmp_path: Path) -> None:
     write_track(tmp_path / "a")
     sf.write(tmp_path / "a/bass.wav", np.zeros((2 * RATE, 2)), 2 * RATE)

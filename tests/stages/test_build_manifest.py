@@ -185,3 +185,12 @@ def test_bad_files_are_named(tmp_path: Path, signal: np.ndarray, message: str) -
         build_manifest.run(tmp_path / "in", tmp_path / "m.jsonl", layout="folder")
     with pytest.raises(AudioRestorerError, match="no recordings"):
         build_manifest.run(tmp_path / "nowhere", tmp_path / "m.jsonl", layout="folder")
+
+
+def test_a_stem_one_sample_longer_is_summed(tmp_path: Path) -> None:
+    stems = write_track(tmp_path / "db/t")
+    write_track(tmp_path / "db/t", drums=np.pad(stems["drums"], ((0, 1), (0, 0))))
+    build_manifest.run(tmp_path / "db", tmp_path / "m.jsonl", min_sec=0.5)
+    (row,) = rows_of(tmp_path / "m.jsonl")
+    found, _ = sf.read(tmp_path / row["clean"], dtype="float32")
+    np.testing.assert_allclose(found, sum(stems[name] for name in sorted(NAMES)), atol=1e-6)
