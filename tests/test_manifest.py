@@ -106,3 +106,9 @@ def test_other_names_are_left_alone():
         for name in ("a/0.jsonl", "a/[].jsonl", "a/[x].jsonl", "[0-3]/a.jsonl", "a/[1-2]x.jsonl", "2024-05.jsonl")
     ]
     assert in_range(names) == names
+
+
+def test_a_row_keeps_the_notes_of_all_stages():
+    row = Item(id="a", noisy="a.wav").updated(notes={"header": "not closed"}).updated(notes={"loudness": "short"})
+    assert row.notes == {"header": "not closed", "loudness": "short"}
+    assert row.updated(status="ok").notes == row.notes and row.updated(notes=None).notes is None

@@ -12,6 +12,7 @@ from PIL import Image
 from audiorestorer.report import batch_figures, figures, listening, tables
 from audiorestorer.report.metricinfo import METRICS
 from audiorestorer.report.summary import summary_markdown
+from audiorestorer.stages import collect
 
 HOSTILE = '<script>alert(1)</script>|`x`\n"onload="y\u202e\udcff'
 
@@ -155,6 +156,27 @@ def test_summary_says_all_and_escapes() -> None:
 def test_summary_of_nothing() -> None:
     text = summary_markdown({"items": [], "counts": {"ok": 0, "rejected": 0}, "summary": {}, "rejected": []}, {}, [])
     assert "## Rejected files\n\nnone" in text
+
+
+def test_notes_and_what_was_left_out_are_on_the_first_page_and_in_the_summary() -> None:
+    items = [item(number, notes={"speech": f"lost {number} dB {HOSTILE}"}) for number in range(5)]
+    items.append(item(5, notes={"loudness": "2 LU short"}))
+    content = metrics(*items) | {
+        "notes": collect.notes_of([dict(row) for row in items]),
+        "left_out": [
+            {"kind": "format", "count": 4, "first": ["x.m4a"], "text": f"4 files were left out: x.m4a {HOSTILE}"}
+        ],
+    }
+    page, summary = tables.results_html(content), summary_markdown(content, {}, [])
+    head = page[: page.index('<table id="results">')]
+    for text in (head, summary):
+        assert "lost 0 dB" in text and "2 LU short" in text and "4 files were left out: x.m4a" in text
+        assert text.index("lost 0 dB") < text.index("2 LU short") and "<script>alert" not in text
+    assert "lost 4 dB" not in head and "and 2 more" in head and "lost 4 dB" in summary
+    assert "note: 2 LU short" in page
+    assert [row["notes"] for row in collect.table(items[5:])] == ["2 LU short"]
+    clean = tables.results_html(metrics(item(0)))
+    assert 'class="note"' not in clean and "Files to look at" not in summary_markdown(metrics(item(0)), {}, [])
 
 
 def test_the_worst_files_come_first(monkeypatch) -> None:
