@@ -121,7 +121,7 @@ rule evaluate_pilot_model:
 
 
 # The training half from end to end, on stems and noises that it generates: `snakemake training`, then
-# `snakemake training --report artifacts/report/training_report.html`. With your own: --config stems=DIR noises=DIR experiment=FILE.
+# `snakemake training --report artifacts/report/training_report.html`. With your own: --config 'training={stems: STEMS, noises: NOISES, experiment: FILE}'.
 TRAINING = f"{ART}/training"
 ABLATION = f"{ART}/ablation"
 STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
