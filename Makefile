@@ -9,6 +9,12 @@ REPORT := artifacts/report/report.html
 READY := $(VENV)/.installed
 EXTRAS := $(VENV)/.extras
 export OMP_WAIT_POLICY ?= passive
+# Snakemake's cache of sources lies in the home folder: where that cannot be written, here
+ifndef XDG_CACHE_HOME
+ifneq ($(shell { test -w "$$HOME/.cache" || { test ! -e "$$HOME/.cache" && test -w "$$HOME"; }; } && echo yes),yes)
+export XDG_CACHE_HOME := $(CURDIR)/artifacts/.cache
+endif
+endif
 
 .PHONY: audit sbom help setup setup-extras pilot render report test test-slow check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
 

@@ -1,6 +1,6 @@
 # AudioRestorer: render a batch of recordings, and train the models that do it.
 #   snakemake --cores 2                                          the pilot
-#   snakemake --cores 8 --resources gpu=1 --config input=DIR output=DIR
+#   snakemake --cores 8 --resources gpu=1 --config input=recordings output=cleaned
 # This file holds the includes and the targets; the configuration is read in rules/common.smk, everything else is in audiorestorer/.
 
 from snakemake.utils import min_version
@@ -37,7 +37,7 @@ onerror:
 
 
 rule all:
-    default_target: True
+    default_target: IS_TARGET
     input:
         metrics=METRICS,
         published=expand(manifest("publish"), shard=SHARDS),

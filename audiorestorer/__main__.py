@@ -14,7 +14,8 @@ import typer
 from audiorestorer import config as settings
 from audiorestorer import training_commands as training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
-from audiorestorer.manifest import in_range, write_text_atomic
+from audiorestorer.folders import Place, keep_apart, keep_rows_apart
+from audiorestorer.manifest import in_range, read_manifests, write_text_atomic
 from audiorestorer.names import as_text, is_text
 from audiorestorer.resources import keep_freed_memory
 
@@ -36,6 +37,12 @@ STORE = Path("artifacts/store")
 def stage(name: str) -> Any:
     """A stage's module; only the one that runs is imported, so that `--help` needs no torch."""
     return import_module(f"audiorestorer.stages.{name}")
+
+
+def spare_originals(manifests: list[Path], written: dict[str, Place], store: Path | None = None) -> None:
+    """Refuse to write over the manifests, or over the recordings that their rows came from, before a stage begins."""
+    keep_apart({f"IN_MANIFEST {path}": path for path in manifests}, written)
+    keep_rows_apart(read_manifests(manifests), {**written, "--store": store}, store)
 
 
 @app.command("config")
@@ -74,7 +81,11 @@ def ingest(
     store: StoreOption = STORE,
 ) -> None:
     """Find the recordings of one shard and say which can be used. CONFIG is the whole configuration."""
-    stage("ingest").run(out_manifest, settings.load(settings.Config, config), shard, store)
+    chosen = settings.load(settings.Config, config)
+    clean, transcripts = import_module("audiorestorer.pairs").companions(chosen)
+    read = {"input": chosen.input, "references": clean, "transcripts": transcripts}
+    keep_apart(read, {"OUT_MANIFEST": out_manifest, "--store": store}, files_beside=False)
+    stage("ingest").run(out_manifest, chosen, shard, store)
 
 
 @app.command("fetch-model")
@@ -104,6 +115,7 @@ def separate(
     store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Split speech from music with one separator."""
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.SeparatorSettings, config)
     stage("separate").run(in_manifest, out_manifest, chosen, model, store, device, threads)
 
@@ -116,6 +128,7 @@ def fuse(
     """Fuse the separators' ratio masks by maximum."""
     if len(manifests) < 2:
         raise AudioRestorerError("fuse: needs at least one input manifest and the output manifest")
+    spare_originals(manifests[:-1], {"OUT_MANIFEST": manifests[-1]}, store)
     stage("fuse").run(manifests[:-1], manifests[-1], settings.load(settings.FuseSettings, config), store)
 
 
@@ -125,6 +138,7 @@ def denoise(
     store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Denoise the fused speech, with a wet mix."""
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.DenoiseSettings, config)
     stage("denoise").run(in_manifest, out_manifest, chosen, model, store, device, threads)
 
@@ -201,6 +215,8 @@ def evaluate_enhancer(
     store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Measure an enhancer on band-limited, reverberant, noisy and clipped versions of clean speech. CONFIG: section enhance."""
+    read = {"SPEECH_DIR": speech, "--transcripts": transcripts, "--checkpoint": checkpoint, "--denoiser": denoiser}
+    keep_apart(read, {"--out": out, "--store": store})
     stage("evaluate_enhancer").run(
         speech, checkpoint, out, settings.load(settings.EnhanceSettings, config), denoiser=denoiser, transcripts=transcripts,
         recogniser=recogniser, conditions=condition, limit=limit, dnsmos=dnsmos, store=store, device=device, threads=threads,
@@ -215,6 +231,7 @@ def enhance_shard(
     store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Enhance a shard of the pipeline: the optional stage between postmask and loudness."""
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.EnhanceSettings, config)
     stage("enhance").run(
         in_manifest, out_manifest, chosen, model, store, recogniser=recogniser, device=device, threads=threads
@@ -226,6 +243,7 @@ def postmask(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
 ) -> None:
     """Apply the beta-Wiener mask between the speech and what was removed."""
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     stage("postmask").run(in_manifest, out_manifest, settings.load(settings.PostmaskSettings, config), store)
 
 
@@ -234,6 +252,7 @@ def loudness(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
 ) -> None:
     """Bring each file to the target loudness, below the true-peak ceiling, in the input's format."""
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     stage("loudness").run(in_manifest, out_manifest, settings.load(settings.LoudnessSettings, config), store)
 
 
@@ -246,6 +265,7 @@ def evaluate(
     device: DeviceOption = "cpu", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Measure each finished file."""
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.EvaluateSettings, config)
     stage("evaluate").run(
         in_manifest, out_manifest, chosen, store, recogniser=recogniser, tagger=tagger, sentences=sentences, device=device,
@@ -259,6 +279,7 @@ def collect(
     json_out: Annotated[Path, typer.Option("--json")], csv_out: Annotated[Path, typer.Option("--csv")],
 ) -> None:  # fmt: skip
     """Gather all shards' figures into metrics.json and metrics.csv."""
+    spare_originals(in_range(manifests), {"--json": json_out, "--csv": csv_out})
     stage("collect").run(in_range(manifests), json_out, csv_out)
 
 
@@ -274,6 +295,7 @@ def snippets(
     folder: Annotated[Path, typer.Option("--folder")], config: ConfigOption,
 ) -> None:  # fmt: skip
     """Cut A/B snippets and draw spectrograms for a sample of the batch."""
+    spare_originals(in_range(manifest), {"OUT_JSON": out_json, "--folder": folder})
     stage("snippets").run(
         metrics_json, in_range(manifest), out_json, folder, settings.load(settings.SnippetSettings, config)
     )
@@ -292,6 +314,7 @@ def report(
 @app.command()
 def quality_page(markdown: Path, out_html: Path) -> None:
     """Make the report's page of the quality benchmark's tables (docs/quality.md)."""
+    keep_apart({"MARKDOWN": markdown}, {"OUT_HTML": out_html})
     stage("quality_page").run(markdown, out_html)
 
 
@@ -301,6 +324,7 @@ def publish(
     store: StoreOption = STORE, sweep: Annotated[list[Path] | None, typer.Option("--sweep", help="manifests to clear")] = None,
 ) -> None:  # fmt: skip
     """Fill the output folder with the finished files, mirroring the input tree."""
+    spare_originals([in_manifest], {"--output": output, "OUT_MANIFEST": out_manifest}, store)
     stage("publish").run(in_manifest, out_manifest, output, sweep or [], store)
 
 
@@ -317,6 +341,7 @@ def deliver(
     if max_size is not None:
         values = {**chosen.model_dump(), "max_size": max_size}
         chosen = settings.validate(settings.DeliverSettings, values, "--max-size")
+    spare_originals(in_range(manifests), {"--out": out})
     stage("deliver").run(in_range(manifests), out, chosen, extra or [], model or [])
 
 

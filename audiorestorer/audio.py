@@ -126,16 +126,13 @@ def below(folder: Path) -> dict[str, Path]:
     }
 
 
-def recordings(folder: Path, out: Path | None = None) -> dict[str, Path]:
-    """`below`, without outputs of an earlier run where the output folder lies in it.
+def recordings(folder: Path) -> dict[str, Path]:
+    """`below`, of which there must be some.
 
     Raises:
         AudioRestorerError: there are none.
     """
     found = below(folder)
-    done = out.resolve() if out else folder.resolve()
-    if done != folder.resolve():
-        found = {name: path for name, path in found.items() if not path.resolve().is_relative_to(done)}
     if not found:
         raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)})")
     return found

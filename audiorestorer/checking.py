@@ -9,6 +9,7 @@ import difflib
 import json
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -19,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.names import is_text
 
+PATH_FORMAT = "path"  # of a text that names a folder or file, in the schema
+NAME_READ_AS = "a folder or file is needed, and this name is read as"
 MAX_BYTES = 4_000_000
 MAX_NODES = 20_000  # of a YAML file with its aliases written out
 MAX_DEPTH = 40
@@ -91,7 +94,24 @@ def _line(problem: Any, schema: dict[str, Any]) -> str:
     if whole and isinstance(problem["input"], str):
         near = next(iter(difflib.get_close_matches(problem["input"].lower(), _choices(node, schema), 1, CLOSE)), "")
     reason = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_type" and whole and _resolved(node, schema).get("format") == PATH_FORMAT:
+        reason = _no_path(problem["input"])
     return f"{key}: {reason} (got {value}){_meant(near)}; allowed: {_allowed(node, schema)}"
+
+
+def _no_path(value: Any) -> str:
+    """What to do where YAML or the command line made something else of a folder's name."""
+    if isinstance(value, bool):
+        kind, example = "true or false", "./no"
+    elif isinstance(value, int | float):
+        kind, example = "a number", "./007"
+    elif isinstance(value, date):
+        kind, example = "a date", f"./{value}"
+    elif isinstance(value, list | dict):
+        kind, example = "a list or mapping", "./[takes]"
+    else:
+        return "the name of a folder or file is needed"
+    return f"{NAME_READ_AS} {kind}: write ./ before it, as {example}"
 
 
 def _meant(near: str) -> str:

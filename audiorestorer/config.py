@@ -9,13 +9,25 @@ import re
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from audiorestorer.checking import Settings, load, read_yaml, validate
+from audiorestorer.checking import NAME_READ_AS, PATH_FORMAT, Settings, load, read_yaml, validate
 
 __all__ = ["NAME_PATTERN", "Config", "Settings", "default_yaml", "load", "read_yaml", "validate"]
+NULL_WORDS = ("null", "Null", "NULL", "~")  # Snakemake's `--config` hands them on as text
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 SEED_MAX = 2**32 - 1  # of numpy and Lightning
+
+
+def _a_name(text: str) -> str:
+    if text in NULL_WORDS:
+        raise ValueError(f"{NAME_READ_AS} null: write ./ before it, as ./{text}")
+    return text
+
+
+PathText = Annotated[str, Field(json_schema_extra={"format": PATH_FORMAT})]
+PathName = Annotated[PathText, AfterValidator(_a_name)]
+PathOrNull = Annotated[PathText | None, BeforeValidator(lambda value: None if value in NULL_WORDS else value)]
 
 
 def bytes_of(text: str) -> int:
@@ -212,7 +224,7 @@ class EvaluateSettings(Settings):
     language_model: Literal["batch", "general", "both"] = Field(
         "both", description="of pocketsphinx. batch: made of the batch's transcripts (wer); general: its own (wer_open)"
     )
-    sentences: str | None = Field(
+    sentences: PathOrNull = Field(
         None, description="text file to make the batch's language model of, a sentence a line; null: the transcripts"
     )
     tagger: str | None = Field(
@@ -251,16 +263,16 @@ class DeliverSettings(Settings):
 class TrainingSettings(Settings):
     """`snakemake training`: from stems and noise to a registered model."""
 
-    experiment: str = Field(
+    experiment: PathName = Field(
         "config/experiments/denoiser_demo.yaml", description="experiment file: network, losses, steps"
     )
-    stems: str | None = Field(None, description="MUSDB18-HQ or MoisesDB folder; null: generated, to try it")
-    noises: str | None = Field(None, description="folder of noises; null: generated")
-    noisy: str | None = Field(
+    stems: PathOrNull = Field(None, description="MUSDB18-HQ or MoisesDB folder; null: generated, to try it")
+    noises: PathOrNull = Field(None, description="folder of noises; null: generated")
+    noisy: PathOrNull = Field(
         None, description="folder of noisy recordings to run the trained model on; null: generated"
     )
-    clean: str | None = Field(None, description="folder of their references, the same names")
-    real: str | None = Field(
+    clean: PathOrNull = Field(None, description="folder of their references, the same names")
+    real: PathOrNull = Field(
         None,
         description="folder of real degraded recordings: `analyse_degradation`, `ablation`, and what an experiment's strategies use",
     )
@@ -306,13 +318,13 @@ def _ablation_rows() -> list[AblationRow]:
 class AblationSettings(Settings):
     """`snakemake ablation`: which strategy helps, by how much. The defaults are the small form."""
 
-    experiment: str = Field("config/experiments/restorer_ablation.yaml", description="the base of every training")
+    experiment: PathName = Field("config/experiments/restorer_ablation.yaml", description="the base of every training")
     steps: int = Field(
         300, ge=1, le=100_000_000, description="optimiser steps of each training: a multiple of its steps_per_epoch"
     )
     seeds: list[int] = Field([31, 32, 33], min_length=1, description="each row is trained with each of them")
     threads: int = Field(1, ge=1, le=256, description="of each training: two of one thread do more than one of two")
-    clean: str | None = Field(
+    clean: PathOrNull = Field(
         None, description="folder of clean recordings to train and test on; null: data/pilot's speech, generated tracks"
     )
     baseline: str = Field("baseline", pattern=NAME_PATTERN, description="the row that all others are compared with")
@@ -342,28 +354,32 @@ class AblationSettings(Settings):
 class EnhancerTrainingSettings(Settings):
     """`snakemake enhancer`: the enhancer's trainings. What each does is in its experiment file."""
 
-    data: str | None = Field(
+    data: PathOrNull = Field(
         None, description="folder with fg/ (clean speech), bg/ (noise) and rir/**/*.npy; null: generated, to try it"
     )
-    denoiser: str = Field("config/experiments/denoiser.yaml", description="experiment file of the denoiser")
-    stage1: str = Field("config/experiments/enhancer_stage1.yaml", description="of the autoencoder and the vocoder")
-    stage2: str = Field("config/experiments/enhancer_stage2.yaml", description="of the flow")
+    denoiser: PathName = Field("config/experiments/denoiser.yaml", description="experiment file of the denoiser")
+    stage1: PathName = Field(
+        "config/experiments/enhancer_stage1.yaml", description="of the autoencoder and the vocoder"
+    )
+    stage2: PathName = Field("config/experiments/enhancer_stage2.yaml", description="of the flow")
 
 
 class Config(Settings):
     """The whole configuration."""
 
-    input: str = Field("data/pilot/input", min_length=1, description="folder of recordings, or a .zip of them")
-    output: str = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
-    artifacts: str = Field("artifacts", min_length=1, description="folder of everything the pipeline makes; see README")
-    store: str | None = Field(
+    input: PathName = Field("data/pilot/input", min_length=1, description="folder of recordings, or a .zip of them")
+    output: PathName = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
+    artifacts: PathName = Field(
+        "artifacts", min_length=1, description="folder of everything the pipeline makes; see README"
+    )
+    store: PathOrNull = Field(
         None, description="folder of finished items; null: `store` in the artifacts. Several runs may share one"
     )
-    references: str | None = Field(
+    references: PathOrNull = Field(
         "auto",
         description="folder of clean references, same tree; auto: `clean` beside the input folder where there is one",
     )
-    transcripts: str | None = Field(
+    transcripts: PathOrNull = Field(
         "auto", description="TSV with the columns path and transcript; auto: `transcripts.tsv` beside the input folder"
     )
     pattern: str = Field("**/*", description="glob below the input folder; only WAV, FLAC, OGG and MP3 files are taken")
@@ -372,7 +388,7 @@ class Config(Settings):
     shards: int = Field(4, ge=1, le=100_000, description="jobs a stage; about 64 files a shard are good")
     keep_intermediates: bool = Field(True, description="false: stems and masks' results go when an item is finished")
     strict: bool = Field(False, description="true: rejected files end the run with an error, after all else is done")
-    registry: str = Field("config/models.yaml", min_length=1, description="the model registry")
+    registry: PathName = Field("config/models.yaml", min_length=1, description="the model registry")
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one")
     ingest: IngestSettings = IngestSettings()
     separators: list[SeparatorSettings] = Field(

@@ -21,6 +21,7 @@ PLUMBING = frozenset(
         "devices",
         "digest",
         "errors",
+        "folders",
         "manifest",
         "progress",
         "resources",

@@ -140,14 +140,6 @@ def inside(folder: Path, relative: str) -> Path:
     return folder / relative
 
 
-def keep_inputs(targets: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raises AudioRestorerError: an output that would replace an input."""
-    resolved = {path.resolve() for path in inputs}
-    for target in targets:
-        if target.resolve() in resolved:
-            raise AudioRestorerError(f"{target}: the output would replace this input: choose another output folder")
-
-
 def temporary_beside(path: Path) -> Path:
     """A hidden name in the same folder for a file that is being written; short, whatever the length of the final name."""
     return path.with_name(f".{short_hash(path.name)}.{os.getpid()}.tmp")

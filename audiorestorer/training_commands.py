@@ -11,6 +11,7 @@ import typer
 
 from audiorestorer.config import AblationDataSettings, load, read_yaml
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.folders import keep_apart
 
 PANEL = "Training"
 Root = Annotated[Path, typer.Option("--root", help="the folder")]
@@ -71,6 +72,7 @@ def audit_stems(
     strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when tracks fail")] = False,
 ) -> None:
     """Is each mixture the sum of its stems? (MUSDB18-HQ's and MoisesDB's layouts)"""
+    keep_apart({"--root": root}, {"--csv": out_csv, "--figure": figure})
     totals = stage("audit_stems").run(root, out_csv, tol_db=tol_db, figure=figure)
     if strict and totals["failed"]:
         raise typer.Exit(1)
@@ -87,6 +89,7 @@ def filter_noise(
     figure: FigureOption = None,
 ) -> None:
     """Keep noises that a denoiser should learn, reject alarms, beeps, speech, clipping and blows."""
+    keep_apart({"--root": root, "--config": config}, {"--out": out, "--csv": out_csv, "--figure": figure})
     stage("filter_noise").run(
         root, out, out_csv, settings=read_yaml(config) if config else None, seed=seed, figure=figure
     )
@@ -106,6 +109,8 @@ def analyse_degradation(
     figure: FigureOption = None,
 ) -> None:
     """What is wrong with real recordings: impulses, noise, bandwidth, hum and wow, each with a confidence."""
+    read = {**{f"IN {source}": source for source in sources}, "--clean": clean}
+    keep_apart(read, {"--out-csv": out_csv, "--out-json": out_json, "--figure": figure})
     stage("analyse_degradation").run(sources, out_csv, out_json, clean=clean, figure=figure)
 
 
@@ -125,6 +130,8 @@ def build_manifest(
     min_sec: Annotated[float, typer.Option(min=0)] = 1.0,
 ) -> None:
     """Training manifest with splits by track, checked for leaks."""
+    written = {"--out": out, "--render": render or (out.parent / "clean" if layout == "stems" else None)}
+    keep_apart({"--root": root, "--audit": audit, "--speakers": speakers}, written)
     stage("build_manifest").run(
         root, out, layout=layout, target=target, audit_csv=audit, speakers=speakers, render=render, shares=shares, seed=seed,
         keep_subsets=keep_subsets, min_sec=min_sec,
@@ -148,6 +155,15 @@ def train(
     """Train a mask network; goes on from its last checkpoint."""
     from audiorestorer.training.fit import Data
 
+    read = {
+        "--data": data,
+        "--manifest": manifest,
+        "--noise": noise,
+        "--rooms": rooms,
+        "--real": real,
+        "--config": config,
+    }
+    keep_apart(read, {"--out": out, "--work": work})
     stage("train").run(
         config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")
     )
@@ -167,6 +183,8 @@ def train_enhancer(
     changes: ChangesOption = None,
 ) -> None:
     """Train a part of the enhancer: the denoiser, then stage 1, then stage 2; goes on from its last checkpoint."""
+    read = {"--data": data, "--config": config, **{f"--previous {path}": path for path in previous or ()}}
+    keep_apart(read, {"--out": out, "--work": work})
     stage("train_enhancer").run(
         config, data, out, work, previous or (), threads, changes=_object(changes, "--changes")
     )  # fmt: skip
@@ -177,6 +195,7 @@ def join_enhancer(
     out: Annotated[Path, typer.Option("--out", help="the whole enhancer, safetensors")],
 ) -> None:
     """Put the enhancer's trained parts together into one file."""
+    keep_apart({f"CHECKPOINT {path}": path for path in parts}, {"--out": out})
     stage("join_enhancer").run(parts, out)
 
 
@@ -194,6 +213,7 @@ def evaluate_model(
     model: Path, data: Annotated[Path, typer.Option("--data")], out_json: Annotated[Path, typer.Option("--out")]
 ) -> None:
     """Measure a trained network on voices and pieces that its training never saw."""
+    keep_apart({"MODEL": model, "--data": data}, {"--out": out_json})
     stage("evaluate_model").run(model, data, out_json)
 
 
@@ -263,6 +283,7 @@ def sanity_suite(
     """Eight checks of the training half, green or red; exit code 1 when one is red."""
     if noise and not manifest:
         raise AudioRestorerError("--noise goes with --manifest")
+    keep_apart({"--manifest": manifest, "--noise": noise}, {"--json": out_json, "--html": out_html})
     if not stage("sanity_suite").run(
         manifest, noise=noise, sample_rate=sr, mono=mono, out_json=out_json, out_html=out_html, threads=threads
     ):
@@ -277,6 +298,7 @@ def export_onnx(
     length: Annotated[int | None, typer.Option(min=1, help="samples of the example; others work too")] = None,
 ) -> None:
     """Export a checkpoint as ONNX, checked against PyTorch."""
+    keep_apart({"--checkpoint": checkpoint, "--config": config}, {"--out": out})
     stage("export_onnx").run(checkpoint, out, config=config, sr=sr, length=length)
 
 
@@ -291,6 +313,7 @@ def profile_infer(
     figure: FigureOption = None,
 ) -> None:
     """Latency, real-time factor, memory and FLOPs with torch, ONNX Runtime and OpenVINO."""
+    keep_apart({"--checkpoint": checkpoint, "--config": config}, {"--out": out, "--figure": figure})
     stage("profile_infer").run(
         checkpoint, out, config=config, device=device, secs=secs, runs=runs, threads=threads, figure=figure
     )
@@ -306,6 +329,7 @@ def register_model(
     ] = False,
 ) -> None:
     """Make a trained checkpoint a registry entry that the render half can use."""
+    keep_apart({"--checkpoint": checkpoint}, {"--registry": registry})
     stage("register_model").run(checkpoint, name, registry, licence, replace=replace)
 
 
@@ -330,6 +354,7 @@ def make_degraded(
     sr: Annotated[int, typer.Option(min=8000, max=96000)] = 22050,
 ) -> None:
     """The ablation's recordings: to train on, stand-ins of real ones, and degraded test items."""
+    keep_apart({"--speech": speech, "--manifest": manifest, "--real": real}, {"--out": out})
     chosen = load(AblationDataSettings, config)
     stage("make_degraded").run(out, chosen, speech=speech, manifest=manifest, real=real, sample_rate=sr)
 
@@ -344,6 +369,7 @@ def evaluate_restorer(
     threads: Threads = 1,
 ) -> None:
     """Measure a restorer on degraded items: SI-SDR, LSD, composite, impulse removal, transient preservation."""
+    keep_apart({"TEST_MANIFEST": manifest, "--checkpoint": checkpoint}, {"--out": out_json})
     stage("evaluate_restorer").run(
         manifest, out_json, checkpoint=checkpoint, method=method, row=row, seed=seed, threads=threads
     )

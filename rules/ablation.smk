@@ -33,7 +33,7 @@ rule ablation_manifest:
         root=as_is(CFG.ablation.clean or "no-folder-in-ablation.clean"),
         code=code("stages.build_manifest"),
     shell:
-        "python -m audiorestorer build-manifest --root {params.root:q} --layout folder --shares 0.7 0.1 0.2"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer build-manifest --root {params.root:q} --layout folder --shares 0.7 0.1 0.2'
         " --out {output.manifest:q} 2>&1 | tee {log:q}"
 
 
@@ -56,7 +56,7 @@ rule make_degraded:
         rate=ABLATION_RATE,
         code=code("stages.make_degraded"),
     shell:
-        "python -m audiorestorer make-degraded --out {params.folder:q} --config {params.cfg:q} {params.clean:q} {params.real:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer make-degraded --out {params.folder:q} --config {params.cfg:q} {params.clean:q} {params.real:q}'
         " --sr {params.rate} 2>&1 | tee {log:q}"
 
 
@@ -90,7 +90,7 @@ rule ablation_train:
         work=f"{ART}/runs",
         code=code("stages.train"),
     shell:
-        "python -m audiorestorer train --config {input.config:q} --changes {params.changes:q} --manifest {input.manifest:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --changes {params.changes:q} --manifest {input.manifest:q}'
         " --real {params.real:q} --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -107,7 +107,7 @@ rule evaluate_restorer:
     params:
         code=code("stages.evaluate_restorer"),
     shell:
-        "python -m audiorestorer evaluate-restorer {input.test:q} --checkpoint {input.model:q} --row {wildcards.row:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-restorer {input.test:q} --checkpoint {input.model:q} --row {wildcards.row:q}'
         " --seed {wildcards.seed} --out {output.json:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -123,7 +123,7 @@ rule evaluate_classical:
     params:
         code=code("stages.evaluate_restorer"),
     shell:
-        "python -m audiorestorer evaluate-restorer {input.test:q} --method {wildcards.method:q} --out {output.json:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-restorer {input.test:q} --method {wildcards.method:q} --out {output.json:q}'
         " --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -177,5 +177,5 @@ rule ablation_report:
         cfg=as_is(cfg_json("ablation")),
         code=code("stages.ablation_report"),
     shell:
-        "python -m audiorestorer ablation-report {input.results:q} {params.records:q} --out {params.folder:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer ablation-report {input.results:q} {params.records:q} --out {params.folder:q}'
         " --baseline {params.baseline:q} --settings {params.cfg:q} 2>&1 | tee {log:q}"

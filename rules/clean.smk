@@ -19,7 +19,7 @@ rule fuse:
         cfg=cfg_json("fuse"),
         code=code("stages.fuse"),
     shell:
-        "python -m audiorestorer fuse {input.manifests:q} {output.manifest:q} --config {params.cfg:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fuse {input.manifests:q} {output.manifest:q} --config {params.cfg:q}'
         " --store {params.store:q} 2>&1 | tee {log:q}"
 
 
@@ -45,7 +45,7 @@ rule denoise:
         model=f"--model={model_json(CFG.denoise.model)}" if CFG.denoise.model else [],
         device=CFG.device,
     shell:
-        "python -m audiorestorer denoise {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer denoise {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'
         " {params.model:q} --store {params.store:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -66,7 +66,7 @@ rule postmask:
         cfg=cfg_json("postmask"),
         code=code("stages.postmask"),
     shell:
-        "python -m audiorestorer postmask {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer postmask {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'
         " --store {params.store:q} 2>&1 | tee {log:q}"
 
 
@@ -93,7 +93,7 @@ rule enhance:
         recogniser=lambda wildcards, input: [f"--recogniser={input.recogniser}"] if input.recogniser else [],
         device=CFG.device,
     shell:
-        "python -m audiorestorer enhance-shard {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance-shard {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'
         " --model {input.model:q} {params.recogniser:q} --store {params.store:q} --device {params.device:q}"
         " --threads {threads} 2>&1 | tee {log:q}"
 
@@ -115,5 +115,5 @@ rule loudness:
         cfg=cfg_json("loudness"),
         code=code("stages.loudness"),
     shell:
-        "python -m audiorestorer loudness {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer loudness {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'
         " --store {params.store:q} 2>&1 | tee {log:q}"

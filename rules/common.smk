@@ -7,16 +7,27 @@ import shutil
 import sys
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
 
-sys.path.insert(0, workflow.basedir)
+# The workflow's own folder, also where another workflow uses this one as a module: `workflow.basedir` is the other one's then.
+ROOT = os.path.dirname(workflow.current_basedir.get_path_or_uri(secret_free=True))
+AS_MODULE = not workflow.modifier.is_main_snakefile()
+IS_TARGET = not AS_MODULE or workflow.default_target is None  # another workflow's own first rule stays its target
+if not os.path.isdir(os.path.join(ROOT, "audiorestorer")):
+    raise WorkflowError(f"{ROOT}: not a clone of AudioRestorer: clone its repository, and give the clone's Snakefile")
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+# For rules/python.sh, by which a job runs Python: these names are ours alone, so that the commands of another workflow that uses this one
+# keep their environment. A job's Python is the one that runs snakemake, or, where asked for, a conda environment's.
 os.environ.update(
-    PYTHONPATH=os.pathsep.join(filter(None, [workflow.basedir, os.environ.get("PYTHONPATH")])),
-    # `python` of a job is the one that runs snakemake; a conda environment, where asked for, comes before it
-    PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)]),
+    AUDIORESTORER_PYTHON=os.path.join(ROOT, "rules", "python.sh"),
+    AUDIORESTORER_EXECUTABLE=(
+        "python" if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else sys.executable
+    ),
 )
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning OpenMP barriers cost a factor of ten on shared cores
 
 from audiorestorer import config as settings
+from audiorestorer import folders
 from audiorestorer import listing as input_listing
 from audiorestorer import pairs, progress
 from audiorestorer import resources as needed
@@ -37,13 +48,22 @@ def or_stop(function, *args):
         raise WorkflowError(str(error)) from None
 
 
+def texts(value):
+    """All texts in a configuration, in lists and sections too."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return {value} if isinstance(value, str) else set().union(*map(texts, inner))
+
+
 def located(path):
-    """A relative path that the working folder lacks is looked up beside the Snakefile (`snakemake --directory`)."""
-    beside = os.path.join(workflow.basedir, path)
-    return beside if not os.path.exists(path) and os.path.exists(beside) else path
+    """A relative path that the working folder lacks is looked up beside the Snakefile (`snakemake --directory`). What another workflow
+    that uses this one did not name is this one's own, whatever the other one has of that name."""
+    beside = os.path.join(ROOT, path)
+    own = AS_MODULE and path not in NAMED
+    return beside if os.path.exists(beside) and (own or not os.path.exists(path)) else path
 
 
-DEFAULTS = os.path.join(workflow.basedir, "config", "config.yaml")
+DEFAULTS = os.path.join(ROOT, "config", "config.yaml")
+NAMED = texts(config or workflow.config_settings.overwrite_config)
 
 
 def checked_file(path):
@@ -55,7 +75,14 @@ def checked_file(path):
         )
 
 
-for configfile_path in (DEFAULTS, *workflow.configfiles):
+def asked(values):
+    """The settings that this run was asked for: a module without `config:` gets all of the other workflow's command line from Snakemake."""
+    if AS_MODULE and not workflow.modifier.skip_configfile:
+        return {key: value for key, value in values.items() if key in settings.Config.model_fields}
+    return dict(values)
+
+
+for configfile_path in [DEFAULTS] + ([] if AS_MODULE else list(workflow.configfiles)):
     if os.path.lexists(configfile_path):  # without its file of defaults it goes by config.py's
         or_stop(checked_file, configfile_path)
 
@@ -63,9 +90,14 @@ for configfile_path in (DEFAULTS, *workflow.configfiles):
 configfile: DEFAULTS
 
 
-CFG = or_stop(settings.validate, settings.Config, dict(config), "config")
+CFG = or_stop(settings.validate, settings.Config, asked(config), "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
+or_stop(folders.keep_run_apart, CFG, *or_stop(pairs.companions, CFG))
 ART = CFG.artifacts.rstrip("/")
+if workflow.modifier.path_modifier.replace_prefix(f"{ART}/x") != f"{ART}/x":
+    raise WorkflowError(
+        "AudioRestorer takes no `prefix` or `replace_prefix` of a module: set `artifacts` and `output` in its `config:`"
+    )
 PROGRESS_SEC = or_stop(progress.every_sec, os.environ)
 STORE = os.path.normpath(CFG.store or f"{ART}/store")
 DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
@@ -236,7 +268,7 @@ def sentences_file():
 def lock_artifacts():
     """Refuse a second run on the same folder. The kernel drops this lock when the process dies, kill -9 included, so no `--unlock`."""
     os.makedirs(ART, exist_ok=True)
-    globals()["_lock_file"] = open(f"{ART}/.lock", "w")
+    globals()["_lock_file"] = open(f"{ART}/.lock", "a")  # nothing is written
     try:
         fcntl.flock(_lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -24,7 +24,7 @@ rule publish:
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
         code=code("stages.publish"),
     shell:
-        "python -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}'
         " {params.sweep:q} --store {params.store:q} 2>&1 | tee {log:q}"
 
 
@@ -49,5 +49,5 @@ rule pack_delivery:
         absent=absent_archives(),
         code=code("stages.deliver"),
     shell:
-        "python -m audiorestorer deliver {params.manifests:q} --out {params.folder:q} --config {params.cfg:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer deliver {params.manifests:q} --out {params.folder:q} --config {params.cfg:q}'
         " {params.models:q} {params.extras:q} 2>&1 | tee {log:q}"

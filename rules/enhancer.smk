@@ -30,7 +30,7 @@ rule generate_enhancement_data:
         folder=lambda wildcards, output: os.path.dirname(output.index),
         code=code("datasets.generated_enhancement"),
     shell:
-        "python -m audiorestorer generate-enhancement-data --out {params.folder:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer generate-enhancement-data --out {params.folder:q} 2>&1 | tee {log:q}'
 
 
 # The checkpoints of an unfinished run lie in `work`, undeclared, as those of `train_pilot_model`.
@@ -58,7 +58,7 @@ rule train_enhancer:
         work=f"{ART}/runs",
         code=code("stages.train_enhancer"),
     shell:
-        "python -m audiorestorer train-enhancer --config {input.config:q} --data {params.data:q} {params.previous:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train-enhancer --config {input.config:q} --data {params.data:q} {params.previous:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -74,7 +74,7 @@ rule join_enhancer:
     params:
         code=code("stages.join_enhancer"),
     shell:
-        "python -m audiorestorer join-enhancer {input:q} --out {output.model:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer join-enhancer {input:q} --out {output.model:q} 2>&1 | tee {log:q}'
 
 
 rule enhance_by_trained:
@@ -97,5 +97,5 @@ rule enhance_by_trained:
         store=as_is(STORE),
         code=code("stages.enhance"),
     shell:
-        "python -m audiorestorer enhance {params.recordings:q} {params.folder:q} --checkpoint {input.model:q} --nfe {params.nfe} --no-gate"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance {params.recordings:q} {params.folder:q} --checkpoint {input.model:q} --nfe {params.nfe} --no-gate'
         " --store {params.store:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -37,7 +37,7 @@ rule evaluate:
         models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],
         device=CFG.device,
     shell:
-        "python -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q} {params.sentences:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q} {params.sentences:q}'
         " {params.models:q} --device {params.device:q} --threads {threads} --store {params.store:q} 2>&1 | tee {log:q}"
 
 
@@ -66,7 +66,7 @@ rule enhancer_quality:
         store=STORE,
         device=CFG.device,
     shell:
-        "python -m audiorestorer evaluate-enhancer {params.speech:q} --out {params.out:q} --checkpoint {input.model:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-enhancer {params.speech:q} --out {params.out:q} --checkpoint {input.model:q}'
         " --denoiser {input.denoiser:q} {params.transcripts:q} --config {params.cfg:q} --limit 24 --store {params.store:q}"
         " --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
@@ -85,7 +85,7 @@ rule collect:
         manifests=all_manifests("evaluate"),
         code=code("stages.collect"),
     shell:
-        "python -m audiorestorer collect {params.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer collect {params.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}'
 
 
 rule strict:
@@ -100,4 +100,4 @@ rule strict:
     conda:
         "../envs/audiorestorer.yaml"
     shell:
-        "python -m audiorestorer strict {input.metrics:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer strict {input.metrics:q} 2>&1 | tee {log:q}'

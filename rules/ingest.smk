@@ -16,5 +16,5 @@ rule ingest:
         listing=lambda wildcards: LISTING[wildcards.shard].digest,
         code=code("stages.ingest"),
     shell:
-        "python -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}'
         " --store {params.store:q} 2>&1 | tee {log:q}"

@@ -6,7 +6,7 @@
 REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
 REPORT_SECTIONS += ("enhance",) if CFG.enhance.enabled else ()
 TEMPLATES = [
-    f"{workflow.basedir}/audiorestorer/report/templates/{name}"
+    f"{ROOT}/audiorestorer/report/templates/{name}"
     for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js", "details.html.j2")
 ]
 REPORT_FILES = [
@@ -44,7 +44,7 @@ rule snippets:
         manifests=all_manifests("loudness"),
         code=code("stages.snippets"),
     shell:
-        "python -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}'
         " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
 
 
@@ -128,15 +128,15 @@ rule report:
         code=code("stages.report"),
         templates=[sha256_file(path) for path in TEMPLATES],
     shell:
-        "python -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}'
         " --config {params.cfg:q} {params.models:q} --manifests {params.manifests:q} 2>&1 | tee {log:q}"
 
 
 # Not part of `all`: a Jupyter kernel takes seconds to start. `make pilot` asks for it.
 rule analysis:
     input:
-        notebook=f"{workflow.basedir}/notebooks/pilot_analysis.ipynb",
-        notes=f"{workflow.basedir}/report/demucs_notes.md",
+        notebook=f"{ROOT}/notebooks/pilot_analysis.ipynb",
+        notes=f"{ROOT}/report/demucs_notes.md",
         metrics=METRICS[0],
     output:
         notebook=f"{ART}/report/analysis.ipynb",
@@ -160,16 +160,16 @@ rule analysis:
         metrics=lambda wildcards, input: os.path.abspath(input.metrics),
         folder=lambda wildcards, output: os.path.dirname(output.notebook),
     shell:
-        "(cp {input.notes:q} {output.notes:q} && AUDIORESTORER_METRICS={params.metrics:q} python -m nbconvert --execute --to notebook"
+        '(cp {input.notes:q} {output.notes:q} && AUDIORESTORER_METRICS={params.metrics:q} sh "$AUDIORESTORER_PYTHON" -m nbconvert --execute --to notebook'
         " --output-dir {params.folder:q} --output analysis {input.notebook:q}"
-        " && python -m nbconvert --to html --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url="
+        ' && sh "$AUDIORESTORER_PYTHON" -m nbconvert --to html --HTMLExporter.mathjax_url= --HTMLExporter.require_js_url='
         " --output-dir {params.folder:q} {output.notebook:q}) 2>&1 | tee {log:q}"
 
 
 # Of no batch: nothing but the page itself waits for it.
 rule quality_page:
     input:
-        f"{workflow.basedir}/docs/quality.md",
+        f"{ROOT}/docs/quality.md",
     output:
         report(
             f"{ART}/report/quality.html",
@@ -184,4 +184,4 @@ rule quality_page:
     params:
         code=code("stages.quality_page"),
     shell:
-        "python -m audiorestorer quality-page {input:q} {output:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer quality-page {input:q} {output:q} 2>&1 | tee {log:q}'

@@ -13,7 +13,7 @@ rule fetch_weights:
     params:
         entry=lambda wildcards: or_stop(REGISTRY.origin, wildcards.model, wildcards.weights),
     shell:
-        "python -m audiorestorer fetch-weights {wildcards.model:q} {output:q} --entry {params.entry:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fetch-weights {wildcards.model:q} {output:q} --entry {params.entry:q} 2>&1 | tee {log:q}'
 
 
 rule fetch_model:
@@ -30,7 +30,7 @@ rule fetch_model:
         registry=as_is(CFG.registry),
         folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
     shell:
-        "python -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}'
         " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
 
 
@@ -54,5 +54,5 @@ rule separate:
         code=lambda wildcards: network_code("separate", SEPARATORS[wildcards.separator].model),
         device=CFG.device,
     shell:
-        "python -m audiorestorer separate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer separate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'
         " --model {input.model:q} --store {params.store:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -6,7 +6,7 @@
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
 # a training that begins with the weights of another one
 BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
-EXPERIMENTS = f"{workflow.basedir}/config/experiments"
+EXPERIMENTS = f"{ROOT}/config/experiments"
 
 
 rule train_pilot:
@@ -22,9 +22,9 @@ rule free_recordings:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        script=f"{workflow.basedir}/scripts/free_recordings.py",
+        script=f"{ROOT}/scripts/free_recordings.py",
     shell:
-        "python {params.script:q} --out {output.folder:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" {params.script:q} --out {output.folder:q} 2>&1 | tee {log:q}'
 
 
 # One file, so that folders can share it (SNAKEMAKE_OUTPUT_CACHE and --cache); it goes once it is unpacked.
@@ -40,14 +40,14 @@ rule training_audio:
         "../envs/audiorestorer.yaml"
     threads: 2
     params:
-        script=f"{workflow.basedir}/scripts/make_training_audio.py",
+        script=f"{ROOT}/scripts/make_training_audio.py",
         folder=lambda wildcards, output: os.path.splitext(output.archive)[0],
         code=[
-            sha256_file(f"{workflow.basedir}/scripts/{name}.py")
+            sha256_file(f"{ROOT}/scripts/{name}.py")
             for name in ("make_training_audio", "free_recordings", "synth_music", "synth_speech")
         ],
     shell:
-        "(python {params.script:q} --out {params.folder:q} --minutes-speech 200 --minutes-music 120 --seed 5"
+        '(sh "$AUDIORESTORER_PYTHON" {params.script:q} --out {params.folder:q} --minutes-speech 200 --minutes-music 120 --seed 5'
         " --recordings {input.recordings:q} --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30 --jobs {threads}"
         " && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C {params.folder:q} -cf {output.archive:q} ."
         ") 2>&1 | tee {log:q}"
@@ -97,7 +97,7 @@ rule train_pilot_model:
         changes=lambda wildcards, input: json.dumps({"initial": str(input.initial)} if input.initial else {}),
         code=code("stages.train"),
     shell:
-        "python -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}'
         " --changes {params.changes:q} --work {params.work:q} --threads 1 2>&1 | tee {log:q}"
 
 
@@ -117,11 +117,11 @@ rule evaluate_pilot_model:
         data=lambda wildcards, input: os.path.dirname(input.data),
         code=code("stages.evaluate_model"),
     shell:
-        "python -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}'
 
 
 # The training half from end to end, on stems and noises that it generates: `snakemake training`, then
-# `snakemake training --report artifacts/report/training_report.html`. With your own: --config stems=DIR noises=DIR experiment=FILE.
+# `snakemake training --report artifacts/report/training_report.html`. With your own: --config 'training={stems: STEMS, noises: NOISES, experiment: FILE}'.
 TRAINING = f"{ART}/training"
 ABLATION = f"{ART}/ablation"
 STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
@@ -151,7 +151,7 @@ rule generate_data:
         folder=lambda wildcards, output: os.path.dirname(output.index),
         code=code("datasets.generated"),
     shell:
-        "python -m audiorestorer generate-data --out {params.folder:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer generate-data --out {params.folder:q} 2>&1 | tee {log:q}'
 
 
 rule audit_stems:
@@ -170,7 +170,7 @@ rule audit_stems:
         tol=CFG.training.tol_db,
         code=code("stages.audit_stems"),
     shell:
-        "python -m audiorestorer audit-stems --root {params.root:q} --tol-db {params.tol} --csv {output.csv:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer audit-stems --root {params.root:q} --tol-db {params.tol} --csv {output.csv:q}'
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
 
 
@@ -190,7 +190,7 @@ rule filter_noise:
         root=as_is(NOISES),
         code=code("stages.filter_noise"),
     shell:
-        "python -m audiorestorer filter-noise --root {params.root:q} --out {output.manifest:q} --csv {output.csv:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer filter-noise --root {params.root:q} --out {output.manifest:q} --csv {output.csv:q}'
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
 
 
@@ -215,7 +215,7 @@ rule analyse_degradation:
         real=as_is(CFG.training.real or f"{ABLATION}/data/real.jsonl"),
         code=code("stages.analyse_degradation"),
     shell:
-        "python -m audiorestorer analyse-degradation --out-csv {output.csv:q} --out-json {output.json:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer analyse-degradation --out-csv {output.csv:q} --out-json {output.json:q}'
         " --figure {output.figure:q} -- {params.real:q} 2>&1 | tee {log:q}"
 
 
@@ -236,7 +236,7 @@ rule build_manifest:
         target=CFG.training.target,
         code=code("stages.build_manifest"),
     shell:
-        "python -m audiorestorer build-manifest --root {params.root:q} --out {output.manifest:q} --audit {input.audit:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer build-manifest --root {params.root:q} --out {output.manifest:q} --audit {input.audit:q}'
         " --target {params.target:q} {params.speakers:q} 2>&1 | tee {log:q}"
 
 
@@ -261,7 +261,7 @@ rule sanity_suite:
         rate=SAMPLE_RATE,
         code=code("stages.sanity_suite"),
     shell:
-        "python -m audiorestorer sanity-suite --manifest {input.manifest:q} --noise {input.noise:q} --sr {params.rate}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer sanity-suite --manifest {input.manifest:q} --noise {input.noise:q} --sr {params.rate}'
         " --json {output.json:q} --html {output.html:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -286,7 +286,7 @@ rule train_denoiser:
         real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
         code=code("stages.train"),
     shell:
-        "python -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -311,8 +311,8 @@ rule diagnose:
         folder=lambda wildcards, output: os.path.dirname(output.table),
         code=code("stages.triad_diagnostics", "stages.learning_from_audio_debug"),
     shell:
-        "(python -m audiorestorer triad-diagnostics --root {input.model:q} --write-csv --summary-csv --out {params.folder:q}"
-        " --figure {output.figure:q} && python -m audiorestorer learning-from-audio-debug --root {input.model:q} --write-csv"
+        '(sh "$AUDIORESTORER_PYTHON" -m audiorestorer triad-diagnostics --root {input.model:q} --write-csv --summary-csv --out {params.folder:q}'
+        ' --figure {output.figure:q} && sh "$AUDIORESTORER_PYTHON" -m audiorestorer learning-from-audio-debug --root {input.model:q} --write-csv'
         " --out {params.folder:q} --measured {output.table:q}) 2>&1 | tee {log:q}"
 
 
@@ -335,7 +335,7 @@ rule infer_batch:
         device=CFG.device,
         code=code("stages.infer_batch"),
     shell:
-        "python -m audiorestorer infer-batch --in {params.noisy:q} {params.clean:q} --checkpoint {input.model:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer infer-batch --in {params.noisy:q} {params.clean:q} --checkpoint {input.model:q}'
         " --out {params.folder:q} --metrics {output.csv:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
@@ -352,7 +352,7 @@ rule export_onnx:
     params:
         code=code("stages.export_onnx"),
     shell:
-        "python -m audiorestorer export-onnx --checkpoint {input.model:q} --out {output.onnx:q} 2>&1 | tee {log:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer export-onnx --checkpoint {input.model:q} --out {output.onnx:q} 2>&1 | tee {log:q}'
 
 
 rule profile_infer:
@@ -369,7 +369,7 @@ rule profile_infer:
     params:
         code=code("stages.profile_infer"),
     shell:
-        "python -m audiorestorer profile-infer --checkpoint {input.model:q} --out {output.json:q} --figure {output.figure:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer profile-infer --checkpoint {input.model:q} --out {output.json:q} --figure {output.figure:q}'
         " --runs 10 --secs 5 2>&1 | tee {log:q}"
 
 
@@ -386,7 +386,7 @@ rule register_model:
         name=CFG.training.name,
         code=code("stages.register_model"),
     shell:
-        "python -m audiorestorer register-model --checkpoint {input.model:q} --name {params.name:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer register-model --checkpoint {input.model:q} --name {params.name:q}'
         " --registry {output.registry:q} 2>&1 | tee {log:q}"
 
 
@@ -417,5 +417,5 @@ rule training_report:
         figures=json.dumps({name: f"{TRAINING}/{name}.png" for name in ("audit", "noise", "triads", "profile")}),
         code=code("stages.training_report"),
     shell:
-        "python -m audiorestorer training-report --folder {params.folder:q} --model {input.model:q} --out {output.html:q}"
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer training-report --folder {params.folder:q} --model {input.model:q} --out {output.html:q}'
         " --figures {params.figures:q} 2>&1 | tee {log:q}"

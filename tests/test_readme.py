@@ -31,7 +31,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy2(ROOT / name, target / name)
     (target / ".venv").symlink_to(ROOT / ".venv")
     t = np.arange(22_050 * 2) / 22_050
-    for folder in ("DIR", "CLEAN_DIR"):
+    for folder in ("recordings", "clean_takes"):
         (target / folder / "sub").mkdir(parents=True)
         sf.write(target / folder / "sub/a.wav", 0.2 * np.sin(2 * np.pi * 200 * t) * (np.sin(9 * t) > 0), 22_050)
     return target
@@ -58,12 +58,11 @@ def test_make_pilot_ends_with_a_report_and_a_second_one_does_nothing(house: Path
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("snakemake")])
 def test_snakemake_commands(house: Path, command: str):
-    command = command.replace("output=DIR", "output=OUT")
     if NEEDS_WEIGHTS in command:  # no network here: the plan is made, nothing is fetched
         assert "htdemucs_ft" in sh(house, f"{command} --dry-run")
         return
     sh(house, command)
-    where = "OUT" if "output=OUT" in command else "artifacts/output"
+    where = "cleaned" if "output=cleaned" in command else "artifacts/output"
     assert (house / where / "sub/a.wav").stat().st_size > 1000
 
 

@@ -108,7 +108,7 @@ def run_folder(
         AudioRestorerError: nothing to do, an output that would replace an input, or a checkpoint that cannot be used.
         StageFailed: a recording failed in an unforeseen way; the others are done.
     """
-    items = items_of(source, out, "enhance")
+    items = items_of(source, out, "enhance", store)
 
     def process(worker: Worker, item: Item, scratch: Path) -> Made:
         chosen = enhance_item(worker, item, config.seed, scratch)

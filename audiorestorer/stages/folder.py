@@ -7,7 +7,8 @@ from pathlib import Path
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, keep_inputs, output_names, unique_ids, write_manifest
+from audiorestorer.folders import keep_apart, keep_inputs
+from audiorestorer.manifest import Item, inside, output_names, unique_ids, write_manifest
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.store import Entry, place, sha256_file
 
@@ -20,20 +21,22 @@ def target_folder(source: Path, out: Path) -> Path:
     return out.parent if source.is_file() and out.suffix.lower() in audio.SUFFIXES else out
 
 
-def items_of(source: Path, out: Path, command: str) -> list[Item]:
+def items_of(source: Path, out: Path, command: str, store: Path) -> list[Item]:
     """What is to be done, looked into; what cannot be used is a rejected row. `output` is the path below `target_folder`.
 
     WAV and FLAC stay what they are, others become FLAC.
 
     Raises:
-        AudioRestorerError: nothing to do, an output that would replace an input, or whose name is not UTF-8.
+        AudioRestorerError: nothing to do, folders that overlap, an output that would replace an input, or whose name is not UTF-8.
     """
     if not is_text(str(out)):
         raise AudioRestorerError(f"{as_text(str(out))}: {NOT_TEXT}")
     folder = target_folder(source, out)
-    items = [_inspected(item, path, command) for item, path in _listed(source, out, folder)]
-    keep_inputs([inside(folder, item.output or "") for item in items], [Path(item.noisy) for item in items])
-    return items
+    if not source.is_file():
+        keep_apart({"IN": source}, {"OUT": out, "--store": store})
+    listed = _listed(source, out, folder)
+    keep_inputs([inside(folder, item.output or "") for item, _ in listed], [path for _, path in listed])
+    return [_inspected(item, path, command) for item, path in listed]
 
 
 def describe(entry: Entry, item: Item) -> Item:
@@ -69,7 +72,7 @@ def _listed(source: Path, out: Path, folder: Path) -> list[tuple[Item, Path]]:
             raise AudioRestorerError(f"{out}: outputs are .wav or .flac")
         (item_id,) = unique_ids([source.name]).values()
         return [(Item(id=item_id, noisy=as_text(str(source)), relative=as_text(source.name), output=name), source)]
-    paths = audio.recordings(source, out)
+    paths = audio.recordings(source)
     ids = unique_ids(list(paths))
     outputs = output_names({name: str(Path(name).with_suffix(_suffix(path))) for name, path in paths.items()})
     return [

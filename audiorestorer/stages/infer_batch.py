@@ -15,7 +15,8 @@ from typing import Any
 from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import inside, keep_inputs, output_names, read_lines, unique_ids, write_csv
+from audiorestorer.folders import keep_apart, keep_inputs
+from audiorestorer.manifest import inside, output_names, read_lines, unique_ids, write_csv, write_text_atomic
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import as_text, is_text
@@ -63,9 +64,12 @@ def run(
         The rows of the CSV.
 
     Raises:
-        AudioRestorerError: nothing to do, an output that would replace an input, a checkpoint that cannot be used, or settings
-            that are not the checkpoint's.
+        AudioRestorerError: nothing to do, folders that overlap, an output that would replace an input, a checkpoint that cannot be
+            used, or settings that are not the checkpoint's.
     """
+    folders = {"--in": None if Path(source).is_file() else source, "--clean": clean}
+    keep_apart({**folders, "--checkpoint": checkpoint}, {"--metrics": metrics_csv})
+    keep_apart(folders, {"--out": out})
     network, metadata = load_checkpoint(checkpoint)
     if config is not None:
         check_network(network.config, Path(config))
@@ -74,7 +78,8 @@ def run(
         if Path(source).is_file()
         else _folder_jobs(Path(source), Path(out), clean)
     )
-    keep_inputs([job.target for job in jobs], [path for job in jobs for path in (job.source, job.clean) if path])
+    targets = [job.target for job in jobs] + [Path(out) / INDEX] + ([Path(metrics_csv)] if metrics_csv else [])
+    keep_inputs(targets, [Path(source), *(path for job in jobs for path in (job.source, job.clean) if path)])
     options = {
         "overlap": overlap,
         "floor_db": floor_db,
@@ -110,17 +115,22 @@ class _Finished:
                 self.keys[row["output"]] = row["key"]
             except (ValueError, KeyError, TypeError):
                 continue  # the line on which a run was killed
+        # written anew, so that lines are added to a file of this folder alone, whatever the name was linked to
+        write_text_atomic(self.path, "".join(_line(output, key) for output, key in self.keys.items()))
         self._file = open(self.path, "a", encoding="utf-8")
-        self._file.write("\n" if self.keys else "")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def add(self, output: str, key: str) -> None:
-        self._file.write(json.dumps({"output": output, "key": key}) + "\n")
+        self._file.write(_line(output, key))
         self._file.flush()
         self.keys[output] = key
+
+
+def _line(output: str, key: str) -> str:
+    return json.dumps({"output": output, "key": key}) + "\n"
 
 
 def _one(
@@ -157,7 +167,7 @@ def _figures(noisy: Path, yhat: Path, clean: Path) -> dict[str, Any]:
 
 
 def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
-    paths = audio.recordings(source, out)
+    paths = audio.recordings(source)
     ids = unique_ids(list(paths))
     outputs = output_names({name: str(Path(name).with_suffix(".wav")) for name in paths})
     jobs = []

@@ -51,7 +51,8 @@ def run(
         recording the reason.
 
     Raises:
-        AudioRestorerError: nothing to do, an output that would replace an input, or a checkpoint that cannot be used.
+        AudioRestorerError: nothing to do, folders that overlap, an output that would replace an input, or a checkpoint that cannot be
+            used.
         StageFailed: a recording failed in an unforeseen way; the others are done.
     """
     if not 0 <= wet <= 1:
@@ -59,7 +60,7 @@ def run(
     network, metadata = load_checkpoint(checkpoint)
     check_options(network, overlap, floor_db)
     rate = int(metadata["sample_rate"])
-    items = items_of(source, out, "restore")
+    items = items_of(source, out, "restore", store)
     stage: Stage[Checkpoint] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},

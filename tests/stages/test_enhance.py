@@ -105,8 +105,11 @@ def test_killed_after_two_items_it_goes_on(checkpoint: Path, folder: Path, monke
 
 def test_an_input_is_never_replaced(checkpoint: Path, folder: Path) -> None:
     before = {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
+    for out, how in (("in", "is the same as"), ("in/out", "lies in")):
+        with pytest.raises(AudioRestorerError, match=f"OUT .* {how} IN"):
+            run(folder, checkpoint, "in", out)
     with pytest.raises(AudioRestorerError, match="would replace this input"):
-        run(folder, checkpoint, "in", "in")
+        run(folder, checkpoint, "in/a.wav", "in")
     assert before == {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
 
 

@@ -1,6 +1,7 @@
 """Batch inference: exact lengths, floors and overlaps, nothing twice, bad files are rows."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_an_input_is_never_replaced(
     before = {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
     monkeypatch.chdir(folder)
     out = Path("in") if relative else folder / "in"
-    with pytest.raises(AudioRestorerError, match="would replace this input"):
+    with pytest.raises(AudioRestorerError, match="--out .* is the same as --in"):
         infer_batch.run(folder / "in", checkpoint, out)
     (folder / "m.jsonl").write_text(json.dumps({"id": "a", "noisy": "in/a.wav"}))
     with pytest.raises(AudioRestorerError, match="would replace this input"):
@@ -137,13 +138,26 @@ def test_an_input_is_never_replaced(
     assert before == {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
 
 
-def test_outputs_inside_the_input_folder_are_no_inputs(
-    checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_that_overlap_are_refused(checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    for _ in range(2):
-        rows = infer_batch.run(folder / "in", checkpoint, Path("in/out"))
-        assert len(rows) == 4
+    with pytest.raises(AudioRestorerError, match="--out .* lies in --in"):
+        infer_batch.run(folder / "in", checkpoint, Path("in/out"))
+    with pytest.raises(AudioRestorerError, match="--out .* is the same as --clean"):
+        infer_batch.run(folder / "in", checkpoint, Path("clean"), clean=folder / "clean")
+    with pytest.raises(AudioRestorerError, match="--metrics .* lies in --clean"):
+        infer_batch.run(
+            folder / "in", checkpoint, Path("o"), clean=folder / "clean", metrics_csv=folder / "clean/a.wav"
+        )
+
+
+def test_the_index_is_not_written_through_a_link(checkpoint: Path, folder: Path) -> None:
+    """A copy of an output folder that is made of hard links keeps its index."""
+    infer_batch.run(folder / "in", checkpoint, folder / "o")
+    (folder / "copy").mkdir()
+    os.link(folder / "o/infer.jsonl", folder / "copy/infer.jsonl")
+    before = (folder / "o/infer.jsonl").read_bytes()
+    infer_batch.run(folder / "in", checkpoint, folder / "copy")
+    assert (folder / "o/infer.jsonl").read_bytes() == before
 
 
 def test_truncated_files(checkpoint: Path, folder: Path) -> None:

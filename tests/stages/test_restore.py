@@ -113,12 +113,18 @@ def test_a_single_file(checkpoint: Path, folder: Path) -> None:
 
 def test_an_input_is_never_replaced(checkpoint: Path, folder: Path) -> None:
     before = {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
-    for source, out in (("in", "in"), ("in/a.wav", "in"), ("in/a.wav", "in/a.wav")):
-        with pytest.raises(AudioRestorerError, match="would replace this input"):
+    (folder / "link").symlink_to("in")
+    for source, out, reason in (
+        ("in", "in", "OUT .* is the same as IN"), ("in", "link", "OUT .* is the same as IN"),
+        ("in", "in/out", "OUT .* lies in IN"), ("in/deep", "in", "OUT .* holds IN"),
+        ("in", "out/../in/deep/../x", "OUT .* lies in IN"),
+        ("in/a.wav", "in", "would replace this input"), ("in/a.wav", "link/a.wav", "would replace this input"),
+    ):  # fmt: skip
+        with pytest.raises(AudioRestorerError, match=reason):
             run(folder, checkpoint, source, out)
+    with pytest.raises(AudioRestorerError, match="--store .* lies in IN"):
+        restore.run(folder / "in", folder / "out", checkpoint, store=folder / "in/store")
     assert before == {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
-    for _ in range(2):
-        assert len(run(folder, checkpoint, "in", "in/out")) == 9
     with pytest.raises(AudioRestorerError, match="no recordings"):
         run(folder, checkpoint, "nowhere")
 

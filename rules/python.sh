@@ -1,0 +1,7 @@
+#!/bin/sh
+# Run Python in a job: AUDIORESTORER_EXECUTABLE (rules/common.smk) with this clone's package.
+root=$(cd "$(dirname "$0")/.." && pwd)
+PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" # spinning OpenMP barriers cost a factor of ten on shared cores
+export PYTHONPATH OMP_WAIT_POLICY
+exec "${AUDIORESTORER_EXECUTABLE:-python}" "$@"

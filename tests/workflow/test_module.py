@@ -1,0 +1,94 @@
+"""Another workflow uses this one as a module; and what ends a run before its first job. Only a rule of the other workflow is run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile as sf
+
+from tests.workflow.conftest import RATE, ROOT, speechlike
+
+MODULE = """
+rule seen:
+    output: "seen.txt"
+    shell: "echo PYTHONPATH=${{PYTHONPATH:-none}} OMP=${{OMP_WAIT_POLICY:-none}} PATH=$PATH > {output}"
+
+
+module restorer:
+    snakefile: "%s/Snakefile"
+    %s
+
+
+use rule * from restorer as restorer_*
+
+
+rule mine:
+    input: rules.restorer_all.input
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """The folder of another workflow, with a registry and an experiment of its own kind under our files' names."""
+    folder = tmp_path / "other workflow"
+    (folder / "input").mkdir(parents=True)
+    sf.write(folder / "input/a.wav", speechlike(1), RATE)
+    for name in ("config/models.yaml", "config/config.yaml", "config/experiments/denoiser_demo.yaml"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("theirs: 1\n")
+    return folder
+
+
+def run(folder: Path, *arguments: str) -> tuple[int, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "OMP_WAIT_POLICY")}
+    line = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def use(folder: Path, line: str) -> None:
+    (folder / "Snakefile").write_text(MODULE % (ROOT, line))
+
+
+def test_a_dry_run_lists_our_jobs_and_takes_our_files(other: Path) -> None:
+    use(other, 'config: {"input": "input", "output": "output"}')
+    code, text = run(other, "-n", "mine")
+    assert code == 0, text[-3000:]
+    for job in ("restorer_ingest", "restorer_separate", "restorer_publish", "restorer_report", "mine"):
+        assert job in text
+
+
+def test_the_other_workflow_keeps_its_target_and_its_environment(other: Path) -> None:
+    use(other, 'config: {"input": "input", "output": "output"}')
+    code, text = run(other)
+    assert code == 0 and "restorer_" not in text, text[-3000:]
+    assert (other / "seen.txt").read_text().split() == ["PYTHONPATH=none", "OMP=none", f"PATH={os.environ['PATH']}"]
+    assert not (other / "artifacts").exists()
+
+
+def test_without_config_it_goes_by_our_defaults_and_the_command_line(other: Path) -> None:
+    use(other, "")
+    code, text = run(other, "-n", "mine", "--config", "input=input", "output=cleaned", "theirs=1")
+    assert code == 0 and "restorer_publish" in text, text[-3000:]
+
+
+def test_a_prefix_is_refused(other: Path) -> None:
+    use(other, 'prefix: "results"\n    config: {"input": "input", "output": "output"}')
+    code, text = run(other, "-n", "mine")
+    assert code == 1 and "takes no `prefix`" in text and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["input=input", "output=input"], "output (input) is the same as input (input)"),
+        (["input=007", "output=o"], "write ./ before it, as ./007"),
+    ],
+)
+def test_a_run_ends_before_its_first_job(other: Path, words: list[str], message: str) -> None:
+    code, text = run(other, "-s", str(ROOT / "Snakefile"), "--config", *words)
+    assert code == 1 and message in text and "Traceback" not in text and not (other / "artifacts").exists()
