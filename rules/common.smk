@@ -254,7 +254,7 @@ def absent_outputs(shard):
         rows = read_manifest(path)
     except AudioRestorerError:
         return -1  # damaged: published again
-    return sum(row.ok and not os.path.exists(row.field("published")) for row in rows)
+    return sum(row.ok and not os.path.lexists(row.field("published")) for row in rows)
 
 
 def absent_archives():

@@ -64,7 +64,7 @@ def unpack(archive: Path, target: Path) -> None:
 def test_standard_tools_unpack_and_verify_it_and_its_bytes_are_reproducible(manifest, model, tmp_path, kind):
     extra = tmp_path / "summary.md"
     extra.write_text("# summary")
-    settings = DeliverSettings(format=kind)
+    settings = DeliverSettings(format=kind, windows_names="keep")
     for folder in ("one", "two"):
         deliver.run([manifest], tmp_path / folder, settings, [extra], [model])
     archive = tmp_path / f"one/cleaned.{kind}"
@@ -86,7 +86,9 @@ def test_standard_tools_unpack_and_verify_it_and_its_bytes_are_reproducible(mani
 @pytest.mark.parametrize("kind", ["zip", "tar.zst"])
 def test_parts_stay_below_the_limit_and_each_is_complete(manifest, tmp_path, kind):
     limit = 125_000
-    deliver.run([manifest], tmp_path / "out", DeliverSettings(format=kind, max_size=str(limit)), [], [])
+    deliver.run(
+        [manifest], tmp_path / "out", DeliverSettings(format=kind, max_size=str(limit), windows_names="keep"), [], []
+    )
     parts = sorted((tmp_path / "out").glob(f"*.{kind}"))
     assert [part.name for part in parts] == [f"cleaned.{n:03d}.{kind}" for n in (1, 2, 3)]
     assert all(part.stat().st_size <= limit for part in parts)
