@@ -303,10 +303,12 @@ def publish(
     source: Annotated[Path | None, typer.Option("--input", help="folder or zip of the recordings")] = None,
     replace_edited: Annotated[bool, typer.Option(
         "--replace-edited/--keep-edited", help="replace files that somebody changed or put there, too")] = False,
+    number: Annotated[int | None, typer.Option("--round", help="to note beside the records: grows where outputs were deleted")] = None,
 ) -> None:  # fmt: skip
     """Fill the output folder with copies of the finished files, mirroring the input tree. What somebody changed there is kept."""
     stage("publish").run(
-        in_manifest, out_manifest, output, sweep or [], store, ledger=ledger, source=source, replace_edited=replace_edited
+        in_manifest, out_manifest, output, sweep or [], store, ledger=ledger, source=source, replace_edited=replace_edited,
+        number=number,
     )  # fmt: skip
 
 

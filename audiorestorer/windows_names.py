@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable
+from itertools import count
 from pathlib import PurePosixPath
 
 from audiorestorer.manifest import folded
@@ -103,8 +104,8 @@ class _Tree:
             return new
         parent, limit = (_folders(path) or [""])[-1], self.room_for_name(path, room)
         if limit < LEAST_UNITS:
-            used = self.used[""]
-            deep = next(name for name in (DEEP, *(f"{DEEP}{n}" for n in range(1, 10**6))) if folded(name) not in used)
+            names = (f"{DEEP}{number or ''}" for number in count())
+            deep = next(name for name in names if folded(name) not in self.used[""])
             return f"{deep}/{self._free(f'{deep}/', path, self.name(path), room - units(deep) - 1)}"
         return f"{self.new[parent]}{self._free(parent, path, self.name(path), limit)}"
 

@@ -1,6 +1,5 @@
 # Needs: the finished files. Makes: the output folder (copies, the input's tree; what left the input goes) and, on demand, archives with checksums.
 
-LEDGER = f"{ART}/published"
 OUTPUT_STATE = f"{ART}/eval/output.json"
 STAYED_TOLD = 5
 REPLACE = "to have ours, move or delete them and run the same command again, or add --config replace_edited=true"
@@ -27,13 +26,13 @@ rule publish:
         source=as_is(CFG.input),
         ledger=LEDGER,
         replace=as_is("--replace-edited" if CFG.replace_edited else "--keep-edited"),
-        absent=lambda wildcards: absent_outputs(wildcards.shard),
+        round=lambda wildcards: publishing_round(wildcards.shard),
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
         code=code("stages.publish"),
     shell:
         "python -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}"
-        " --ledger {params.ledger:q} --input {params.source:q} {params.replace:q} {params.sweep:q} --store {params.store:q}"
-        " 2>&1 | tee {log:q}"
+        " --ledger {params.ledger:q} --input {params.source:q} {params.replace:q} --round {params.round:q}"
+        " {params.sweep:q} --store {params.store:q} 2>&1 | tee {log:q}"
 
 
 rule tidy:

@@ -9,11 +9,12 @@ import os
 from pathlib import Path
 
 from audiorestorer.errors import AGAIN, AudioRestorerError
-from audiorestorer.manifest import Item, inside, read_manifest, write_manifest
+from audiorestorer.manifest import Item, inside, read_manifest, write_manifest, write_text_atomic
 from audiorestorer.published import HIDDEN, TAKE_OURS, Finished, Ledger, Publisher, folder_name
 from audiorestorer.stages.inputs import InputDamaged, checked
 from audiorestorer.stages.shard import TOLD, StageFailed
 
+ROUNDS = "rounds"
 FINISHED = "loudness"  # the stage whose files these are
 REMEDY = f"{TAKE_OURS} (all of them: --config replace_edited=true)"
 
@@ -28,6 +29,7 @@ def run(
     ledger: Path | None = None,
     source: Path | None = None,
     replace_edited: bool = False,
+    number: int | None = None,
 ) -> list[Item]:
     """Copy one shard's finished files into the output folder; what is there as it should be is not written again.
 
@@ -36,6 +38,7 @@ def run(
         ledger: folder of the records of what was published; in the store if left out.
         source: the input, a folder or a zip.
         replace_edited: what somebody changed or put under a file's name is replaced; else it is kept, and the row says why.
+        number: noted in `<ledger>/rounds/<shard>`. The workflow raises it where a published file is gone, so that this is run again.
 
     Returns:
         The rows: `published`, our file; with `published_kept`, the reason, what has its name.
@@ -47,9 +50,8 @@ def run(
     items = read_manifest(in_manifest)
     _spare_inputs(items, output, source)
     named = folder_name(source) if source else ""
-    publisher = Publisher(
-        Ledger(ledger or store / HIDDEN), output, Finished(store / FINISHED), named, replace_edited=replace_edited
-    )
+    records = Ledger(ledger or store / HIDDEN)
+    publisher = Publisher(records, output, Finished(store / FINISHED), named, replace_edited=replace_edited)
     rows, damaged = [], []
     for item in items:
         try:
@@ -63,6 +65,8 @@ def run(
             f"publish: {len(damaged)} files are damaged, the others are published; {AGAIN}: they are made again:\n  "
             + "\n  ".join(damaged)
         )
+    if number is not None:
+        write_text_atomic(records.folder / ROUNDS / out_manifest.stem, f"{number}\n")
     write_manifest(out_manifest, rows)
     kept = {item.path for item in rows}
     for manifest in sweep:

@@ -18,7 +18,7 @@ from typing import Any
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_json
 from audiorestorer.packed import archives, holding
-from audiorestorer.published import Ledger, Record
+from audiorestorer.published import Ledger, Record, folder_name
 from audiorestorer.store import Store
 from audiorestorer.store_users import Kept, User, contents, files_of, locked, rows_of, users_of
 
@@ -37,7 +37,10 @@ NEXT = "run the same snakemake command again: it makes tables and pages without 
 class Found:
     """What is known of the recordings: contents, ids, files of the store by those who name them, and what will go."""
 
-    contents: set[str] = field(default_factory=set)
+    contents: dict[str, str] = field(default_factory=dict)  # the recordings', with a name
+    hearsay: set[str] = field(
+        default_factory=set
+    )  # of these: known by entries' names alone, which may be another project's
     ids: set[str] = field(default_factory=set)
     named: set[str] = field(default_factory=set)  # files of the store, by the recordings' own rows
     others: dict[str, str] = field(default_factory=dict)  # the same, by rows of other recordings: and which
@@ -73,14 +76,20 @@ def run(names: Sequence[str], store: Path, artifacts: Path, *, dry_run: bool = F
         for source in sources.values():
             if source and set(names) & {*source.names}:
                 found.known |= set(names) & {*source.names}
-                found.contents |= {source.sha256} if source.sha256 else set()
+                if source.sha256 and source.sha256 not in found.contents:
+                    found.contents[source.sha256] = sorted(set(names) & {*source.names})[0]
+                    found.hearsay.add(source.sha256)
         if unknown := sorted(set(names) - found.known):
             raise AudioRestorerError(
                 f"store: {', '.join(map(repr, unknown))}: no such recording: a name is its path below the input, or its id; entries of"
                 " earlier versions that no manifest names go by `store prune --max-size 1 --keep-hours 0`"
             )
         _look_for_twins(found, users, artifacts, set(names))
-        lines = [f"{name}: is also {other}: what was made of it stays" for name, other in sorted(found.twins.items())]
+        lines = [
+            f"{found.contents[content]}: {other} has the same content: what was made of it stays"
+            for content, other in sorted(found.twins.items())
+            if content not in found.hearsay
+        ]
         doomed, spared = _entries(found, entries, sources)
         lines += spared
         lines += _outputs(found, dry_run)
@@ -119,7 +128,8 @@ def _look(names: set[str], users: list[User], own: list[User], ledger: Ledger) -
                     continue
                 found.known |= hit
                 found.ids.add(str(row["id"]))
-                found.contents |= {str(row["noisy_sha256"])} if row.get("noisy_sha256") else set()
+                if row.get("noisy_sha256"):
+                    found.contents[str(row["noisy_sha256"])] = sorted(hit)[0]
                 found.named |= files_of(user, row)
                 noisy = os.path.normpath(user.folder / str(row.get("noisy")))
                 if user.tail(noisy) is None and os.path.exists(noisy):
@@ -144,7 +154,7 @@ def _look_for_twins(found: Found, users: list[User], artifacts: Path, names: set
             for row in rows_of(manifest):
                 if ours and _asked(names, row):
                     continue
-                who = f"{row.get('relative') or row.get('id')} of {user.folder / user.artifacts}"
+                who = f"{row.get('relative') or row.get('id')} of {folder_name(user.folder / user.artifacts)}"
                 if row.get("noisy_sha256") in found.contents:
                     found.twins.setdefault(str(row["noisy_sha256"]), who)
                 for file in files_of(user, row):
