@@ -30,6 +30,7 @@ onstart:
 
 onsuccess:
     stop_watching()
+    say_what_stayed()
 
 
 onerror:
@@ -41,6 +42,7 @@ rule all:
     input:
         metrics=METRICS,
         published=expand(manifest("publish"), shard=SHARDS),
+        tidied=OUTPUT_STATE,
         results=REPORT_FILES,
         strict=[f"{ART}/eval/strict.txt"] if CFG.strict else [],
 

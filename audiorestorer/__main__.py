@@ -322,10 +322,35 @@ def quality_page(markdown: Path, out_html: Path) -> None:
 def publish(
     in_manifest: InManifest, out_manifest: OutManifest, output: Annotated[Path, typer.Option("--output")],
     store: StoreOption = STORE, sweep: Annotated[list[Path] | None, typer.Option("--sweep", help="manifests to clear")] = None,
+    ledger: Annotated[Path | None, typer.Option("--ledger", help="folder of records of what was published")] = None,
+    source: Annotated[Path | None, typer.Option("--input", help="folder or zip of the recordings")] = None,
+    replace_edited: Annotated[bool, typer.Option(
+        "--replace-edited/--keep-edited", help="replace files that somebody changed or put there, too")] = False,
+    number: Annotated[int | None, typer.Option("--round", help="to note beside the records: grows where outputs were deleted")] = None,
 ) -> None:  # fmt: skip
-    """Fill the output folder with the finished files, mirroring the input tree."""
+    """Fill the output folder with copies of the finished files, mirroring the input tree. What somebody changed there is kept."""
     spare_originals([in_manifest], {"--output": output, "OUT_MANIFEST": out_manifest}, store)
-    stage("publish").run(in_manifest, out_manifest, output, sweep or [], store)
+    stage("publish").run(
+        in_manifest, out_manifest, output, sweep or [], store, ledger=ledger, source=source, replace_edited=replace_edited,
+        number=number,
+    )  # fmt: skip
+
+
+@app.command()
+def tidy(
+    manifests: Annotated[list[Path], typer.Argument(metavar="IN_MANIFEST... OUT_JSON", help="all of publish, then the output")],
+    output: Annotated[Path, typer.Option("--output")],
+    source: Annotated[Path, typer.Option("--input", help="folder or zip of the recordings")],
+    ledger: Annotated[Path, typer.Option("--ledger", help="folder of records of what was published")],
+    stale: Annotated[str, typer.Option("--stale", help="remove or keep what is no longer of the input")] = "remove",
+    deliveries: Annotated[Path | None, typer.Option("--deliveries", help="folder of archives that were packed")] = None,
+) -> None:  # fmt: skip
+    """Remove from the output folder what left the input; what somebody changed is kept and named."""
+    if len(manifests) < 2 or stale not in ("remove", "keep"):
+        raise AudioRestorerError("tidy: needs a manifest of publish and the file to write; --stale is remove or keep")
+    stage("tidy").run(
+        in_range(manifests[:-1]), manifests[-1], output, ledger, source, stale=stale, deliveries=deliveries
+    )  # fmt: skip
 
 
 @app.command()
@@ -380,6 +405,18 @@ def store_prune(
     except ValueError as error:
         raise AudioRestorerError(f"--max-size: {error}") from error
     print(stage("store_upkeep").prune(store, limit, keep_hours))
+
+
+@store_app.command("forget")
+def store_forget(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="path below the input, or id; exact")],
+    artifacts: Annotated[Path, typer.Option("--artifacts", help="of the run that had them")] = STORE.parent,
+    store: Annotated[Path | None, typer.Option("--store", help="folder of finished items; else `store` in the artifacts")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and delete nothing")] = False,
+) -> None:  # fmt: skip
+    """Remove withdrawn recordings and all that was made of them: entries of all settings, outputs, snippets, pages."""
+    for line in stage("store_forget").run(names, store or artifacts / STORE.name, artifacts, dry_run=dry_run):
+        print(f"would: {line}" if dry_run else line)
 
 
 training.add_to(app)

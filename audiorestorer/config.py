@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from audiorestorer.checking import NAME_READ_AS, PATH_FORMAT, Settings, load, read_yaml, validate
+from audiorestorer.windows_names import device_of
 
 __all__ = ["NAME_PATTERN", "Config", "Settings", "default_yaml", "load", "read_yaml", "validate"]
 NULL_WORDS = ("null", "Null", "NULL", "~")  # Snakemake's `--config` hands them on as text
@@ -247,10 +248,20 @@ class DeliverSettings(Settings):
     max_size: str | None = Field(
         None, description="of an archive, e.g. 2GB: above it there are several, each complete; null: one archive"
     )
+    windows_names: Literal["map", "keep"] = Field(
+        "map", description="map: names that Windows cannot hold are changed in the archive (names.tsv); keep: they stay"
+    )
 
     @property
     def max_bytes(self) -> int | None:
         return None if self.max_size is None else bytes_of(self.max_size)
+
+    @field_validator("name")
+    @classmethod
+    def _a_name_everywhere(cls, name: str) -> str:
+        if device_of(name):
+            raise ValueError(f"{name!r} is the name of a device on Windows")
+        return name
 
     @field_validator("max_size")
     @classmethod
@@ -369,6 +380,13 @@ class Config(Settings):
 
     input: PathName = Field("data/pilot/input", min_length=1, description="folder of recordings, or a .zip of them")
     output: PathName = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
+    replace_edited: bool = Field(
+        False, description="true: files in the output folder that somebody changed or put there are replaced, not kept"
+    )
+    stale_outputs: Literal["remove", "keep"] = Field(
+        "remove",
+        description="published files of recordings that left the input: remove (if nobody changed them), or keep and name them",
+    )
     artifacts: PathName = Field(
         "artifacts", min_length=1, description="folder of everything the pipeline makes; see README"
     )

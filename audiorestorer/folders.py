@@ -23,8 +23,8 @@ Place: TypeAlias = str | os.PathLike[str] | None
 LOOKED_AT = 32  # entries of a folder that are tried for its letter case
 # what the pipeline keeps in its artifacts folder: neither an output folder nor a store may be one of these, or lie in it
 INTERNALS = (
-    "ablation", "compiled", "delivery", "enhancer", "eval", "free_recordings", "logs", "manifests", "models", "report", "runs",
-    "store", "trained", "training", "training_audio",
+    "ablation", "compiled", "delivery", "enhancer", "eval", "free_recordings", "logs", "manifests", "models", "published", "report",
+    "runs", "store", "trained", "training", "training_audio",
 )  # fmt: skip
 
 

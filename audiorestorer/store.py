@@ -4,18 +4,21 @@ Layout: `<root>/<stage>/<key[:2]>/<key>.<sha8>.<name>` for the files of an entry
 size and SHA-256. An entry without its JSON does not exist, so a job killed while it writes leaves nothing that counts. The start
 of the content's hash is in a file's name, so two jobs that make the same item at the same time never write to the same file, and
 there is no lock that a killed job could leave behind. The time of an entry's JSON is when it was last used. The JSON has a check over
-itself; a file whose time is not the one that the JSON names is hashed before it counts.
+itself; a file whose time is not the one that the JSON names is hashed before it counts. What a user gets is never a file of the store
+but a copy (`place`), so that nobody can damage the store, and with it other runs' results, by editing an output in place.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +30,7 @@ from audiorestorer.manifest import replacing, write_text_atomic
 HASH_BLOCK = 1 << 20
 SCRATCH = ".tmp-"  # what scratch folders begin with
 USERS = ".users"
+FICLONE = 0x40049409  # linux/fs.h
 USED_WITHIN_SEC = 3600.0  # how exactly the time of the last use is kept: a write for every reading would be too many
 
 
@@ -44,14 +48,39 @@ def key_of(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def place(source: Path, target: Path) -> None:
-    """Put a file under its final name at once: a hard link where the file system allows, else a copy."""
+def place(source: Path, target: Path, note: Callable[[os.stat_result], None] | None = None) -> None:
+    """Put a copy of a file under its final name at once; it shares the disk's blocks where the file system can do that.
+
+    Args:
+        note: called with the copy's state just before it takes its name.
+    """
     with replacing(target) as temporary:
         temporary.unlink(missing_ok=True)
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
+        copied(source, temporary)
+        if note:
+            note(temporary.stat())
+
+
+def copied(source: Path, target: Path) -> bool:
+    """Copy a file's bytes to a new file and have them on the disk; whether the two share their blocks (copy-on-write)."""
+    with open(target, "xb") as writing:
+        with open(source, "rb") as reading:
+            cloned = _cloned(reading.fileno(), writing.fileno())
+        if not cloned:
+            shutil.copyfile(source, target)
+        os.fsync(writing.fileno())
+    return cloned
+
+
+def _cloned(source: int, target: int) -> bool:
+    """Whether the file system (Btrfs, XFS, bcachefs, ...) could give one file the blocks of another."""
+    if sys.platform != "linux":
+        return False
+    try:
+        fcntl.ioctl(target, FICLONE, source)
+    except OSError:
+        return False
+    return True
 
 
 def _file(base: Path, sha256: str, name: str) -> str:
@@ -68,7 +97,7 @@ def join(root: str | Path, artifacts: str | Path) -> None:
 
 
 def _check(record: Mapping[str, Any]) -> str:
-    return key_of(files=record["files"], row=record["row"])[:16]
+    return key_of(**{name: record[name] for name in ("files", "row", "source") if name in record})[:16]
 
 
 def _as_written(path: Path, meta: Mapping[str, Any]) -> bool:
@@ -83,6 +112,17 @@ def _as_written(path: Path, meta: Mapping[str, Any]) -> bool:
     with suppress(OSError):  # so that the next one need not read it
         os.utime(path, ns=(info.st_atime_ns, meta["mtime_ns"]))
     return True
+
+
+@dataclass(frozen=True)
+class Source:
+    """The recording that an entry was made from: its content, and the names that it had then (relative path, id).
+
+    No part of a key. It is how `store forget` finds all that came of a recording, whatever the settings were.
+    """
+
+    sha256: str | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass
@@ -136,7 +176,7 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def put(self, key: str, files: Mapping[str, Path], row: Mapping[str, Any]) -> Entry:
+    def put(self, key: str, files: Mapping[str, Path], row: Mapping[str, Any], source: Source | None = None) -> Entry:
         """Move finished files in and write the entry's JSON last.
 
         Raises:
@@ -149,12 +189,22 @@ class Store:
             info, digest = path.stat(), sha256_file(path)
             record["files"][name] = {"size": info.st_size, "mtime_ns": info.st_mtime_ns, "sha256": digest}
             os.replace(path, _file(base, digest, name))
+        if source:
+            record["source"] = {"sha256": source.sha256, "names": sorted(source.names)}
         record["check"] = _check(record)
         write_text_atomic(f"{base}.json", json.dumps(record, sort_keys=True))
         entry = self.get(key)
         if entry is None:
             raise AudioRestorerError(f"{base}.json: something else changed this entry as it was written: {AGAIN}")
         return entry
+
+    def source_of(self, key: str) -> Source | None:
+        """What an entry was made from; None where it does not say (entries of earlier versions, damaged ones)."""
+        try:
+            found = json.loads(Path(f"{self._base(key)}.json").read_text(encoding="utf-8"))["source"]
+            return Source(found["sha256"], tuple(found["names"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def remove(self, key: str) -> None:
         """Delete an entry, its JSON first."""

@@ -101,6 +101,7 @@ if workflow.modifier.path_modifier.replace_prefix(f"{ART}/x") != f"{ART}/x":
 PROGRESS_SEC = or_stop(progress.every_sec, os.environ)
 STORE = os.path.normpath(CFG.store or f"{ART}/store")
 DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
+LEDGER = f"{ART}/published"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
@@ -277,16 +278,22 @@ def lock_artifacts():
         item_store.join(STORE, ART)
 
 
-def absent_outputs(shard):
-    """How many of a shard's published files are gone (a deleted output folder must not stay "nothing to be done")."""
+def publishing_round(shard):
+    """A number that grows where a published file is gone (a deleted output folder must not stay "nothing to be done"), and only then: the
+    job notes it, so that the next run finds the same."""
     path = manifest("publish").format(shard=shard)
-    if not os.path.exists(path):
-        return 0
     try:
-        rows = read_manifest(path)
+        with open(f"{LEDGER}/rounds/{shard}", encoding="utf-8") as file:
+            last = int(file.read())
+    except (OSError, ValueError):
+        last = 0
+    if not os.path.exists(path):
+        return last
+    try:
+        absent = any(row.ok and not os.path.lexists(row.field("published")) for row in read_manifest(path))
     except AudioRestorerError:
-        return -1  # damaged: published again
-    return sum(row.ok and not os.path.exists(row.field("published")) for row in rows)
+        absent = True  # damaged: published again
+    return last + absent
 
 
 def absent_archives():

@@ -1,5 +1,8 @@
-# Needs: the finished files. Makes: the output folder (links or copies, the input's tree) and, on demand, archives with checksums.
+# Needs: the finished files. Makes: the output folder (copies, the input's tree; what left the input goes) and, on demand, archives with checksums.
 
+OUTPUT_STATE = f"{ART}/eval/output.json"
+STAYED_TOLD = 5
+REPLACE = "to have ours, move or delete them and run the same command again, or add --config replace_edited=true"
 INTERMEDIATE = [f"separate/{name}" for name in SEPARATORS] + ["fuse", "denoise", "postmask"]
 INTERMEDIATE += ["enhance"] if CFG.enhance.enabled else []
 
@@ -20,12 +23,38 @@ rule publish:
     params:
         store=STORE,
         output=as_is(CFG.output),
-        absent=lambda wildcards: absent_outputs(wildcards.shard),
+        source=as_is(CFG.input),
+        ledger=LEDGER,
+        replace=as_is("--replace-edited" if CFG.replace_edited else "--keep-edited"),
+        round=lambda wildcards: publishing_round(wildcards.shard),
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
         code=code("stages.publish"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}'
+        " --ledger {params.ledger:q} --input {params.source:q} {params.replace:q} --round {params.round:q}"
         " {params.sweep:q} --store {params.store:q} 2>&1 | tee {log:q}"
+
+
+rule tidy:
+    input:
+        manifests=expand(manifest("publish"), shard=SHARDS),
+    output:
+        json=OUTPUT_STATE,
+    log:
+        f"{ART}/logs/tidy.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        manifests=all_manifests("publish"),
+        output=as_is(CFG.output),
+        source=as_is(CFG.input),
+        stale=CFG.stale_outputs,
+        ledger=LEDGER,
+        deliveries=os.path.dirname(DELIVERY),
+        code=code("stages.tidy"),
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer tidy {params.manifests:q} {output.json:q} --output {params.output:q} --input {params.source:q}'
+        " --ledger {params.ledger:q} --stale {params.stale:q} --deliveries {params.deliveries:q} 2>&1 | tee {log:q}"
 
 
 # Declared is the list of archives, which is written last: how many there are depends on their sizes.
@@ -51,3 +80,18 @@ rule pack_delivery:
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer deliver {params.manifests:q} --out {params.folder:q} --config {params.cfg:q}'
         " {params.models:q} {params.extras:q} 2>&1 | tee {log:q}"
+
+
+def say_what_stayed():
+    """At the end of a run: files in the output folder that are not what this run made, and why."""
+    try:
+        with open(OUTPUT_STATE, encoding="utf-8") as file:
+            state = json.load(file)
+        kept, stale = state["kept"], state["stale"]
+    except (OSError, ValueError, KeyError):
+        return
+    for found, remedy in ((kept, REPLACE), (stale, "what left the input and was changed is not deleted")):
+        for entry in found[:STAYED_TOLD]:
+            print(f"{entry['file']}: kept: {entry['reason']}", file=sys.stderr)
+        if found:
+            print(f"{len(found)} files were kept (all in {OUTPUT_STATE}): {remedy}", file=sys.stderr)

@@ -1,11 +1,13 @@
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from audiorestorer import store as store_module
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.store import Store, key_of
+from audiorestorer.store import Source, Store, key_of
 
 
 def put(store: Store, key: str, text: str = "sound"):
@@ -83,6 +85,43 @@ def test_changed_content_of_the_same_size_is_found(tmp_path):
     assert store.get(key) is None and "content changed" in (store.damaged(key) or "")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as bit rot leaves it: only reading finds it
     assert store.get(key) is not None and "content changed" in (store.damaged(key) or "")
+
+
+@pytest.mark.skipif(shutil.which("mkfs.btrfs") is None or os.geteuid() != 0, reason="needs mkfs.btrfs and root")
+def test_a_copy_on_btrfs_shares_its_blocks_and_is_a_file_of_its_own(tmp_path):
+    disk, folder = tmp_path / "disk", tmp_path / "mounted"
+    with open(disk, "wb") as file:
+        file.truncate(200_000_000)
+    folder.mkdir()
+    subprocess.run(["mkfs.btrfs", "-q", disk], check=True)
+    if subprocess.run(["mount", "-o", "loop", disk, folder], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        content = os.urandom(20_000_000)
+        (folder / "a").write_bytes(content)
+        os.sync()
+        before = shutil.disk_usage(folder).used
+        store_module.place(folder / "a", folder / "b")
+        os.sync()
+        assert shutil.disk_usage(folder).used - before < 2_000_000
+        with open(folder / "b", "r+b") as file:
+            file.write(b"tags")
+        assert (folder / "a").read_bytes() == content and not (folder / "a").samefile(folder / "b")
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def test_an_entry_knows_the_recording_that_it_was_made_from(tmp_path):
+    store, key = Store(tmp_path, "fuse"), key_of(x=1)
+    put(store, key)
+    assert store.get(key) is not None and store.source_of(key) is None, "as entries of earlier versions are"
+    with store.scratch() as scratch:
+        (scratch / "x").write_text("sound")
+        store.put(key, {"vocals.wav": scratch / "x"}, {}, Source("ab12", ("a.wav", "a")))
+    assert store.source_of(key) == Source("ab12", ("a", "a.wav")) and store.get(key) is not None
+    record = next(tmp_path.rglob("*.json"))
+    record.write_text(record.read_text().replace("ab12", "ab13"))
+    assert store.get(key) is None
 
 
 def test_a_copied_store_is_hashed_once_and_then_believed(tmp_path):

@@ -1,11 +1,13 @@
 """deliver: the cleaned tree as one archive or several, with manifest, licences and checksums; equal input gives equal bytes.
 
-Every part unpacks by itself with unzip or tar. `<name>.sha256` beside them is written last and lists the parts.
+Every part unpacks by itself with unzip or tar, on Windows too: names that it cannot hold are changed (`names.tsv` lists them).
+`<name>.sha256` beside them is written last and lists the parts.
 """
 
 from __future__ import annotations
 
 import calendar
+import csv
 import hashlib
 import io
 import json
@@ -26,9 +28,10 @@ import zstandard
 
 from audiorestorer.config import DeliverSettings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, read_json, read_manifest, write_text_atomic
+from audiorestorer.manifest import Item, cell, inside, read_json, read_manifest, write_text_atomic
 from audiorestorer.report.summary import models_table
 from audiorestorer.store import sha256_file
+from audiorestorer.windows_names import mapped
 
 log = logging.getLogger("audiorestorer")
 
@@ -48,6 +51,11 @@ ZIP_HEADERS = 30 + 46 + 64  # bytes a member: local and central header, zip64 fi
 TAR_BLOCK = 512
 ZSTD_GROWTH = 1 / 256  # zstd.h, ZSTD_COMPRESSBOUND
 ARCHIVE_ENDS = 20_000  # manifest's and checksums' headers, a tar's last record of 10,240 bytes
+NAMES = "names.tsv"
+REJECTED = "rejected.jsonl"
+LICENCES = "LICENCES.md"
+PART_FILE = re.compile(r"(manifest(\.\d+)?\.jsonl|SHA256SUMS(\.\d+)?)", re.IGNORECASE)
+TOLD = 3  # names in a message
 MEND = "run `python -m audiorestorer store verify`, then the same snakemake command"
 Add: TypeAlias = Callable[[str, int, "_Hashing"], None]  # name, size, bytes
 
@@ -77,26 +85,32 @@ def run(
     Raises:
         AudioRestorerError: a finished file is missing or damaged, one is larger than a part may be, or there is nothing to deliver.
     """
-    audio, rejected = _finished(manifests)
-    if not audio:
+    items, rejected = _finished(manifests)
+    if not items:
         raise AudioRestorerError("deliver: no finished file: every input was rejected (see the report)")
-    licences = _text("LICENCES.md", _licences([read_json(path) for path in models]))
+    names = _names([str(item.output) for item in items], [path.name for path in extras], settings)
+    audio = sorted((_member(item, names) for item in items), key=lambda member: member.inner)
+    licences = _text(LICENCES, _licences([read_json(path) for path in models]))
     first = [_on_disk(path.name, path) for path in extras]
     if rejected:
-        first.append(_text("rejected.jsonl", "".join(rejected)))
+        first.append(_text(REJECTED, "".join(rejected)))
+    if names:
+        first.append(_text(NAMES, _table(names)))
     parts = _split(first, audio, licences, settings)
     tags = [""] if len(parts) == 1 else [f".{number:03d}" for number in range(1, len(parts) + 1)]
     folder.mkdir(parents=True, exist_ok=True)
     _clear(folder, rf"\.{settings.name}(\.\d+)?\.(zip|tar\.zst)\.tmp", keep=())
     written = [_write(folder, settings, tag, [*members, licences]) for tag, members in zip(tags, parts, strict=True)]
-    names = [f"{settings.name}{tag}.{settings.format}" for tag in tags]
-    sums = [checksum_line(sha256_file(path), name) for path, name in zip(written, names, strict=True)]
-    for path, name in zip(written, names, strict=True):
+    archives = [f"{settings.name}{tag}.{settings.format}" for tag in tags]
+    sums = [checksum_line(sha256_file(path), name) for path, name in zip(written, archives, strict=True)]
+    for path, name in zip(written, archives, strict=True):
         path.replace(folder / name)
-    _clear(folder, rf"{settings.name}(\.\d+)?\.(zip|tar\.zst)", keep=names)
+    _clear(folder, rf"{settings.name}(\.\d+)?\.(zip|tar\.zst)", keep=archives)
     write_text_atomic(folder / f"{settings.name}.sha256", "".join(sums))
-    size = sum((folder / name).stat().st_size for name in names)
-    log.info("deliver: %d files, %.1f MB in %d archives: %s", len(audio), size / 1e6, len(names), folder / names[0])
+    size = sum((folder / name).stat().st_size for name in archives)
+    log.info(
+        "deliver: %d files, %.1f MB in %d archives: %s", len(audio), size / 1e6, len(archives), folder / archives[0]
+    )
 
 
 def checksum_line(digest: str, name: str) -> str:
@@ -105,23 +119,49 @@ def checksum_line(digest: str, name: str) -> str:
     return f"{chr(92) if escaped != name else ''}{digest}  {escaped}\n"
 
 
-def _finished(manifests: Iterable[Path]) -> tuple[list[Member], list[str]]:
-    """The finished files, sorted by path, and a line for each rejected one."""
+def _finished(manifests: Iterable[Path]) -> tuple[list[Item], list[str]]:
+    """The finished files' rows, and a line for each rejected one."""
     found, rejected = [], []
     for manifest in manifests:
         for item in read_manifest(manifest):
             if item.ok:
-                found.append(_member(item))
+                found.append(item)
             else:
                 rejected.append(_json({"input": item.relative or item.noisy, "reason": item.reason}))
-    return sorted(found, key=lambda member: member.inner), sorted(rejected)
+    return found, sorted(rejected)
 
 
-def _member(item: Item) -> Member:
+def _names(outputs: list[str], extras: list[str], settings: DeliverSettings) -> dict[str, str]:
+    """By path the one in the archive, for those that Windows cannot hold; what is not changed is named in the log."""
+    tops = {output.split("/")[0] for output in outputs}
+    taken = {NAMES, REJECTED, LICENCES, *extras, *filter(PART_FILE.fullmatch, tops)}
+    names = {
+        old: new for old, new in mapped(outputs, below=settings.name, taken=taken).items() if old != new
+    }  # fmt: skip
+    if not names:
+        return {}
+    shown = ", ".join(repr(name) for name in list(names)[:TOLD]) + (", ..." if len(names) > TOLD else "")
+    if settings.windows_names == "keep":
+        log.warning("deliver: Windows cannot unpack %d names (windows_names: map changes them): %s", len(names), shown)
+        return {}
+    log.info("deliver: %d names that Windows cannot hold are changed, see %s: %s", len(names), NAMES, shown)
+    return names
+
+
+def _table(names: dict[str, str]) -> str:
+    """The changed names, tab-separated and quoted as spreadsheets do."""
+    text = io.StringIO()
+    writer = csv.writer(text, "excel-tab", lineterminator="\n")
+    writer.writerows([("original", "name"), *((cell(old), cell(new)) for old, new in sorted(names.items()))])
+    return text.getvalue()
+
+
+def _member(item: Item, names: dict[str, str]) -> Member:
     assert item.path and item.output
     inside(Path(), item.output)
-    plain = _on_disk(item.output, Path(item.path), item.sha256)
+    plain = _on_disk(names.get(item.output, item.output), Path(item.path), item.sha256)
     row: dict[str, Any] = {"path": plain.inner, "bytes": plain.size, "sha256": plain.sha256}
+    row |= {"original": item.output} if item.output in names else {}
     row |= {name: getattr(item, name) for name in ROW_FIELDS if getattr(item, name) is not None}
     return Member(plain.inner, plain.source, plain.size, plain.sha256, _json(row))
 

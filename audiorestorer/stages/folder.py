@@ -10,7 +10,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart, keep_inputs
 from audiorestorer.manifest import Item, inside, output_names, unique_ids, write_manifest
 from audiorestorer.names import NOT_TEXT, as_text, is_text
-from audiorestorer.store import Entry, place, sha256_file
+from audiorestorer.published import HIDDEN, TAKE_OURS, Finished, Ledger, Publisher, folder_name
+from audiorestorer.store import Entry, sha256_file
 
 log = logging.getLogger("audiorestorer")
 LOSSLESS = {"WAV": ".wav", "WAVEX": ".wav", "RF64": ".wav", "FLAC": ".flac"}
@@ -45,21 +46,18 @@ def describe(entry: Entry, item: Item) -> Item:
     return item.updated(**entry.row, path=str(entry.files[name]), sha256=entry.sha256[name])
 
 
-def placed(item: Item, folder: Path) -> Item:
-    """The row, and the finished file under its name."""
-    if not item.ok:
-        return item
-    assert item.path and item.output
-    target = inside(folder, item.output)
-    if not (target.exists() and target.samefile(item.path)):
-        place(Path(item.path), target)
-    return item.updated(published=str(target))
+def delivered(items: list[Item], source: Path, out: Path, rows: str, store: Path, stage: str) -> list[Item]:
+    """The rows, with copies of the finished files under their names; a name that somebody's file has is kept (`published_kept`: why).
 
-
-def delivered(items: list[Item], source: Path, out: Path, rows: str) -> list[Item]:
-    """`placed` for all, and the rows as a manifest of that name in the output folder (beside a single output file: none)."""
+    Args:
+        rows: name of a manifest of them in the output folder (beside a single output file: none).
+        stage: whose folder in the store holds the finished files.
+    """
     folder = target_folder(source, out)
-    done = [placed(item, folder) for item in items]
+    named = folder_name(source if source.is_dir() else source.parent)
+    publisher = Publisher(Ledger(store / HIDDEN), folder, Finished(store / stage), named)
+    done = [publisher.placed(item) if item.ok else item for item in items]
+    publisher.told(stage, len(publisher.kept), TAKE_OURS)
     if folder is out:
         write_manifest(out / rows, done)
     return done

@@ -71,7 +71,7 @@ def run(
         describe=describe,
         inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower()],
     )
-    rows = delivered(run_items(stage, items, store), source, out, ROWS)
+    rows = delivered(run_items(stage, items, store), source, out, ROWS, store, stage.name)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} restored", flush=True)
     return rows
 

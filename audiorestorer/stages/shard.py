@@ -23,7 +23,7 @@ from audiorestorer.errors import AGAIN, AudioRestorerError, MachineError, of_the
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.progress import Work, work_file
 from audiorestorer.stages.inputs import InputChanged, InputDamaged, checked
-from audiorestorer.store import Entry, Store, key_of
+from audiorestorer.store import Entry, Source, Store, key_of
 
 log = logging.getLogger("audiorestorer")
 Worker = TypeVar("Worker")
@@ -210,7 +210,7 @@ def _compute(
         with store.scratch() as scratch:
             with checked(first, store.root):
                 made = stage.process(worker, first, scratch)
-            entry = store.put(key, made.files, made.row)
+            entry = store.put(key, made.files, made.row, _source(items, made))
     except RejectItem as error:
         log.warning("%s: %s: rejected: %s", stage.name, first.id, error)
         out.update({item.id: item.rejected(f"{stage.name}: {error}") for item in items})
@@ -228,6 +228,14 @@ def _compute(
         return "failed"
     out.update({item.id: stage.describe(entry, item) for item in items})
     return "computed"
+
+
+def _source(items: list[Item], made: Made) -> Source:
+    """The recording behind items of equal content. Ingest learns its hash by its work; commands over a folder start from it."""
+    first = items[0]
+    own = first.sha256 if first.path == first.noisy else None
+    sha256 = made.row.get("noisy_sha256") or first.noisy_sha256 or own
+    return Source(sha256, tuple({name for item in items for name in (item.relative, item.id) if name}))
 
 
 class Progress:

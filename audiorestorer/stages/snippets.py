@@ -10,6 +10,7 @@ import json
 import logging
 import random
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ TARGET_LUFS = -23.0
 PEAK_CEILING = 10 ** (-1.5 / 20)  # the coder overshoots by a little
 FADE_SEC = 0.01
 CHANNELS = 2  # at most
+FILES = ("before.mp3", "after.mp3", "clean.mp3", "spectrogram.png", "detail.png")  # of an item
 MEASURES = ("si_sdr_improvement_db", "music_to_speech_db", "music_to_speech_blind_db")  # of `benefit`, the surest first
 
 
@@ -61,7 +63,22 @@ def run(metrics_json: Path, manifests: list[Path], out_json: Path, folder: Path,
             entries.append({"chosen": chosen, **make(row, folder, config.seconds)})
     text = json.dumps({"seconds": config.seconds, "items": entries}, indent=1, sort_keys=True, allow_nan=False)
     write_text_atomic(out_json, text + "\n")
+    clear(folder, {Path(name) for entry in entries for name in files_of(entry)})
     log.info("snippets: %d files: %s", len(entries), out_json)
+
+
+def files_of(entry: Mapping[str, Any]) -> list[str]:
+    return [*entry["files"].values(), entry["spectrogram"], entry["detail"]]
+
+
+def clear(folder: Path, keep: set[Path]) -> None:
+    """Delete the snippets of an earlier choice: a recording that left the input is not to be heard here either."""
+    for path in sorted(folder.glob("*/*")):
+        if path.name in FILES and path not in keep:
+            path.unlink(missing_ok=True)
+    for place in sorted(folder.glob("*/")):
+        with suppress(OSError):  # somebody's files are in it
+            place.rmdir()
 
 
 def choose(metrics: Mapping[str, Any], config: SnippetSettings) -> list[tuple[Mapping[str, Any], str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,8 @@ from audiorestorer.config import DeliverSettings, bytes_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.stages import deliver
+from audiorestorer.store import sha256_file
+from tests.test_windows_names import unfit
 
 NAMES = ["a/b c.wav", "ünï/$(touch x).wav", "plain.wav", "back\\slash.wav", "long/" + "x" * 180 + ".wav", "-dash.wav"]
 SIZE = 40_000
@@ -64,7 +68,7 @@ def unpack(archive: Path, target: Path) -> None:
 def test_standard_tools_unpack_and_verify_it_and_its_bytes_are_reproducible(manifest, model, tmp_path, kind):
     extra = tmp_path / "summary.md"
     extra.write_text("# summary")
-    settings = DeliverSettings(format=kind)
+    settings = DeliverSettings(format=kind, windows_names="keep")
     for folder in ("one", "two"):
         deliver.run([manifest], tmp_path / folder, settings, [extra], [model])
     archive = tmp_path / f"one/cleaned.{kind}"
@@ -86,7 +90,9 @@ def test_standard_tools_unpack_and_verify_it_and_its_bytes_are_reproducible(mani
 @pytest.mark.parametrize("kind", ["zip", "tar.zst"])
 def test_parts_stay_below_the_limit_and_each_is_complete(manifest, tmp_path, kind):
     limit = 125_000
-    deliver.run([manifest], tmp_path / "out", DeliverSettings(format=kind, max_size=str(limit)), [], [])
+    deliver.run(
+        [manifest], tmp_path / "out", DeliverSettings(format=kind, max_size=str(limit), windows_names="keep"), [], []
+    )
     parts = sorted((tmp_path / "out").glob(f"*.{kind}"))
     assert [part.name for part in parts] == [f"cleaned.{n:03d}.{kind}" for n in (1, 2, 3)]
     assert all(part.stat().st_size <= limit for part in parts)
@@ -171,3 +177,76 @@ def test_sizes_as_people_write_them(text, size):
 def test_what_is_no_size(text):
     with pytest.raises(ValueError, match="is no size"):
         bytes_of(text)
+
+
+HOSTILE = [
+    "what? (12:30).wav",
+    "new\nline.wav",
+    "CON.wav",
+    "A.wav",
+    "a.wav",
+    "a|b.wav",
+    "a_b.wav",
+    "take 1. /one.wav",
+    "plain.wav",
+]
+
+
+def finished(folder: Path, names: list[str]) -> Path:
+    """A manifest of files whose content is their name."""
+    rows = []
+    for number, name in enumerate(names):
+        path = folder / f"{number}.wav"
+        path.write_text(name)
+        rows.append(
+            Item(id=str(number), noisy=name, relative=name, output=name, path=str(path), sha256=sha256_file(path))
+        )
+    write_manifest(folder / "h.jsonl", rows)
+    return folder / "h.jsonl"
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar.zst"])
+@pytest.mark.parametrize("limit", [None, "29kB"])
+def test_names_that_windows_cannot_hold_are_changed_and_listed(tmp_path, kind, limit):
+    names = HOSTILE + [f"{'f' * 150}/{'n' * 150}.wav"]
+    settings = DeliverSettings(format=kind, max_size=limit)
+    deliver.run([finished(tmp_path, names)], tmp_path / "out", settings, [], [])
+    for part in sorted((tmp_path / "out").glob(f"*.{kind}")):
+        unpack(part, tmp_path / "x")
+    root = tmp_path / "x/cleaned"
+    for sums in root.glob("SHA256SUMS*"):
+        run("sha256sum", "--quiet", "-c", sums.name, cwd=root)
+    found = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*.wav")}
+    assert set(found.values()) == set(names) and not [name for name in found if unfit(name)]
+    assert (
+        found["plain.wav"] == "plain.wav" and found["a_b.wav"] == "a_b.wav" and found["take 1__/one.wav"] == HOSTILE[7]
+    )
+    assert len({name.casefold() for name in found}) == len(names)
+    with open(root / "names.tsv", encoding="utf-8", newline="") as file:
+        table = {row["name"]: row["original"] for row in csv.DictReader(file, dialect="excel-tab")}
+    assert table == {name: content for name, content in found.items() if name != content} and len(table) == 7
+    rows = [json.loads(line) for path in root.glob("manifest*.jsonl") for line in path.read_text().splitlines()]
+    assert {row["path"]: row.get("original", row["path"]) for row in rows} == found
+    assert {row["path"]: row["relative"] for row in rows} == found
+
+
+def test_names_are_kept_and_named_where_that_is_asked_for(tmp_path, caplog):
+    deliver.run([finished(tmp_path, HOSTILE)], tmp_path / "out", DeliverSettings(windows_names="keep"), [], [])
+    with zipfile.ZipFile(tmp_path / "out/cleaned.zip") as archive:
+        assert {f"cleaned/{name}" for name in HOSTILE} <= set(archive.namelist())
+        assert "cleaned/names.tsv" not in archive.namelist()
+    assert "Windows cannot unpack 6 names" in caplog.text and "'CON.wav'" in caplog.text
+
+
+def test_a_folder_of_the_input_gives_way_to_the_archive_s_own_files(tmp_path):
+    names = ["manifest.jsonl/x.wav", "licences.MD/x.wav", "SHA256SUMS.001/x.wav"]
+    deliver.run([finished(tmp_path, names)], tmp_path / "out", DeliverSettings(), [], [])
+    unpack(tmp_path / "out/cleaned.zip", tmp_path / "x")
+    run("sha256sum", "--quiet", "-c", "SHA256SUMS", cwd=tmp_path / "x/cleaned")
+    assert {path.read_text() for path in (tmp_path / "x").rglob("*.wav")} == set(names)
+
+
+@pytest.mark.parametrize("name", ["con", "NUL", "com1"])
+def test_an_archive_is_not_called_as_a_device_of_windows(name):
+    with pytest.raises(ValueError, match="device on Windows"):
+        DeliverSettings(name=name)

@@ -10,6 +10,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_manifest
 from audiorestorer.models.mask_unet import MaskUNetConfig, save_checkpoint
 from audiorestorer.stages import restore
+from audiorestorer.store import sha256_file
 from tests.stages.conftest import RATE, SMALL, with_mask, write_recordings
 
 FILES = {
@@ -138,3 +139,27 @@ def test_blocks_do_not_show(checkpoint: Path, tmp_path: Path) -> None:
     assert len(made) == len(time)
     steps = np.abs(np.diff(made, 2))[400:-400]
     assert steps.max() < 1.5 * np.quantile(steps, 0.99)
+
+
+def test_an_output_is_a_file_of_its_own_and_an_edit_of_it_is_kept(
+    checkpoint: Path, folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = {item.relative: item for item in run(folder, checkpoint)}
+    target, inner = folder / "out/a.wav", Path(str(rows["a.wav"].path))
+    assert not target.samefile(inner) and target.stat().st_nlink == 1
+    written = target.stat().st_mtime_ns
+    run(folder, checkpoint)
+    assert target.stat().st_mtime_ns == written, "what is there as it should be is not written again"
+    with open(target, "ab") as file:
+        file.write(b"tags")
+    (folder / "out/d.wav").write_bytes(b"mine")
+    edited = target.read_bytes()
+    rows = {item.relative: item for item in run(folder, checkpoint, wet=0.5)}
+    assert target.read_bytes() == edited and "out/a.wav: it was changed after it was published: kept" in caplog.text
+    assert rows["a.wav"].field("published_kept") and rows["deep/c.wav"].field("published_kept") is None
+    assert (folder / "out/d.wav").read_bytes() == b"mine" and sha256_file(folder / "out/d.flac.flac") == rows[
+        "d.flac"
+    ].sha256
+    target.unlink()
+    rows = {item.relative: item for item in run(folder, checkpoint, wet=0.5)}
+    assert sha256_file(target) == rows["a.wav"].sha256

@@ -70,6 +70,22 @@ def test_without_reference_and_without_the_item(tmp_path: Path) -> None:
         snippets.run(metrics, [tmp_path / "none.jsonl"], tmp_path / "o.json", tmp_path / "s", SnippetSettings())
 
 
+def test_snippets_of_what_is_no_longer_chosen_go_and_somebody_s_files_stay(tmp_path: Path) -> None:
+    metrics, manifest = make_batch(tmp_path)
+    settings = SnippetSettings(seconds=1.0, count=5)
+    snippets.run(metrics, [manifest], tmp_path / "o.json", tmp_path / "s", settings)
+    rows = [row for row in read_manifest(manifest) if row.id != "i1"]
+    write_manifest(manifest, [row.updated(clean=None) for row in rows])
+    found = json.loads(metrics.read_text())["items"]
+    metrics.write_text(json.dumps({"items": [item for item in found if item["id"] != "i1"]}))
+    (tmp_path / "s/mine").mkdir()
+    (tmp_path / "s/mine/notes.txt").write_text("mine")
+    snippets.run(metrics, [manifest], tmp_path / "o.json", tmp_path / "s", settings)
+    names = {"before.mp3", "after.mp3", "spectrogram.png", "detail.png"}
+    assert set(tree(tmp_path / "s")) == {"mine/notes.txt", *(f"i0/{name}" for name in names)}
+    assert not (tmp_path / "s/i1").exists()
+
+
 def test_choice_is_worst_best_and_a_seeded_sample() -> None:
     items = [{"id": f"{n:03}", "status": "ok", "si_sdr_improvement_db": float(n)} for n in range(100)]
     chosen = snippets.choose({"items": items}, SnippetSettings(count=12))
