@@ -59,7 +59,7 @@ def probe(path: str | Path) -> AudioInfo:
     """What a file holds, by its header where that is right (`mending`).
 
     Raises:
-        AudioRestorerError: not a regular file, no audio that can be read, cut short, or a name that is not UTF-8: no row could hold it.
+        AudioRestorerError: no regular file, no audio that can be read, cut short, or a name that is not UTF-8: no row could hold it.
     """
     if not is_text(str(path)):
         raise AudioRestorerError(f"{as_text(str(path))}: {NOT_TEXT}")

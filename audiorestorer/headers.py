@@ -16,17 +16,15 @@ PLACEHOLDERS = (0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, UNKNOWN_BYTES
 MOST_CHUNKS = 100_000
 MOST_FMT_BYTES = 4096
 TAIL_BYTES = 1 << 16
-W64_TAIL = {
-    b"data": b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a",
-    b"fmt ": b"\xf3\xac\xd3\x11\x8c\xd1\x00\xc0O\x8e\xdb\x8a",
-}
-TRAILING = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"chna", b"cue ", b"smpl", b"inst", b"fact", b"PEAK", b"JUNK", b"junk",
-            b"FLLR", b"PAD ", b"DISP", b"_PMX", b"afsp", b"plst", b"acid", b"LGWV", b"SAUR", b"umid", b"minf", b"elm1", b"regn")  # fmt: skip
+TRAILING = (  # chunks that programs put behind the sound
+    b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"chna", b"cue ", b"smpl", b"inst", b"fact", b"PEAK", b"JUNK", b"junk",
+    b"FLLR", b"PAD ", b"DISP", b"_PMX", b"afsp", b"plst", b"acid", b"LGWV", b"SAUR", b"umid", b"minf", b"elm1", b"regn",
+)  # fmt: skip
 CHUNK_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-")
 
 
 class Layout(NamedTuple):
-    """How a container writes its chunks: bytes of an id, bytes of a size, their order, what a size counts in, the chunks' alignment."""
+    """How a container writes its chunks: bytes of an id and of a size, their order, what a size counts, alignment, the first one."""
 
     id_bytes: int
     size_bytes: int
@@ -45,7 +43,7 @@ LAYOUTS = {b"RIFF": LITTLE, b"RF64": LITTLE, b"BW64": LITTLE, b"RIFX": BIG, b"FO
 class Wave:
     """A file of chunks.
 
-    `fmt` is the `fmt ` chunk's body as it stands in the file (of AIFF the `COMM` chunk's). Sound is to begin at byte `start`; the header
+    `fmt` is the `fmt ` chunk's body as it stands in the file (of AIFF the `COMM` chunk's). Sound begins at byte `start`; the header
     counts `claimed` bytes of it, the file has `size` bytes in all. `outer_end` is where the outermost size says that the file ends.
     """
 

@@ -1,7 +1,7 @@
 """What a recording really holds, where its header says otherwise: a corrected view of the file, which itself is never changed.
 
-Headers are claims. Sound that is on the disk is given in full, with a sentence that says what the header said; a file that was cut (its
-header counts more than `MISSING_SEC` beyond what is there) is refused, and so is what is no recording, by its real format.
+Headers are claims. Sound that is on the disk is given in full, with a sentence that says what the header said; a file that was cut
+(its header counts more than `MISSING_SEC` beyond what is there) is refused, and so is what is no recording, by its real format.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ViewFile:
 
 
 class Reader(sf.SoundFile):
-    """A file that is read in order: the binding else seeks after every read, and an MP3's decoder forgets what the next frame needs."""
+    """A file that is read in order: the binding else seeks after every read, and an MP3's decoder loses what the next frame needs."""
 
     def seekable(self) -> bool:
         return False
@@ -190,7 +190,7 @@ def _without_rest(file: BinaryIO, sound: headers.Wave, after: int) -> View | Non
 
 
 def _goes_on(file: BinaryIO, sound: headers.Wave, after: int) -> bool:
-    """Whether the bytes behind the end that the header gives sound like those before it: a header that was written before the last of it.
+    """Whether the bytes behind the end that the header gives sound like those before it, which was then written too early.
 
     A recorder that keeps its header up to date and dies leaves such a file; but other data may also have been put behind a good one.
     """
@@ -323,10 +323,9 @@ def _counted(file: BinaryIO, view: View, stream: mpeg.Stream) -> View | str:
 
 
 def _no_frames(head: bytes) -> str | None:
+    """The reason for a file in which no frames follow each other; None: of a free bitrate, whose frames do not say their length."""
     is_free = (
-        head[:1] == b"\xff" and mpeg.frame_of(head[:2] + bytes([head[2] & 0x0F | 0x10, head[3]]))
-        if len(head) > 3
-        else None
+        len(head) > 3 and not head[2] >> 4 and mpeg.frame_of(head[:2] + bytes([head[2] | 0x10, head[3]])) is not None
     )
     return None if is_free else "not readable as audio: no MPEG audio frames in a row: not MP3, or damaged"
 

@@ -170,7 +170,7 @@ def _other(head: bytes) -> str | None:
 
 
 def _text(head: bytes) -> bool:
-    """Whether all bytes are those of a plain text: UTF-8 (the last character may be cut) or UTF-16 with its mark; no control characters."""
+    """Whether all bytes are those of a plain text without control characters: UTF-8 (its end may be cut), or UTF-16 with its mark."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff") and len(head) >= 4:
         try:
             text = head[: len(head) & ~1].decode("utf-16")

@@ -1,4 +1,4 @@
-"""Headers are claims: what is on the disk is given in full, with a note; what was cut, or is no recording, is refused with the true reason."""
+"""Headers are claims: what is on the disk is given in full, with a note; what was cut is refused with the true reason."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import soundfile as sf
 
 from audiorestorer import audio, mending, mpeg
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.stages import folder
 from tests.faults import containers as c
 
 SOUND = c.pcm16(c.voice())
@@ -43,7 +44,8 @@ def wav_of(*chunks: bytes, size: int | None = None, form: bytes = b"RIFF") -> by
 
 OPEN = {
     "size_0": (wav_of(c.chunk(b"data", SOUND, 0), size=36), "not closed: it counts 0 bytes"),
-    "core_audio": (wav_of(c.chunk(b"JUNK", bytes(28)), c.chunk(b"FLLR", bytes(3980)), c.chunk(b"data", SOUND, 0), size=4088), "0 bytes"),
+    "core_audio": (wav_of(c.chunk(b"JUNK", bytes(28)), c.chunk(b"FLLR", bytes(3980)), c.chunk(b"data", SOUND, 0), size=4088),
+                   "0 bytes"),
     "riff_0": (wav_of(c.chunk(b"data", SOUND, 0), size=0), "0 bytes"),
     "pipe_ffffffff": (wav_of(c.chunk(b"data", SOUND, 0xFFFFFFFF), size=0xFFFFFFFF), "does not say how long"),
     "pipe_7fffffff": (wav_of(c.chunk(b"data", SOUND, 0x7FFFFFFF), size=0x7FFFFFFF), "does not say how long"),
@@ -303,3 +305,10 @@ def test_a_file_is_looked_at_once(tmp_path, monkeypatch):
     audio.probe(tmp_path / "x.wav")
     monkeypatch.setattr(mending, "_of_wave", lambda *_: pytest.fail("looked at again"))
     assert len(list(audio.blocks(tmp_path / "x.wav"))) == 1
+
+
+def test_folder_commands_say_it_too(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/x.wav").write_bytes(OPEN["size_0"][0] or b"")
+    (row,) = folder.items_of(tmp_path / "in", tmp_path / "out", "restore")
+    assert row.ok and row.duration == FULL / c.RATE and "it counts 0 bytes" in (row.notes or {})["header"]

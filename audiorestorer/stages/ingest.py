@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -123,7 +122,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             )
         )
 
-    def process(opened: zipfile.ZipFile | None, item: Item, scratch: Path) -> Made:
+    def process(opened: zipped.Archive | None, item: Item, scratch: Path) -> Made:
         file, path = found[item.id], Path(item.noisy)
         if file.problem:
             raise RejectItem(f"{file.shown}: {file.problem}")
@@ -140,11 +139,13 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             if not opened and _size_and_time(item.noisy) != stats[item.id][1:3]:
                 raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
         row |= {"sha256": digest, "noisy_sha256": digest}
+        if opened and (note := opened.notes.get(file.relative)):
+            row["notes"] = {"header": "; ".join(filter(None, (note, (row["notes"] or {}).get("header"))))}
         if item.clean:
             row["clean_sha256"] = sha256_file(item.clean)
         return Made({path.name: path} if opened else {}, row)
 
-    stage: Stage[zipfile.ZipFile | None] = Stage(
+    stage: Stage[zipped.Archive | None] = Stage(
         name="ingest",
         settings=[config.ingest.model_dump(include=MEASURED), str(root.resolve())],
         code=code_digest("stages.ingest"),
