@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
+from audiorestorer import mending
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import temporary_beside
 from audiorestorer.names import NOT_TEXT, as_text, is_text
@@ -28,6 +29,9 @@ SFC_SET_ADD_PEAK_CHUNK = (
     0x1050  # sndfile.h: the PEAK chunk holds the time of day, so equal audio would give unequal bytes
 )
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+MP3_LEAD_FRAMES = (
+    20 * 1152
+)  # a frame of an MP3 needs bits of those before it: so many samples are decoded before the wanted ones
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
 RESAMPLE_QUALITY = "HQ"
@@ -37,13 +41,14 @@ BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32"
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says. `frames` is samples a channel."""
+    """What a file holds. `frames` is samples a channel; `note` says where its header says otherwise."""
 
     sample_rate: int
     channels: int
     frames: int
     format: str
     subtype: str
+    note: str | None = None
 
     @property
     def duration_sec(self) -> float:
@@ -51,26 +56,41 @@ class AudioInfo:
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """Read a file's header.
+    """What a file holds, by its header where that is right (`mending`).
 
     Raises:
-        AudioRestorerError: not a regular file, no audio that libsndfile reads, or a name that is not UTF-8: no row could hold it.
+        AudioRestorerError: no regular file, no audio that can be read, cut short, or a name that is not UTF-8: no row could hold it.
     """
     if not is_text(str(path)):
         raise AudioRestorerError(f"{as_text(str(path))}: {NOT_TEXT}")
+    with _opened(path) as (file, frames, note):
+        return AudioInfo(file.samplerate, file.channels, frames, file.format, file.subtype, note)
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple[sf.SoundFile, int, str | None]]:
+    """A recording as it is or mended, its samples, and what is to be said of its header: the one place that opens recordings.
+
+    Raises:
+        AudioRestorerError: as `probe`; and whatever libsndfile says while it is open, in our words.
+    """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise AudioRestorerError(f"{path}: not a regular file")
-        info = sf.info(str(path))
+        view = _view(path)
+        with mending.opened(str(path), view) as (file, frames):
+            yield file, frames, view.note if view else None
+    except (sf.LibsndfileError, RuntimeError, TypeError, UnicodeError) as error:
+        raise AudioRestorerError(f"{path}: {mending.words(str(path), getattr(error, 'code', 0))}") from error
     except OSError as error:
         raise AudioRestorerError(f"{path}: {error.strerror or error}") from error
-    except (sf.LibsndfileError, RuntimeError, TypeError, UnicodeError) as error:
-        raise AudioRestorerError(f"{path}: not readable as audio: {_reason(error)}") from error
-    return AudioInfo(info.samplerate, info.channels, info.frames, info.format, info.subtype)
 
 
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+def _view(path: str | Path) -> mending.View | None:
+    try:
+        return mending.view_of(str(path))
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{path}: {error}") from error
 
 
 def blocks(
@@ -88,21 +108,26 @@ def blocks(
     Raises:
         AudioRestorerError: the decoder fails, or delivers fewer samples than the header counts.
     """
-    try:
-        with sf.SoundFile(str(path)) as file:
-            size = max(1, int(block_sec * file.samplerate))
-            wanted = max(0, file.frames - start) if frames is None else min(frames, max(0, file.frames - start))
-            if start:
-                file.seek(start)
-            done = 0
-            while done < wanted:
+    with _opened(path) as (file, held, _):
+        size = max(1, int(block_sec * file.samplerate))
+        wanted = max(0, held - start) if frames is None else min(frames, max(0, held - start))
+        if start:
+            lead = min(start, MP3_LEAD_FRAMES) if file.format == "MP3" else 0
+            file.seek(start - lead)
+            if lead:
+                file.read(lead, dtype="float32")
+        done = 0
+        while done < wanted:
+            try:
                 block = file.read(min(size, wanted - done), dtype="float32", always_2d=True)
-                if not len(block):
-                    raise AudioRestorerError(f"{path}: truncated: {done} of {wanted} samples could be read")
-                done += len(block)
-                yield np.ascontiguousarray(block.T)
-    except (sf.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioRestorerError(f"{path}: not readable as audio: {_reason(error)}") from error
+            except (sf.LibsndfileError, RuntimeError) as error:
+                raise AudioRestorerError(
+                    f"{path}: damaged or cut short: it fails after {done} of {wanted} samples"
+                ) from error
+            if not len(block):
+                raise AudioRestorerError(f"{path}: truncated: {done} of {wanted} samples could be read")
+            done += len(block)
+            yield np.ascontiguousarray(block.T)
 
 
 def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tuple[str, str]:

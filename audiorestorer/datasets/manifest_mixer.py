@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile as sf
 import soxr
 
 from audiorestorer import audio
@@ -93,13 +92,11 @@ def segment(path: Path, rate: int, wanted_rate: int, start: int, length: int) ->
         AudioRestorerError: unreadable, or not finite; names the file.
     """
     factor = rate / wanted_rate
-    try:
-        with sf.SoundFile(str(path)) as file:
-            file.seek(min(round(start * factor), file.frames))
-            found = file.read(int(np.ceil(length * factor)), dtype="float32", always_2d=True)
-    except (sf.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioRestorerError(f"{path}: not readable as audio: {error}") from error
-    mono = found.mean(axis=1, dtype=np.float32)
+    parts = [
+        block.mean(axis=0, dtype=np.float32)
+        for block in audio.blocks(path, start=round(start * factor), frames=int(np.ceil(length * factor)))
+    ]
+    mono = np.concatenate(parts) if parts else np.zeros(0, np.float32)
     if not np.isfinite(mono).all():
         raise AudioRestorerError(f"{path}: holds NaN or infinite samples")
     if rate != wanted_rate and len(mono):

@@ -94,7 +94,7 @@ def _inspected(item: Item, path: Path, command: str) -> Item:
             raise AudioRestorerError(f"{item.noisy}: empty: no samples")
         return item.updated(
             path=item.noisy, sha256=sha256_file(item.noisy), sr=info.sample_rate, channels=info.channels,
-            duration=round(info.duration_sec, 6),
+            duration=round(info.duration_sec, 6), notes={"header": info.note} if info.note else None,
         )  # fmt: skip
     except (AudioRestorerError, OSError) as error:
         log.warning("%s: rejected: %s", command, error)

@@ -7,6 +7,7 @@ each what it was made from, so that a killed run goes on and a changed input, ch
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -25,6 +26,8 @@ from audiorestorer.separators.checkpoint import Checkpoint
 from audiorestorer.separators.streaming import How, Recording, estimates, full_band
 from audiorestorer.store import key_of, sha256_file
 from audiorestorer.training.settings import check_network
+
+log = logging.getLogger("audiorestorer")
 
 INDEX = "infer.jsonl"
 FIELDS = ("id", "input", "output", "seconds", *triads.FIGURES, "status", "reason")
@@ -141,6 +144,8 @@ def _one(
         info = audio.probe(job.source)
         if not info.frames:
             raise AudioRestorerError(f"{job.source}: empty: no samples")
+        if info.note:
+            log.warning("%s: %s", as_text(str(job.source)), info.note)
         key = key_of(content=sha256_file(job.source), settings=options, weights=weights)
         if not (finished.keys.get(row["output"]) == key and job.target.exists()):
             recording = Recording.of_file(str(job.source))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,7 +25,6 @@ log = logging.getLogger("audiorestorer")
 
 MAX_CHANNELS = 2
 MAX_FRAMES = 1 << 40  # a year at 34 kHz; libsndfile gives 2^63 - 1 where a FLAC does not say how long it is
-MP3_PADDING_FRAMES = 4  # encoder delay and padding, which an MP3's header leaves out
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 MAX_PEAK_DBFS = 200.0  # above 32-bit integers read as they are (187 dBFS): no audio, and its powers leave float32
 MEASURED = {"min_duration_sec", "silence_dbfs"}  # settings that decide over a file; an archive's bounds do not
@@ -37,7 +35,7 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
     """Decode a file once, in blocks, and measure what decides whether it can be used.
 
     Returns:
-        Row fields: sr, channels, duration, frames, peak_dbfs, rms_dbfs.
+        Row fields: sr, channels, duration, frames, peak_dbfs, rms_dbfs; a note where the header says other than the file holds.
 
     Raises:
         RejectItem: unreadable, truncated, empty, too short, silent, not finite, or a layout that no stage takes.
@@ -79,22 +77,13 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
         "frames": frames,
         "peak_dbfs": round(peak_dbfs, 3),
         "rms_dbfs": round(10 * math.log10(max(energy / frames, 1e-24)), 3),
+        "notes": {"header": info.note} if info.note else None,
     }
 
 
 def _reject_misleading(path: Path, info: audio.AudioInfo) -> None:
-    """A file whose header says less or more than it holds, where libsndfile reads a part of it without a word."""
-    if info.format in ("WAV", "WAVEX", "RF64"):
-        sound = headers.wav_sound_bytes(path)
-        if sound is not None and sound[0] > sound[1]:
-            raise RejectItem(f"truncated: the header counts {sound[0]} bytes of sound, the file holds {sound[1]}")
-    elif info.format in ("MP3", "MPEG"):
-        samples, frame = headers.mp3_samples(path)
-        if samples - info.frames > MP3_PADDING_FRAMES * frame:
-            raise RejectItem(
-                f"its header counts {info.frames} samples, it holds about {samples}: the rest would be lost; write it anew"
-            )
-    elif info.format == "OGG" and headers.ogg_is_chained(path):
+    """A file that holds more than its decoder reads, without a word. What headers miscount is mended, or refused (`mending`)."""
+    if info.format == "OGG" and headers.ogg_is_chained(path):
         raise RejectItem("several Ogg streams one after another, of which one would be read: split it")
 
 
@@ -133,7 +122,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             )
         )
 
-    def process(opened: zipfile.ZipFile | None, item: Item, scratch: Path) -> Made:
+    def process(opened: zipped.Archive | None, item: Item, scratch: Path) -> Made:
         file, path = found[item.id], Path(item.noisy)
         if file.problem:
             raise RejectItem(f"{file.shown}: {file.problem}")
@@ -150,11 +139,13 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             if not opened and _size_and_time(item.noisy) != stats[item.id][1:3]:
                 raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
         row |= {"sha256": digest, "noisy_sha256": digest}
+        if opened and (note := opened.notes.get(file.relative)):
+            row["notes"] = {"header": "; ".join(filter(None, (note, (row["notes"] or {}).get("header"))))}
         if item.clean:
             row["clean_sha256"] = sha256_file(item.clean)
         return Made({path.name: path} if opened else {}, row)
 
-    stage: Stage[zipfile.ZipFile | None] = Stage(
+    stage: Stage[zipped.Archive | None] = Stage(
         name="ingest",
         settings=[config.ingest.model_dump(include=MEASURED), str(root.resolve())],
         code=code_digest("stages.ingest"),

@@ -158,3 +158,107 @@ def test_listing_of_a_zip_changes_only_where_a_member_changed(folder, tmp_path):
     zip_of(folder, tmp_path / "outputs.zip", ["new.wav"])
     after = input_listing.listing(config)
     assert len({shard for shard in after if after[shard] != before.get(shard)}) == 1
+
+
+def test_names_and_headers_of_an_archive_are_notes_of_its_rows(folder, tmp_path):
+    content = bytearray((folder / "good.wav").read_bytes())
+    content[40:44] = bytes(4)
+    with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:
+        for name in ("表示.wav", "set\\ソ.wav"):
+            archive.writestr(zipfile.ZipInfo(name.encode("cp932").decode("cp437")), bytes(content))
+    raw = (tmp_path / "w.zip").read_bytes()
+    for name in ("表示.wav", "set\\ソ.wav"):  # Python writes such names as UTF-8, and says so
+        raw = raw.replace(name.encode("cp932").decode("cp437").encode(), name.encode("cp932"))
+    assert len(raw) < (tmp_path / "w.zip").stat().st_size
+    (tmp_path / "w.zip").write_bytes(zip_without_utf8(raw))
+    rows = rows_of(Config(input=str(tmp_path / "w.zip"), shards=1), tmp_path)
+    assert set(rows) == {"表示.wav", "set/ソ.wav"}
+    for row in rows.values():
+        note = (row.notes or {})["header"]
+        assert row.ok and "read as Shift-JIS" in note and "the file holds 0.500 s" in note
+
+
+def zip_without_utf8(raw: bytes) -> bytes:
+    """The archive with its mark for UTF-8 taken away, and the lengths of its names made right."""
+    content, place = bytearray(raw), 0
+    starts = []
+    while raw[place : place + 4] == b"PK\x03\x04":
+        starts.append(place)
+        size = int.from_bytes(raw[place + 18 : place + 22], "little")
+        end = raw.index(b"RIFF", place)
+        content[place + 6 : place + 8] = bytes(2)
+        content[place + 26 : place + 28] = (end - place - 30).to_bytes(2, "little")
+        place = end + size
+    directory = place
+    for start in starts:
+        length = int.from_bytes(content[start + 26 : start + 28], "little")
+        content[place + 8 : place + 10] = bytes(2)
+        content[place + 28 : place + 30] = length.to_bytes(2, "little")
+        content[place + 42 : place + 46] = start.to_bytes(4, "little")
+        place += 46 + length
+    content[place + 12 : place + 20] = (place - directory).to_bytes(4, "little") + directory.to_bytes(4, "little")
+    return bytes(content)
+
+
+AAC = b"".join(
+    b"\xff\xf1\x50\x80" + bytes([size >> 3, (size & 7) << 5 | 0x1F, 0xFC]) + bytes(size - 7) for size in [300] * 400
+)
+MISNAMED = {
+    "meeting.wav": (AAC, "AAC (ADTS), not WAV: convert it"),
+    "song.mp3": (AAC, "AAC (ADTS), not MP3: convert it"),
+    "radio.mp3": (b"ID3\4\0\0\0\0\0\x10" + bytes(16) + AAC, "AAC (ADTS), not MP3"),
+    "voice.mp3": (b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom" + AAC, "M4A (AAC or ALAC in MP4), not MP3"),
+    "clip.flac": (b"\x1aE\xdf\xa3\x9fB\x86\x81\1" + AAC, "WebM or Matroska, not FLAC"),
+    "windows.wav": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + AAC, "WMA (ASF), not WAV"),
+    "speex.ogg": (b"OggS\0\2" + bytes(20) + b"\1\x50Speex   1.2" + bytes(100), "Ogg Speex: convert it"),
+    "coded.wav": (b"RIFF\xff\0\0\0WAVEfmt \x12\0\0\0\x61\1\1\0\x80>\0\0\0}\0\0\2\0\x10\0\0\0data\x64\0\0\0" + bytes(100),
+                  "WAV whose sound is coded in a way that cannot be read (WMA (code 0x0161))"),
+    "error.wav": (b"<!DOCTYPE html><html>404", "a web page (HTML), perhaps an error page of a download, not WAV"),
+    "error.mp3": (b'{"error": "expired"}', "JSON text, not MP3"),
+    "pointer.flac": (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
+    "half.wav": (bytes(9000), "zeros where its header should be"),
+    "zeros.mp3": (bytes(9000), "zeros where its header should be"),
+    "nothing.wav": (b"", "an empty file (0 bytes)"),
+    "packed.wav": (b"PK\3\4" + bytes(99), "a ZIP archive, not WAV: unpack it"),
+    "notes.mp3": (b"MThd\0\0\0\6" + bytes(99), "MIDI (notes, no sound), not MP3"),
+    "mac.wav": (b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(99), "an AppleDouble file"),
+    "random.wav": (np.random.default_rng(0).bytes(50_000), "no format that is known here"),
+    "random.mp3": (np.random.default_rng(1).bytes(50_000), "no MPEG audio frames"),
+    "head.wav": (b"RIFF\xff\0\0\0WAVEfmt ", "its WAV header or its sound is damaged"),
+    "head.flac": (b"fLaC" + bytes(30), "its FLAC header or its sound is damaged"),
+    "head.ogg": (b"OggS" + bytes(9), "its Ogg header or its sound is damaged"),
+}  # fmt: skip
+WORDS_OF_THE_LIBRARY = (
+    "Format not recognised",
+    "possibly a pipe",
+    "Error",
+    "error opening",
+    "malformed",
+    "unimplemented",
+    "psf_",
+)
+
+
+def test_what_a_file_really_is_stands_in_its_reason(folder, tmp_path):
+    for name, (content, _) in MISNAMED.items():
+        (folder / name).write_bytes(content)
+    (folder / "flac.wav").write_bytes((folder / "ünï cödé/x y.flac").read_bytes())
+    (folder / "wav.mp3").write_bytes((folder / "good.wav").read_bytes())
+    sf.write(folder / "opus.ogg", np.random.default_rng(0).normal(0, 0.1, 48_000), 48_000, format="OGG", subtype="OPUS")
+    rows = rows_of(Config(input=str(folder), shards=1), tmp_path)
+    for name, (_, reason) in MISNAMED.items():
+        assert not rows[name].ok and reason in (rows[name].reason or ""), (name, rows[name].reason)
+    assert all(rows[name].ok for name in ("flac.wav", "wav.mp3", "opus.ogg")) and rows["opus.ogg"].sr == 48_000
+    for row in rows.values():
+        assert not any(word in (row.reason or "") for word in WORDS_OF_THE_LIBRARY), row.reason
+
+
+def test_an_open_header_is_a_note_and_an_empty_file_is_empty(folder, tmp_path):
+    content = bytearray((folder / "good.wav").read_bytes())
+    content[4:8], content[40:44] = (4088).to_bytes(4, "little"), bytes(4)
+    (folder / "crashed.wav").write_bytes(content)
+    rows = rows_of(Config(input=str(folder), shards=1), tmp_path)
+    assert rows["crashed.wav"].ok and rows["crashed.wav"].duration == 0.5
+    assert "it counts 0 bytes of sound, the file holds 0.500 s" in (rows["crashed.wav"].notes or {})["header"]
+    assert rows["good.wav"].notes is None and rows["empty.wav"].reason == "ingest: empty: no samples"
+    assert "truncated: the header counts 16000 bytes of sound, the file holds 4956" in (rows["cut.wav"].reason or "")
