@@ -121,7 +121,7 @@ def test_details_show_the_files_own_levels_and_the_target_that_was_met(tmp_path:
 
     monkeypatch.setattr(snippets, "details", spy)
     row = next(row for row in read_manifest(manifest) if row.ok)
-    for fields in ({"output_lufs": -23.000003}, {"output_lufs": -25.0, "loudness_note": "2 LU short"}, {}):
+    for fields in ({"output_lufs": -23.000003, "target_lufs": -23.0}, {"output_lufs": -25.0, "target_lufs": -23.0}, {}):
         snippets.make(row.updated(**fields), tmp_path / "s", 1.0)
     own = [
         20 * np.log10(np.sqrt(np.mean(audio.read(path)[0][:, 2 * RATE + 800 : 3 * RATE - 800] ** 2)))
