@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from audiorestorer.dsp.loudness import ABSOLUTE_GATE_LUFS
 from audiorestorer.dsp.reading import Kind, Reading, reading
 from audiorestorer.metrics import Missing
@@ -21,8 +23,7 @@ def compute(files: Files) -> tuple[Values, Reasons]:
     missing: Reasons = {}
     info = files.info
     levels = {
-        name: reading(lambda name=name: files.stream(name), info.sample_rate, info.channels)
-        for name in ("noisy", "output")
+        name: reading(partial(files.stream, name), info.sample_rate, info.channels) for name in ("noisy", "output")
     }
     gather(values, missing, "lufs_in", lambda: _lufs(levels["noisy"]))
     gather(values, missing, "lufs", lambda: _lufs(levels["output"]))

@@ -226,7 +226,8 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
         if following is None or attempt == ATTEMPTS:
             break
         plan = following
-    said = [how_measured(before), what_is_missing(plan, level, goal, lost.is_residue)]
+    is_levelled = before.lufs is None or not lost.is_residue
+    said = [how_measured(before) if is_levelled else None, what_is_missing(plan, level, goal, lost.is_residue)]
     found = {"loudness": "; ".join(text for text in said if text), "speech": lost.note()}
     notes = {name: text for name, text in found.items() if text}
     row: dict[str, Any] = {
