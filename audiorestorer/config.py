@@ -198,6 +198,11 @@ class LoudnessSettings(Settings):
         -1.0, ge=-20, le=0, description="ceiling of the true peak, held by a look-ahead limiter"
     )
     max_gain_db: float = Field(40.0, ge=0, le=80, description="quieter files are not raised by more than this")
+    dual_mono: bool = Field(
+        False,
+        description="true: a mono file is measured as if it were on two channels, and plays as loud as stereo with equal channels."
+        " By BS.1770 it reads 3 LU less, so at one target it plays 3 dB louder",
+    )
     format: Literal["keep", "wav", "flac"] = Field(
         "keep", description="keep: WAV and FLAC stay, OGG and MP3 become FLAC"
     )

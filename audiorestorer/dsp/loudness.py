@@ -28,7 +28,10 @@ MARGIN_DB = 0.05  # of the limiter below the ceiling, for the rounding of the sa
 
 @dataclass(frozen=True)
 class Level:
-    """Of a stream: integrated loudness (None: silent throughout, or shorter than 400 ms) and true peak (None: digital silence)."""
+    """Of a stream: integrated loudness and true peak (None: digital silence).
+
+    BS.1770 gives no loudness, None here, below its gate and for what is shorter than 400 ms; `dsp.reading` gives a level there too.
+    """
 
     lufs: float | None
     true_peak_dbtp: float | None
@@ -56,10 +59,15 @@ def k_weighting(sample_rate: int) -> NDArray[np.float64]:
 
 
 class Meter:
-    """Feed `[C, n]` blocks, then ask `level()`. It keeps one number for every 100 ms (a few MB for eight hours)."""
+    """Feed `[C, n]` blocks, then ask `level()`. It keeps one number for every 100 ms (a few MB for eight hours).
 
-    def __init__(self, sample_rate: int, channels: int) -> None:
+    Args:
+        clip: samples beyond it count as this large (linear) in the loudness; the true peak is the stream's own.
+    """
+
+    def __init__(self, sample_rate: int, channels: int, clip: float | None = None) -> None:
         self.sample_rate = sample_rate
+        self._clip = clip
         self._sections = k_weighting(sample_rate)
         self._state = np.zeros((len(self._sections), channels, 2))
         self._steps: list[float] = []
@@ -70,7 +78,10 @@ class Meter:
     def add(self, block: Audio) -> None:
         if not block.shape[1]:
             return
-        weighted, self._state = signal.sosfilt(self._sections, block.astype(np.float64), axis=-1, zi=self._state)
+        heard = block.astype(np.float64)
+        if self._clip is not None:
+            heard = np.clip(heard, -self._clip, self._clip)
+        weighted, self._state = signal.sosfilt(self._sections, heard, axis=-1, zi=self._state)
         self._gather(np.square(weighted).sum(axis=0))  # eq. 1 and 3; the weights of left, right and mono are 1
         self._past, self._peak = self._peak_after(block)
 
@@ -94,15 +105,26 @@ class Meter:
         joined = np.concatenate([self._past, block], axis=1)
         return joined[:, -2 * HALF_TAPS :], stream_peak(joined, self.sample_rate, self._peak)
 
+    @property
+    def steps(self) -> NDArray[np.float64]:
+        """Mean power of each whole 100 ms so far."""
+        return np.array(self._steps)
+
+    @property
+    def rest(self) -> tuple[float, float]:
+        """What has come after the last whole 100 ms: its energy as if it were spread over 100 ms, and its share of them."""
+        length = self._boundary(self._step + 1) - self._boundary(self._step)
+        return self._energy / length, self._filled / length
+
     def level(self) -> Level:
         """Of all that was added.
 
         Raises:
             ValueError: the stream held NaN or infinity.
         """
-        steps = np.array(self._steps)
+        steps = self.steps
         _, peak = self._peak_after(np.zeros((len(self._past), HALF_TAPS), np.float32))
-        if not (np.isfinite(steps).all() and math.isfinite(peak)):
+        if not (np.isfinite(steps).all() and math.isfinite(self._energy) and math.isfinite(peak)):
             raise ValueError("the signal holds NaN or infinity")
         return Level(integrated(steps), 20 * math.log10(peak) if peak > 0 else None)
 
@@ -127,6 +149,11 @@ def over_time(signal_: Audio, sample_rate: int, window_sec: float) -> tuple[NDAr
     return np.asarray((np.arange(len(power)) + count) * STEP_SEC, np.float64), levels
 
 
+def lufs_of(power: float) -> float:
+    """Loudness of a mean power of all channels (eq. 4 and 7); -inf for none."""
+    return OFFSET_LUFS + 10 * math.log10(power) if power > 0 else -math.inf
+
+
 def integrated(steps: NDArray[np.float64]) -> float | None:
     """Integrated loudness of the powers of consecutive 100 ms steps, with both gates.
 
@@ -135,10 +162,14 @@ def integrated(steps: NDArray[np.float64]) -> float | None:
     """
     if len(steps) < STEPS_A_BLOCK:
         return None
-    power = np.lib.stride_tricks.sliding_window_view(steps, STEPS_A_BLOCK).mean(axis=1)
+    return gated(np.lib.stride_tricks.sliding_window_view(steps, STEPS_A_BLOCK).mean(axis=1), ABSOLUTE_GATE_LUFS)
+
+
+def gated(power: NDArray[np.float64], absolute_lufs: float) -> float | None:
+    """Loudness of blocks of these powers: of those above the absolute gate, and above the relative one; None where there is none."""
     with np.errstate(divide="ignore"):
         loudness = OFFSET_LUFS + 10 * np.log10(power)  # eq. 4
-    power = power[loudness > ABSOLUTE_GATE_LUFS]
+    power = power[loudness > absolute_lufs]
     if not len(power):
         return None
     gate = OFFSET_LUFS + 10 * math.log10(power.mean()) + RELATIVE_GATE_LU  # eq. 6

@@ -161,7 +161,7 @@ NOTE_TITLES = {
     "header": "headers that do not say what the file holds",
     "reference": "references that had to be aligned, or are not of this recording",
     "transcript": "transcripts that could not be used",
-    "loudness": "loudness that is not the target",
+    "loudness": "loudness that BS.1770 does not give, or that is not the target",
 }
 
 

@@ -1,4 +1,7 @@
-"""loudness: bring each file to the target loudness below the true-peak ceiling, in the input's rate, channels and sample format."""
+"""loudness: bring each file to the target loudness below the true-peak ceiling, in the input's rate, channels and sample format.
+
+Each row also says what was taken from the loudest 0.4 s of the recording on its way here: speech may have been erased.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from audiorestorer import audio
 from audiorestorer.config import LoudnessSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
+from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry
@@ -23,6 +29,19 @@ TOLERANCE_LU = 0.05
 REPORTED_LU = 0.1  # what is further from the target gets a note
 LEAST_SLOPE = 0.2
 ATTEMPTS = 4
+DUAL_MONO_LU = 10 * math.log10(2)  # what a signal on two channels reads more than on one
+TAKEN_DB = 12.0  # of the loudest 0.4 s: what loses more is to be listened to
+NO_SPEECH_DB = 30.0  # below the input where the output is loudest: no separator finds speech there, this is what it leaves of the rest
+LISTEN = "nobody speaks in it, or the speech was taken away: listen to it"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """Of one file: the loudness to reach, the ceiling of the true peak, and the largest gain."""
+
+    target_lufs: float
+    true_peak_dbtp: float
+    max_gain_db: float
 
 
 @dataclass
@@ -34,80 +53,188 @@ class Plan:
     before: tuple[float, float] | None = None
 
 
-def first_plan(level: meter.Level, settings: LoudnessSettings) -> Plan:
-    """The gain to the target, and a limiter where the true peak would then be above the ceiling. No loudness: 0 dB."""
-    gain = 0.0 if level.lufs is None else min(settings.target_lufs - level.lufs, settings.max_gain_db)
+@dataclass(frozen=True)
+class Taken:
+    """What the chain took from a recording before the gain (LUFS and dB; None: digital silence).
+
+    `under_db` is how far the output lies below the input in the 0.4 s where the output is loudest: small where speech is kept, be the
+    music or a slammed door before it ever so loud; infinite where there is no output.
+    """
+
+    loudest_in_lufs: float | None
+    loudest_out_lufs: float | None
+    under_db: float
+
+    @property
+    def taken_db(self) -> float | None:
+        if self.loudest_in_lufs is None or self.loudest_out_lufs is None:
+            return None
+        return self.loudest_in_lufs - self.loudest_out_lufs
+
+    @property
+    def is_residue(self) -> bool:
+        return self.under_db >= NO_SPEECH_DB
+
+    def note(self) -> str | None:
+        """The sentence for the report's first page, or None where the speech is there."""
+        if self.loudest_in_lufs is None:
+            return "no speech found: the recording is silent"
+        if self.loudest_out_lufs is None:
+            return f"no speech found: the output is silent; {LISTEN}"
+        if self.is_residue:
+            return (
+                f"no speech found: what is left lies {self.under_db:.0f} dB below the input and is not raised; {LISTEN}"
+            )
+        if self.taken_db is not None and self.taken_db > TAKEN_DB:
+            return f"the loudest 0.4 s lost {self.taken_db:.0f} dB: speech may have been taken away: listen to it"
+        return None
+
+    def row(self) -> dict[str, float]:
+        fields = {
+            "loudest_in_lufs": self.loudest_in_lufs,
+            "loudest_out_lufs": self.loudest_out_lufs,
+            "taken_db": self.taken_db,
+        }
+        return {name: round(value, 2) for name, value in fields.items() if value is not None}
+
+
+def taken(given: Reading, made: Reading) -> Taken:
+    """Compare a recording with what the chain made of it. Both have the same length."""
+    place = int(np.argmax(made.moments))
+    there = float(given.moments[min(place, len(given.moments) - 1)])
+    left = float(made.moments[place])
+    under = math.inf if left <= 0 else 10 * math.log10(there / left) if there > 0 else -math.inf
+    return Taken(given.loudest_lufs, made.loudest_lufs, under)
+
+
+def goal_of(settings: LoudnessSettings, channels: int, is_residue: bool) -> Goal:
+    """The settings for one file: a mono file's target under `dual_mono`, and no gain for what is no speech."""
+    is_dual = settings.dual_mono and channels == 1
+    return Goal(
+        settings.target_lufs - (DUAL_MONO_LU if is_dual else 0.0),
+        settings.true_peak_dbtp,
+        0.0 if is_residue else settings.max_gain_db,
+    )
+
+
+def first_plan(level: Reading, goal: Goal) -> Plan:
+    """The gain to the target, and a limiter where the true peak would then be above the ceiling. Silence: 0 dB."""
+    gain = 0.0 if level.lufs is None else min(goal.target_lufs - level.lufs, goal.max_gain_db)
     peak = -math.inf if level.true_peak_dbtp is None else level.true_peak_dbtp + gain
-    return Plan(gain, settings.true_peak_dbtp if peak > settings.true_peak_dbtp - meter.MARGIN_DB else None)
+    return Plan(gain, goal.true_peak_dbtp if peak > goal.true_peak_dbtp - meter.MARGIN_DB else None)
 
 
-def next_plan(plan: Plan, level: meter.Level, settings: LoudnessSettings) -> Plan | None:
+def next_plan(plan: Plan, level: Reading, goal: Goal) -> Plan | None:
     """What to try after `plan` gave `level`; None where nothing is left to mend. The gain goes by the secant of the last two tries."""
-    over = -math.inf if level.true_peak_dbtp is None else level.true_peak_dbtp - settings.true_peak_dbtp
-    short = 0.0 if level.lufs is None else settings.target_lufs - level.lufs
+    over = -math.inf if level.true_peak_dbtp is None else level.true_peak_dbtp - goal.true_peak_dbtp
+    short = 0.0 if level.lufs is None else goal.target_lufs - level.lufs
     slope = 1.0
     if plan.before is not None and level.lufs is not None and plan.gain_db != plan.before[0]:
         slope = min(1.0, max(LEAST_SLOPE, (level.lufs - plan.before[1]) / (plan.gain_db - plan.before[0])))
     step = short / slope if abs(short) > TOLERANCE_LU else 0.0
-    gain = min(plan.gain_db + step, settings.max_gain_db)
+    gain = min(plan.gain_db + step, goal.max_gain_db)
     if over <= 0 and abs(gain - plan.gain_db) < TOLERANCE_LU / 10:
         return None
-    held = settings.true_peak_dbtp if plan.ceiling_dbtp is None else plan.ceiling_dbtp
-    limiter = plan.ceiling_dbtp is not None or over > 0 or (level.true_peak_dbtp or 0) + step > settings.true_peak_dbtp
+    held = goal.true_peak_dbtp if plan.ceiling_dbtp is None else plan.ceiling_dbtp
+    limiter = plan.ceiling_dbtp is not None or over > 0 or (level.true_peak_dbtp or 0) + step > goal.true_peak_dbtp
     before = None if level.lufs is None else (plan.gain_db, level.lufs)
     return Plan(gain, held - max(0.0, over) if limiter else None, before)
 
 
-def note(plan: Plan, level: meter.Level, settings: LoudnessSettings) -> str | None:
-    """Why the target was not reached, or None."""
+def how_measured(level: Reading) -> str | None:
+    """Where the level before the gain is not simply BS.1770's loudness: what it is."""
     if level.lufs is None:
-        return "silent, or shorter than 400 ms: BS.1770 gives no loudness; the gain is 0 dB"
-    short = settings.target_lufs - level.lufs
+        return "digital silence: it has no loudness, and the gain is 0 dB"
+    parts = []
+    if level.kind is Kind.SHORT:
+        parts.append(
+            f"shorter than 400 ms: levelled by the mean of all there is ({level.lufs:.1f} LUFS before the gain)"
+        )
+    elif level.kind is Kind.BELOW_GATE:
+        parts.append(
+            f"below BS.1770's gate of {meter.ABSOLUTE_GATE_LUFS:g} LUFS: levelled with the gate moved down"
+            f" ({level.lufs:.1f} LUFS before the gain)"
+        )
+    if level.spikes is not None:
+        parts.append(
+            f"spikes of up to {level.true_peak_dbtp or 0.0:.1f} dBTP, more than {SPIKE_DB:g} dB above the rest, do not count"
+        )
+    return "; ".join(parts) or None
+
+
+def what_is_missing(plan: Plan, level: Reading, goal: Goal, is_residue: bool) -> str | None:
+    """Why the output did not reach the target, or None."""
+    short = 0.0 if level.lufs is None else goal.target_lufs - level.lufs
     if abs(short) <= REPORTED_LU:
         return None
-    if plan.gain_db >= settings.max_gain_db:
-        return f"{short:+.2f} LU short of the target: the gain is held at max_gain_db ({settings.max_gain_db:g} dB)"
+    if is_residue and plan.gain_db >= 0:
+        return "the gain is held at 0 dB: no speech was found"
+    if plan.gain_db >= goal.max_gain_db:
+        return f"{short:+.2f} LU short of the target: the gain is held at max_gain_db ({goal.max_gain_db:g} dB)"
     return f"the true-peak ceiling leaves the loudness {short:+.2f} LU short of the target"
 
 
-def render(path: str, info: audio.AudioInfo, gain_db: float, ceiling_dbtp: float | None) -> Iterator[audio.Audio]:
-    """The stream with its gain, limited where a ceiling is given."""
-    stream = meter.scaled(audio.blocks(path), gain_db)
-    return stream if ceiling_dbtp is None else meter.limited(stream, info.sample_rate, ceiling_dbtp)
+def render(path: str, info: audio.AudioInfo, plan: Plan, before: Reading) -> Iterator[audio.Audio]:
+    """The stream with its gain, limited where the plan has a ceiling.
+
+    Spikes are cut to the level that makes them spikes before they are limited: the limiter would else turn down the speech around them
+    by as much as they stick out, and for longer.
+    """
+    stream = audio.blocks(path)
+    if plan.ceiling_dbtp is None:
+        return meter.scaled(stream, plan.gain_db)
+    if before.spikes is not None:
+        limit = np.float32(before.spikes.limit)
+        stream = (np.clip(block, -limit, limit) for block in stream)
+    return meter.limited(meter.scaled(stream, plan.gain_db), info.sample_rate, plan.ceiling_dbtp)
+
+
+def read_level(path: str | Path, info: audio.AudioInfo, spikes: Spikes | None = None) -> Reading:
+    """A file's level, its spikes left out.
+
+    Raises:
+        RejectItem: it holds NaN or infinity.
+    """
+    try:
+        return reading(lambda: audio.blocks(path), info.sample_rate, info.channels, spikes)
+    except ValueError as error:
+        raise RejectItem(str(error)) from error
 
 
 def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
     """Write `output.wav` or `output.flac`, measure it as it stands on disk, and correct gain and ceiling until both fit.
 
     Raises:
-        RejectItem: the speech holds NaN or infinity.
+        RejectItem: the speech or the input holds NaN or infinity.
     """
     path = item.path or ""
-    info = audio.probe(path)
+    info, given = audio.probe(path), audio.probe(item.noisy)
     suffix = Path(item.output or "x.wav").suffix.lower()
-    kind, subtype = audio.output_format(audio.probe(item.noisy), suffix, settings.subtype)
+    kind, subtype = audio.output_format(given, suffix, settings.subtype)
     target = folder / f"output{suffix}"
-    try:
-        before = meter.measure(audio.blocks(path), info.sample_rate, info.channels)
-    except ValueError as error:
-        raise RejectItem(str(error)) from error
-    plan = first_plan(before, settings)
+    before = read_level(path, info)
+    lost = taken(read_level(item.noisy, given), before)
+    goal = goal_of(settings, info.channels, lost.is_residue)
+    plan = first_plan(before, goal)
     for attempt in range(1, ATTEMPTS + 1):
         audio.write_blocks(
-            target, render(path, info, plan.gain_db, plan.ceiling_dbtp), info.sample_rate, info.channels,
+            target, render(path, info, plan, before), info.sample_rate, info.channels,
             format=kind, subtype=subtype, expected_frames=info.frames,
         )  # fmt: skip
-        level = meter.measure(audio.blocks(target), info.sample_rate, info.channels)
-        following = next_plan(plan, level, settings)
+        level = read_level(target, info, before.spikes and before.spikes.after(plan.gain_db))
+        following = next_plan(plan, level, goal)
         if following is None or attempt == ATTEMPTS:
             break
         plan = following
+    is_levelled = before.lufs is None or not lost.is_residue
+    said = [how_measured(before) if is_levelled else None, what_is_missing(plan, level, goal, lost.is_residue)]
+    found = {"loudness": "; ".join(text for text in said if text), "speech": lost.note()}
+    notes = {name: text for name, text in found.items() if text}
     row: dict[str, Any] = {
-        "gain_db": round(plan.gain_db, 4), "limited": plan.ceiling_dbtp is not None, "input_lufs": before.lufs,
-        "output_lufs": level.lufs, "true_peak_dbtp": level.true_peak_dbtp,
+        "gain_db": round(plan.gain_db, 4), "limited": plan.ceiling_dbtp is not None, "target_lufs": round(goal.target_lufs, 4),
+        "input_lufs": before.standard_lufs, "output_lufs": level.standard_lufs, "true_peak_dbtp": level.true_peak_dbtp,
+        **lost.row(), **({"notes": notes} if notes else {}),
     }  # fmt: skip
-    if (reason := note(plan, level, settings)) is not None:
-        row["loudness_note"] = reason
     log.info("loudness: %s: gain %+.2f dB%s", item.id, plan.gain_db, ", limited" if row["limited"] else "")
     return Made({target.name: target}, row)
 

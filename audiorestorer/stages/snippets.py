@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -15,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyloudnorm
 import soundfile as sf
 from numpy.typing import NDArray
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import SnippetSettings
+from audiorestorer.dsp.reading import reading
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_json, read_manifests, replacing, write_bytes_atomic, write_text_atomic
 from audiorestorer.report.figures import spectrograms
@@ -38,6 +39,8 @@ PEAK_CEILING = 10 ** (-1.5 / 20)  # the coder overshoots by a little
 FADE_SEC = 0.01
 CHANNELS = 2  # at most
 FILES = ("before.mp3", "after.mp3", "clean.mp3", "spectrogram.png", "detail.png")  # of an item
+REACHED_LU = 0.1
+RESIDUE_DB = 30.0  # an output this far below the input holds nothing of it: it is played as quiet as it is
 MEASURES = ("si_sdr_improvement_db", "music_to_speech_db", "music_to_speech_blind_db")  # of `benefit`, the surest first
 
 
@@ -136,9 +139,11 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
 
 
 def reached_lufs(row: Item) -> float | None:
-    """The target of the stage `loudness`, which it met where it left no note: then the output's loudness is the target."""
-    level = row.field("output_lufs")
-    return None if level is None or row.field("loudness_note") else round(float(level), 1)
+    """The target of the stage `loudness` where the output's loudness is at it; else None."""
+    level, target = row.field("output_lufs"), row.field("target_lufs")
+    if level is None or target is None or abs(float(level) - float(target)) > REACHED_LU:
+        return None
+    return round(float(target), 1)
 
 
 def loudest_window(path: str | Path, seconds: float) -> float:
@@ -179,13 +184,12 @@ def match_loudness(versions: Mapping[str, Audio], rate: int) -> tuple[dict[str, 
     """Bring all versions to one loudness (-23 LUFS, or less if a peak would pass -1.5 dBFS), with 10 ms fades.
 
     Returns:
-        The versions and their gains in dB. A silent version stays as it is.
+        The versions and their gains in dB. A silent version stays as it is; an output that holds nothing gets the input's gain.
     """
-    gains = {
-        name: TARGET_LUFS - level
-        for name, version in versions.items()
-        if (level := loudness(version, rate)) is not None
-    }
+    levels = {name: level for name, version in versions.items() if (level := loudness(version, rate)) is not None}
+    gains = {name: TARGET_LUFS - level for name, level in levels.items()}
+    if levels.get("after", math.inf) < levels.get("before", -math.inf) - RESIDUE_DB:
+        gains["after"] = gains["before"]
     peaks = {name: float(np.abs(versions[name]).max()) * 10 ** (gain / 20) for name, gain in gains.items()}
     common = min(0.0, 20 * float(np.log10(PEAK_CEILING / max([*peaks.values(), 1e-9]))))
     fade = _fade(next(iter(versions.values())).shape[1], rate)
@@ -196,14 +200,8 @@ def match_loudness(versions: Mapping[str, Audio], rate: int) -> tuple[dict[str, 
 
 
 def loudness(version: Audio, rate: int) -> float | None:
-    """Integrated loudness in LUFS; of the RMS where the snippet is too short for it; None for silence."""
-    if version.shape[1] >= 0.4 * rate:
-        with np.errstate(divide="ignore"):
-            level = float(pyloudnorm.Meter(rate).integrated_loudness(version.T.astype(np.float64)))
-        if np.isfinite(level):
-            return level
-    rms = float(np.sqrt(np.mean(np.square(version, dtype=np.float64))))
-    return 20 * float(np.log10(rms)) if rms > 1e-6 else None
+    """Level in LUFS, also below the gate and of less than 400 ms; None for digital silence."""
+    return reading(lambda: [version], rate, version.shape[0]).lufs
 
 
 def _fade(length: int, rate: int) -> NDArray[np.float64]:

@@ -118,7 +118,7 @@ def restore(case: Case, chain: Chain, folder: Path) -> dict[str, Any]:
         return {"outcome": "rejected", "reason": row.reason}
     if (reason := wrong_output(row, case.truth)) is not None:
         return {"outcome": "broken", "reason": reason}
-    return {"outcome": "restored", "reason": row.field("loudness_note")}
+    return {"outcome": "restored", "reason": (row.notes or {}).get("loudness")}
 
 
 def through_ingest(case: Case, chain: Chain, folder: Path) -> dict[str, Any] | None:

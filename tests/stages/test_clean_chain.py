@@ -184,17 +184,17 @@ def test_peaky_speech_hits_target_and_ceiling_together_or_says_so(tmp_path, targ
     row = levelled(tmp_path, x, target_lufs=target, true_peak_dbtp=-3)
     level = measure(audio.blocks(row.path), RATE, 1)
     assert level.true_peak_dbtp <= -3 and row.field("limited")
-    assert abs(level.lufs - target) <= 0.1 or "short of the target" in row.field("loudness_note")
+    assert abs(level.lufs - target) <= 0.1 or "short of the target" in row.notes["loudness"]
     if target == -16:
         assert level.lufs == pytest.approx(target, abs=0.1)
 
 
 def test_silence_stays_silent_and_quiet_files_keep_the_gain_limit(tmp_path):
     row = levelled(tmp_path, np.zeros((1, RATE), np.float32))
-    assert row.field("gain_db") == 0 and "no loudness" in row.field("loudness_note")
+    assert row.field("gain_db") == 0 and "no loudness" in row.notes["loudness"]
     assert not np.any(audio.read(row.path)[0])
     row = levelled(tmp_path, voice(1) * np.float32(10 ** (-30 / 20)), max_gain_db=6, subtype="FLOAT")
-    assert row.field("gain_db") == 6 and "max_gain_db" in row.field("loudness_note")
+    assert row.field("gain_db") == 6 and "max_gain_db" in row.notes["loudness"]
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_row_says_what_is_on_disk_and_the_ceiling_holds(tmp_path, target, ceilin
     level = measure(audio.blocks(row.path), RATE, 1)
     assert level.true_peak_dbtp <= ceiling
     assert row.field("true_peak_dbtp") == pytest.approx(level.true_peak_dbtp, abs=1e-4)
-    assert abs(level.lufs - target) <= 0.1 or f"{target - level.lufs:+.2f} LU" in row.field("loudness_note")
+    assert abs(level.lufs - target) <= 0.1 or f"{target - level.lufs:+.2f} LU" in row.notes["loudness"]
 
 
 @pytest.mark.parametrize("snr", [-10, 0, 10])

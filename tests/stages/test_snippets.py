@@ -127,6 +127,18 @@ def test_loud_peaks_stay_below_full_scale() -> None:
     )
 
 
+def test_quiet_and_short_versions_are_matched_and_a_residue_is_not_raised() -> None:
+    rng = np.random.default_rng(0)
+    for length in (RATE, RATE // 5):
+        x = rng.standard_normal((1, length)).astype(np.float32) * 0.1
+        given = {"before": x * 1e-4, "after": x * 1e-2}
+        matched, _ = snippets.match_loudness(given, RATE)
+        assert np.allclose(matched["before"], matched["after"], rtol=1e-3)
+        for given in ({"before": x, "after": x * 1e-3}, {"before": x, "after": x * 1e-3, "clean": x * 1e-2}):
+            matched, gains = snippets.match_loudness(given, RATE)
+            assert gains["after"] == gains["before"] and np.allclose(1e3 * matched["after"], matched["before"])
+
+
 def test_details_show_the_files_own_levels_and_the_target_that_was_met(tmp_path: Path, monkeypatch) -> None:
     metrics, manifest = make_batch(tmp_path, count=1)
     seen: list[tuple[float, float, float | None]] = []
@@ -137,7 +149,7 @@ def test_details_show_the_files_own_levels_and_the_target_that_was_met(tmp_path:
 
     monkeypatch.setattr(snippets, "details", spy)
     row = next(row for row in read_manifest(manifest) if row.ok)
-    for fields in ({"output_lufs": -23.000003}, {"output_lufs": -25.0, "loudness_note": "2 LU short"}, {}):
+    for fields in ({"output_lufs": -23.000003, "target_lufs": -23.0}, {"output_lufs": -25.0, "target_lufs": -23.0}, {}):
         snippets.make(row.updated(**fields), tmp_path / "s", 1.0)
     own = [
         20 * np.log10(np.sqrt(np.mean(audio.read(path)[0][:, 2 * RATE + 800 : 3 * RATE - 800] ** 2)))

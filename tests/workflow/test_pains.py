@@ -107,4 +107,4 @@ def test_silence_gives_silence_and_finite_figures(ended: tuple[Workspace, str], 
     (row,) = (row for row in metrics["items"] if row["input"] == "silent.wav")
     assert row["status"] == "ok" and "lufs" in row["missing"]
     (levelled,) = (row for row in workspace.rows("loudness").values() if row.relative == "silent.wav")
-    assert levelled.field("gain_db") == 0 and "no loudness" in levelled.field("loudness_note")
+    assert levelled.field("gain_db") == 0 and "no loudness" in levelled.notes["loudness"]
