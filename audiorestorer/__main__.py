@@ -88,6 +88,12 @@ def ingest(
     stage("ingest").run(out_manifest, chosen, shard, store)
 
 
+@app.command("left-out")
+def left_out_command(out_json: Path, config: ConfigOption) -> None:
+    """Count and name what the run leaves out. CONFIG is the whole configuration."""
+    stage("left_out").run(out_json, settings.load(settings.Config, config))
+
+
 @app.command("fetch-model")
 def fetch_model(
     name: Annotated[str, typer.Argument(help="entry of the registry")],
@@ -277,10 +283,11 @@ def evaluate(
 def collect(
     manifests: Annotated[list[Path], typer.Argument(help="manifests of the evaluation; [0-7].jsonl stands for eight")],
     json_out: Annotated[Path, typer.Option("--json")], csv_out: Annotated[Path, typer.Option("--csv")],
+    left_out: Annotated[Path | None, typer.Option("--left-out", help="what the command left-out wrote")] = None,
 ) -> None:  # fmt: skip
     """Gather all shards' figures into metrics.json and metrics.csv."""
     spare_originals(in_range(manifests), {"--json": json_out, "--csv": csv_out})
-    stage("collect").run(in_range(manifests), json_out, csv_out)
+    stage("collect").run(in_range(manifests), json_out, csv_out, left_out)
 
 
 @app.command()

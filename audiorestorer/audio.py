@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from audiorestorer import mending
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.left_out import instead, of_formats
 from audiorestorer.manifest import temporary_beside
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 
+log = logging.getLogger("audiorestorer")
 Audio = NDArray[np.float32]
 
 BLOCK_SEC = 10.0  # memory is bounded by this, not by the length of a file
@@ -152,15 +155,27 @@ def below(folder: Path) -> dict[str, Path]:
 
 
 def recordings(folder: Path) -> dict[str, Path]:
-    """`below`, of which there must be some.
+    """`below`, of which there must be some. Files of other formats are named in the log.
 
     Raises:
         AudioRestorerError: there are none.
     """
     found = below(folder)
+    others = _others(folder)
     if not found:
-        raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)})")
+        raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)}){instead(others)}")
+    for entry in of_formats(others):
+        log.warning("%s: %s", folder, entry["text"])
     return found
+
+
+def _others(folder: Path) -> list[str]:
+    """Files below a folder that are no recordings by their suffix, hidden ones aside."""
+    return [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() not in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
 
 
 def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tuple[Audio, int]:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import logging
+import json
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from audiorestorer import audio, zipped
+from audiorestorer import audio, matching, pairs, zipped
 from audiorestorer.config import Config, bytes_of
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.left_out import LeftOut, instead, left_out, of_formats
 from audiorestorer.manifest import folded, shard_of, short_hash, unique_ids
 from audiorestorer.names import NOT_TEXT, as_text, is_text
-from audiorestorer.pairs import companions, reference_of
-
-log = logging.getLogger("audiorestorer")
 
 NAME_MAX_BYTES = 255  # of a file name, on all common file systems
 
@@ -42,8 +41,20 @@ class Found:
         return as_text(self.relative)
 
 
-def listed(config: Config) -> list[Found]:
-    """The recordings of the input, which is a folder or a zip.
+@dataclass
+class Scan:
+    """What an input holds: its recordings; by relative path files of other formats, links to folders, folders that cannot be read, and
+    recordings that pattern and exclude leave out."""
+
+    files: list[Found] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+
+def scanned(config: Config) -> Scan:
+    """What the input holds, which is a folder or a zip.
 
     Raises:
         AudioRestorerError: no such input, nothing in it matches, or an archive above the bounds.
@@ -52,14 +63,12 @@ def listed(config: Config) -> list[Found]:
         return scan(config.input, config.pattern, config.exclude)
     settings = config.ingest
     bounds = zipped.Bounds(settings.max_files, bytes_of(settings.max_unpacked), settings.max_ratio)
-    found = [
-        Found(member.name, member.size, member.crc, member.problem)
-        for member in zipped.members(config.input, bounds)
-        if member.name.lower().endswith(audio.SUFFIXES)
-        and not _hidden(member.name)
-        and _chosen(member.name, config.pattern, config.exclude)
-    ]
-    return _or_none(found, config.input, config.pattern)
+    chosen = _choice(config.pattern, config.exclude)
+    held = Scan()
+    for member in zipped.members(config.input, bounds):
+        if not _hidden(member.name):
+            _sort_out(held, member.name, chosen, partial(Found, member.name, member.size, member.crc, member.problem))
+    return _or_none(held, config.input, config.pattern)
 
 
 def _hidden(relative: str) -> bool:
@@ -67,18 +76,44 @@ def _hidden(relative: str) -> bool:
     return any(part.startswith(".") and part.strip(".") or part == "__MACOSX" for part in relative.split("/"))
 
 
-def _chosen(relative: str, pattern: str, exclude: list[str]) -> bool:
-    return _matches(relative, pattern) and not any(_matches(relative, glob) for glob in exclude)
+def _choice(pattern: str, exclude: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a relative path is part of the run. Composed and decomposed letters are the same letters."""
+
+    def fits(relative: str, glob: str) -> bool:
+        same = matching.composed(relative), matching.composed(glob)
+        return _matches(*same) or ((relative, glob) != same and _matches(relative, glob))
+
+    return lambda relative: fits(relative, pattern) and not any(fits(relative, glob) for glob in exclude)
 
 
-def _or_none(found: list[Found], source: str | Path, pattern: str) -> list[Found]:
-    if not found:
-        raise AudioRestorerError(f"input: {source}: no WAV, FLAC, OGG or MP3 file matches pattern {pattern!r}")
-    return sorted(found, key=lambda file: file.relative)
+def _sort_out(held: Scan, relative: str, chosen: Callable[[str], bool], found: Callable[[], Found]) -> None:
+    """Note a file in the list that it belongs to."""
+    if not relative.lower().endswith(audio.SUFFIXES):
+        if chosen(relative):
+            held.others.append(relative)
+    elif chosen(relative):
+        held.files.append(found())
+    else:
+        held.passed_over.append(relative)
 
 
-def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
-    """The audio files below a folder, sorted. Links are followed to files, but not out of the tree; hidden files are left out.
+def _or_none(held: Scan, source: str | Path, pattern: str) -> Scan:
+    if not held.files and held.passed_over:
+        count = len(held.passed_over)
+        raise AudioRestorerError(
+            f"input: {source}: no WAV, FLAC, OGG or MP3 file matches pattern {pattern!r}, or all that do are excluded;"
+            f" it holds {count} other{'s' if count > 1 else ''} ({held.passed_over[0]!r})"
+        )
+    if not held.files:
+        raise AudioRestorerError(f"input: {source}: holds no WAV, FLAC, OGG or MP3 file{instead(held.others)}")
+    held.files.sort(key=lambda file: file.relative)
+    for names in (held.others, held.links, held.closed, held.passed_over):
+        names.sort()
+    return held
+
+
+def scan(folder: str | Path, pattern: str, exclude: Sequence[str]) -> Scan:
+    """What lies below a folder, sorted. Links are followed to files, but not out of the tree; hidden files are left out.
 
     Raises:
         AudioRestorerError: no such folder, or nothing in it matches.
@@ -87,21 +122,26 @@ def scan(folder: str | Path, pattern: str, exclude: list[str]) -> list[Found]:
     if not root.is_dir():
         raise AudioRestorerError(f"input: {root}: no such folder")
     real_root = os.path.realpath(root)
-    found = []
-    for relative, problem in _walk(real_root, ""):
-        if problem is None and not relative.lower().endswith(audio.SUFFIXES):
-            if os.path.isdir(os.path.join(real_root, relative)):
-                log.warning("%r: a link to a folder: not followed", relative)
-        elif _chosen(relative, pattern, exclude):
-            found.append(_found(real_root, relative, problem))
-    return _or_none(found, root, pattern)
+    chosen = _choice(pattern, exclude)
+    held = Scan()
+    for relative, problem, is_link in _walk(real_root, ""):
+        if problem is not None:  # a folder
+            if chosen(relative):
+                held.files.append(_found(real_root, relative, problem, False))
+            else:
+                held.closed.append(relative)
+        elif is_link and not relative.lower().endswith(audio.SUFFIXES) and os.path.isdir(f"{real_root}/{relative}"):
+            held.links.append(relative)
+        else:
+            _sort_out(held, relative, chosen, partial(_found, real_root, relative, None, is_link))
+    return _or_none(held, root, pattern)
 
 
-def _found(root: str, relative: str, problem: str | None) -> Found:
+def _found(root: str, relative: str, problem: str | None, is_link: bool) -> Found:
     """What is under a name, by its directory entries alone: nothing is opened."""
     path = os.path.join(root, relative)
     if problem is None:
-        problem = _problem(root, relative, path)
+        problem = _problem(root, relative, path, is_link)
     try:
         info = os.stat(path)
     except OSError as error:
@@ -109,10 +149,10 @@ def _found(root: str, relative: str, problem: str | None) -> Found:
     return Found(relative, info.st_size, info.st_mtime_ns, problem)
 
 
-def _problem(root: str, relative: str, path: str) -> str | None:
+def _problem(root: str, relative: str, path: str, is_link: bool) -> str | None:
     if not is_text(relative):
         return NOT_TEXT
-    if not os.path.islink(path):
+    if not is_link:
         return None
     try:
         target = os.path.realpath(path, strict=True)
@@ -123,23 +163,23 @@ def _problem(root: str, relative: str, path: str) -> str | None:
     return "a link to a folder: these are not followed" if os.path.isdir(target) else None
 
 
-def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str | None]]:
-    """Relative paths of all that is not a folder, and of folders that cannot be read, with the reason."""
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str | None, bool]]:
+    """Relative paths of all that is not a folder, and of folders that cannot be read, with the reason; whether each is a link."""
     try:
         with os.scandir(folder) as entries:
-            names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+            names = [(entry.name, entry.is_dir(follow_symlinks=False), entry.is_symlink()) for entry in entries]
     except OSError as error:
         if not prefix:
             raise AudioRestorerError(f"input: {folder}: {error.strerror}") from error
-        yield prefix[:-1], f"a folder that cannot be read: {error.strerror}"
+        yield prefix[:-1], f"a folder that cannot be read: {error.strerror}", False
         return
-    for name, is_folder in names:
+    for name, is_folder, is_link in names:
         if name.startswith("."):
             continue
         if is_folder:
             yield from _walk(os.path.join(folder, name), f"{prefix}{name}/")
         else:
-            yield prefix + name, None
+            yield prefix + name, None, is_link
 
 
 def _matches(relative: str, pattern: str) -> bool:
@@ -179,22 +219,96 @@ def state_of(path: Path | None) -> list[Any] | None:
 
 
 class Listing(NamedTuple):
-    """What a shard holds: a digest of its files' names, sizes and times, and their number."""
+    """What a shard holds: a digest of its files' names, sizes and times and of what belongs to them, and their number."""
 
     digest: str
     files: int
 
 
-def listing(config: Config) -> dict[int, Listing]:
-    """Of each shard, what makes its ingest job stale. Reads no audio.
+@dataclass(frozen=True)
+class Batch:
+    """The recordings of a run with their ids and partners, and what is left out of it; `told` is for the log alone."""
 
-    Shards without a file are left out: they need no job.
+    files: list[Found]
+    ids: dict[str, str]
+    references: dict[str, Path]
+    texts: dict[str, dict[str, str]]
+    notes: dict[str, dict[str, str]]
+    left_out: list[LeftOut]
+    told: list[LeftOut]
+
+    @property
+    def left_out_digest(self) -> str:
+        return short_hash(json.dumps([self.left_out, self.told]))
+
+    def shards(self, count: int) -> dict[int, Listing]:
+        """Of each shard, what makes its ingest job stale. Shards without a file are left out: they need no job."""
+        lines: dict[int, list[str]] = {}
+        for file in self.files:
+            name = file.relative
+            partners = [state_of(self.references.get(name)), self.texts.get(name), self.notes.get(name)]
+            lines.setdefault(shard_of(self.ids[name], count), []).append(f"{file} {partners}")
+        return {shard: Listing(short_hash("\n".join(text)), len(text)) for shard, text in sorted(lines.items())}
+
+
+def batch(config: Config) -> Batch:
+    """What a run is made of. Reads directories and the transcripts' table, no audio.
+
+    Raises:
+        AudioRestorerError: no such input or partners, nothing in it matches, or a table that cannot be read.
     """
-    files = listed(config)
-    ids = unique_ids([file.relative for file in files], config.alias_separator)
-    clean_root, _ = companions(config)
-    lines: dict[int, list[str]] = {}
-    for file in files:
-        state = state_of(None if file.problem else reference_of(clean_root, file.relative))
-        lines.setdefault(shard_of(ids[file.relative], config.shards), []).append(f"{file} {state}")
-    return {shard: Listing(short_hash("\n".join(text)), len(text)) for shard, text in sorted(lines.items())}
+    held = scanned(config)
+    names = [file.relative for file in held.files]
+    sound = [file.relative for file in held.files if not file.problem]
+    clean_root, table = pairs.companions(config)
+    clean = pairs.references_of(clean_root, sound, held.passed_over)
+    texts = pairs.transcripts_of(table, names, config.input, held.passed_over)
+    notes: dict[str, dict[str, str]] = {}
+    for kind, unclear in (("reference", clean.unclear), ("transcript", texts.unclear)):
+        for name, sentence in unclear.items():
+            notes.setdefault(name, {})[kind] = sentence
+    spoken = {name for name, cells in texts.of.items() if "transcript" in cells}
+    return Batch(
+        held.files,
+        unique_ids(names, config.alias_separator),
+        clean.of,
+        texts.of,
+        notes,
+        [
+            *of_formats(held.others),
+            *left_out("link", held.links),
+            *left_out("closed", held.closed),
+            *(_of_references(clean, sound, clean_root) if clean_root else ()),
+            *(_of_transcripts(texts, [name for name in sound if name not in spoken], table) if table else ()),
+        ],
+        [
+            *left_out("pattern", held.passed_over),
+            *left_out("transcript_repeated", [pairs.shown(row) for row in texts.repeated], table or ""),
+            *left_out("table_unused", pairs.unused_tables(config), Path(config.input).absolute().parent),
+        ],
+    )
+
+
+def _of_references(clean: pairs.References, recordings: Sequence[str], folder: Path) -> list[LeftOut]:
+    missing = [name for name in recordings if name not in clean.of and name not in clean.unclear]
+    return [
+        *left_out("reference_missing", missing, folder),
+        *left_out("reference_ambiguous", sorted(clean.unclear), folder),
+        *left_out("reference_unmatched", clean.unmatched, folder),
+        *left_out("reference_format", clean.formats, folder),
+        *left_out("reference_unreadable", clean.closed, folder),
+    ]
+
+
+def _of_transcripts(texts: pairs.Transcripts, silent: Sequence[str], table: Path) -> list[LeftOut]:
+    return [
+        *left_out("transcript_missing", [name for name in silent if name not in texts.unclear], table),
+        *left_out("transcript_ambiguous", sorted(texts.unclear), table),
+        *left_out("transcript_unmatched", [pairs.shown(row) for row in texts.unmatched], table),
+        *left_out("transcript_row", [f"line {row.line}" for row in texts.too_long], table),
+    ]
+
+
+def listing(config: Config) -> dict[int, Listing]:
+    """Of each shard, what makes its ingest job stale. Reads no audio."""
+    return batch(config).shards(config.shards)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from audiorestorer import tables
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.names import as_text, is_text
 
@@ -214,36 +215,9 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
     """The rows of a CSV with a header, with the texts that `write_csv` was given.
 
     Raises:
-        AudioRestorerError: cannot be read.
+        AudioRestorerError: cannot be read, or a row has another number of cells than the header.
     """
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return [
-                {name: plain_cell(value) if isinstance(value, str) else value for name, value in row.items()}
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise AudioRestorerError(f"{path}: cannot read: {error}") from error
-
-
-def read_transcripts(path: Path | None) -> dict[str, dict[str, str]]:
-    """Rows of a TSV with the columns `path` and `transcript` (others are kept as conditions), by path.
-
-    Raises:
-        AudioRestorerError: no such columns, or not UTF-8.
-    """
-    if path is None:
-        return {}
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"transcripts: {path}: {error}") from error
-    if rows and not {"path", "transcript"} <= set(rows[0]):
-        raise AudioRestorerError(
-            f"transcripts: {path}: needs the columns path and transcript, has {', '.join(rows[0])}"
-        )
-    return {row["path"]: {key: value for key, value in row.items() if key and value} for row in rows}
+    return [{name: plain_cell(value) for name, value in row.items()} for row in tables.read_exact(path)]
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
@@ -253,7 +227,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
         AudioRestorerError: cannot be read, not JSON, or no object.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
     except ValueError as error:
@@ -314,12 +288,17 @@ def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         AudioRestorerError: cannot be read.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, "rb") as file:
+            encoding = tables.encoding_of(file.read(4))
+        with open(path, encoding=encoding) as file:
             yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise AudioRestorerError(f"{path}: cannot read the manifest: not UTF-8 text: {error.reason}") from error
+    except UnicodeError as error:
+        reason = getattr(error, "reason", error)
+        raise AudioRestorerError(
+            f"{path}: cannot read the manifest: not UTF-8 text: {reason}: save it as UTF-8"
+        ) from error
 
 
 def read_rows(path: str | Path, kind: type[RowType]) -> Iterator[tuple[int, RowType]]:

@@ -20,3 +20,8 @@ def as_text(name: str) -> str:
         return name.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
     except UnicodeEncodeError:
         return name.encode("utf-8", "backslashreplace").decode()
+
+
+def in_line(name: str) -> str:
+    """`as_text`, with every character that could not be seen or would break a line written as its escape: `\\n`, `\\ufeff`."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in as_text(name))

@@ -102,6 +102,7 @@ PROGRESS_SEC = or_stop(progress.every_sec, os.environ)
 STORE = os.path.normpath(CFG.store or f"{ART}/store")
 DELIVERY = f"{ART}/delivery/{CFG.deliver.name}.sha256"
 LEDGER = f"{ART}/published"
+LEFT_OUT = f"{ART}/eval/left_out.json"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
@@ -113,7 +114,8 @@ if CFG.denoise.model:
     or_stop(REGISTRY.check_segment, CFG.denoise.model, CFG.denoise.segment_sec, "config: denoise")
 if CFG.enhance.enabled:
     or_stop(REGISTRY.get, CFG.enhance.model)
-LISTING = {str(shard): found for shard, found in or_stop(input_listing.listing, CFG).items()}
+BATCH = or_stop(input_listing.batch, CFG)
+LISTING = {str(shard): found for shard, found in BATCH.shards(CFG.shards).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
 # With --cache, folders share what is the same for every batch

@@ -74,6 +74,7 @@ rule enhancer_quality:
 rule collect:
     input:
         manifests=expand(manifest("evaluate"), shard=SHARDS),
+        left_out=LEFT_OUT,
     output:
         json=METRICS[0],
         csv=METRICS[1],
@@ -85,7 +86,8 @@ rule collect:
         manifests=all_manifests("evaluate"),
         code=code("stages.collect"),
     shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer collect {params.manifests:q} --json {output.json:q} --csv {output.csv:q} 2>&1 | tee {log:q}'
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer collect {params.manifests:q} --left-out {input.left_out:q} --json {output.json:q} --csv {output.csv:q}'
+        " 2>&1 | tee {log:q}"
 
 
 rule strict:

@@ -1,4 +1,4 @@
-# Needs: the input folder. Makes: one manifest a shard that says which recordings can be used.
+# Needs: the input folder. Makes: one manifest a shard that says which recordings can be used, and what the run leaves out.
 
 
 rule ingest:
@@ -18,3 +18,18 @@ rule ingest:
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}'
         " --store {params.store:q} 2>&1 | tee {log:q}"
+
+
+rule left_out:
+    output:
+        LEFT_OUT,
+    log:
+        f"{ART}/logs/left_out.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        cfg=as_is(ingest_json()),
+        found=BATCH.left_out_digest,
+        code=code("stages.left_out"),
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer left-out {output:q} --config {params.cfg:q} 2>&1 | tee {log:q}'

@@ -40,7 +40,8 @@ sys.path.insert(0, str(ROOT))
 from audiorestorer.audio import Audio
 from audiorestorer.config import Config, load
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_transcripts, write_json
+from audiorestorer.manifest import write_json
+from audiorestorer.pairs import transcripts_of
 from audiorestorer.store import key_of
 
 INPUT = System("input", "input", "input", run=lambda clip: clip.part("input", lambda _: clip.noisy))
@@ -175,8 +176,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     networks = Networks(config, replaced, args.models, args.out, args.threads)
     texts = None
     if args.transcripts:
-        rows = read_transcripts(args.transcripts)
-        texts = {str(Path(path).with_suffix("")): row.get("transcript", "") for path, row in rows.items()}
+        keys = [pair.name for given in sets for pair in given.pairs]
+        rows = transcripts_of(args.transcripts, keys).of
+        texts = {name: row.get("transcript", "") for name, row in rows.items()}
     meter = Meter(args.dnsmos, texts, args.threads)
     bench = Bench(chosen_systems(args, config, networks), meter, args.out, args.threads, args.ablation)
     found = [measured(bench, given) for given in sets]

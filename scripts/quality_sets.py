@@ -21,6 +21,7 @@ from audiorestorer.audio import Audio  # noqa: E402
 from audiorestorer.errors import AudioRestorerError  # noqa: E402
 from audiorestorer.manifest import Item  # noqa: E402
 from audiorestorer.metrics.files import LENGTH_TOLERANCE_SEC  # noqa: E402
+from audiorestorer.pairs import references_of  # noqa: E402
 from audiorestorer.store import sha256_file  # noqa: E402
 
 NOISY, CLEAN = "_noisy", "_clean"
@@ -61,14 +62,15 @@ def two_folders(name: str, noisy: Path, clean: Path) -> PairSet:
     Raises:
         AudioRestorerError: a folder is missing or empty.
     """
-    references = {str(Path(relative).with_suffix("")): path for relative, path in _below(clean, name).items()}
+    _below(clean, name)
+    found = _below(noisy, name)
+    references = references_of(clean, list(found))
     pairs, unusable = [], []
-    for relative, path in _below(noisy, name).items():
-        stem = str(Path(relative).with_suffix(""))
-        if stem in references:
-            pairs.append(Pair(stem, path, references[stem]))
+    for relative, path in found.items():
+        if relative in references.of:
+            pairs.append(Pair(str(Path(relative).with_suffix("")), path, references.of[relative]))
         else:
-            unusable.append((relative, f"no reference of this name in {clean}"))
+            unusable.append((relative, references.unclear.get(relative, f"no reference of this name in {clean}")))
     return PairSet(name, pairs, unusable=unusable)
 
 

@@ -7,7 +7,6 @@ A recording depends on (seed, what it is for, number) alone, and no voice or tra
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from audiorestorer.datasets.degradations import Degraded
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.datasets.training_manifest import check_manifest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.tables import read_table
 
 ROLES = ("train", "valid", "real", "test")
 VOICES = {
@@ -128,11 +128,8 @@ def item_of(
 
 
 def _voices(table: Path) -> list[tuple[str, str]]:
-    try:
-        with open(table, encoding="utf-8", newline="") as file:
-            return [(row["path"], row["voice"]) for row in csv.DictReader(file, delimiter="\t")]
-    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise AudioRestorerError(f"{table}: no table with path and voice: {error!r}") from error
+    rows = read_table(table, {"path": ("path",), "voice": ("voice",)}).rows
+    return [(row.cells.get("path", ""), row.cells.get("voice", "")) for row in rows]
 
 
 def _part(rng: np.random.Generator, clean: Audio, length: int) -> Audio:

@@ -7,7 +7,6 @@ does the same for the checkpoint. Here the import sees a home folder that holds 
 from __future__ import annotations
 
 import contextlib
-import csv
 import importlib
 import os
 import shutil
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.tables import read_exact
 
 RATE_HZ = 32_000
 WINDOW_SEC = 10.0  # the length that the network was trained on
@@ -55,10 +55,9 @@ def read_labels(path: Path) -> list[str]:
         AudioRestorerError: not such a file, or a name that is needed is missing.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            names = [row["display_name"] for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, KeyError, csv.Error) as error:
-        raise AudioRestorerError(f"{path}: not AudioSet's class_labels_indices.csv: {error!r:.100}") from error
+        names = [row["display_name"] for row in read_exact(path)]
+    except (AudioRestorerError, KeyError) as error:
+        raise AudioRestorerError(f"{path}: not AudioSet's class_labels_indices.csv: {error!s:.100}") from error
     absent = sorted({name for group in CLASSES.values() for name in group} - set(names))
     if absent:
         raise AudioRestorerError(f"{path}: lacks the class {absent[0]!r}")

@@ -18,6 +18,7 @@ from audiorestorer.datasets.training_manifest import check_manifest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import named_from, read_csv, read_json, unique_ids, write_json, write_rows
 from audiorestorer.names import NOT_TEXT, as_text, is_text
+from audiorestorer.pairs import references_of
 
 LAYOUTS = ("stems", "folder", "pairs")
 SUM = "sum"
@@ -122,11 +123,12 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
     clean = root / "clean" if layout == "pairs" else root
     paths = audio.recordings(clean)
     ids = unique_ids(list(paths))
+    halves = references_of(root / "noisy" if layout == "pairs" else None, list(paths))
     found = []
     for name, path in paths.items():
-        noisy = root / "noisy" / name if layout == "pairs" else None
-        if noisy is not None and not noisy.is_file():
-            raise AudioRestorerError(f"{noisy}: the noisy half of {path} is missing")
+        noisy = halves.of.get(name)
+        if noisy is None and layout == "pairs":
+            raise AudioRestorerError(f"{root / 'noisy' / name}: the noisy half of {path} is missing")
         subset = next((part for part in path.relative_to(clean).parts[:-1] if part in SUBSETS), "")
         found.append(_Source(ids[name], ids[name], subset, [path], noisy))
     return found, 0

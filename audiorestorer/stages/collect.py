@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.manifest import Item, read_manifests, write_csv, write_text_atomic
+from audiorestorer.manifest import Item, read_json, read_manifests, write_csv, write_text_atomic
 from audiorestorer.metrics.statistics import DIGITS, describe, paired, uninformative
 from audiorestorer.metrics.statistics import conditions_of as splits_of
 
@@ -135,8 +135,12 @@ def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
-    """Write `metrics.json` (items, summary, paired, by_condition, wer_not_informative, notes, counts, rejected) and a CSV."""
+def run(manifests: list[Path], json_out: Path, csv_out: Path, left_out: Path | None = None) -> None:
+    """Write `metrics.json` (items, summary, paired, by_condition, wer_not_informative, notes, left_out, counts, rejected) and a CSV.
+
+    Args:
+        left_out: what `left-out` wrote.
+    """
     rows = [row_of(item) for item in read_manifests(manifests)]
     rejected = [{key: row[key] for key in ("id", "input", "reason")} for row in rows if row["status"] != "ok"]
     done = [row for row in rows if row["status"] == "ok"]
@@ -148,6 +152,7 @@ def run(manifests: list[Path], json_out: Path, csv_out: Path) -> None:
         "by_condition": conditions,
         "wer_not_informative": uninformative(summary, conditions),
         "notes": notes_of(done),
+        "left_out": read_json(left_out)["left_out"] if left_out else [],
         "counts": {"ok": len(rows) - len(rejected), "rejected": len(rejected)},
         "rejected": rejected,
     }

@@ -4,7 +4,6 @@ file, so that a new output leaves what is known of mixture and reference as it i
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import import_module, util
@@ -19,8 +18,10 @@ from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.files import Files
 from audiorestorer.metrics.texts import distinct
+from audiorestorer.pairs import COLUMNS
 from audiorestorer.progress import work_file
 from audiorestorer.stages.shard import Made, Stage, run_items
+from audiorestorer.tables import is_table, read_table, read_text
 
 NO_FILE = {"clean": "no clean reference (references)"}
 FIELDS = ("metrics", "missing", "heard")
@@ -118,7 +119,7 @@ def _measure_side(
 ) -> list[Item]:
     def reason_of(item: Item) -> str | None:
         if _spoken(module) and not item.transcript:
-            return "no transcript (transcripts)"
+            return (item.notes or {}).get("transcript") or "no transcript (transcripts)"
         return NO_FILE["clean"] if side == "clean" and item.clean_sha256 is None else None
 
     usable = [item for item in items if item.ok and not reason_of(item)]
@@ -146,21 +147,20 @@ def optional_packages() -> list[str]:
 
 
 def sentences_of(path: Path | None) -> tuple[str, ...]:
-    """The distinct transcripts of a TSV with the column `transcript` (`ingest` checked the file), or the lines of any other file.
+    """The distinct transcripts of a table (`.tsv`, `.csv`, or its first line names its columns), or the lines of any other file.
 
     Raises:
-        AudioRestorerError: unreadable.
+        AudioRestorerError: unreadable, or a table without the column `transcript`.
     """
     if path is None:
         return ()
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            if path.suffix == ".tsv":
-                rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-                return distinct([row.get("transcript") or "" for row in rows])
-            return distinct(file.read().splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise AudioRestorerError(f"{path}: cannot read the sentences: {error}") from error
+        if path.suffix.lower() in (".tsv", ".csv") or is_table(path, COLUMNS):
+            rows = read_table(path, {"transcript": COLUMNS["transcript"]}).rows
+            return distinct([row.cells.get("transcript", "") for row in rows if not row.too_many])
+        return distinct(read_text(path).splitlines())
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"sentences: {error}") from error
 
 
 def _device(device: str, threads: int) -> str:

@@ -23,10 +23,10 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.datasets.enhancement_sets import CONDITIONS, degraded
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.left_out import left_out
 from audiorestorer.manifest import (
     Item,
     read_json,
-    read_transcripts,
     unique_ids,
     write_csv,
     write_text_atomic,
@@ -42,6 +42,7 @@ from audiorestorer.metrics.texts import word_error_rate
 from audiorestorer.metrics.word_gate import verdict
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import NOT_TEXT, as_text, is_text
+from audiorestorer.pairs import transcripts_of
 from audiorestorer.report.tables import markdown_table
 from audiorestorer.separators import ModelFiles
 from audiorestorer.separators.checkpoint import Checkpoint
@@ -197,13 +198,15 @@ def _items(speech: Path, conditions: list[str], transcripts: Path | None, limit:
     if limit is not None and limit < len(names):
         names = [names[int(place)] for place in np.linspace(0, len(names) - 1, limit)]
     ids = unique_ids(names)
-    texts = {
-        str(Path(name).with_suffix("")): row.get("transcript") for name, row in read_transcripts(transcripts).items()
-    }
+    texts = transcripts_of(transcripts, names, speech)
+    if transcripts:
+        silent = [name for name in names if "transcript" not in texts.of.get(name, {})]
+        for entry in left_out("transcript_missing", silent, transcripts):
+            log.warning("evaluate-enhancer: %s", entry["text"])
     return [
         Item(
             id=f"{ids[name]}.{condition}", noisy=str(found[name]), path=str(found[name]), sha256=sha256_file(found[name]),
-            relative=name, transcript=texts.get(str(Path(name).with_suffix(""))), condition=condition,
+            relative=name, transcript=texts.of.get(name, {}).get("transcript"), condition=condition,
         )
         for name in names for condition in conditions
     ]  # fmt: skip

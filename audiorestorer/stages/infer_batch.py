@@ -17,10 +17,12 @@ from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart, keep_inputs
+from audiorestorer.left_out import left_out
 from audiorestorer.manifest import inside, output_names, read_lines, unique_ids, write_csv, write_text_atomic
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import as_text, is_text
+from audiorestorer.pairs import references_of
 from audiorestorer.separators import pick_device
 from audiorestorer.separators.checkpoint import Checkpoint
 from audiorestorer.separators.streaming import How, Recording, estimates, full_band
@@ -175,10 +177,13 @@ def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
     paths = audio.recordings(source)
     ids = unique_ids(list(paths))
     outputs = output_names({name: str(Path(name).with_suffix(".wav")) for name in paths})
+    references = references_of(clean, list(paths))
     jobs = []
     for name, path in paths.items():
-        references = [(clean / name).with_suffix(suffix) for suffix in audio.SUFFIXES] if clean else []
-        jobs.append(_Job(ids[name], path, out / outputs[name], next((p for p in references if p.is_file()), None)))
+        jobs.append(_Job(ids[name], path, out / outputs[name], references.of.get(name)))
+    missing = [name for name in paths if name not in references.of] if clean else []
+    for entry in left_out("reference_missing", missing, clean or ""):
+        print(entry["text"], flush=True)
     return jobs
 
 

@@ -14,9 +14,8 @@ from audiorestorer import audio, headers, zipped
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.listing import Found, listed, output_names, state_of
-from audiorestorer.manifest import Item, read_transcripts, shard_of, unique_ids
-from audiorestorer.pairs import companions, reference_of
+from audiorestorer.listing import Found, batch, output_names, state_of
+from audiorestorer.manifest import Item, shard_of
 from audiorestorer.stages.inputs import AGAIN, InputChanged
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
@@ -94,20 +93,17 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
     """
     root = Path(config.input)
     archive = zipped.is_zip(root)
-    files = listed(config)
-    ids = unique_ids([file.relative for file in files], config.alias_separator)
-    outputs = output_names([file.relative for file in files], config.loudness.format)
-    clean_root, transcripts_file = companions(config)
-    texts = read_transcripts(transcripts_file)
+    given = batch(config)
+    outputs = output_names([file.relative for file in given.files], config.loudness.format)
     found: dict[str, Found] = {}
     stats: dict[str, list[Any]] = {}
     items = []
-    for file in files:
-        item_id = ids[file.relative]
+    for file in given.files:
+        item_id = given.ids[file.relative]
         if shard_of(item_id, config.shards) != shard:
             continue
-        clean = None if file.problem else reference_of(clean_root, file.relative)
-        text = texts.get(file.relative, {})
+        clean = given.references.get(file.relative)
+        text = given.texts.get(file.relative, {})
         found[item_id] = file
         stats[item_id] = [file.shown, file.size, file.stamp, state_of(clean)]
         items.append(
@@ -119,6 +115,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
                 relative=file.shown,
                 transcript=text.get("transcript"),
                 conditions={key: text[key] for key in CONDITION_COLUMNS if key in text} or None,
+                notes=given.notes.get(file.relative),
             )
         )
 

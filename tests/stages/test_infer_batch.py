@@ -209,6 +209,6 @@ def test_the_floor_in_db_is_the_level_left_in_the_file(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_is_no_text_is_named(checkpoint: Path, tmp_path: Path) -> None:
-    (tmp_path / "m.jsonl").write_bytes(b"\xff\xfe")
+    (tmp_path / "m.jsonl").write_bytes(b"\xff\xfa")
     with pytest.raises(AudioRestorerError, match=r"m\.jsonl: cannot read the manifest"):
         infer_batch.run(tmp_path / "m.jsonl", checkpoint, tmp_path / "o")
