@@ -121,8 +121,8 @@ def separate(
     store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Split speech from music with one separator."""
-    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.SeparatorSettings, config)
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     stage("separate").run(in_manifest, out_manifest, chosen, model, store, device, threads)
 
 
@@ -134,8 +134,9 @@ def fuse(
     """Fuse the separators' ratio masks by maximum."""
     if len(manifests) < 2:
         raise AudioRestorerError("fuse: needs at least one input manifest and the output manifest")
+    chosen = settings.load(settings.FuseSettings, config)
     spare_originals(manifests[:-1], {"OUT_MANIFEST": manifests[-1]}, store)
-    stage("fuse").run(manifests[:-1], manifests[-1], settings.load(settings.FuseSettings, config), store)
+    stage("fuse").run(manifests[:-1], manifests[-1], chosen, store)
 
 
 @app.command()
@@ -144,8 +145,8 @@ def denoise(
     store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Denoise the fused speech, with a wet mix."""
-    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.DenoiseSettings, config)
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     stage("denoise").run(in_manifest, out_manifest, chosen, model, store, device, threads)
 
 
@@ -237,8 +238,8 @@ def enhance_shard(
     store: StoreOption = STORE, device: DeviceOption = "auto", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Enhance a shard of the pipeline: the optional stage between postmask and loudness."""
-    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.EnhanceSettings, config)
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     stage("enhance").run(
         in_manifest, out_manifest, chosen, model, store, recogniser=recogniser, device=device, threads=threads
     )
@@ -249,8 +250,9 @@ def postmask(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
 ) -> None:
     """Apply the beta-Wiener mask between the speech and what was removed."""
+    chosen = settings.load(settings.PostmaskSettings, config)
     spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
-    stage("postmask").run(in_manifest, out_manifest, settings.load(settings.PostmaskSettings, config), store)
+    stage("postmask").run(in_manifest, out_manifest, chosen, store)
 
 
 @app.command()
@@ -258,8 +260,9 @@ def loudness(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption, store: StoreOption = STORE
 ) -> None:
     """Bring each file to the target loudness, below the true-peak ceiling, in the input's format."""
+    chosen = settings.load(settings.LoudnessSettings, config)
     spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
-    stage("loudness").run(in_manifest, out_manifest, settings.load(settings.LoudnessSettings, config), store)
+    stage("loudness").run(in_manifest, out_manifest, chosen, store)
 
 
 @app.command()
@@ -271,8 +274,8 @@ def evaluate(
     device: DeviceOption = "cpu", threads: ThreadsOption = 1,
 ) -> None:  # fmt: skip
     """Measure each finished file."""
-    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     chosen = settings.load(settings.EvaluateSettings, config)
+    spare_originals([in_manifest], {"OUT_MANIFEST": out_manifest}, store)
     stage("evaluate").run(
         in_manifest, out_manifest, chosen, store, recogniser=recogniser, tagger=tagger, sentences=sentences, device=device,
         threads=threads,
@@ -302,10 +305,9 @@ def snippets(
     folder: Annotated[Path, typer.Option("--folder")], config: ConfigOption,
 ) -> None:  # fmt: skip
     """Cut A/B snippets and draw spectrograms for a sample of the batch."""
+    chosen = settings.load(settings.SnippetSettings, config)
     spare_originals(in_range(manifest), {"OUT_JSON": out_json, "--folder": folder})
-    stage("snippets").run(
-        metrics_json, in_range(manifest), out_json, folder, settings.load(settings.SnippetSettings, config)
-    )
+    stage("snippets").run(metrics_json, in_range(manifest), out_json, folder, chosen)
 
 
 @app.command()

@@ -153,8 +153,6 @@ def train(
     changes: ChangesOption = None,
 ) -> None:
     """Train a mask network; goes on from its last checkpoint."""
-    from audiorestorer.training.fit import Data
-
     read = {
         "--data": data,
         "--manifest": manifest,
@@ -164,6 +162,8 @@ def train(
         "--config": config,
     }
     keep_apart(read, {"--out": out, "--work": work})
+    from audiorestorer.training.fit import Data
+
     stage("train").run(
         config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")
     )

@@ -18,12 +18,13 @@ if not os.path.isdir(os.path.join(ROOT, "audiorestorer")):
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 # For rules/python.sh, by which a job runs Python: these names are ours alone, so that the commands of another workflow that uses this one
-# keep their environment. A job's Python is the one that runs snakemake, or, where asked for, a conda environment's.
+# keep their environment. A job's Python is `python` of the environment
+# that runs snakemake, or, where asked for, a conda environment's.
+BESIDE = os.path.join(os.path.dirname(sys.executable), "python")
+USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 os.environ.update(
     AUDIORESTORER_PYTHON=os.path.join(ROOT, "rules", "python.sh"),
-    AUDIORESTORER_EXECUTABLE=(
-        "python" if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else sys.executable
-    ),
+    AUDIORESTORER_EXECUTABLE="python" if USES_CONDA else BESIDE if os.path.exists(BESIDE) else sys.executable,
 )
 
 from audiorestorer import config as settings

@@ -12,8 +12,10 @@ import pytest
 import soundfile as sf
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from audiorestorer import folders
+from audiorestorer.__main__ import app
 from audiorestorer.config import Config, DeliverSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart, keep_inputs, keep_rows_apart, keep_run_apart
@@ -150,6 +152,54 @@ def test_rows_say_where_their_originals_lie(here: Path) -> None:
     ):
         with pytest.raises(AudioRestorerError, match=name):
             keep_rows_apart(rows, {"--output": output}, here / "s")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("audit-stems --root rec --csv rec/a.csv", "--csv (rec/a.csv) lies in --root (rec)"),
+        ("audit-stems --root rec --figure link/deep/b.wav", "--figure (link/deep/b.wav) lies in --root"),
+        ("filter-noise --root rec --out rec/n.jsonl", "--out (rec/n.jsonl) lies in --root"),
+        ("analyse-degradation rec --out-csv x.csv --out-json rec/x.json", "--out-json (rec/x.json) lies in IN rec"),
+        ("analyse-degradation m.jsonl --out-csv m.jsonl", "--out-csv (m.jsonl) is the same as IN m.jsonl"),
+        ("build-manifest --root rec --layout folder --out link/t.jsonl", "--out (link/t.jsonl) lies in --root"),
+        ("build-manifest --root clean --out t.jsonl", "--render (clean) is the same as --root"),
+        ("train --config e.yaml --data rec --out rec/m.safetensors", "--out (rec/m.safetensors) lies in --data"),
+        ("train --config e.yaml --data rec --out m.safetensors --work rec", "--work (rec) is the same as --data"),
+        ("train --config e.yaml --manifest m.jsonl --out m.jsonl", "--out (m.jsonl) is the same as --manifest"),
+        ("train-enhancer --config e.yaml --data rec/deep --out o --work rec", "--work (rec) holds --data"),
+        ("join-enhancer m.jsonl m.jsonl m.jsonl --out m.jsonl", "--out (m.jsonl) is the same as CHECKPOINT"),
+        ("evaluate-model m.jsonl --data rec --out rec/x.json", "--out (rec/x.json) lies in --data"),
+        ("export-onnx --checkpoint m.jsonl --out ./m.jsonl", "--out (m.jsonl) is the same as --checkpoint"),
+        ("profile-infer --checkpoint m.jsonl --out m.jsonl", "--out (m.jsonl) is the same as --checkpoint"),
+        ("register-model --checkpoint m.jsonl --name n --registry m.jsonl", "--registry (m.jsonl) is the same as --checkpoint"),
+        ("make-degraded --out rec/d --speech rec", "--out (rec/d) lies in --speech"),
+        ("evaluate-restorer m.jsonl --method input --out m.jsonl", "--out (m.jsonl) is the same as TEST_MANIFEST"),
+        ("evaluate-enhancer rec --out rec/q --checkpoint m.jsonl", "--out (rec/q) lies in SPEECH_DIR"),
+        ("sanity-suite --manifest m.jsonl --json m.jsonl", "--json (m.jsonl) is the same as --manifest"),
+        ("infer-batch --in rec --checkpoint m.jsonl --out rec/o", "--out (rec/o) lies in --in"),
+        ('ingest rec/0.jsonl --config {"input":"rec"}', "OUT_MANIFEST (rec/0.jsonl) lies in input"),
+        ('ingest o.jsonl --config {"input":"rec"} --store rec/s', "--store (rec/s) lies in input"),
+        ("publish rows.jsonl p.jsonl --output rec", "--output (rec) is the same as the recordings (rec)"),
+        ("publish rows.jsonl p.jsonl --output link/o", "--output (link/o) lies in the recordings (rec)"),
+        ("deliver rows.jsonl --out rec/deep", "--out (rec/deep) lies in the recordings"),
+        ("separate rows.jsonl rows.jsonl --config {\"name\":\"a\",\"model\":\"m\"}", "(rows.jsonl) is the same as IN_MANIFEST"),
+        ("loudness rows.jsonl rec/a.wav --config {}", "OUT_MANIFEST (rec/a.wav) lies in the recordings"),
+        ("collect rows.jsonl --json rec/a.wav --csv x.csv", "--json (rec/a.wav) lies in the recordings"),
+    ],
+)  # fmt: skip
+def test_every_command_refuses(here: Path, line: str, message: str) -> None:
+    recordings(here, "rec/a.wav", "rec/deep/b.wav", "clean/a.wav")
+    (here / "link").symlink_to("rec")
+    for name in ("m.jsonl", "e.yaml"):
+        (here / name).write_text("{}\n")
+    write_manifest(
+        here / "rows.jsonl", [Item(id="a", noisy="rec/a.wav", relative="a.wav", output="a.wav", path="rec/a.wav")]
+    )
+    before = state(here)
+    done = CliRunner().invoke(app, line.split())
+    assert isinstance(done.exception, AudioRestorerError) and message in str(done.exception), done
+    assert state(here) == before
 
 
 READ = ("rec", "rec/deep", "link", "deep_link", "out", "art/output", "clean")

@@ -92,3 +92,21 @@ def test_a_prefix_is_refused(other: Path) -> None:
 def test_a_run_ends_before_its_first_job(other: Path, words: list[str], message: str) -> None:
     code, text = run(other, "-s", str(ROOT / "Snakefile"), "--config", *words)
     assert code == 1 and message in text and "Traceback" not in text and not (other / "artifacts").exists()
+
+
+def test_a_jobs_python_finds_the_clone_and_needs_no_home(tmp_path: Path) -> None:
+    own = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/dev/null/home",
+        "XDG_CACHE_HOME": str(tmp_path / "c a"),
+        "PYTHONPATH": "/their/own",
+    }
+    own["AUDIORESTORER_EXECUTABLE"] = sys.executable
+    shown = "*a.__path__, os.environ['PYTHONPATH'], m.get_configdir(), sep='|'"
+    program = f"import os, matplotlib as m, audiorestorer as a; print({shown})"
+    line = ["sh", str(ROOT / "rules/python.sh"), "-c", program]
+    done = subprocess.run(line, cwd=tmp_path, env=own, capture_output=True, text=True)
+    assert (
+        done.stdout.strip() == f"{ROOT / 'audiorestorer'}|{ROOT}:/their/own|{tmp_path / 'c a/matplotlib'}"
+        and not done.stderr
+    )
