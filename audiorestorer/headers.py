@@ -120,7 +120,7 @@ def wave(file: BinaryIO) -> Wave | None:
                 return None
             claimed = large if large is not None and length == UNKNOWN_BYTES else length
             if name == b"SSND":
-                body, claimed = body + 8, max(0, claimed - 8)
+                body, claimed = body + 8, claimed if claimed in PLACEHOLDERS else max(0, claimed - 8)
             return Wave(form, fmt, body, claimed, size, outer if layout is SONY else outer + 8)
         if name in (b"fmt ", b"COMM"):
             file.seek(body)

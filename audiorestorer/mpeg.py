@@ -7,6 +7,7 @@ there is none; beyond the guess it reads nothing. So a stream without a right ta
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ KBITS = {  # by (MPEG 1?, layer), then by the index in the header
     (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+HEADER = re.compile(rb"(?=\xff[\xe2-\xff][\x10-\xef])")  # whose layer and bitrate may be
 ALIKE = 0xFFFE0C00  # of a header: sync, version, layer and rate, which do not change within a stream
 XING_MARKS = (b"Xing", b"Info")
 VBRI_PLACE = 36
@@ -143,11 +145,12 @@ def _next_frame(file: BinaryIO, begin: int, until: int, length: int, alike: int 
     while place < until:
         file.seek(place)
         block = file.read(min(SCAN_BYTES, until - place + 3))
-        at = block.find(b"\xff")
-        while 0 <= at < min(len(block) - 3, until - place):
+        for found in HEADER.finditer(block):
+            at = found.start()
+            if at >= min(len(block) - 3, until - place):
+                break
             if _followed(file, place + at, block[at : at + 4], length, alike, 2 if place + at > begin else 1):
                 return place + at
-            at = block.find(b"\xff", at + 1)
         if len(block) < 4:
             return None
         place += len(block) - 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -250,6 +251,15 @@ def test_two_mp3s_in_one_file_are_both_given(tmp_path, mp3):
     (tmp_path / "x.mp3").write_bytes(mp3.read_bytes() + mp3.read_bytes())
     info, _ = given(tmp_path / "x.mp3")
     assert info.frames > 5.9 * info.sample_rate and "its header counts" in (info.note or "")
+
+
+@pytest.mark.parametrize("rest", [b"\xff" * 30_000_000, b"\xff\xfb" * 10_000_000, bytes(30_000_000)])
+def test_what_fills_a_disk_behind_an_mp3_costs_no_time(tmp_path, rest):
+    sf.write(tmp_path / "right.mp3", np.random.default_rng(1).normal(0, 0.1, 16_000), 16_000, format="MP3")
+    (tmp_path / "x.mp3").write_bytes(without_tag(tmp_path / "right.mp3") + rest)
+    began = time.process_time()
+    assert 16_000 <= audio.probe(tmp_path / "x.mp3").frames < 20_000
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize("frames", [2, 7, 101])
