@@ -163,10 +163,21 @@ def recordings(folder: Path) -> dict[str, Path]:
     found = below(folder)
     others = _others(folder)
     if not found:
-        raise AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)}){instead(others)}")
-    for entry in of_formats(others):
-        log.warning("%s: %s", folder, entry["text"])
+        raise none_in(folder, others)
+    name_others(folder, others)
     return found
+
+
+def name_others(folder: Path, others: list[str] | None = None) -> None:
+    """Say in the log what a folder holds that is no recording by its suffix."""
+    for entry in of_formats(_others(folder) if others is None else others):
+        log.warning("%s: %s", as_text(str(folder)), entry["text"])
+
+
+def none_in(folder: Path, others: list[str] | None = None) -> AudioRestorerError:
+    """The error of a folder without recordings: says what it holds and, of audio in other formats, how to convert it."""
+    held = _others(folder) if others is None else others
+    return AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)}){instead(held)}")
 
 
 def _others(folder: Path) -> list[str]:

@@ -403,7 +403,8 @@ class Config(Settings):
         description="folder of clean references, same tree; auto: `clean` beside the input folder where there is one",
     )
     transcripts: PathOrNull = Field(
-        "auto", description="TSV with the columns path and transcript; auto: `transcripts.tsv` beside the input folder"
+        "auto",
+        description="table with the columns path and transcript (TSV or CSV); auto: `transcripts.tsv` beside the input folder",
     )
     pattern: str = Field("**/*", description="glob below the input folder; only WAV, FLAC, OGG and MP3 files are taken")
     exclude: list[str] = Field([], description="globs of files to leave out")

@@ -267,7 +267,6 @@ def batch(config: Config) -> Batch:
     for kind, unclear in (("reference", clean.unclear), ("transcript", texts.unclear)):
         for name, sentence in unclear.items():
             notes.setdefault(name, {})[kind] = sentence
-    spoken = {name for name, cells in texts.of.items() if "transcript" in cells}
     return Batch(
         held.files,
         unique_ids(names, config.alias_separator),
@@ -278,8 +277,8 @@ def batch(config: Config) -> Batch:
             *of_formats(held.others),
             *left_out("link", held.links),
             *left_out("closed", held.closed),
-            *(_of_references(clean, sound, clean_root) if clean_root else ()),
-            *(_of_transcripts(texts, [name for name in sound if name not in spoken], table) if table else ()),
+            *pairs.of_references(clean, sound, clean_root),
+            *pairs.of_transcripts(texts, sound, table),
         ],
         [
             *left_out("pattern", held.passed_over),
@@ -287,26 +286,6 @@ def batch(config: Config) -> Batch:
             *left_out("table_unused", pairs.unused_tables(config), Path(config.input).absolute().parent),
         ],
     )
-
-
-def _of_references(clean: pairs.References, recordings: Sequence[str], folder: Path) -> list[LeftOut]:
-    missing = [name for name in recordings if name not in clean.of and name not in clean.unclear]
-    return [
-        *left_out("reference_missing", missing, folder),
-        *left_out("reference_ambiguous", sorted(clean.unclear), folder),
-        *left_out("reference_unmatched", clean.unmatched, folder),
-        *left_out("reference_format", clean.formats, folder),
-        *left_out("reference_unreadable", clean.closed, folder),
-    ]
-
-
-def _of_transcripts(texts: pairs.Transcripts, silent: Sequence[str], table: Path) -> list[LeftOut]:
-    return [
-        *left_out("transcript_missing", [name for name in silent if name not in texts.unclear], table),
-        *left_out("transcript_ambiguous", sorted(texts.unclear), table),
-        *left_out("transcript_unmatched", [pairs.shown(row) for row in texts.unmatched], table),
-        *left_out("transcript_row", [f"line {row.line}" for row in texts.too_long], table),
-    ]
 
 
 def listing(config: Config) -> dict[int, Listing]:

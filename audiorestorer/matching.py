@@ -99,9 +99,9 @@ class Names:
 
     def _chosen(self, found: list[str], step: int) -> Match:
         if len(found) > 1 and self.suffixes and len({stem(tidied(name)) for name in found}) == 1:
-            order = {suffix: place for place, suffix in enumerate(self.suffixes)}
-            found = sorted(found, key=lambda name: order.get(posixpath.splitext(name)[1].lower(), len(order)))[:1]
-        return Match(found[0], step) if len(found) == 1 else Match(None, step, tuple(found))
+            by_suffix = _grouped({name: posixpath.splitext(name)[1].lower() for name in found})
+            found = next((by_suffix[suffix] for suffix in self.suffixes if suffix in by_suffix), found)
+        return Match(found[0], step) if len(found) == 1 else Match(None, step, tuple(sorted(found)))
 
 
 def _with_stems(paths: list[str]) -> list[str]:

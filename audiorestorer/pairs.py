@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.left_out import OTHER_AUDIO, suffix_of
+from audiorestorer.left_out import OTHER_AUDIO, LeftOut, left_out, suffix_of
 from audiorestorer.matching import TIDIED, Match, Names, alike, partners
 from audiorestorer.names import in_line, is_text
 from audiorestorer.tables import Row, read_table
@@ -76,6 +76,20 @@ def references_of(folder: Path | None, recordings: Sequence[str], passed_over: S
         sorted(formats),
         sorted(closed),
     )
+
+
+def of_references(found: References, recordings: Sequence[str], folder: Path | None) -> list[LeftOut]:
+    """What has no partner, in sentences; empty where no references were asked for."""
+    if folder is None:
+        return []
+    missing = [name for name in recordings if name not in found.of and name not in found.unclear]
+    return [
+        *left_out("reference_missing", missing, folder),
+        *left_out("reference_ambiguous", sorted(found.unclear), folder),
+        *left_out("reference_unmatched", found.unmatched, folder),
+        *left_out("reference_format", found.formats, folder),
+        *left_out("reference_unreadable", found.closed, folder),
+    ]
 
 
 def _meant(match: Match) -> tuple[str, ...]:
@@ -212,6 +226,19 @@ def _settled(name: str, rivals: list[tuple[int, Row]], table: Path, found: Trans
             same = step == strictest or row.cells.get("transcript") in texts
             (found.repeated if same else spare).append(row)
     return spare
+
+
+def of_transcripts(found: Transcripts, recordings: Sequence[str], table: Path | None) -> list[LeftOut]:
+    """What has no partner, in sentences; empty where there are no transcripts."""
+    if table is None:
+        return []
+    silent = [name for name in recordings if "transcript" not in found.of.get(name, {}) and name not in found.unclear]
+    return [
+        *left_out("transcript_missing", silent, table),
+        *left_out("transcript_ambiguous", sorted(found.unclear), table),
+        *left_out("transcript_unmatched", [shown(row) for row in found.unmatched], table),
+        *left_out("transcript_row", [f"line {row.line}" for row in found.too_long], table),
+    ]
 
 
 def shown(row: Row) -> str:

@@ -52,7 +52,7 @@ def _below(folder: Path, name: str) -> dict[str, Path]:
         raise AudioRestorerError(f"set {name}: {folder}: no such folder")
     found = audio.below(folder)
     if not found:
-        raise AudioRestorerError(f"set {name}: {folder}: no recordings ({', '.join(audio.SUFFIXES)})")
+        raise AudioRestorerError(f"set {name}: {audio.none_in(folder)}")
     return found
 
 

@@ -75,7 +75,7 @@ class RealRecordings:
         """
         paths = listed(source) if source.is_file() else audio.below(source)
         if not paths:
-            raise AudioRestorerError(f"{source}: no recordings ({', '.join(audio.SUFFIXES)})")
+            raise audio.none_in(source)
         return cls(paths, sample_rate, hold_out, min_sec, str(source))
 
     def __len__(self) -> int:

@@ -86,6 +86,7 @@ def find(sources: Sequence[Path]) -> list[tuple[str, Path]]:
     for source in sources:
         if source.is_dir():
             found += audio.below(source).items()
+            audio.name_others(source)
         elif source.suffix == ".jsonl":
             found += listed(source).items()
         elif source.exists():

@@ -23,7 +23,6 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.datasets.enhancement_sets import CONDITIONS, degraded
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.left_out import left_out
 from audiorestorer.manifest import (
     Item,
     read_json,
@@ -42,7 +41,7 @@ from audiorestorer.metrics.texts import word_error_rate
 from audiorestorer.metrics.word_gate import verdict
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import NOT_TEXT, as_text, is_text
-from audiorestorer.pairs import transcripts_of
+from audiorestorer.pairs import of_transcripts, transcripts_of
 from audiorestorer.report.tables import markdown_table
 from audiorestorer.separators import ModelFiles
 from audiorestorer.separators.checkpoint import Checkpoint
@@ -199,10 +198,8 @@ def _items(speech: Path, conditions: list[str], transcripts: Path | None, limit:
         names = [names[int(place)] for place in np.linspace(0, len(names) - 1, limit)]
     ids = unique_ids(names)
     texts = transcripts_of(transcripts, names, speech)
-    if transcripts:
-        silent = [name for name in names if "transcript" not in texts.of.get(name, {})]
-        for entry in left_out("transcript_missing", silent, transcripts):
-            log.warning("evaluate-enhancer: %s", entry["text"])
+    for entry in of_transcripts(texts, names, transcripts):
+        log.warning("evaluate-enhancer: %s", entry["text"])
     return [
         Item(
             id=f"{ids[name]}.{condition}", noisy=str(found[name]), path=str(found[name]), sha256=sha256_file(found[name]),

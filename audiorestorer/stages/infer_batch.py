@@ -17,12 +17,11 @@ from audiorestorer import audio
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart, keep_inputs
-from audiorestorer.left_out import left_out
 from audiorestorer.manifest import inside, output_names, read_lines, unique_ids, write_csv, write_text_atomic
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import as_text, is_text
-from audiorestorer.pairs import references_of
+from audiorestorer.pairs import of_references, references_of
 from audiorestorer.separators import pick_device
 from audiorestorer.separators.checkpoint import Checkpoint
 from audiorestorer.separators.streaming import How, Recording, estimates, full_band
@@ -181,8 +180,7 @@ def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
     jobs = []
     for name, path in paths.items():
         jobs.append(_Job(ids[name], path, out / outputs[name], references.of.get(name)))
-    missing = [name for name in paths if name not in references.of] if clean else []
-    for entry in left_out("reference_missing", missing, clean or ""):
+    for entry in of_references(references, list(paths), clean):
         print(entry["text"], flush=True)
     return jobs
 

@@ -163,6 +163,7 @@ def test_pairs(tmp_path: Path) -> None:
             path = tmp_path / "db" / kind / f"{name}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             sf.write(path, 0.1 * rng.standard_normal(2 * RATE), RATE)
+    (tmp_path / "db/noisy/c.wav").rename(tmp_path / "db/noisy/C.WAV")  # found all the same
     build_manifest.run(tmp_path / "db", tmp_path / "m.jsonl", layout="pairs")
     row = rows_of(tmp_path / "m.jsonl")[0]
     assert row["noisy"].endswith("noisy/a.wav") and row["clean"].endswith("clean/a.wav")

@@ -212,3 +212,22 @@ def test_a_manifest_that_is_no_text_is_named(checkpoint: Path, tmp_path: Path) -
     (tmp_path / "m.jsonl").write_bytes(b"\xff\xfa")
     with pytest.raises(AudioRestorerError, match=r"m\.jsonl: cannot read the manifest"):
         infer_batch.run(tmp_path / "m.jsonl", checkpoint, tmp_path / "o")
+
+
+def test_references_are_found_in_other_letters_and_missing_ones_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "clean/deep").rename(folder / "clean/Deep")
+    (folder / "clean/a.wav").rename(folder / "clean/spare.wav")
+    (folder / "in/bad.wav").unlink()
+    jobs = {
+        job.source.relative_to(folder / "in").as_posix(): job.clean
+        for job in infer_batch._folder_jobs(folder / "in", folder / "out", folder / "clean")
+    }
+    clean = folder / "clean/Deep"
+    assert jobs == {"a.wav": None, "deep/a.wav": clean / "a.wav", "deep/b.flac": clean / "b.flac"}
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "1 recording has no reference in clean (a.wav)",
+        "1 reference in clean belongs to no recording (spare.wav)",
+    ]

@@ -9,7 +9,9 @@ from audiorestorer import audio
 from audiorestorer import listing as input_listing
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.stages import ingest
+from audiorestorer.manifest import read_json, write_manifest
+from audiorestorer.metrics.context import Context
+from audiorestorer.stages import collect, evaluate, ingest, left_out
 
 
 @pytest.fixture
@@ -81,6 +83,43 @@ def test_companions_beside_the_input(folder, tmp_path):
     row = rows_of(Config(input=str(folder), shards=1), tmp_path)["good.wav"]
     assert row.clean == str(clean / "good.flac") and row.clean_sha256
     assert row.transcript == 'Hello "there"' and row.conditions == {"voice": "slt", "snr_db": "5"}
+
+
+def test_partners_that_contradict_each_other_are_a_note_and_the_reason_of_the_figure(folder, tmp_path):
+    (tmp_path / "transcripts.tsv").write_text(
+        "path\ttranscript\tvoice\ngood.wav\tone\tslt\n./good.wav\ttwo\tslt\na_b\tx\n"
+    )
+    for name in ("LOSSY.mp3", "Lossy.mp3"):
+        (tmp_path / "clean").mkdir(exist_ok=True)
+        (tmp_path / "clean" / name).write_bytes((folder / "lossy.mp3").read_bytes())
+    rows = rows_of(Config(input=str(folder), shards=1), tmp_path)
+    good = rows["good.wav"]
+    assert good.transcript is None and good.conditions == {"voice": "slt"} and rows["a_b.wav"].transcript == "x"
+    assert good.notes == {"transcript": "no transcript: two different ones in transcripts.tsv, lines 2 and 3"}
+    assert rows["lossy.mp3"].notes == {"reference": "no reference: LOSSY.mp3 and Lossy.mp3 fit its name alike"}
+    (measured,) = evaluate.measure_group("wer", [good], tmp_path / "store", Context())
+    assert measured.field("missing")["wer_in"] == good.notes["transcript"]
+
+
+def test_what_is_left_out_reaches_the_metrics_and_the_log(folder, tmp_path, caplog):
+    (folder / "v.m4a").write_bytes(b"x")
+    config = Config(input=str(folder), shards=1, exclude=["skip/*"])
+    caplog.set_level("INFO")
+    left_out.run(tmp_path / "left_out.json", config)
+    log = [record.getMessage() for record in caplog.records]
+    rows = rows_of(config, tmp_path)
+    write_manifest(tmp_path / "e.jsonl", rows.values())
+    collect.run([tmp_path / "e.jsonl"], tmp_path / "m.json", tmp_path / "m.csv", tmp_path / "left_out.json")
+    found = read_json(tmp_path / "m.json")["left_out"]
+    assert [(entry["kind"], entry["count"], entry["first"]) for entry in found] == [
+        ("format", 1, ["v.m4a"]),
+        ("other", 1, ["notes.txt"]),
+    ]
+    assert [f"left out: {entry['text']}" for entry in found] == log[:2] and log[
+        2
+    ] == "1 recording does not match pattern and exclude (skip/me.wav)"
+    collect.run([tmp_path / "e.jsonl"], tmp_path / "m.json", tmp_path / "m.csv")
+    assert read_json(tmp_path / "m.json")["left_out"] == []
 
 
 def test_output_names_never_collide():
