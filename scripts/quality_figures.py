@@ -23,7 +23,6 @@ from audiorestorer.metrics import group_dnsmos, group_pesq, recognisers
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.files import Reasons, Values, gather
 from audiorestorer.metrics.intelligibility import stoi
-from audiorestorer.metrics.texts import word_error_rate
 from audiorestorer.metrics.triads import signal_figures
 from audiorestorer.store import key_of, sha256_file
 
@@ -43,7 +42,7 @@ class Meter:
     """
 
     def __init__(self, dnsmos: bool, transcripts: Mapping[str, str] | None, threads: int) -> None:
-        context = Context(threads=threads)
+        self._context = context = Context(threads=threads)
         reasons = {
             "pesq": group_pesq.unavailable(context),
             "dnsmos_ovrl": group_dnsmos.unavailable(context) if dnsmos else "not asked for (--dnsmos)",
@@ -89,9 +88,8 @@ class Meter:
             gather(values, missing, "dnsmos_ovrl", lambda: mos(str(path), clip.item)[0]["dnsmos_ovrl"])
         if self._heard is not None:
             heard, text = self._heard, self.transcripts.get(clip.pair.name, "")
-            gather(
-                values, missing, "wer", lambda: word_error_rate(text, recognisers.transcribe(heard, str(path)))
-            )  # fmt: skip
+            rate = partial(recognisers.rate, self._context, text)
+            gather(values, missing, "wer", lambda: rate(recognisers.transcribe(heard, str(path))))
 
 
 def medians(rows: list[Mapping[str, float]]) -> dict[str, float]:

@@ -27,23 +27,24 @@ class Verdict:
 
 @dataclass(frozen=True)
 class WordGate:
-    """`max_wer`: the largest measure that passes."""
+    """`max_wer`: the largest measure that passes; `context`: what the recogniser was loaded with."""
 
     recogniser: Recogniser
     max_wer: float
+    context: Context
 
     @classmethod
     def load(cls, context: Context, max_wer: float) -> WordGate:
         """Raises AudioRestorerError: the recogniser's package is not installed."""
         if (reason := recognisers.unavailable(context)) is not None:
             raise AudioRestorerError(f"enhance.max_wer needs a recogniser: {reason}; or set it to null")
-        return cls(recognisers.load(context, "general"), max_wer)
+        return cls(recognisers.load(context, "general"), max_wer, context)
 
     def judge(self, before: str, after: str, text: str | None = None) -> Verdict:
         """Compare two versions of a recording (paths).
 
         Args:
-            text: what is said; None: unknown.
+            text: what is said; None: unknown. One that the recogniser cannot know counts as unknown.
 
         Raises:
             AudioRestorerError: unreadable.
@@ -52,7 +53,8 @@ class WordGate:
             first, second = (recognisers.transcribe(self.recogniser, path) for path in (before, after))
         except Missing as reason:
             raise AudioRestorerError(str(reason)) from reason
-        return verdict(first, second, text, self.max_wer)
+        known = text if text and recognisers.unfit(self.context, text) is None else None
+        return verdict(first, second, known, self.max_wer)
 
 
 def verdict(before: str, after: str, text: str | None, max_wer: float) -> Verdict:

@@ -162,6 +162,7 @@ NOTE_TITLES = {
     "reference": "references that had to be aligned, or are not of this recording",
     "transcript": "transcripts that could not be used",
     "loudness": "loudness that BS.1770 does not give, or that is not the target",
+    "wer": "word error rates that count characters",
 }
 
 

@@ -5,6 +5,7 @@ file, so that a new output leaves what is known of mixture and reference as it i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import import_module, util
 from pathlib import Path
@@ -14,10 +15,9 @@ from audiorestorer.config import EvaluateSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_json, read_manifest, write_manifest
-from audiorestorer.metrics import Missing
+from audiorestorer.metrics import Missing, group_wer
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.files import Files
-from audiorestorer.metrics.texts import distinct
 from audiorestorer.pairs import COLUMNS
 from audiorestorer.progress import work_file
 from audiorestorer.stages.shard import Made, Stage, run_items
@@ -59,7 +59,14 @@ def measure_group(
         stage = _side_stage(group, module, context, side, load)
         record = work_file(out_manifest, f"{group}-{side}") if out_manifest else None
         items = _measure_side(stage, module, items, store, context, side, record, given)
-    return items
+    return [_noted(module, context, item) for item in items] if hasattr(module, "note") else items
+
+
+def _noted(module: Any, context: Context, item: Item) -> Item:
+    """With what the group says of its figures, where the item has one."""
+    of_group = {_of_side(name, side) for name in module.names(context) for side in module.SIDES}
+    text = module.note(item.transcript or "") if of_group.intersection(item.field("metrics") or {}) else None
+    return item.updated(notes={"wer": text}) if text else item
 
 
 def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
@@ -146,19 +153,19 @@ def optional_packages() -> list[str]:
     return [name for name in OPTIONAL if util.find_spec(name) is not None]
 
 
-def sentences_of(path: Path | None) -> tuple[str, ...]:
-    """The distinct transcripts of a table (`.tsv`, `.csv`, or its first line names its columns), or the lines of any other file.
+def sentences_of(path: Path | None) -> list[str]:
+    """The transcripts of a table (`.tsv`, `.csv`, or its first line names its columns), or the lines of any other file.
 
     Raises:
         AudioRestorerError: unreadable, or a table without the column `transcript`.
     """
     if path is None:
-        return ()
+        return []
     try:
         if path.suffix.lower() in (".tsv", ".csv") or is_table(path, COLUMNS):
             rows = read_table(path, {"transcript": COLUMNS["transcript"]}).rows
-            return distinct([row.cells.get("transcript", "") for row in rows if not row.too_many])
-        return distinct(read_text(path).splitlines())
+            return [row.cells.get("transcript", "") for row in rows if not row.too_many]
+        return read_text(path).splitlines()
     except AudioRestorerError as error:
         raise AudioRestorerError(f"sentences: {error}") from error
 
@@ -191,10 +198,10 @@ def run(
         if config.tagger
         else Context.tagger_hint,
         language_models=("batch", "general") if config.language_model == "both" else (config.language_model,),
-        sentences=sentences_of(sentences),
         device=_device(device, threads) if recogniser or tagger else "cpu",
         threads=threads,
     )
+    context = replace(context, sentences=group_wer.sentences(context, sentences_of(sentences)))
     items = read_manifest(in_manifest)
     for group in config.metrics:
         items = measure_group(group, items, store, context, out_manifest, [in_manifest])

@@ -71,6 +71,7 @@ class Bench:
     recogniser: Recogniser | None
     mos: Callable[[str, Item], Any] | None
     absent: Mapping[str, str]
+    context: Context
 
 
 def run(
@@ -236,7 +237,7 @@ def _bench(
         other = Checkpoint(network, int(metadata["sample_rate"]), enhancer.device)
     listener = None if "wer" in absent else recognisers.load(context, "general")
     mos = None if "dnsmos_ovrl" in absent else group_dnsmos.load(context)
-    return Bench(enhancer, other, listener, mos, absent)
+    return Bench(enhancer, other, listener, mos, absent, context)
 
 
 def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder: Path) -> Made:
@@ -255,6 +256,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
         {name: _heard(bench.recogniser, signal, rate) for name, signal in versions.items()} if bench.recogniser else {}
     )
     truth = item.transcript or (_heard(bench.recogniser, clean, rate) if bench.recogniser else "")
+    error_rate = partial(recognisers.rate, bench.context) if item.transcript else word_error_rate
     figures: dict[str, dict[str, float]] = {}
     missing: dict[str, dict[str, str]] = {}
     for name, signal in versions.items():
@@ -267,7 +269,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
         if "pesq" not in bench.absent:
             gather(values, reasons, "pesq", partial(_pesq, clean, signal, rate))
         if bench.recogniser is not None:
-            gather(values, reasons, "wer", partial(word_error_rate, truth, heard[name]))
+            gather(values, reasons, "wer", partial(error_rate, truth, heard[name]))
         if bench.mos is not None:
             gather(values, reasons, "dnsmos_ovrl", partial(_mos, bench.mos, signal, rate, item, folder / f"{name}.wav"))
     row: dict[str, Any] = {"figures": figures, "missing": missing}
@@ -277,7 +279,8 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
             partial(word_error_rate, heard["denoised"], heard["enhanced"]),
         )  # fmt: skip
         if max_wer is not None:
-            row["fallback"] = verdict(heard["denoised"], heard["enhanced"], item.transcript, max_wer).changed
+            known = item.transcript if not recognisers.unfit(bench.context, item.transcript or "") else None
+            row["fallback"] = verdict(heard["denoised"], heard["enhanced"], known, max_wer).changed
     return Made({}, row)
 
 

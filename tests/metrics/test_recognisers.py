@@ -8,10 +8,13 @@ import pytest
 import soundfile as sf
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item
 from audiorestorer.metrics import Missing, group_wer, recognisers
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.recognisers import torchaudio_ctc, transcribe, utterances
 from audiorestorer.metrics.texts import distinct, word_error_rate
+from audiorestorer.stages.evaluate import measure_group, sentences_of
+from audiorestorer.store import sha256_file
 from tests.tiny_models import write_tiny_whisper
 
 PILOT = Path(__file__).parents[2] / "data/pilot"
@@ -30,6 +33,14 @@ def clean(voice: str) -> tuple[str, str]:
             path = next((PILOT / "clean" / name).parent.glob(f"{Path(name).stem}.*"))
             return str(path), row["transcript"]
     raise AssertionError(voice)
+
+
+def said(text: str, path: str, name: str = "x") -> Item:
+    sha256 = sha256_file(Path(path))
+    return Item(id=name, noisy=path, noisy_sha256=sha256, path=path, sha256=sha256, transcript=text)
+
+
+CTC = Context(recogniser={"kind": "torchaudio_ctc"})
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +90,8 @@ def test_silence_is_no_word(batch, tmp_path):
 
 def test_no_sentences_is_a_reason_not_a_zero():
     compute = group_wer.load(Context(language_models=("batch",)))
-    values, missing, _ = compute(clean("flite:awb")[0], None)
+    path, text = clean("flite:awb")
+    values, missing, _ = compute(path, said(text, path))
     assert values == {} and "no transcript" in missing["wer"]
 
 
@@ -146,3 +158,83 @@ def test_whisper_models_in_ctranslate2_s_format(tmp_path):
 def test_an_unknown_kind_is_an_error():
     with pytest.raises(AudioRestorerError, match="panns"):
         recognisers.kind_of(Context(recogniser={"kind": "panns"}))
+
+
+@pytest.mark.parametrize("context", [Context(), CTC], ids=["pocketsphinx", "ctc"])
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("तुम क्या पढ़ते हो", "Devanagari script"),
+        ("今天天气很好", "Han script"),
+        ("كيف حالك اليوم", "Arabic script"),
+        ("Который сейчас час", "Cyrillic script"),
+        ("안녕하세요 여러분", "Hangul script"),
+        ("Question five: 你好吗", "Han script"),
+        ("Wir sind gestern nicht in die Stadt gefahren", "German"),
+        ("Je ne sais pas où il est", "French"),
+        ("No sé dónde está la casa de mis padres", "Spanish"),
+        ("Ik heb geen zin om naar buiten te gaan", "Dutch"),
+        ("Nie wiem, co to jest", "Polish"),
+        ("Tôi không biết bạn là ai", "Vietnamese"),
+    ],
+)
+def test_a_recogniser_of_english_cannot_know_other_languages(context, text, why):
+    reason = recognisers.unfit(context, text)
+    assert reason is not None and why in reason and "English" in reason
+    assert recognisers.kind_of(context) in reason
+
+
+@pytest.mark.parametrize("context", [Context(), CTC], ids=["pocketsphinx", "ctc"])
+def test_english_is_known_with_its_names_and_quotations(context):
+    texts = [row["transcript"] for row in pilot().values()]
+    texts += [
+        "Turn left", "Yes", "50", "I was in Las Vegas and Los Angeles", "Mario de la Cruz plays for Real Madrid", "Die hard",
+        "C'est la vie, he said", "He ordered a tortilla de patatas", "The menu said: pommes de terre au gratin", "Mrs. O'Leary's cow",
+        "[noise] Søren met Łukasz at the café (laughs)", "Men at work", "Van den Berg", "The war in Iraq is over", "the sign said 中",
+    ]  # fmt: skip
+    assert [text for text in texts if recognisers.unfit(context, text)] == []
+
+
+def test_words_that_no_dictionary_has_are_no_task_for_pocketsphinx():
+    text = "Selamat pagi semuanya kawan"
+    assert "not in the dictionary of the recogniser pocketsphinx (English)" in str(recognisers.unfit(Context(), text))
+    assert recognisers.unfit(CTC, text) is None  # its letters can write them
+
+
+def test_multilingual_whisper_models_may_be_given_any_text(tmp_path):
+    for name, tokens, known in (("all", 51_865, None), ("en", 51_864, frozenset(("en",)))):
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / "vocabulary.txt"
+        path.write_text("a\n" * tokens)
+        context = Context(recogniser={"kind": "faster_whisper", "files": [{"path": str(path)}]})
+        assert recognisers.languages(context) == known
+        assert bool(recognisers.unfit(context, "今天天气很好")) == (known is not None)
+    path.write_bytes(b"\xff")
+    with pytest.raises(AudioRestorerError, match=r"vocabulary\.txt"):
+        recognisers.languages(context)
+
+
+def test_transcripts_that_the_recogniser_cannot_know_have_a_reason_and_spoil_no_others(batch, tmp_path, monkeypatch):
+    """A mixed batch: the English row is as it would be alone, the language model knows neither annotations nor other languages."""
+    path, text = clean("festival:cmu_us_slt_arctic_hts")
+    rows = [f"[noise] {text} (laughs)", "तुम क्या पढ़ते हो", "Wir sind gestern nicht in die Stadt gefahren", "[silence]"]
+    (tmp_path / "t.tsv").write_text("path\ttranscript\n" + "".join(f"{i}.wav\t{row}\n" for i, row in enumerate(rows)))
+    sentences = group_wer.sentences(Context(), sentences_of(tmp_path / "t.tsv"))
+    assert sentences == distinct([text])
+    monkeypatch.setattr(recognisers, "load", lambda context, model: batch)  # to load one takes seconds
+    context = Context(language_models=("batch",), sentences=sentences)
+    items = [said(row, path, str(number)) for number, row in enumerate(rows)]
+    english, hindi, german, silence = measure_group("wer", items, tmp_path / "store", context)
+    assert english.field("metrics")["wer"] <= 0.1
+    for item, why in ((hindi, "Devanagari"), (german, "German"), (silence, "no word")):
+        assert not item.field("metrics") and not item.field("heard")
+        assert why in item.field("missing")["wer"] and why in item.field("missing")["wer_in"]
+
+
+def test_a_figure_of_characters_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(recognisers, "languages", lambda context: None)
+    monkeypatch.setattr(recognisers, "load", lambda context, model: lambda utterance: "今天天气真好")
+    (item,) = measure_group(
+        "wer", [said("今天天气很好。", clean("flite:awb")[0])], tmp_path, Context(language_models=("general",))
+    )
+    assert item.field("metrics")["wer_open"] == pytest.approx(1 / 6) and "characters" in item.notes["wer"]

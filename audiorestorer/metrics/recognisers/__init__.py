@@ -1,4 +1,8 @@
-"""Speech recognisers, one module a kind. `load(context, language_model)` gives a callable: utterances `[T]` at 16 kHz -> text."""
+"""Speech recognisers, one module a kind.
+
+`load(context, language_model)` of a module gives a callable: utterances `[T]` at 16 kHz -> text. `languages(context)` says which
+languages it knows (codes as `en`; None: more than can be told here), `vocabulary()`, where there is one, all words that it can hear.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,18 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.metrics import Missing
+from audiorestorer.metrics import Missing, scripts, texts
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
+from audiorestorer.metrics.languages import NAMES, foreign_to, speaks_for_others
 
 RATE_HZ = 16_000
 SHORTEST_SEC, LONGEST_SEC = 10.0, 20.0  # of an utterance cut from a longer file
 FRAME_SEC = 0.05
+FOREIGN_SCRIPT = 0.25  # share of a text's words (characters) in scripts that a recogniser does not write, above which it has no figure
+FOREIGN_WORDS = (
+    0.5  # share of words that are not in its dictionary, above which it has none: these are errors whatever is heard
+)
+FOREIGN_WORDS_LIKELY = 0.3  # the same where a word is another language's, and none the recogniser's
 Recogniser: TypeAlias = Callable[[Audio], str]
 PACKAGES = {"pocketsphinx": "pocketsphinx", "faster_whisper": "faster_whisper", "torchaudio_ctc": "torchaudio"}
 
@@ -39,8 +49,62 @@ def unavailable(context: Context) -> str | None:
 
 def load(context: Context, language_model: str) -> Recogniser:
     """The configured recogniser, its model read once."""
-    module: Any = import_module(f"audiorestorer.metrics.recognisers.{kind_of(context)}")
-    return module.load(context, language_model)
+    return _module(context).load(context, language_model)
+
+
+def languages(context: Context) -> frozenset[str] | None:
+    """Those that the configured recogniser knows; None: any."""
+    found: frozenset[str] | None = _module(context).languages(context)
+    return found
+
+
+def unfit(context: Context, text: str) -> str | None:
+    """Why the recogniser cannot know what is said in a text (another script or language, words that it has never heard of), or None.
+
+    A text whose words tell nothing (names, a word or two) is fit: errors are then counted.
+    """
+    known = languages(context)
+    if known is None:
+        return None
+    words = texts.normalised(text).split()
+    name = f"the recogniser {kind_of(context)} ({', '.join(NAMES[code] for code in sorted(known))})"
+    foreign = {script: share for script, share in scripts.shares(words).items() if script != "latin"}
+    if sum(foreign.values()) > FOREIGN_SCRIPT:
+        return f"the transcript is in {next(iter(foreign)).capitalize()} script; {name} cannot know it"
+    unknown, all_words = _unheard_of(context, text)
+    found = foreign_to(known, words, unknown / max(1, all_words) if all_words is not None else None)
+    if found:
+        looks = " or ".join(NAMES[code] for code in found)
+        return f"the transcript looks like {looks}; {name} cannot know it"
+    limit = FOREIGN_WORDS_LIKELY if speaks_for_others(known, words) else FOREIGN_WORDS
+    if all_words is not None and unknown > limit * all_words:
+        return f"not in the dictionary of {name}: {unknown} of the {all_words} words of the transcript"
+    return None
+
+
+def rate(context: Context, truth: str, heard: str) -> float:
+    """The word error rate of a transcript.
+
+    Raises:
+        Missing: it has no word, or the recogniser cannot know what is said.
+    """
+    if texts.normalised(truth) and (reason := unfit(context, truth)):
+        raise Missing(reason)
+    return texts.word_error_rate(truth, heard, languages(context))
+
+
+def _unheard_of(context: Context, text: str) -> tuple[int, int | None]:
+    """How many words of a text are not in the recogniser's dictionary, and how many it has (None: there is no dictionary)."""
+    module = _module(context)
+    if not hasattr(module, "vocabulary") or unavailable(context):
+        return 0, None
+    vocabulary: frozenset[str] = module.vocabulary()
+    words = [word.removesuffix("'s") for word in texts.spoken(text).split() if not any(map(str.isdigit, word))]
+    return sum(word not in vocabulary for word in words), len(words)
+
+
+def _module(context: Context) -> Any:
+    return import_module(f"audiorestorer.metrics.recognisers.{kind_of(context)}")
 
 
 def transcribe(recogniser: Recogniser, path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,32 @@ from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics.context import Context
 
+MULTILINGUAL_TOKENS = (
+    51_865  # of Whisper's vocabulary with all languages; CTranslate2 tells them apart by the same number
+)
+
+
+def languages(context: Context) -> frozenset[str] | None:
+    """English of the `.en` models, any of the others."""
+    assert context.recogniser is not None
+    for file in context.recogniser["files"]:
+        if Path(file["path"]).name.startswith("vocabulary."):
+            return None if _tokens(Path(file["path"])) >= MULTILINGUAL_TOKENS else frozenset(("en",))
+    return frozenset(("en",))
+
+
+def _tokens(path: Path) -> int:
+    """Raises AudioRestorerError: unreadable."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return len(json.loads(text)) if path.suffix == ".json" else text.count("\n") + (not text.endswith("\n"))
+    except (OSError, ValueError) as error:
+        raise AudioRestorerError(f"{path}: not a vocabulary of Whisper: {error}") from error
+
 
 def load(context: Context, language_model: str) -> Any:
     """Greedy decoding without temperature fallback and without the text of the utterance before: equal audio gives equal text.
+    Multilingual models find each utterance's language themselves.
 
     Raises:
         AudioRestorerError: the files are not one CTranslate2 Whisper model.
@@ -26,6 +50,7 @@ def load(context: Context, language_model: str) -> Any:
         raise AudioRestorerError(
             f"model {context.recogniser['name']}: lacks tokenizer.json (faster-whisper would download one)"
         )
+    language = None if languages(context) is None else "en"
     on_gpu = context.device.startswith("cuda")
     try:
         model = WhisperModel(
@@ -37,7 +62,7 @@ def load(context: Context, language_model: str) -> Any:
 
     def recognise(utterance: Audio) -> str:
         segments, _ = model.transcribe(
-            utterance, language="en", beam_size=1, temperature=0.0, condition_on_previous_text=False, without_timestamps=True,
+            utterance, language=language, beam_size=1, temperature=0.0, condition_on_previous_text=False, without_timestamps=True,
         )  # fmt: skip
         return " ".join(segment.text.strip() for segment in segments)
 

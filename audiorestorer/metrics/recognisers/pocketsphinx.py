@@ -7,6 +7,7 @@ which makes the task easy: a figure to compare a file's versions by, never one t
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,21 @@ import numpy as np
 from audiorestorer.audio import Audio
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import Context
+
+DICTIONARY = "en-us/cmudict-en-us.dict"  # of the wheel's model
+
+
+def languages(context: Context) -> frozenset[str] | None:
+    return frozenset(("en",))
+
+
+@cache
+def vocabulary() -> frozenset[str]:
+    """The words of the pronunciation dictionary, in small letters: no other can be heard."""
+    from pocketsphinx import get_model_path
+
+    with open(get_model_path(DICTIONARY), encoding="utf-8") as file:
+        return frozenset(line.split(" ", 1)[0].split("(", 1)[0] for line in file)
 
 
 def load(context: Context, language_model: str) -> Any:

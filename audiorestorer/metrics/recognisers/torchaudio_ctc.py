@@ -18,6 +18,11 @@ LETTERS = (
 SHORTEST = 400  # samples: the receptive field of the feature extractor
 
 
+def languages(context: Context) -> frozenset[str] | None:
+    """Its letters are English ones, and so is what it was trained on."""
+    return frozenset(("en",))
+
+
 def load(context: Context, language_model: str) -> Any:
     """
     Raises:
