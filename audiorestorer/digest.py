@@ -22,6 +22,7 @@ PLUMBING = frozenset(
         "digest",
         "errors",
         "manifest",
+        "names",
         "progress",
         "resources",
         "store",
