@@ -57,7 +57,7 @@ evaluate: $(READY)  ## measure the finished files again; never touches the rende
 deliver: $(READY)  ## pack the cleaned tree with manifest, licences and checksums
 	$(SNAKEMAKE) deliver
 
-train-pilot: $(READY)  ## make the training audio and train the pilot models again (an hour; needs the packages named in docs)
+train-pilot: $(READY)  ## make the training audio and train the pilot models again (an hour; needs the Debian packages that rules/train.smk names)
 	$(SNAKEMAKE) train_pilot
 
 train-demo: $(READY)  ## the training half from end to end on generated stems and noise (minutes)

@@ -131,7 +131,7 @@ def fuse(
     manifests: Annotated[list[Path], typer.Argument(metavar="IN_MANIFEST... OUT_MANIFEST", help="one a separator, then the output")],
     config: ConfigOption, store: StoreOption = STORE,
 ) -> None:  # fmt: skip
-    """Fuse the separators' ratio masks by maximum."""
+    """Apply the mean or the maximum of the separators' ratio masks to the recordings."""
     if len(manifests) < 2:
         raise AudioRestorerError("fuse: needs at least one input manifest and the output manifest")
     chosen = settings.load(settings.FuseSettings, config)

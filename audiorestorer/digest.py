@@ -24,6 +24,7 @@ PLUMBING = frozenset(
         "folders",
         "left_out",
         "manifest",
+        "names",
         "progress",
         "resources",
         "store",

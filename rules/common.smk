@@ -109,12 +109,15 @@ REGISTRY = or_stop(model_registry.load, CFG.registry)
 SEPARATORS = {separator.name: separator for separator in CFG.separators}
 MODELS = [separator.model for separator in CFG.separators] + ([CFG.denoise.model] if CFG.denoise.model else [])
 MODELS = list(dict.fromkeys(MODELS + ([CFG.enhance.model] if CFG.enhance.enabled else [])))
+MASKS = ("denoise", "separate")  # networks of either task give speech: each can stand in the other's place
 for index, separator in enumerate(CFG.separators):  # an unknown name ends the run here, not in the middle of it
+    or_stop(REGISTRY.check_task, separator.model, MASKS, f"config: separators.{index}.model")
     or_stop(REGISTRY.check_segment, separator.model, separator.segment_sec, f"config: separators.{index}")
 if CFG.denoise.model:
+    or_stop(REGISTRY.check_task, CFG.denoise.model, MASKS, "config: denoise.model")
     or_stop(REGISTRY.check_segment, CFG.denoise.model, CFG.denoise.segment_sec, "config: denoise")
 if CFG.enhance.enabled:
-    or_stop(REGISTRY.get, CFG.enhance.model)
+    or_stop(REGISTRY.check_task, CFG.enhance.model, ("enhance",), "config: enhance.model")
 BATCH = or_stop(input_listing.batch, CFG)
 LISTING = {str(shard): found for shard, found in BATCH.shards(CFG.shards).items()}
 SHARDS = list(LISTING)
@@ -245,7 +248,7 @@ def recogniser_of(section, used):
     """The registry's recogniser that a section needs; None: the built-in one, or none. An unknown name ends the run here."""
     if not used or section.recogniser == "pocketsphinx":
         return None
-    or_stop(REGISTRY.get, section.recogniser)
+    or_stop(REGISTRY.check_task, section.recogniser, ("recognise",), "config: recogniser")
     return section.recogniser
 
 

@@ -1,7 +1,7 @@
 # Needs Debian packages: espeak-ng, flite, festival, rhvoice and libttspico-utils (non-free) with the voices that
 # scripts/synth_speech.py names, fluidsynth, fluid-soundfont-gm, ffmpeg; apt-get, for the recordings.
 # Makes: the pilot models' training audio, the models and their figures on held-out voices and pieces. Not part of `all`.
-# The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/models/.
+# The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/trained/.
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
 # a training that begins with the weights of another one

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import urllib.parse
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,10 @@ SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
 BLOCK = 1 << 20
+
+VERBS = {
+    "separate": "separate", "denoise": "denoise", "enhance": "enhance", "recognise": "recognise speech", "panns": "tag sounds",
+}  # fmt: skip
 
 log = logging.getLogger("audiorestorer")
 
@@ -49,7 +54,8 @@ class FileSettings(Settings):
 
 class EntrySettings(Settings):
     kind: str = Field(
-        pattern=r"^[a-z][a-z0-9_]{0,40}$", description="module of audiorestorer.separators, or panns, recogniser"
+        pattern=r"^[a-z][a-z0-9_]{0,40}$",
+        description="module of separators or of metrics.recognisers, or panns",
     )
     task: Literal["separate", "denoise", "enhance", "recognise", "panns"] = Field(description="what it is for")
     source: str = Field(
@@ -106,6 +112,16 @@ class Registry(Settings):
         if name not in self.models:
             raise AudioRestorerError(f"{self._path}: no model {name!r}; it has {', '.join(sorted(self.models))}")
         return self.models[name]
+
+    def check_task(self, name: str, tasks: Collection[str], where: str) -> None:
+        """Raises AudioRestorerError: no such entry, or one that is for something else than `where` in the configuration needs."""
+        task = self.get(name).task
+        if task not in tasks:
+            fitting = sorted(other for other, entry in self.models.items() if entry.task in tasks)
+            raise AudioRestorerError(
+                f"{where}: model {name} is there to {VERBS[task]}, not to {VERBS[min(tasks)]}; models that are:"
+                f" {', '.join(fitting) or 'none'} ({self._path})"
+            )
 
     def check_segment(self, name: str, segment_sec: float | None, where: str) -> None:
         """

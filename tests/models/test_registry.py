@@ -44,6 +44,17 @@ def test_wrong_entries_name_file_and_key(tmp_path: Path, entry: str, message: st
     assert message in str(error.value) and str(path) in str(error.value)
 
 
+def test_a_model_of_another_task_is_named_with_those_that_fit() -> None:
+    loaded, masks = registry.load("config/models.yaml"), ("denoise", "separate")
+    loaded.check_task("pilot_sep_a", masks, "config: separators.0.model")
+    with pytest.raises(
+        AudioRestorerError, match=r"separators.0: model panns_cnn14 is there to tag sounds, .*pilot_sep_a"
+    ):
+        loaded.check_task("panns_cnn14", masks, "config: separators.0")
+    with pytest.raises(AudioRestorerError, match="no model 'x'"):
+        loaded.check_task("x", ("enhance",), "config: enhance.model")
+
+
 def test_local_file(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     path = written(tmp_path, f"kind: checkpoint, source: w.safetensors, {LICENCE}")
