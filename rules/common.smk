@@ -18,8 +18,7 @@ if not os.path.isdir(os.path.join(ROOT, "audiorestorer")):
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 # For rules/python.sh, by which a job runs Python: these names are ours alone, so that the commands of another workflow that uses this one
-# keep their environment. A job's Python is `python` of the environment
-# that runs snakemake, or, where asked for, a conda environment's.
+# keep their environment. `python` is the one beside the interpreter that runs snakemake, or, where asked for, a conda environment's.
 BESIDE = os.path.join(os.path.dirname(sys.executable), "python")
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 os.environ.update(
