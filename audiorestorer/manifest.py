@@ -69,8 +69,8 @@ class Item(BaseModel):
 
     def updated(self, **changes: Any) -> Item:
         """A copy with these fields changed or added; `notes` are added to those that the row has."""
-        if self.notes and changes.get("notes"):
-            changes["notes"] = {**self.notes, **changes["notes"]}
+        if self.notes and "notes" in changes:
+            changes["notes"] = {**self.notes, **(changes["notes"] or {})}
         return Item.model_validate({**self.model_dump(), **changes})
 
     def rejected(self, reason: str) -> Item:

@@ -19,7 +19,7 @@ from audiorestorer.__main__ import app
 from audiorestorer.config import Config, DeliverSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart, keep_inputs, keep_rows_apart, keep_run_apart
-from audiorestorer.listing import listed
+from audiorestorer.listing import scanned
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.pairs import companions
 from audiorestorer.stages import deliver, ingest, publish
@@ -290,7 +290,7 @@ def test_no_byte_of_an_input_changes(
             config = Config.model_validate({**texts, "shards": 1, "transcripts": None})
             try:
                 clean, _ = companions(config)
-                files = [file.relative for file in listed(config)]
+                files = [file.relative for file in scanned(config).files]
                 keep_run_apart(config, clean, None)
             except AudioRestorerError as error:
                 assert "\n" not in str(error)
@@ -302,7 +302,7 @@ def test_no_byte_of_an_input_changes(
             for _ in range(2):
                 one_run(config)
                 assert [state(folder) for folder in read] == kept
-                assert [file.relative for file in listed(config)] == files
+                assert [file.relative for file in scanned(config).files] == files
             assert len(read_manifest(Path(config.artifacts) / "manifests/publish/0.jsonl")) == len(files)
         finally:
             os.chdir(before)

@@ -111,4 +111,4 @@ def test_other_names_are_left_alone():
 def test_a_row_keeps_the_notes_of_all_stages():
     row = Item(id="a", noisy="a.wav").updated(notes={"header": "not closed"}).updated(notes={"loudness": "short"})
     assert row.notes == {"header": "not closed", "loudness": "short"}
-    assert row.updated(status="ok").notes == row.notes and row.updated(notes=None).notes is None
+    assert row.updated(status="ok").notes == row.notes == row.updated(notes=None).notes
