@@ -112,7 +112,8 @@ def commands(folder: Path, shard: int) -> list[list[str]]:
         out.append([stage, manifest(before), manifest(stage), "--config", "{}", *store])
     metrics = json.dumps({"metrics": ["loudness", "signal"]})
     out.append(["evaluate", manifest("loudness"), manifest("evaluate"), "--config", metrics, *store])
-    out.append(["publish", manifest("loudness"), manifest("publish"), "--output", str(folder / "output"), *store])
+    places = ["--output", str(folder / "output"), "--ledger", str(folder / "published")]
+    out.append(["publish", manifest("loudness"), manifest("publish"), *places, *store])
     return out
 
 

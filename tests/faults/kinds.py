@@ -298,6 +298,11 @@ def damaged_artifact(scene: Scene) -> None:
     name = str(path.relative_to(bench.folder))
     how = damage.harm(path, scene.rng, scene.rng.choice(["cut", "empty", "zeros", "garbage", "delete"]))
     scene.trial.detail = f"{how}: {name}"
+    if name.startswith("output/") and path.exists() and bench.results()[name] != scene.ref.results[name]:
+        ended = bench.run()  # it could be somebody's edit: it is named, and made again once it is gone
+        if ended.code or name.removeprefix("output/") not in ended.text:
+            scene.trial.problems.append(f"a changed output is not named (exit {ended.code}):\n{ended.text[-1500:]}")
+        path.unlink()
     commands = bench.commands()
     # the job that makes the file is not run again, as Snakemake would not: the next ones meet the damage
     readers = [command for command in commands if name in command[1:] and name not in outputs_of(command)]

@@ -149,7 +149,8 @@ class Workbench:
         out.append(["evaluate", manifest("loudness"), manifest("evaluate"), "--config", metrics, *store])
         eval_files = ["--json", "artifacts/eval/metrics.json", "--csv", "artifacts/eval/metrics.csv"]
         out.append(["collect", manifest("evaluate"), *eval_files])
-        out.append(["publish", manifest("loudness"), manifest("publish"), "--output", "output", *store])
+        places = ["--output", "output", "--input", "input", "--ledger", "artifacts/published"]
+        out.append(["publish", manifest("loudness"), manifest("publish"), *places, *store])
         return out
 
     def start(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -39,12 +38,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (workspace.folder / "batch/input/cut.wav").unlink()
     workspace.config |= {
         "input": "batch/input", "shards": 1, "separators": [{"name": "a", "model": "tiny_a"}], "denoise": {"model": None},
-        "evaluate": {"metrics": ["loudness", "signal"]},
+        "evaluate": {"metrics": ["loudness"]}, "snippets": {"count": 3, "seconds": 0.5},
     }  # fmt: skip
     return workspace
 
 
-def test_edits_stay_and_what_is_gone_is_gone(project: Workspace):
+def test_edits_stay_and_are_named(project: Workspace):
     output = project.folder / "artifacts/output"
     output.mkdir(parents=True)
     (output / "x one.wav").write_bytes(b"not of this pipeline")
@@ -53,8 +52,6 @@ def test_edits_stay_and_what_is_gone_is_gone(project: Workspace):
         text.count("x one.wav: kept: it is not a file that was published here") == 1 and "replace_edited=true" in text
     )
     assert project.outputs()["x one.wav"] == b"not of this pipeline" and set(project.outputs()) == NAMES
-    assert "Nothing to be done" in project.run()
-
     (output / "x one.wav").unlink()  # the remedy that the message names
     project.run()
     for name in NAMES:
@@ -64,30 +61,26 @@ def test_edits_stay_and_what_is_gone_is_gone(project: Workspace):
         file.write(b"LIST\4\0\0\0INFO")
     edited = project.outputs()["x one.wav"]
     assert "Nothing to be done" in project.run()
-    os.utime(project.folder / "batch/input/x one.wav")
-    before = project.computed("loudness")
-    text = project.run()  # publishes again, and has nothing new
-    assert project.outputs()["x one.wav"] == edited and "kept:" not in text and project.computed("loudness") == before
-
     project.config["loudness"] = {"target_lufs": -27.0}
     text = project.run()
     assert project.outputs()["x one.wav"] == edited and "x one.wav: kept: it was changed after it was published" in text
     assert [Path(entry["file"]).name for entry in state(project)["kept"]] == ["x one.wav"]
     assert "Nothing to be done" in project.run()
-    project.config["replace_edited"] = True
-    project.run()
-    assert project.outputs()["x one.wav"] != edited and not state(project)["kept"]
 
 
 def test_left_recordings_leave_output_snippets_pages_and_archives(project: Workspace):
+    """One deleted, one excluded, the third in another format."""
     output, art = project.folder / "artifacts/output", project.folder / "artifacts"
     (output / "mine.txt").write_text("mine")
     (project.folder / "batch/input/sub/ünï/three.flac").unlink()
-    project.config["exclude"] = ["x*"]
+    project.config |= {"exclude": ["x*"], "loudness": {"target_lufs": -27.0, "format": "flac"}}
     text = project.run("--", "all", "deliver")
-    assert set(project.outputs()) == {"sub/tw'o.wav", "mine.txt"}
+    assert set(project.outputs()) == {"sub/tw'o.flac", "mine.txt", "x one.wav"}
     assert not (output / "sub/ünï").exists(), "the folder that it left empty"
-    assert "is no longer of the input" in text and len(state(project)["removed"]) == 2
+    assert (
+        len(state(project)["removed"]) == 2
+        and "x one.wav: kept: x one.wav is no longer of the input; it was changed" in text
+    )
     assert {path.name for path in (art / "eval/snippets").iterdir()} == {"sub_tw_o"}
     for name in (
         "eval/metrics.json",
@@ -99,9 +92,6 @@ def test_left_recordings_leave_output_snippets_pages_and_archives(project: Works
         assert "three" not in (art / name).read_text(), name
     with zipfile.ZipFile(art / "delivery/cleaned.zip") as archive:
         assert not [name for name in archive.namelist() if "three" in name or "x one" in name]
-    project.config["loudness"]["format"] = "flac"
-    project.run()
-    assert set(project.outputs()) == {"sub/tw'o.flac", "mine.txt"}
     assert "Nothing to be done" in project.run()
 
 
@@ -115,8 +105,11 @@ def test_a_withdrawn_recording_is_forgotten_with_all_that_was_made_of_it(project
     assert "Nothing to be done" in project.run(), "it had left the input"
     text = forget(project, "sub/tw'o.wav")
     assert "still in the input" in text and "cleaned.zip: holds it" in text
-    assert not holds(project.folder / "artifacts/store", b"tw'o") and set(project.outputs()) == {"mine.txt"}
+    assert not holds(project.folder / "artifacts/store", b"tw'o") and set(project.outputs()) == {
+        "mine.txt",
+        "x one.wav",
+    }
     assert not list((project.folder / "artifacts/eval/snippets").iterdir())
     assert not (project.folder / "artifacts/report/results.html").exists()
     project.run()
-    assert set(project.outputs()) == {"sub/tw'o.flac", "mine.txt"}
+    assert set(project.outputs()) == {"sub/tw'o.flac", "mine.txt", "x one.wav"}
