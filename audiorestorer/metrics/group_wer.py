@@ -60,7 +60,7 @@ def load(context: Context) -> Any:
         def rate(name: str) -> float:
             if isinstance(found[name], str):
                 raise Missing(found[name])
-            heard[name] = recognisers.transcribe(found[name], path)
+            heard[name] = recognisers.transcribe(found[name], path, item.field("view"))
             return word_error_rate(item.transcript or "", heard[name])
 
         for name in found:

@@ -16,6 +16,7 @@ from audiorestorer.metrics.statistics import conditions_of as splits_of
 MAX_NOTED = 100  # files of one kind of note that the first page can name; the CSV names all
 BY_SNR = "si_sdr_improvement_db"
 ENHANCED = ("enhanced", "enhance_wer", "enhance_reason")  # where the stage enhance ran
+DELAY = "reference_delay_ms"  # of a reference that was aligned
 FIXED = frozenset(
     (
         "id",
@@ -30,6 +31,7 @@ FIXED = frozenset(
         "transcript",
         "heard",
         *ENHANCED,
+        DELAY,
     )
 )
 
@@ -40,7 +42,7 @@ def row_of(item: Item) -> dict[str, Any]:
     if not item.ok:
         return {**row, "reason": item.reason}
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
-    row |= {name: item.field(name) for name in ENHANCED if item.field(name) is not None}
+    row |= {name: item.field(name) for name in (*ENHANCED, DELAY) if item.field(name) is not None}
     row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
     row |= {"notes": item.notes} if item.notes else {}
     row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}
