@@ -320,7 +320,7 @@ def stage_jobs():
         path = str(job.output[0]) if job.output else ""
         if path.startswith(root):
             stage = os.path.dirname(path.removeprefix(root))
-            parts = len(CFG.evaluate.metrics) if stage == "evaluate" else 1
+            parts = 1 + len(CFG.evaluate.metrics) if stage == "evaluate" else 1
             yield progress.Job(Path(path), stage, LISTING[job.wildcards.shard].files, parts)
 
 

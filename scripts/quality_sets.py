@@ -18,9 +18,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from audiorestorer import audio  # noqa: E402
 from audiorestorer.audio import Audio  # noqa: E402
+from audiorestorer.dsp.likeness import compare  # noqa: E402
 from audiorestorer.errors import AudioRestorerError  # noqa: E402
 from audiorestorer.manifest import Item  # noqa: E402
-from audiorestorer.metrics.files import LENGTH_TOLERANCE_SEC  # noqa: E402
+from audiorestorer.metrics.examination import LEAST_DELAY_SEC, LENGTH_TOLERANCE_SEC, LONGEST_DELAY_SEC  # noqa: E402
 from audiorestorer.pairs import references_of  # noqa: E402
 from audiorestorer.store import sha256_file  # noqa: E402
 
@@ -165,6 +166,14 @@ class Clip:
         self.seconds = self.noisy.shape[1] / self.rate
         if abs(self.seconds - self.reference.shape[1] / self.reference_rate) > LENGTH_TOLERANCE_SEC:
             raise AudioRestorerError(f"{pair.noisy}: {self.seconds:.2f} s, its reference has another length")
+        common = min(self.rate, self.reference_rate)
+        match = compare(
+            [(at_rate(self.noisy, self.rate, common)[0], at_rate(self.reference, self.reference_rate, common)[0])],
+            common, LONGEST_DELAY_SEC,
+        )  # fmt: skip
+        if not match.alike or abs(match.delay_sec) > LEAST_DELAY_SEC:
+            what = f"{1000 * match.delay_sec:.2f} ms late" if match.alike else "another recording"
+            raise AudioRestorerError(f"{pair.noisy}: its reference is {what}")
         self.truth = at_rate(self.reference, self.reference_rate, self.rate, self.noisy.shape[1])
         self.noisy_sha256, self.clean_sha256 = sha256_file(pair.noisy), sha256_file(pair.clean)
         self._made: dict[str, tuple[Any, Cost]] = {}

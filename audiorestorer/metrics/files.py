@@ -5,67 +5,113 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
+from audiorestorer.dsp.delay import WHOLE, advanced
+from audiorestorer.dsp.views import View, turned, view_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing
+from audiorestorer.metrics.examination import LENGTH_TOLERANCE_SEC, Examined, sounding, wrong_length
 
-LENGTH_TOLERANCE_SEC = 0.1  # a lossy codec's padding; beyond it, two files are not the same recording
 Values: TypeAlias = dict[str, float]
 Reasons: TypeAlias = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Files:
-    """Paths of an item's mixture, output and reference (None: there is none)."""
+    """Paths of an item's mixture, output and reference (None: there is none), and what is known of them."""
 
     noisy: str
     output: str
     clean: str | None
+    examined: Examined = Examined()
 
     @property
     def info(self) -> audio.AudioInfo:
-        """Of the output, whose rate, channels and length all others are brought to."""
-        return audio.probe(self.output)
+        """Of the output, whose rate and channels all others are brought to; its length, or the part of it that has a reference."""
+        info = audio.probe(self.output)
+        begin, end = self._part(info)
+        return info if end - begin == info.frames else replace(info, frames=end - begin)
+
+    def unmoved(self) -> Files:
+        """The same for figures that need no reference: the whole of mixture and output."""
+        return replace(self, examined=self.examined.unmoved())
 
     def stream(self, name: str) -> Iterator[audio.Audio]:
         """The blocks of `noisy`, `output` or `clean`, aligned with the output: its rate, channels and length.
 
+        Where the reference is late or has another length, all three are cut to what all of them hold.
+
         Raises:
-            Missing: no such file, or not the same length.
+            Missing: no such file, not the same length, or a reference that is none.
         """
         path: str | None = getattr(self, name)
         if path is None:
             raise Missing("no clean reference (references)")
-        info = self.info
+        if name == "clean" and self.examined.unlike is not None:
+            raise Missing(self.examined.unlike)
+        info = audio.probe(self.output)
         try:
             own = audio.probe(path)
         except AudioRestorerError as error:
             raise Missing(str(error)) from error
-        if abs(own.duration_sec - info.duration_sec) > LENGTH_TOLERANCE_SEC:
-            raise Missing(f"{path}: {own.duration_sec:.2f} s, the output has {info.duration_sec:.2f} s")
+        moved = self.examined.moved
+        if abs(own.duration_sec - info.duration_sec) > LENGTH_TOLERANCE_SEC and not (moved and name == "clean"):
+            raise Missing(wrong_length(path, own, info))
         blocks = audio.resample_blocks(audio.blocks(path), own.sample_rate, info.sample_rate, own.channels)
-        aligned = audio.fit_length(audio.to_channels(blocks, info.channels), info.frames)
+        spread = self._with_channels(blocks, info.channels, name)
+        if moved:
+            begin, end = self._part(info)
+            late = self._late(info) if name == "clean" else 0.0
+            aligned = advanced(spread, begin + late, end - begin)
+        else:
+            aligned = audio.fit_length(spread, info.frames)
         return audio.rechunk(aligned, int(audio.BLOCK_SEC * info.sample_rate))
 
+    def _part(self, info: audio.AudioInfo) -> tuple[int, int]:
+        """The output's samples from and to which all files have something."""
+        if self.clean is None or not self.examined.moved:
+            return 0, info.frames
+        late = self._late(info)
+        own = audio.probe(self.clean)
+        end = math.floor(own.frames * info.sample_rate / own.sample_rate - late)
+        return max(0, math.ceil(-late)), min(info.frames, end)
 
-def excerpts(stream: Iterator[Audio], info: audio.AudioInfo, seconds: float, count: int) -> list[Audio]:
-    """The mean of a stream's channels, `[T]` each: whole where it is not longer than `count` windows, else that many, evenly spread.
+    def _late(self, info: audio.AudioInfo) -> float:
+        """The reference's delay in samples of the output; what is nearly a whole number is one."""
+        late = self.examined.delay_sec * info.sample_rate
+        return float(round(late)) if abs(late - round(late)) <= WHOLE else late
+
+    def _with_channels(self, blocks: Iterator[Audio], channels: int, name: str) -> Iterator[Audio]:
+        """Of two channels one: the view that holds the sound; of one channel two: in the output's polarity."""
+        view = self.examined.clean_view if name == "clean" else self.examined.view
+        turn = name == "clean" and self.examined.turned
+        for block in blocks:
+            fewer = turned(block, view) if channels == 1 else block
+            for found in audio.to_channels([fewer], channels):
+                yield turned(found, "side" if turn else "mid")
+
+
+def excerpts(
+    stream: Iterator[Audio], info: audio.AudioInfo, seconds: float, count: int, view: View = "mid"
+) -> list[Audio]:
+    """A stream's channels as one signal, `[T]` each: whole where it is not longer than `count` windows, else that many, evenly spread.
 
     A bound on time and memory for metrics that need a signal in one piece.
     """
     size = int(seconds * info.sample_rate)
     if info.frames <= count * size:
-        return [np.concatenate([block.mean(axis=0) for block in stream])]
+        return [np.concatenate([turned(block, view).mean(axis=0) for block in stream])]
     starts = [int(number * (info.frames - size) / max(1, count - 1)) for number in range(count)]
     windows = [np.zeros(size, np.float32) for _ in starts]
     position = 0
     for block in stream:
-        mono = block.mean(axis=0)
+        mono = turned(block, view).mean(axis=0)
         for start, window in zip(starts, windows, strict=True):
             begin, end = max(start, position), min(start + size, position + len(mono))
             if begin < end:
@@ -74,15 +120,30 @@ def excerpts(stream: Iterator[Audio], info: audio.AudioInfo, seconds: float, cou
     return windows
 
 
-def mono_excerpt(path: str, rate: int, seconds: float, longest_sec: float) -> Audio:
-    """`[T]` at `rate`: a file's channels' mean, or, of a file longer than `longest_sec`, windows of `seconds` evenly spread, joined.
+def one_signal(path: str | Path, view: View | None = None) -> Iterator[Audio]:
+    """A file's blocks as one channel, `[1, n]`: the mean, or half of the difference. View None: what suits the file.
+
+    Raises:
+        AudioRestorerError: unreadable.
+    """
+    chosen = view_of_file(path) if view is None else view
+    return audio.to_channels((turned(block, chosen) for block in audio.blocks(path)), 1)
+
+
+def view_of_file(path: str | Path) -> View:
+    """The view that a file is best heard in; of any but two channels, the mean."""
+    return view_of(audio.blocks(path)) if audio.probe(path).channels == 2 else "mid"
+
+
+def mono_excerpt(path: str, rate: int, seconds: float, longest_sec: float, view: View | None = None) -> Audio:
+    """`[T]` at `rate`: a file's channels as one signal; of one longer than `longest_sec`, windows of `seconds`, evenly spread, joined.
 
     Raises:
         Missing: unreadable.
     """
     try:
         info = audio.probe(path)
-        mono = audio.to_channels(audio.blocks(path), 1)
+        mono = one_signal(path, view)
         resampled = audio.resample_blocks(mono, info.sample_rate, rate, 1)
         at_rate = replace(info, sample_rate=rate, frames=round(info.frames * rate / info.sample_rate), channels=1)
         return np.nan_to_num(np.concatenate(excerpts(resampled, at_rate, seconds, int(longest_sec / seconds))))
@@ -90,9 +151,13 @@ def mono_excerpt(path: str, rate: int, seconds: float, longest_sec: float) -> Au
         raise Missing(str(error)) from error
 
 
-def gather(values: Values, missing: Reasons, name: str, function: Callable[[], float]) -> None:
-    """Put a metric into `values`, or the reason for its absence into `missing`."""
+def gather(
+    values: Values, missing: Reasons, name: str, function: Callable[[], float], files: Files | None = None, *sides: str
+) -> None:
+    """Put a metric into `values`, or the reason for its absence into `missing`: also that one of the files' sides is silent."""
     try:
+        if files is not None:
+            sounding(files.examined, *sides)
         value = float(function())
     except Missing as reason:
         missing[name] = str(reason)

@@ -17,6 +17,7 @@ from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.files import Reasons, Values, mono_excerpt
 
 SIDES = ("noisy", "output")
+NEEDS_SOUND = True
 RATE_HZ = 16_000
 WINDOW_SEC, LONGEST_SEC = 10.0, 60.0  # of a longer file: six windows of 10 s, evenly spread
 OUTPUTS = {"dnsmos_ovrl": "ovrl_mos", "dnsmos_sig": "sig_mos", "dnsmos_bak": "bak_mos", "dnsmos_p808": "p808_mos"}
@@ -52,7 +53,7 @@ def load(context: Context) -> Any:
     model.p808_onnx_sess = onnxruntime.InferenceSession(f"{folder}/model_v8.onnx", options)
 
     def compute(path: str, item: Item) -> tuple[Values, Reasons, dict[str, str]]:
-        mono = mono_excerpt(path, RATE_HZ, WINDOW_SEC, LONGEST_SEC)
+        mono = mono_excerpt(path, RATE_HZ, WINDOW_SEC, LONGEST_SEC, item.field("view") if item else None)
         if not np.any(mono):
             raise Missing("silent")
         size = int(WINDOW_SEC * RATE_HZ)

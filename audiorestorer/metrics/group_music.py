@@ -10,14 +10,15 @@ from audiorestorer.audio import rechunk
 from audiorestorer.metrics.files import Files, Reasons, Values, gather
 from audiorestorer.metrics.music import FRAME_SEC, blind_music_to_speech
 
+EXAMINED = True
 NAMES = ("music_to_speech_blind_in_db", "music_to_speech_blind_db")
 
 
 def compute(files: Files) -> tuple[Values, Reasons]:
     values: Values = {}
     missing: Reasons = {}
-    for name, stream in zip(NAMES, ("noisy", "output"), strict=True):
-        gather(values, missing, name, partial(_ratio, files, stream))
+    for name, side in zip(NAMES, ("noisy", "output"), strict=True):
+        gather(values, missing, name, partial(_ratio, files.unmoved(), side), files, side)
     return values, missing
 
 

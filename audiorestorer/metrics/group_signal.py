@@ -5,7 +5,7 @@ Two passes over the files, in blocks: first the sums that fix the scales, then t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from audiorestorer.metrics import signal as metric
 from audiorestorer.metrics.files import Files, Reasons, Values, gather
 
 N_FFT, HOP = 2048, 512
+EXAMINED = True
 NAMES = (
     "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
     "music_to_speech_in_db", "music_to_speech_db",
@@ -40,14 +41,18 @@ def compute(files: Files) -> tuple[Values, Reasons]:
         before, after = _sides(files)
     except Missing as reason:
         return {}, dict.fromkeys(NAMES, str(reason))
-    gather(values, missing, "si_sdr_in_db", lambda: metric.si_sdr(before.sums))
-    gather(values, missing, "si_sdr_db", lambda: metric.si_sdr(after.sums))
-    gather(values, missing, "si_sdr_improvement_db", lambda: metric.si_sdr(after.sums) - metric.si_sdr(before.sums))
-    gather(values, missing, "lsd_in_db", before.lsd.value)
-    gather(values, missing, "lsd_db", after.lsd.value)
-    gather(values, missing, "residual_ratio", lambda: metric.residual_ratio(after.sums, before.sums))
-    gather(values, missing, "music_to_speech_in_db", before.music.value)
-    gather(values, missing, "music_to_speech_db", after.music.value)
+
+    def put(name: str, function: Callable[[], float], *sides: str) -> None:
+        gather(values, missing, name, function, files, *sides)
+
+    put("si_sdr_in_db", lambda: metric.si_sdr(before.sums), "noisy")
+    put("si_sdr_db", lambda: metric.si_sdr(after.sums), "output")
+    put("si_sdr_improvement_db", lambda: metric.si_sdr(after.sums) - metric.si_sdr(before.sums), "noisy", "output")
+    put("lsd_in_db", before.lsd.value, "noisy")
+    put("lsd_db", after.lsd.value, "output")
+    put("residual_ratio", lambda: metric.residual_ratio(after.sums, before.sums))  # of silence: all speech is missing
+    put("music_to_speech_in_db", before.music.value, "noisy")
+    put("music_to_speech_db", after.music.value, "output")
     parts = ("si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio")
     absent = [name for name in parts if name in missing]
     if absent:

@@ -79,8 +79,11 @@ def si_sdr(sums: Sums) -> float:
 def residual_ratio(output: Sums, noisy: Sums) -> float:
     """r = |yhat - clean|^2 / (|noisy - clean|^2 + 1e-12), clipped to [0, 1.5].
 
-    Both are at the scale at which their speech has the reference's level: the loudness stage changed that of yhat.
+    Both are at the scale at which their speech has the reference's level: the loudness stage changed that of yhat. NaN where a signal
+    holds NaN or infinity, which the clipping would hide.
     """
+    if not math.isfinite(output.yy + noisy.yy + noisy.ss):
+        return math.nan
     return min(output.error(output.scale) / (noisy.error(noisy.scale) + RESIDUAL_EPS), RESIDUAL_LIMIT)
 
 

@@ -16,6 +16,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing
+from audiorestorer.metrics.examination import examine
 from audiorestorer.metrics.files import Files, Reasons, Values
 from audiorestorer.metrics.group_signal import compute
 
@@ -78,13 +79,14 @@ def signal_figures(noisy: Audio, yhat: Audio, clean: Audio, rate: int) -> tuple[
 def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str]:
     """The figures of three files, in blocks: those of `FIGURES` that could be computed, and why others could not.
 
-    SI and LSD in dB; delta LSD is positive for an improvement; residual_percent is 100 r of the design, and absent where a signal has
-    no LSD (it holds NaN or infinity: the clipping of r would turn that into a number).
+    SI and LSD in dB; delta LSD is positive for an improvement; residual_percent is 100 r of the design. A clean file that is late is
+    aligned first, and the reasons say so; against one of another recording nothing is measured.
 
     Raises:
         AudioRestorerError: a file that cannot be read.
     """
-    values, missing = compute(Files(str(noisy), str(yhat), str(clean)))
+    examined = examine(str(noisy), str(yhat), str(clean))
+    values, missing = compute(Files(str(noisy), str(yhat), str(clean), examined))
     found = {
         "si_noisy_db": values.get("si_sdr_in_db"),
         "si_yhat_db": values.get("si_sdr_db"),
@@ -95,8 +97,9 @@ def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str
     }
     if "lsd_in_db" in values and "lsd_db" in values:
         found["delta_lsd_db"] = values["lsd_in_db"] - values["lsd_db"]
-        found["residual_percent"] = _times(values.get("residual_ratio"), 100)
-    return {name: value for name, value in found.items() if value is not None}, "; ".join(sorted(set(missing.values())))
+    found["residual_percent"] = _times(values.get("residual_ratio"), 100)
+    told = sorted(set(missing.values())) + ([examined.note] if examined.note and examined.unlike is None else [])
+    return {name: value for name, value in found.items() if value is not None}, "; ".join(told)
 
 
 def _times(value: float | None, factor: float) -> float | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing, recognisers
 from audiorestorer.metrics.context import Context
+from audiorestorer.metrics.files import view_of_file
 from audiorestorer.metrics.recognisers import Recogniser
 from audiorestorer.metrics.texts import normalised, word_error_rate
 
@@ -50,7 +51,8 @@ class WordGate:
             AudioRestorerError: unreadable.
         """
         try:
-            first, second = (recognisers.transcribe(self.recogniser, path) for path in (before, after))
+            view = view_of_file(before)  # of both: what is compared is the same signal
+            first, second = (recognisers.transcribe(self.recogniser, path, view) for path in (before, after))
         except Missing as reason:
             raise AudioRestorerError(str(reason)) from reason
         known = text if text and recognisers.unfit(self.context, text) is None else None

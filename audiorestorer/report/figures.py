@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audiorestorer.audio import Audio
+from audiorestorer.dsp.views import turned, view_of
 from audiorestorer.report.metricinfo import get_number, items_ok, snr_of
 
 DPI = 110
@@ -74,7 +75,7 @@ def spectrogram_palette(steps: int, colour_map: str = COLOUR_MAP) -> Image.Image
 
 
 def level_db(audio: Audio, sample_rate: int) -> tuple[NDArray[np.float64], float]:
-    """STFT level of the mean of channels.
+    """STFT level of the channels as one signal.
 
     Args:
         audio: `[C, T]`.
@@ -83,7 +84,7 @@ def level_db(audio: Audio, sample_rate: int) -> tuple[NDArray[np.float64], float
         `[F, N]` dB (0 dB: a full-scale sine), and the hop in seconds.
     """
     n_fft = 1 << int(np.ceil(np.log2(max(64, WINDOW_SEC * sample_rate))))
-    mono = audio.mean(axis=0, dtype=np.float64) if audio.shape[1] else np.zeros(n_fft)
+    mono = turned(audio, view_of([audio])).mean(axis=0, dtype=np.float64) if audio.shape[1] else np.zeros(n_fft)
     hop = max(n_fft // 4, -(-len(mono) // MAX_FRAMES))
     padded = np.pad(mono, (n_fft // 2, n_fft // 2))
     window = np.hanning(n_fft)
@@ -143,8 +144,8 @@ def bounded_png(figure: Figure, colour_map: str, max_bytes: int) -> bytes:
 
 
 def _draw_wave(axis: Axes, audio: Audio, rate: int, colour: str) -> None:
-    """The envelope (lowest and highest sample of each pixel) of the mean of channels."""
-    mono = audio.mean(axis=0)
+    """The envelope (lowest and highest sample of each pixel) of the channels as one signal."""
+    mono = turned(audio, view_of([audio])).mean(axis=0)
     columns = min(600, len(mono))
     if columns:
         edges = np.linspace(0, len(mono), columns, endpoint=False).astype(int)

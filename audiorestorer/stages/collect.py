@@ -16,11 +16,9 @@ from audiorestorer.metrics.statistics import conditions_of as splits_of
 MAX_NOTED = 100  # files of one kind of note that the first page can name; the CSV names all
 BY_SNR = "si_sdr_improvement_db"
 ENHANCED = ("enhanced", "enhance_wer", "enhance_reason")  # where the stage enhance ran
-TAKEN = (
-    "loudest_in_lufs",
-    "loudest_out_lufs",
-    "taken_db",
-)  # of the stage loudness: no figures of quality to take medians of
+# of the stage loudness: no figures of quality to take medians of
+TAKEN = ("loudest_in_lufs", "loudest_out_lufs", "taken_db")
+DELAY = "reference_delay_ms"  # of a reference that was aligned
 FIXED = frozenset(
     (
         "id",
@@ -36,6 +34,7 @@ FIXED = frozenset(
         "heard",
         *ENHANCED,
         *TAKEN,
+        DELAY,
     )
 )
 
@@ -46,7 +45,7 @@ def row_of(item: Item) -> dict[str, Any]:
     if not item.ok:
         return {**row, "reason": item.reason}
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
-    row |= {name: item.field(name) for name in (*ENHANCED, *TAKEN) if item.field(name) is not None}
+    row |= {name: item.field(name) for name in (*ENHANCED, *TAKEN, DELAY) if item.field(name) is not None}
     row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
     row |= {"notes": item.notes} if item.notes else {}
     row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}

@@ -13,14 +13,17 @@ from typing import Any
 
 from audiorestorer.config import EvaluateSettings
 from audiorestorer.digest import code_digest
+from audiorestorer.dsp.views import View
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_json, read_manifest, write_manifest
 from audiorestorer.metrics import Missing, group_wer
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
+from audiorestorer.metrics.examination import Examined, examine
 from audiorestorer.metrics.files import Files
 from audiorestorer.pairs import COLUMNS
 from audiorestorer.progress import work_file
 from audiorestorer.stages.shard import Made, Stage, run_items
+from audiorestorer.store import Entry
 from audiorestorer.tables import is_table, read_table, read_text
 
 NO_FILE = {"clean": "no clean reference (references)"}
@@ -73,7 +76,8 @@ def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
     """Of a group that compares an item's files: `compute(Files)`."""
 
     def process(compute: Any, item: Item, _: Path) -> Made:
-        values, missing = compute(Files(item.noisy, item.path or "", item.clean))
+        known = _examined(item) if getattr(module, "EXAMINED", False) else Examined()
+        values, missing = compute(Files(item.noisy, item.path or "", item.clean, known))
         return Made({}, {"metrics": values, "missing": missing})
 
     return Stage(
@@ -83,8 +87,50 @@ def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
         load=lambda: module.compute,
         process=process,
         describe=lambda entry, item: _merged(item, entry.row),
+        inputs=lambda item: [
+            item.sha256,
+            item.noisy_sha256,
+            item.clean_sha256,
+            item.field("examined") if getattr(module, "EXAMINED", False) else None,
+        ],  # fmt: skip
+    )
+
+
+def _examined(item: Item) -> Examined:
+    return Examined(**(item.field("examined") or {}))
+
+
+def examined(
+    items: list[Item], store: Path, out_manifest: Path | None = None, given: Sequence[Path] = ()
+) -> list[Item]:
+    """The items with what is known of their files before they are measured, in the field `examined`.
+
+    Of a reference that does not fit, or was aligned, a note tells; the delay is in the field `reference_delay_ms`.
+    """
+
+    def process(_: Any, item: Item, __: Path) -> Made:
+        return Made({}, examine(item.noisy, item.path or "", item.clean).row())
+
+    def described(entry: Entry, item: Item) -> Item:
+        found = Examined(**entry.row)
+        changes: dict[str, Any] = {"examined": dict(entry.row)}
+        if found.note:
+            changes["notes"] = {"reference": found.note}
+        if found.delay_sec:
+            changes["reference_delay_ms"] = round(1000 * found.delay_sec, 3)
+        return item.updated(**changes)
+
+    stage: Stage[None] = Stage(
+        name="evaluate/examination",
+        settings=None,
+        code=code_digest("metrics.examination"),
+        load=lambda: None,
+        process=process,
+        describe=described,
         inputs=lambda item: [item.sha256, item.noisy_sha256, item.clean_sha256],
     )
+    record = work_file(out_manifest, "examination") if out_manifest else None
+    return run_items(stage, items, store, record, given)
 
 
 def _side_stage(group: str, module: Any, context: Context, side: str, load: Any) -> Stage[Any]:
@@ -94,7 +140,7 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
 
     def process(compute: Any, item: Item, _: Path) -> Made:
         try:
-            values, missing, heard = compute(getattr(item, paths[side]), item)
+            values, missing, heard = compute(getattr(item, paths[side]), item.updated(view=_view(item, side)))
         except Missing as reason:
             values, missing, heard = {}, dict.fromkeys(module.names(context), str(reason)), {}
         return Made({}, {"metrics": values, "missing": missing, "heard": heard})
@@ -110,8 +156,20 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
         load=load,
         process=process,
         describe=describe,
-        inputs=lambda item: [getattr(item, hashes[side]), item.transcript if _spoken(module) else None],
+        inputs=lambda item: [
+            getattr(item, hashes[side]),
+            item.transcript if _spoken(module) else None,
+            _view(item, side),
+        ],  # fmt: skip
     )
+
+
+def _view(item: Item, side: str) -> View | None:
+    """In which the file is heard as one signal; None: as it suits the file by itself."""
+    if item.field("examined") is None:
+        return None
+    found = _examined(item)
+    return found.clean_view if side == "clean" else found.view
 
 
 def _measure_side(
@@ -127,6 +185,8 @@ def _measure_side(
     def reason_of(item: Item) -> str | None:
         if _spoken(module) and not item.transcript:
             return (item.notes or {}).get("transcript") or "no transcript (transcripts)"
+        if getattr(module, "NEEDS_SOUND", False) and (silent := _examined(item).silent.get(side)):
+            return silent
         return NO_FILE["clean"] if side == "clean" and item.clean_sha256 is None else None
 
     usable = [item for item in items if item.ok and not reason_of(item)]
@@ -203,6 +263,7 @@ def run(
     )
     context = replace(context, sentences=group_wer.sentences(context, sentences_of(sentences)))
     items = read_manifest(in_manifest)
+    items = examined(items, store, out_manifest, [in_manifest])
     for group in config.metrics:
         items = measure_group(group, items, store, context, out_manifest, [in_manifest])
     write_manifest(out_manifest, items)

@@ -22,6 +22,7 @@ from audiorestorer.audio import Audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.datasets.enhancement_sets import CONDITIONS, degraded
 from audiorestorer.digest import code_digest
+from audiorestorer.dsp.views import turned, view_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import (
     Item,
@@ -93,7 +94,7 @@ def run(
     """Write `quality.json`, `quality.csv` and `quality.md`.
 
     Args:
-        speech: folder of clean recordings, best of voices that no training saw; the first 20 s of each, the mean of its channels.
+        speech: folder of clean recordings, best of voices that no training saw; the first 20 s of each, its channels as one signal.
         out: folder.
         checkpoint, denoiser: safetensors files, or what `fetch-model` wrote; a mask network to compare with.
         transcripts: TSV with the columns path (below `speech`, any suffix) and transcript; where there is none, what is heard in
@@ -287,7 +288,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
 def _clean(path: str) -> tuple[Audio, int]:
     info = audio.probe(path)
     whole, rate = audio.read(path, frames=int(LONGEST_SEC * info.sample_rate))
-    clean = whole.mean(axis=0, keepdims=True, dtype=np.float32)
+    clean = turned(whole, view_of([whole])).mean(axis=0, keepdims=True, dtype=np.float32)
     if clean.shape[1] < SHORTEST_SEC * rate or not np.isfinite(clean).all() or not np.any(clean):
         raise AudioRestorerError(f"{path}: shorter than {SHORTEST_SEC} s, silent, or NaN or infinite samples")
     return clean, rate

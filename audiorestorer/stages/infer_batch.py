@@ -169,7 +169,7 @@ def _figures(noisy: Path, yhat: Path, clean: Path) -> dict[str, Any]:
         values, reason = triads.measure(noisy, yhat, clean)
     except AudioRestorerError as error:
         return {"reason": f"not measured: {error}"}
-    return {**triads.rounded(values), "reason": reason}
+    return {**triads.rounded(values), "reason": reason if values else f"not measured: {reason}"}
 
 
 def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:

@@ -14,9 +14,11 @@ import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
+from audiorestorer.dsp.views import View
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing, scripts, texts
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
+from audiorestorer.metrics.files import one_signal
 from audiorestorer.metrics.languages import NAMES, foreign_to, speaks_for_others
 
 RATE_HZ = 16_000
@@ -107,15 +109,15 @@ def _module(context: Context) -> Any:
     return import_module(f"audiorestorer.metrics.recognisers.{kind_of(context)}")
 
 
-def transcribe(recogniser: Recogniser, path: str) -> str:
-    """What the recogniser hears in a file: the mean of its channels at 16 kHz, long files utterance by utterance.
+def transcribe(recogniser: Recogniser, path: str, view: View | None = None) -> str:
+    """What the recogniser hears in a file: its channels as one signal at 16 kHz, long files utterance by utterance.
 
     Raises:
         Missing: unreadable.
     """
     try:
         info = audio.probe(path)
-        mono = audio.to_channels(audio.blocks(path), 1)
+        mono = one_signal(path, view)
         return " ".join(
             filter(None, map(recogniser, utterances(audio.resample_blocks(mono, info.sample_rate, RATE_HZ, 1))))
         )
