@@ -70,6 +70,16 @@ def probe(path: str | Path) -> AudioInfo:
         return AudioInfo(file.samplerate, file.channels, frames, file.format, file.subtype, note)
 
 
+def tags_of(path: str | Path) -> list[str]:
+    """The names of a recording's text tags (artist, title, ...); what names the program that wrote it is none.
+
+    Raises:
+        AudioRestorerError: as `probe`.
+    """
+    with _opened(path) as (file, _, _note):
+        return sorted(name for name, text in file.copy_metadata().items() if text and name != "software")
+
+
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[sf.SoundFile, int, str | None]]:
     """A recording as it is or mended, its samples, and what is to be said of its header: the one place that opens recordings.

@@ -20,6 +20,10 @@ TRAILING = (  # chunks that programs put behind the sound
     b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"chna", b"cue ", b"smpl", b"inst", b"fact", b"PEAK", b"JUNK", b"junk",
     b"FLLR", b"PAD ", b"DISP", b"_PMX", b"afsp", b"plst", b"acid", b"LGWV", b"SAUR", b"umid", b"minf", b"elm1", b"regn",
 )  # fmt: skip
+DESCRIBING = {  # chunks that say something of the recording, for people or for other programs
+    b"bext": "broadcast extension (bext)", b"iXML": "iXML", b"axml": "ADM (axml)", b"cue ": "markers (cue)", b"smpl": "loops (smpl)",
+    b"id3 ": "ID3 tags", b"ID3 ": "ID3 tags", b"_PMX": "XMP",
+}  # fmt: skip
 CHUNK_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-")
 
 
@@ -147,6 +151,23 @@ def _chunk(file: BinaryIO, place: int, layout: Layout) -> tuple[bytes, int, int]
         return None
     length = _int(head[layout.id_bytes :], layout)
     return head[:4], place + wanted, max(0, length - wanted) if layout.counts_itself else length
+
+
+def describing_chunks(path: Path) -> list[str]:
+    """Names of the chunks of a RIFF, RF64 or W64 file that describe it (time code, markers), in their order; other files have none."""
+    found: list[str] = []
+    with open(path, "rb") as file:
+        layout = LAYOUTS.get(file.read(4))
+        place = layout.first if layout else 0
+        for _ in range(MOST_CHUNKS if layout else 0):
+            assert layout
+            chunk = _chunk(file, place, layout)
+            if chunk is None:
+                break
+            if (name := DESCRIBING.get(chunk[0])) and name not in found:
+                found.append(name)
+            place = chunk[1] + chunk[2] + -chunk[2] % layout.align
+    return found
 
 
 def is_chunks(file: BinaryIO, place: int, sound: Wave) -> bool:

@@ -163,6 +163,7 @@ NOTE_TITLES = {
     "transcript": "transcripts that could not be used",
     "loudness": "loudness that BS.1770 does not give, or that is not the target",
     "wer": "word error rates that count characters",
+    "tags": "tags, time codes and markers that the outputs do not have",
 }
 
 

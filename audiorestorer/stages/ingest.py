@@ -76,8 +76,15 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
         "frames": frames,
         "peak_dbfs": round(peak_dbfs, 3),
         "rms_dbfs": round(10 * math.log10(max(energy / frames, 1e-24)), 3),
-        "notes": {"header": info.note} if info.note else None,
+        "notes": {name: text for name, text in (("header", info.note), ("tags", _lost_tags(path))) if text} or None,
     }
+
+
+def _lost_tags(path: Path) -> str | None:
+    """What a file says of its recording that its output will not: sound alone is carried over."""
+    tags = audio.tags_of(path)
+    found = [*headers.describing_chunks(path), *([f"tags ({', '.join(tags)})"] if tags else [])]
+    return f"not in the output: {', '.join(found)}" if found else None
 
 
 def _reject_misleading(path: Path, info: audio.AudioInfo) -> None:
@@ -137,7 +144,8 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
                 raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
         row |= {"sha256": digest, "noisy_sha256": digest}
         if opened and (note := opened.notes.get(file.relative)):
-            row["notes"] = {"header": "; ".join(filter(None, (note, (row["notes"] or {}).get("header"))))}
+            notes = row["notes"] or {}
+            row["notes"] = {**notes, "header": "; ".join(filter(None, (note, notes.get("header"))))}
         if item.clean:
             row["clean_sha256"] = sha256_file(item.clean)
         return Made({path.name: path} if opened else {}, row)

@@ -301,3 +301,21 @@ def test_an_open_header_is_a_note_and_an_empty_file_is_empty(folder, tmp_path):
     assert "it counts 0 bytes of sound, the file holds 0.500 s" in (rows["crashed.wav"].notes or {})["header"]
     assert rows["good.wav"].notes is None and rows["empty.wav"].reason == "ingest: empty: no samples"
     assert "truncated: the header counts 16000 bytes of sound, the file holds 4956" in (rows["cut.wav"].reason or "")
+
+
+def test_tags_and_chunks_that_the_output_will_not_have_are_a_note(tmp_path):
+    """A time code (bext), markers (cue) and an artist are lost so far: the row says which."""
+    (tmp_path / "in").mkdir()
+    x = np.random.default_rng(0).normal(0, 0.1, 8000)
+    sf.write(tmp_path / "in/plain.wav", x, 16000)
+    plain = (tmp_path / "in/plain.wav").read_bytes()
+    chunks = b"bext" + (602).to_bytes(4, "little") + bytes(602) + b"cue " + (4).to_bytes(4, "little") + bytes(4)
+    size = (len(plain) + len(chunks) - 8).to_bytes(4, "little")
+    (tmp_path / "in/field.wav").write_bytes(plain[:4] + size + plain[8:] + chunks)
+    with sf.SoundFile(tmp_path / "in/tagged.flac", "w", 16000, 1) as file:
+        file.artist, file.title = "A", "T"
+        file.write(x)
+    rows = rows_of(Config(input=str(tmp_path / "in"), shards=1), tmp_path)
+    assert rows["plain.wav"].notes is None
+    assert rows["field.wav"].notes == {"tags": "not in the output: broadcast extension (bext), markers (cue)"}
+    assert rows["tagged.flac"].notes == {"tags": "not in the output: tags (artist, title)"}
