@@ -351,12 +351,14 @@ def tidy(
     output: Annotated[Path, typer.Option("--output")],
     source: Annotated[Path, typer.Option("--input", help="folder or zip of the recordings")],
     ledger: Annotated[Path, typer.Option("--ledger", help="folder of records of what was published")],
-    stale: Annotated[str, typer.Option("--stale", help="remove or keep what is no longer of the input")] = "remove",
+    stale: Annotated[str, typer.Option("--stale", help="auto, remove or keep: what is no longer of the input")] = "auto",
     deliveries: Annotated[Path | None, typer.Option("--deliveries", help="folder of archives that were packed")] = None,
 ) -> None:  # fmt: skip
     """Remove from the output folder what left the input; what somebody changed is kept and named."""
-    if len(manifests) < 2 or stale not in ("remove", "keep"):
-        raise AudioRestorerError("tidy: needs a manifest of publish and the file to write; --stale is remove or keep")
+    if len(manifests) < 2 or stale not in ("auto", "remove", "keep"):
+        raise AudioRestorerError(
+            "tidy: needs a manifest of publish and the file to write; --stale is auto, remove or keep"
+        )
     stage("tidy").run(
         in_range(manifests[:-1]), manifests[-1], output, ledger, source, stale=stale, deliveries=deliveries
     )  # fmt: skip

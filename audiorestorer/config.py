@@ -388,9 +388,10 @@ class Config(Settings):
     replace_edited: bool = Field(
         False, description="true: files in the output folder that somebody changed or put there are replaced, not kept"
     )
-    stale_outputs: Literal["remove", "keep"] = Field(
-        "remove",
-        description="published files of recordings that left the input: remove (if nobody changed them), or keep and name them",
+    stale_outputs: Literal["auto", "remove", "keep"] = Field(
+        "auto",
+        description="published files that this input calls for no more. auto: removed where their recording is still there (renamed,"
+        " excluded, another format), named where it is gone; remove: all that nobody changed; keep: all are named",
     )
     artifacts: PathName = Field(
         "artifacts", min_length=1, description="folder of everything the pipeline makes; see README"

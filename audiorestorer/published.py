@@ -32,7 +32,8 @@ FOREIGN = "it is not a file that was published here"
 
 @dataclass(frozen=True)
 class Record:
-    """A file in an output folder. `output` and `input` are folders, `target` is relative to `output`, `relative` to `input`."""
+    """A file in an output folder. `output` and `input` are folders, `target` is relative to `output`, `relative` to `input`;
+    `recording` is the SHA-256 of the recording that it was made of."""
 
     output: str
     target: str
@@ -43,6 +44,7 @@ class Record:
     id: str = ""
     relative: str = ""
     input: str = ""
+    recording: str = ""
 
     @property
     def path(self) -> Path:
@@ -158,7 +160,9 @@ class Publisher:
     def folder(self) -> str:
         return folder_name(self.output)
 
-    def put(self, name: str, finished: Path, sha256: str, item_id: str = "", relative: str = "") -> str | None:
+    def put(
+        self, name: str, finished: Path, sha256: str, item_id: str = "", relative: str = "", recording: str = ""
+    ) -> str | None:
         """Put a finished file under its name, unless somebody's file has it.
 
         Args:
@@ -173,7 +177,7 @@ class Publisher:
         """
         target = inside(self.output, name)
         record = self.ledger.get(self.folder, name)
-        new = Record(self.folder, name, sha256, 0, 0, None, item_id, relative, self.source)
+        new = Record(self.folder, name, sha256, 0, 0, None, item_id, relative, self.source, recording)
         if blocked := in_the_way(self.output, target):
             return self._keep(name, f"{blocked} is no folder")
         if os.path.lexists(target):
@@ -206,7 +210,8 @@ class Publisher:
         """`put` for a finished item. The row gets `published`, our file; with `published_kept`, the reason, what has its name."""
         assert item.path and item.output
         path = Path(item.path)
-        reason = self.put(item.output, path, item.sha256 or sha256_file(path), item.id, item.relative or "")
+        content = item.sha256 or sha256_file(path)
+        reason = self.put(item.output, path, content, item.id, item.relative or "", item.noisy_sha256 or "")
         target = inside(self.output, item.output)
         if reason is None:
             return item.updated(published=str(target))

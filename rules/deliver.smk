@@ -90,7 +90,7 @@ def say_what_stayed():
         kept, stale = state["kept"], state["stale"]
     except (OSError, ValueError, KeyError):
         return
-    for found, remedy in ((kept, REPLACE), (stale, "what left the input and was changed is not deleted")):
+    for found, remedy in ((kept, REPLACE), (stale, "they are no longer of the input")):
         for entry in found[:STAYED_TOLD]:
             print(f"{entry['file']}: kept: {entry['reason']}", file=sys.stderr)
         if found:

@@ -1,8 +1,10 @@
 """tidy: what left the input leaves the output folder too.
 
 The records of what was published (`audiorestorer.published`) are compared with what the run publishes now. A file that nothing of this
-input calls for any more goes if it is still exactly what was published; one that somebody changed stays and is named. Records of
-another input are let alone: several may be collected in one output folder. So are files without a record.
+input calls for any more goes if it is still exactly what was published and its recording is still there (renamed, excluded, in another
+format): it can be made again. Where the recording is gone, the output may be all that is left of it: it stays and is named, as does
+what somebody changed. Records of another input are let alone: several may be collected in one output folder. So are files without a
+record.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from audiorestorer.published import EDITED, Ledger, Record, folder_name
 log = logging.getLogger("audiorestorer")
 
 TOLD = 20  # files that the log names
+Stale = Literal["auto", "remove", "keep"]
+GONE = "the recording is gone, this may be all that is left of it"
 OURS = re.compile(r"(\d+)(\.\w+)*\.(jsonl|work\.json)")  # a shard's manifest, and how long it took
 
 
@@ -31,14 +35,14 @@ def run(
     ledger: Path,
     source: Path,
     *,
-    stale: Literal["remove", "keep"] = "remove",
+    stale: Stale = "auto",
     deliveries: Path | None = None,
 ) -> dict[str, Any]:
     """Remove, or name, what earlier runs published and this one does not.
 
     Args:
         manifests: those of `publish`, of all shards. Shards that are not among them have no file any more: their manifests go.
-        stale: keep: nothing is removed, all is named.
+        stale: auto: what can be made again is removed, the rest named; remove: all is removed; keep: nothing is, all is named.
         deliveries: folder of archives; those that hold a recording that left are named.
 
     Returns:
@@ -53,11 +57,12 @@ def run(
         reason = found.reason(record)
         if reason is None:
             continue
-        why = EDITED if not record.untouched() else "stale_outputs is keep" if stale == "keep" else None
+        why = EDITED if not record.untouched() else found.why_not(record, stale)
         if not os.path.lexists(record.path) or found.is_another(record):
             records.drop(record)
         elif why := why or ("it lies in the input" if _inside(record.path, source) else None):
-            left.append({"file": str(record.path), "reason": f"{reason}; {why}: delete it yourself"})
+            remedy = ", or --config stale_outputs=remove" if why == GONE else ""
+            left.append({"file": str(record.path), "reason": f"{reason}; {why}: delete it yourself{remedy}"})
         else:
             record.remove()
             records.drop(record)
@@ -87,6 +92,7 @@ class _Stale:
     def __init__(self, rows: list[Item], output: Path, source: str) -> None:
         self.output, self.source, self.folder = folder_name(output), source, output
         self.rows = {row.relative: row for row in rows if row.relative}
+        self.contents = {row.noisy_sha256 for row in rows if row.ok and row.noisy_sha256}
         self.wanted = {row.output for row in rows if row.ok and row.output}
         self.alike = {folded(name): name for name in self.wanted}
 
@@ -102,6 +108,14 @@ class _Stale:
             if row.ok
             else f"{record.relative} is rejected now: {row.reason}"
         )
+
+    def why_not(self, record: Record, stale: Stale) -> str | None:
+        """Why a file that nobody calls for stays, or None."""
+        if stale == "keep":
+            return "stale_outputs is keep"
+        row = self.rows.get(record.relative)
+        here = row.ok if row else record.recording in self.contents or (Path(record.input) / record.relative).is_file()
+        return None if here or stale == "remove" else GONE
 
     def is_another(self, record: Record) -> bool:
         """Whether a file is one that is wanted, under a name of other letter case, on a file system that takes them for one."""

@@ -43,6 +43,7 @@ class Project:
                         output=output,
                         path=str(path),
                         sha256=sha256_file(path),
+                        noisy_sha256=f"content of {name.lower().removeprefix('new ')}",
                     )
                 )
             write_manifest(f"manifests/loudness/{shard}.jsonl", rows if not shard else rows[len(self.rejected) :])
@@ -51,6 +52,7 @@ class Project:
                 Path(f"manifests/loudness/{shard}.jsonl"), manifests[-1], self.out, [], Path("store"),
                 ledger=Path("ledger"), source=Path(source),
             )  # fmt: skip
+        options = {"stale": "remove", **options}
         result = tidy.run(manifests, Path("output.json"), self.out, Path("ledger"), Path(source), **options)
         assert result == json.loads(Path("output.json").read_text())
         return result
@@ -120,6 +122,19 @@ def test_files_without_a_record_and_of_other_inputs_and_folders_are_let_alone(pr
     project.out = Path("out")
     project.run({"a.wav": "a.wav"})
     assert project.names() == {"a.wav", "foreign.wav", "z.wav"}
+
+
+def test_only_what_can_be_made_again_goes_unasked(project: Project):
+    """Renamed, excluded (its file is there) and in another format: removed. Deleted and now rejected: kept, for there is no other."""
+    every = ("renamed.wav", "excluded.wav", "format.wav", "deleted.wav", "broken.wav")
+    project.run({name: name for name in every})
+    Path("in").mkdir()
+    Path("in/excluded.wav").write_text("still here")
+    project.rejected = {"broken.wav": "ingest: cut"}
+    result = project.run({"new renamed.wav": "new renamed.wav", "format.wav": "format.flac"}, stale="auto")
+    assert project.names() == {"new renamed.wav", "format.flac", "deleted.wav", "broken.wav"}
+    assert {Path(entry["file"]).name for entry in result["stale"]} == {"deleted.wav", "broken.wav"}
+    assert all(tidy.GONE in entry["reason"] and "stale_outputs=remove" in entry["reason"] for entry in result["stale"])
 
 
 def test_stale_files_are_kept_where_that_is_asked_for(project: Project):

@@ -75,10 +75,14 @@ def test_left_recordings_leave_output_snippets_pages_and_archives(project: Works
     (project.folder / "batch/input/sub/ünï/three.flac").unlink()
     project.config |= {"exclude": ["x*"], "loudness": {"target_lufs": -27.0, "format": "flac"}}
     text = project.run("--", "all", "deliver")
+    assert set(project.outputs()) == {"sub/tw'o.flac", "mine.txt", "x one.wav", "sub/ünï/three.flac"}
+    assert "three.flac: kept: sub/ünï/three.flac is no longer of the input; the recording is gone" in text
+    project.config["stale_outputs"] = "remove"
+    project.run("--", "all")
     assert set(project.outputs()) == {"sub/tw'o.flac", "mine.txt", "x one.wav"}
     assert not (output / "sub/ünï").exists(), "the folder that it left empty"
     assert (
-        len(state(project)["removed"]) == 2
+        len(state(project)["removed"]) == 1
         and "x one.wav: kept: x one.wav is no longer of the input; it was changed" in text
     )
     assert {path.name for path in (art / "eval/snippets").iterdir()} == {"sub_tw_o"}
