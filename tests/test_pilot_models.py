@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
+from audiorestorer.separators.checkpoint import Checkpoint
+from audiorestorer.separators.streaming import How, Recording, estimates, full_band
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models" / "pilot"
@@ -71,3 +74,47 @@ def test_denoiser_removes_steady_noise(pairs: list[tuple[torch.Tensor, torch.Ten
         noisy = clean + noise[: len(clean)] * clean.square().mean().sqrt() * 10 ** (-10 / 20)
         gains.append(float(si_sdr_db(through(network, noisy), clean) - si_sdr_db(noisy, clean)))
     assert np.median(gains) >= 4.0
+
+
+def lone_words(pairs: list[tuple[torch.Tensor, torch.Tensor]], length: int) -> Iterator[torch.Tensor]:
+    """The loudest stretch of each clip, `length` samples, at -20 dBFS in six seconds of silence `[T]`."""
+    for _, clean in pairs[::2]:
+        power = torch.nn.functional.avg_pool1d(clean.square()[None, None], length, 441)[0, 0]
+        begin = int(power.argmax()) * 441
+        word = clean[begin : begin + length]
+        scene = torch.zeros(6 * 22050)
+        scene[66_150 : 66_150 + length] = word * 0.1 / word.square().mean().sqrt()
+        yield scene
+
+
+def loudest_db(signal: np.ndarray) -> float:
+    """Level of the loudest 400 ms."""
+    total = np.concatenate([[0.0], np.cumsum(np.square(signal, dtype=np.float64))])
+    return float(10 * np.log10((total[8820:] - total[:-8820]).max() / 8820 + 1e-20))
+
+
+def as_the_stages_do(name: str, signal: np.ndarray) -> np.ndarray:
+    network, _ = load_checkpoint(MODELS / f"{name}.safetensors")
+    recording = Recording(lambda: iter([signal[None]]), 22050, 1, len(signal))
+    made = estimates(Checkpoint(network, 22050, "cpu"), recording, How())
+    return np.concatenate([full_band(block)[0] for block in made])
+
+
+@pytest.mark.parametrize("hiss_db", [-90.0, -61.0])
+@pytest.mark.parametrize("seconds", [0.2, 0.4])
+def test_a_lone_word_is_kept(pairs: list[tuple[torch.Tensor, torch.Tensor]], seconds: float, hiss_db: float) -> None:
+    hiss = np.random.default_rng(0).standard_normal(6 * 22050) * 10 ** (hiss_db / 20)
+    for word in lone_words(pairs, int(seconds * 22050)):
+        given = (word.numpy() + hiss).astype(np.float32)
+        for name in ("pilot_sep_a", "pilot_denoiser"):
+            assert loudest_db(as_the_stages_do(name, given)) > loudest_db(given) - 6, name
+
+
+def test_one_huge_sample_leaves_the_speech_as_it_is(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    mixture = pairs[0][0].numpy()[: 5 * 22050].copy()
+    control = as_the_stages_do("pilot_sep_a", mixture)
+    mixture[2205] = 17_579.0
+    found = as_the_stages_do("pilot_sep_a", mixture)
+    rest = slice(22050 // 2, None)
+    error = np.square(found[rest] - control[rest]).sum() / np.square(control[rest]).sum()
+    assert 10 * np.log10(error) < -15

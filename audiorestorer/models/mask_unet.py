@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import write_bytes_atomic
-from audiorestorer.models import bottleneck, torch_files, weights
+from audiorestorer.models import activity, bottleneck, torch_files, weights
 from audiorestorer.models.band_split import BandSplit, band_edges
 
 ARCHITECTURE = "mask_unet"
@@ -165,14 +165,18 @@ class MaskUNet(nn.Module):
         self.head = nn.Conv2d(inputs, config.frequency_fold, 1)
         nn.init.constant_(self.head.bias, 1.0)  # type: ignore[arg-type]
 
-    def features(self, magnitude: Tensor) -> Tensor:
-        """Two views of `[B, F, N]`: log magnitude relative to the item's mean, and to each bin's mean over time: `[B, 2, F, N]`."""
-        mean = magnitude.mean(dim=(1, 2), keepdim=True)
+    def features(self, magnitude: Tensor, frame_weights: Tensor | None = None) -> Tensor:
+        """Two views of `[B, F, N]`: log magnitude relative to the item's mean, and to each bin's mean over time: `[B, 2, F, N]`.
+
+        `frame_weights`: `[B, N]`, of the frames in both means.
+        """
+        share = 1.0 if frame_weights is None else frame_weights[:, None]
+        mean = (magnitude * share).mean(dim=(1, 2), keepdim=True)
         silent = mean <= LEVEL_EPS
         relative = magnitude / torch.where(silent, torch.ones_like(mean), mean)
         relative = torch.where(silent, torch.zeros_like(relative), relative)
         level = torch.log(relative + FEATURE_FLOOR)
-        contrast = level - level.mean(dim=2, keepdim=True)
+        contrast = level - (level * share).mean(dim=2, keepdim=True)
         return torch.stack([level * 0.4 + 0.8, contrast * 0.5], dim=1)
 
     def network(self, features: Tensor) -> Tensor:
@@ -234,6 +238,13 @@ class MaskUNet(nn.Module):
         begin = config.n_fft // 2
         return (audio / norm.clamp_min(1e-8))[:, None, begin : begin + length]
 
+    def _features_by_activity(self, audio: Tensor, spectrum: Tensor) -> Tensor:
+        config = self.config
+        frames = (config.n_fft, config.hop_length, config.sample_rate)
+        limited = activity.unclicked(audio, *frames)
+        seen = spectrum if torch.equal(limited, audio) else self.spectrum(limited)
+        return self.features(seen.abs(), activity.frame_weights(audio, *frames))
+
     def mask(self, mixture: Tensor) -> Tensor:
         """The magnitude mask of `[B, 1, T]`: `[B, 1, F, N]` in [mask_floor, mask_limit]."""
         return self.network(self.features(self.spectrum(mixture[:, 0].float()).abs()))
@@ -242,23 +253,29 @@ class MaskUNet(nn.Module):
         """Speech of a mixture: `[B, 1, T] -> [B, 1, T]`. Any length, any level; one item does not depend on the others (in `eval`)."""
         return self.speech_and_mask(mixture)[0]
 
-    def speech_and_mask(self, mixture: Tensor, overlap: int | None = None, floor: float = 0.0) -> tuple[Tensor, Tensor]:
+    def speech_and_mask(
+        self, mixture: Tensor, overlap: int | None = None, floor: float = 0.0, *, by_activity: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """What `forward` and `mask` give, by one pass of the network.
 
         Args:
             overlap: frames that cover a sample when the mask is applied (n_fft / hop); more than the trained ones smooth what a
                 changing mask does. The network always sees the frames it was trained on; its mask is interpolated in time.
             floor: least mask.
+            by_activity: levels by what is heard (`models.activity`), for recordings: a word in a long silence, a click. Where a
+                mixture is full of sound, as training examples are, this changes nothing.
         """
         length, config = mixture.shape[-1], self.config
-        spectrum = self.spectrum(mixture[:, 0].float())
-        mask = self.network(self.features(spectrum.abs()))
+        audio = mixture[:, 0].float()
+        spectrum = self.spectrum(audio)
+        given = self._features_by_activity(audio, spectrum) if by_activity else self.features(spectrum.abs())
+        mask = self.network(given)
         if floor > 0:
             mask = mask.clamp_min(floor)
         hop = self.hop_of(overlap)
         if hop == config.hop_length:
             return self.inverse(spectrum * mask[:, 0], length), mask
-        fine = self.spectrum(mixture[:, 0].float(), hop)
+        fine = self.spectrum(audio, hop)
         factor = config.hop_length // hop
         frames = functional.interpolate(
             mask[:, 0], size=(mask.shape[-1] - 1) * factor + 1, mode="linear", align_corners=True

@@ -3,6 +3,8 @@
 A checkpoint works at its own rate (22.05 kHz for the pilots). The band above its Nyquist is not lost: `top_gain`, the network's mean
 mask over 0.7 .. 0.95 of its Nyquist frequency, frame by frame and interpolated linearly to samples, is the gain for that band:
 what is speech near the top of the band that the network sees is taken to be speech just above it.
+
+Its levels are taken over what is heard in a window (`models.activity`), so that it keeps a word that stands alone.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class Checkpoint(Separator):
         with torch.inference_mode():
             mixture = as_torch(audio, self.device)
             config = self.model.config
-            spoken, mask = self.model.speech_and_mask(mixture, self.overlap, self.floor)
+            spoken, mask = self.model.speech_and_mask(mixture, self.overlap, self.floor, by_activity=True)
             gain = top_gain(mask.float(), audio.shape[-1], config.hop_length)
             return {"vocals": _numpy(spoken), "top_gain": _numpy(gain)}
 

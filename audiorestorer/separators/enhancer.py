@@ -26,6 +26,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.dsp.active_level import active_level
+from audiorestorer.dsp.outliers import limited, outlier_bound, without_outliers
 from audiorestorer.dsp.overlap_add import Plan, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
@@ -155,14 +156,16 @@ class SpeechEnhancer:
                 out = {name: speech + high for name, speech in out.items()}
             yield out
 
-    def _source(self, recording: Recording) -> Iterator[Audio]:
-        """Its blocks at the network's rate."""
-        return audio.resample_blocks(recording.open(), recording.sample_rate, self.sample_rate, recording.channels)
+    def _source(self, recording: Recording, bound: NDArray[np.float32] | None = None) -> Iterator[Audio]:
+        """Its blocks at the network's rate; `bound` of its outliers: limited to it."""
+        blocks = recording.open() if bound is None else limited(recording.open(), bound)
+        return audio.resample_blocks(blocks, recording.sample_rate, self.sample_rate, recording.channels)
 
     def _windows(self, recording: Recording, total: int, seed: int) -> Iterator[Audio]:
         """`[outputs x C, n]` at the network's rate, at least `total` samples; the last output is the gain for the band above."""
         hop = self.model.settings.features.hop_length
-        levels = _levels(recording)
+        bound = _outliers(recording)
+        levels = _levels(recording, bound)
         whole = -(-total // hop) * hop  # windows begin on frames
         window, overlap = (
             max(1, round(seconds * self.sample_rate / hop)) * hop
@@ -175,7 +178,7 @@ class SpeechEnhancer:
         def run(windows: Audio) -> Audio:
             return self._run(windows, levels, seed, [next(starts) for _ in windows], above)
 
-        return process(audio.fit_length(self._source(recording), whole), whole, plan, run)
+        return process(audio.fit_length(self._source(recording, bound), whole), whole, plan, run)
 
     def _run(self, windows: Audio, levels: NDArray[np.float32], seed: int, starts: list[int], above: bool) -> Audio:
         """Windows `[B, C, N]` to `[B, outputs x C, N]`."""
@@ -228,18 +231,28 @@ def heard(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
     return np.stack([np.interp(places, centres, row.astype(np.float32)) for row in near]).astype(np.float32)
 
 
-def _levels(recording: Recording) -> NDArray[np.float32]:
-    """Active level of each channel: `[C]`; 0 for silence.
+def _outliers(recording: Recording) -> NDArray[np.float32]:
+    """Where a recording's outliers begin, `[C, 1]` (`dsp.outliers`).
 
     Raises:
         AudioRestorerError: NaN or infinite samples.
     """
 
-    def channel(number: int) -> Iterator[Audio]:
+    def finite() -> Iterator[Audio]:
         for block in recording.open():
             if not np.isfinite(block).all():
                 raise AudioRestorerError("NaN or infinite samples")
-            yield block[number : number + 1]
+            yield block
+
+    return outlier_bound(finite(), recording.channels, recording.sample_rate)
+
+
+def _levels(recording: Recording, bound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Active level of each channel without its outliers: `[C]`; 0 for silence."""
+
+    def channel(number: int) -> Iterator[Audio]:
+        one = (block[number : number + 1] for block in recording.open())
+        return without_outliers(one, bound[number : number + 1], recording.sample_rate)
 
     return np.array(
         [active_level(channel(number), recording.sample_rate) for number in range(recording.channels)], np.float32

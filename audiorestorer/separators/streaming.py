@@ -15,14 +15,17 @@ import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
+from audiorestorer.dsp.outliers import OutlierMeter, limited, without_outliers
 from audiorestorer.dsp.overlap_add import Run, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import OUTSIDE, Member, Separator
 from audiorestorer.separators.together import Halving
 
 Open = Callable[[], Iterator[Audio]]
+View = Callable[[Iterator[Audio]], Iterator[Audio]]
 SHIFT_SEC = 0.5  # demucs' longest shift
 DEMUCS_FLOOR, STD_FLOOR = 1e-8, 1e-3  # demucs.api; denoiser.demucs
+CANCELS_DB = -15.0  # the mean of the channels to the channels: uncorrelated ones are at -3 dB, below this they cancel
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,12 @@ class _Statistics:
     mean: Audio  # [C, 1]
     scale: Audio  # [C, 1], what the input is divided by
     back: Audio  # [C, 1], what the output is multiplied by
+    bound: Audio  # [C, 1], what samples of the input are limited to; infinite where none stands out
 
 
-def _moments(source: Iterator[Audio], rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and unbiased deviation of each row (Chan's update: no cancellation at any length)."""
-    count, mean, square = 0, np.zeros((rows, 1)), np.zeros((rows, 1))
+def _moments(source: Iterator[Audio]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased deviation of each row, `[rows, 1]` (Chan's update: no cancellation at any length)."""
+    count, mean, square = 0, np.zeros((1, 1)), np.zeros((1, 1))
     for block in source:
         n = block.shape[1]
         if not n:
@@ -70,22 +74,38 @@ def _moments(source: Iterator[Audio], rows: int) -> tuple[np.ndarray, np.ndarray
         wide = block.astype(np.float64)
         block_mean = wide.mean(axis=1, keepdims=True)
         delta = block_mean - mean
-        square += ((wide - block_mean) ** 2).sum(axis=1, keepdims=True) + delta**2 * (count * n / (count + n))
+        square = square + ((wide - block_mean) ** 2).sum(axis=1, keepdims=True) + delta**2 * (count * n / (count + n))
         mean = mean + delta * (n / (count + n))
         count += n
     return mean, np.sqrt(square / max(count - 1, 1))
 
 
-def _statistics(network: Separator, source: Iterator[Audio], channels: int) -> _Statistics:
+def _robust_moments(open_source: Open, rows: int, rate: int, view: View) -> tuple[np.ndarray, np.ndarray, Audio]:
+    """Moments of a view of the stream, and where the outliers begin `[rows of the stream, 1]`; where there are some, without them."""
+    meter = OutlierMeter(rows, rate)
+    mean, std = _moments(view(meter.watched(open_source())))
+    bound = meter.bound()
+    if np.isfinite(bound).any():
+        mean, std = _moments(view(without_outliers(open_source(), bound, rate)))
+    return mean, std, bound
+
+
+def _with_mono(source: Iterator[Audio]) -> Iterator[Audio]:
+    return (np.concatenate([*audio.to_channels([block], 1), block]) for block in source)
+
+
+def _statistics(network: Separator, open_source: Open, channels: int) -> _Statistics:
     zero, one = np.zeros((channels, 1), np.float32), np.ones((channels, 1), np.float32)
     if network.normalise == "none":
-        return _Statistics(zero, one, one)
+        return _Statistics(zero, one, one, one * np.float32(np.inf))
     if network.normalise == "demucs":
-        mean, std = _moments(audio.to_channels(source, 1), 1)
-        scale = (one * (std + DEMUCS_FLOOR)).astype(np.float32)
-        return _Statistics((one * mean).astype(np.float32), scale, scale)
-    _, std = _moments(source, channels)
-    return _Statistics(zero, (std + STD_FLOOR).astype(np.float32), std.astype(np.float32))
+        mean, std, bound = _robust_moments(open_source, channels, network.sample_rate, _with_mono)
+        pooled = float(np.sqrt(np.square(std[1:]).mean()))
+        mono = pooled if std[0] < 10 ** (CANCELS_DB / 20) * pooled else std[:1]
+        scale = (one * (mono + DEMUCS_FLOOR)).astype(np.float32)
+        return _Statistics((one * mean[:1]).astype(np.float32), scale, scale, bound)
+    _, std, bound = _robust_moments(open_source, channels, network.sample_rate, iter)
+    return _Statistics(zero, (std + STD_FLOOR).astype(np.float32), std.astype(np.float32), bound)
 
 
 def _stacked(index: int, member: Member, network: Separator, names: Sequence[str]) -> Run:
@@ -141,10 +161,10 @@ def at_network_rate(network: Separator, open_source: Open, total: int, channels:
     def prepared() -> Iterator[Audio]:
         return audio.to_channels(open_source(), inner)
 
-    found = _statistics(network, prepared(), inner)
+    found = _statistics(network, prepared, inner)
 
     def one(index: int, member: Member, lead: int) -> Iterator[Audio]:
-        normal = ((block - found.mean) / found.scale for block in prepared())
+        normal = ((block - found.mean) / found.scale for block in limited(prepared(), found.bound))
         source = chain([np.zeros((inner, lead), np.float32)], normal) if lead else normal
         plan = member.plan(int((1 - how.overlap) * member.segment), how.batch_size or network.batch_size)
         return _skip(process(source, total + lead, plan, _stacked(index, member, network, names)), lead)
