@@ -13,7 +13,7 @@ import soundfile as sf
 from audiorestorer.manifest import read_csv, read_manifests
 from tests.workflow.conftest import RATE, Workspace, make_workspace, speechlike
 
-GOOD = {"x one.wav", "a/x.wav", "b/x.wav", "silent.wav"}
+GOOD = {"x one.wav", "a/x.wav", "b/x.wav", "silent.wav", "never closed.wav"}
 BAD = {
     "cut.wav": "truncated",
     "deep/text.mp3": "not readable as audio",
@@ -38,6 +38,9 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     (batch / "deep").mkdir()
     (batch / "deep/text.mp3").write_text("these are no samples")
     (batch / "zero bytes.wav").write_bytes(b"")
+    (batch / "voice note.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    closed = (batch / "a/x.wav").read_bytes()
+    (batch / "never closed.wav").write_bytes(closed[:4] + bytes(4) + closed[8:40] + bytes(4) + closed[44:])
     sf.write(batch / "nothing.wav", np.zeros(0), RATE)
     sf.write(batch / "nan.wav", np.where(np.arange(RATE) == 99, np.nan, 0.1), RATE, subtype="FLOAT")
     workspace.config |= {"strict": True, "ingest": {"silence_dbfs": -300}}
@@ -108,3 +111,18 @@ def test_silence_gives_silence_and_finite_figures(ended: tuple[Workspace, str], 
     assert row["status"] == "ok" and "lufs" in row["missing"]
     (levelled,) = (row for row in workspace.rows("loudness").values() if row.relative == "silent.wav")
     assert levelled.field("gain_db") == 0 and "no loudness" in levelled.notes["loudness"]
+
+
+def test_a_header_that_was_never_closed_and_what_was_left_out_are_told(
+    ended: tuple[Workspace, str], metrics: dict[str, Any]
+) -> None:
+    workspace, _ = ended
+    notes = {
+        row["input"]: row["notes"] for row in read_csv(workspace.folder / "artifacts/eval/metrics.csv") if row["notes"]
+    }
+    assert "counts 0 bytes of sound" in notes["never closed.wav"]
+    assert workspace.outputs()["never closed.wav"] == workspace.outputs()["a/x.wav"]
+    assert [entry["first"] for entry in metrics["left_out"] if entry["kind"] == "format"] == [["voice note.m4a"]]
+    for name in ("results.html", "summary.md"):
+        text = (workspace.folder / "artifacts/report" / name).read_text()
+        assert "voice note.m4a" in text and "counts 0 bytes of sound" in text
