@@ -22,7 +22,7 @@ class Energies:
     side: float = 0.0
 
     def add(self, block: NDArray[Any]) -> float:
-        """Add `[C, n]`, NaN and infinity as silence, and return its energy in all channels; but for two channels, the side is nothing."""
+        """Add `[C, n]` (NaN and infinity as silence) and return its energy. But for two channels, the side is nothing."""
         x = block.astype(np.float64)
         products = x @ x.T
         if not np.isfinite(products).all():
