@@ -21,24 +21,23 @@ class Energies:
     mid: float = 0.0
     side: float = 0.0
 
-    def add(self, block: NDArray[Any]) -> None:
-        """Add `[C, n]`; but for two channels, the side is nothing. What is no number counts as silence."""
-        if block.shape[0] != 2:
-            self.mid += _energy(block.mean(axis=0, dtype=np.float64))
-            return
-        left, right = block.astype(np.float64)
-        self.mid += _energy((left + right) / 2)
-        self.side += _energy((left - right) / 2)
+    def add(self, block: NDArray[Any]) -> float:
+        """Add `[C, n]` (NaN and infinity as silence) and return its energy. But for two channels, the side is nothing."""
+        x = block.astype(np.float64)
+        products = x @ x.T
+        if not np.isfinite(products).all():
+            x = np.nan_to_num(x, nan=0.0, posinf=0.0, neginf=0.0)
+            products = x @ x.T
+        channels, whole = len(products), float(products.sum())
+        self.mid += whole / channels**2
+        if channels == 2:
+            self.side += max(0.0, 2 * float(np.trace(products)) - whole) / 4
+        return float(np.trace(products))
 
     @property
     def view(self) -> View:
         """The mean, unless it has less than a quarter of the side's energy."""
         return "side" if self.mid < CANCELS * self.side else "mid"
-
-
-def _energy(signal: NDArray[np.float64]) -> float:
-    found = np.nan_to_num(signal, nan=0.0, posinf=0.0, neginf=0.0)
-    return float(found @ found)
 
 
 def view_of(blocks: Iterable[NDArray[Any]]) -> View:

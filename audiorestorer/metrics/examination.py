@@ -96,15 +96,15 @@ class Look:
         seconds: list[float] = []
         place = 0
         for block in audio.rechunk(audio.blocks(path), info.sample_rate):
-            finite = np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
+            finite = block if np.isfinite(block).all() else np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)
             for first, window in zip(firsts, self.windows, strict=True):
                 begin, end = max(first, place), min(first + window.shape[1], place + block.shape[1])
                 if begin < end:
                     window[:, begin - first : end - first] = finite[:, begin - place : end - place]
-            self.energies.add(finite)
+            energy = self.energies.add(finite)
             self.low, self.high = np.minimum(self.low, finite.min(axis=1)), np.maximum(self.high, finite.max(axis=1))
-            seconds.append(float(np.square(finite - finite.mean(axis=1, keepdims=True), dtype=np.float64).sum()))
-            self.power += float(np.square(finite, dtype=np.float64).sum()) / max(1, info.frames * info.channels)
+            seconds.append(energy - float(np.square(finite.sum(axis=1, dtype=np.float64)).sum()) / block.shape[1])
+            self.power += energy / max(1, info.frames * info.channels)
             place += block.shape[1]
         self.second_energies = np.array(seconds)
 
