@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import io
 import json
 import logging
@@ -18,10 +19,32 @@ log = logging.getLogger("audiorestorer")
 
 MANIFEST = re.compile(r"[^/]+/manifest(\.\d+)?\.jsonl")
 ZIP, TAR = ".zip", ".tar.zst"
+EPOCH = (
+    1980,
+    1,
+    1,
+    0,
+    0,
+    0,
+)  # of all files in an archive: the first moment that a zip can hold
+EPOCH_SEC = calendar.timegm(EPOCH)
 
 
 def archives(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[!.]*") if path.name.endswith((ZIP, TAR)))
+
+
+def is_delivery(path: Path) -> bool:
+    """Whether an archive was packed by this project: a zip holds a manifest of ours, a tar's files have the time of all our archives
+    (its manifest is behind the audio). What cannot be read was not."""
+    try:
+        if path.name.endswith(ZIP):
+            return next(_zip_manifests(path), None) is not None
+        with open(path, "rb") as file, _unpacked(file) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            first = archive.next()
+            return first is not None and first.mtime == EPOCH_SEC
+    except (OSError, ValueError, zipfile.BadZipFile, tarfile.TarError, zstandard.ZstdError):
+        return False
 
 
 def holding(paths: Iterable[Path], asked: Callable[[str], bool]) -> list[Path]:

@@ -6,7 +6,6 @@ Every part unpacks by itself with unzip or tar, on Windows too: names that it ca
 
 from __future__ import annotations
 
-import calendar
 import csv
 import hashlib
 import io
@@ -29,20 +28,13 @@ import zstandard
 from audiorestorer.config import DeliverSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, cell, inside, read_json, read_manifest, write_text_atomic
+from audiorestorer.packed import EPOCH, EPOCH_SEC, is_delivery
 from audiorestorer.report.summary import models_table
 from audiorestorer.store import sha256_file
 from audiorestorer.windows_names import mapped
 
 log = logging.getLogger("audiorestorer")
 
-EPOCH = (
-    1980,
-    1,
-    1,
-    0,
-    0,
-    0,
-)  # the first moment that a zip can hold: the time of day would make equal input unequal bytes
 MODE = 0o644
 COPY_BYTES = 1 << 20
 ZSTD_LEVEL = 3
@@ -83,7 +75,8 @@ def run(
         models: records of the models that made the files (`fetch-model`).
 
     Raises:
-        AudioRestorerError: a finished file is missing or damaged, one is larger than a part may be, or there is nothing to deliver.
+        AudioRestorerError: a finished file is missing or damaged, one is larger than a part may be, there is nothing to deliver, or
+            something else has an archive's name.
     """
     items, rejected = _finished(manifests)
     if not items:
@@ -99,13 +92,18 @@ def run(
     parts = _split(first, audio, licences, settings)
     tags = [""] if len(parts) == 1 else [f".{number:03d}" for number in range(1, len(parts) + 1)]
     folder.mkdir(parents=True, exist_ok=True)
+    archives = [f"{settings.name}{tag}.{settings.format}" for tag in tags]
+    for name in archives:
+        if os.path.lexists(folder / name) and not is_delivery(folder / name):
+            raise AudioRestorerError(
+                f"deliver: {folder / name}: no delivery of this project, or a damaged one: move it, or choose another deliver.name"
+            )
     _clear(folder, rf"\.{settings.name}(\.\d+)?\.(zip|tar\.zst)\.tmp", keep=())
     written = [_write(folder, settings, tag, [*members, licences]) for tag, members in zip(tags, parts, strict=True)]
-    archives = [f"{settings.name}{tag}.{settings.format}" for tag in tags]
     sums = [checksum_line(sha256_file(path), name) for path, name in zip(written, archives, strict=True)]
     for path, name in zip(written, archives, strict=True):
         path.replace(folder / name)
-    _clear(folder, rf"{settings.name}(\.\d+)?\.(zip|tar\.zst)", keep=archives)
+    _clear(folder, rf"{settings.name}(\.\d+)?\.(zip|tar\.zst)", keep=archives, only=is_delivery)
     write_text_atomic(folder / f"{settings.name}.sha256", "".join(sums))
     size = sum((folder / name).stat().st_size for name in archives)
     log.info(
@@ -300,15 +298,15 @@ def _tar_zst(file: BinaryIO) -> Iterator[Add]:
 
         def add(name: str, size: int, source: _Hashing) -> None:
             info = tarfile.TarInfo(name)
-            info.size, info.mode, info.mtime = size, MODE, calendar.timegm((*EPOCH, 0, 0, 0))
+            info.size, info.mode, info.mtime = size, MODE, EPOCH_SEC
             archive.addfile(info, source)  # reads only
             archive.members.clear()  # type: ignore[attr-defined]  # else it holds every member until the end
 
         yield add
 
 
-def _clear(folder: Path, pattern: str, keep: Iterable[str]) -> None:
+def _clear(folder: Path, pattern: str, keep: Iterable[str], only: Callable[[Path], bool] = lambda path: True) -> None:
     """Delete an earlier delivery's archives, so that what lies there is what the checksums list."""
     for path in folder.iterdir():
-        if re.fullmatch(pattern, path.name) and path.name not in keep:
+        if re.fullmatch(pattern, path.name) and path.name not in keep and only(path):
             path.unlink()

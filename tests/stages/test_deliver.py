@@ -246,6 +246,25 @@ def test_a_folder_of_the_input_gives_way_to_the_archive_s_own_files(tmp_path):
     assert {path.read_text() for path in (tmp_path / "x").rglob("*.wav")} == set(names)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar.zst"])
+def test_an_archive_that_is_none_of_ours_is_neither_replaced_nor_cleared_away(tmp_path, kind):
+    """Somebody's recordings beside the delivery, packed under its name."""
+    manifest, out = finished(tmp_path, ["a.wav"]), tmp_path / "out"
+    settings = DeliverSettings(format=kind)
+    deliver.run([manifest], out, settings, [], [])
+    packed = (out / f"cleaned.{kind}").read_bytes()
+    for name in (f"cleaned.007.{kind}", f"cleaned.{kind}"):
+        with zipfile.ZipFile(out / name, "w") as archive:
+            archive.writestr("cleaned/a.wav", b"the only copy")
+    theirs = (out / f"cleaned.{kind}").read_bytes()
+    with pytest.raises(AudioRestorerError, match=rf"cleaned.{kind}: no delivery of this project"):
+        deliver.run([manifest], out, settings, [], [])
+    assert (out / f"cleaned.{kind}").read_bytes() == theirs
+    (out / f"cleaned.{kind}").unlink()
+    deliver.run([manifest], out, settings, [], [])
+    assert (out / f"cleaned.{kind}").read_bytes() == packed and (out / f"cleaned.007.{kind}").read_bytes() == theirs
+
+
 @pytest.mark.parametrize("name", ["con", "NUL", "com1"])
 def test_an_archive_is_not_called_as_a_device_of_windows(name):
     with pytest.raises(ValueError, match="device on Windows"):
