@@ -143,7 +143,7 @@ def keep_rows_apart(items: Iterable[Item], written: Mapping[str, Place], store: 
 
 def _root(path: Path, relative: str | None) -> Path:
     """The folder that a recording's relative path begins in; the file itself where its path does not end so."""
-    parts = Path(relative or "").with_suffix("").parts
+    parts = Path(relative).with_suffix("").parts if relative else ()
     if parts and path.with_suffix("").parts[-len(parts) :] == parts:
         return path.parents[len(parts) - 1]
     return path

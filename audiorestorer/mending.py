@@ -109,7 +109,7 @@ def view_of(path: str) -> View | None:
     return found
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
 def _view_of(path: str, size: int, mtime_ns: int) -> View | str | None:
     """As `view_of`, a refusal as its text."""
     suffix = PurePath(path).suffix

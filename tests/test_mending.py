@@ -320,5 +320,5 @@ def test_a_file_is_looked_at_once(tmp_path, monkeypatch):
 def test_folder_commands_say_it_too(tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x.wav").write_bytes(OPEN["size_0"][0] or b"")
-    (row,) = folder.items_of(tmp_path / "in", tmp_path / "out", "restore")
+    (row,) = folder.items_of(tmp_path / "in", tmp_path / "out", "restore", tmp_path / "store")
     assert row.ok and row.duration == FULL / c.RATE and "it counts 0 bytes" in (row.notes or {})["header"]

@@ -127,6 +127,8 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
     found = []
     for name, path in paths.items():
         noisy = halves.of.get(name)
+        if noisy is None and layout == "pairs" and not is_text(name):
+            noisy = root / "noisy" / name  # no name that pairs could be found by: `_named` leaves it out
         if noisy is None and layout == "pairs":
             raise AudioRestorerError(f"{root / 'noisy' / name}: the noisy half of {path} is missing")
         subset = next((part for part in path.relative_to(clean).parts[:-1] if part in SUBSETS), "")

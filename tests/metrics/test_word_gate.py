@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.metrics import recognisers
+from audiorestorer.metrics import recognisers, word_gate
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.word_gate import WordGate, verdict
 from tests.metrics.test_recognisers import clean
@@ -56,6 +56,7 @@ def test_a_recogniser_hears_through_a_gain_but_not_through_noise(tmp_path: Path)
 def test_a_text_that_the_recogniser_cannot_know_counts_as_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     heard = {"before": TEXT, "after": TEXT.replace("parcel", "castle")}
     monkeypatch.setattr(recognisers, "transcribe", lambda recogniser, path, *_: heard[path])
+    monkeypatch.setattr(word_gate, "view_of_file", lambda path: "mid")
     gate = WordGate(lambda utterance: "", 0.05, Context())
     judged = gate.judge("before", "after", "तुम क्या पढ़ते हो")
     assert judged.changed and judged.wer == pytest.approx(1 / 7, abs=1e-4)  # of what was heard before, not of the text

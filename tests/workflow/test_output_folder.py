@@ -72,7 +72,8 @@ def test_left_recordings_leave_output_snippets_pages_and_archives(project: Works
     """One deleted, one excluded, the third in another format."""
     output, art = project.folder / "artifacts/output", project.folder / "artifacts"
     (output / "mine.txt").write_text("mine")
-    (project.folder / "batch/input/sub/ünï/three.flac").unlink()
+    for root in ("input", "clean"):
+        (project.folder / f"batch/{root}/sub/ünï/three.flac").unlink()
     project.config |= {"exclude": ["x*"], "loudness": {"target_lufs": -27.0, "format": "flac"}}
     text = project.run("--", "all", "deliver")
     assert set(project.outputs()) == {"sub/tw'o.flac", "mine.txt", "x one.wav", "sub/ünï/three.flac"}
