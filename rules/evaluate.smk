@@ -1,7 +1,7 @@
 # Needs: the finished files and, where there are any, references and transcripts; a recogniser and a tagger by config.
 # Makes: metrics.json and metrics.csv.
 
-from audiorestorer.stages import evaluate as evaluate_stage
+from audiorestorer.metrics.context import optional_packages
 
 SENTENCES = or_stop(sentences_file)
 
@@ -31,7 +31,7 @@ rule evaluate:
         store=STORE,
         cfg=as_is(cfg_json("evaluate")),
         code=code("stages.evaluate", *EVALUATION_MODULES),
-        packages=evaluate_stage.optional_packages(),
+        packages=optional_packages(),
         sentences=as_is([f"--sentences={SENTENCES}"] if SENTENCES else []),
         sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
         models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],

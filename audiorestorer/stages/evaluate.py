@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib import import_module, util
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ from audiorestorer.tables import is_table, read_table, read_text
 
 NO_FILE = {"clean": "no clean reference (references)"}
 FIELDS = ("metrics", "missing", "heard")
-OPTIONAL = ("pocketsphinx", "faster_whisper", "panns_inference", "pesq", "speechmos")
 
 
 def _merged(item: Item, row: dict[str, Any]) -> Item:
@@ -206,11 +205,6 @@ def _spoken(module: Any) -> bool:
 def _of_side(name: str, side: str) -> str:
     """`wer` of the mixture is `wer_in`, of the reference `wer_clean`."""
     return name + {"noisy": "_in", "output": "", "clean": "_clean"}[side]
-
-
-def optional_packages() -> list[str]:
-    """Which of the packages that metrics can do without are installed."""
-    return [name for name in OPTIONAL if util.find_spec(name) is not None]
 
 
 def sentences_of(path: Path | None) -> list[str]:
