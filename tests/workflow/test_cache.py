@@ -86,6 +86,7 @@ def remote(workspace: Workspace, served: Path, port: int) -> None:
     (workspace.folder / "models.yaml").write_text(f"models:\n{entries}")
 
 
+@pytest.mark.slow
 def test_weights_are_fetched_once_for_two_folders(server, finished: Workspace, tmp_path: Path, monkeypatch):
     found, served, asked = server
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
@@ -102,6 +103,7 @@ def test_weights_are_fetched_once_for_two_folders(server, finished: Workspace, t
     assert weights.is_symlink() and weights.resolve().parent == tmp_path / "cache"
 
 
+@pytest.mark.slow
 def test_without_a_cache_weights_put_in_by_hand_are_used(finished: Workspace, tmp_path: Path):
     workspace = make_workspace(tmp_path / "w")
     remote(workspace, tmp_path, 1)

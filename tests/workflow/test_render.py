@@ -142,7 +142,7 @@ def test_a_deleted_output_comes_back(copy: Workspace):
     assert copy.outputs() == outputs and computed(copy) == before
 
 
-@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_killed_in_the_middle_of_separation_it_goes_on_and_ends_the_same(
     finished: Workspace, tmp_path: Path, count: int
 ):
