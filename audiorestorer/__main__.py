@@ -7,7 +7,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -355,7 +355,7 @@ def tidy(
     deliveries: Annotated[Path | None, typer.Option("--deliveries", help="folder of archives that were packed")] = None,
 ) -> None:  # fmt: skip
     """Remove from the output folder what left the input; what somebody changed is kept and named."""
-    if len(manifests) < 2 or stale not in ("auto", "remove", "keep"):
+    if len(manifests) < 2 or stale not in get_args(settings.Stale):
         raise AudioRestorerError(
             "tidy: needs a manifest of publish and the file to write; --stale is auto, remove or keep"
         )

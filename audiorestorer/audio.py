@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from audiorestorer import mending
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.left_out import instead, of_formats
+from audiorestorer.left_out import TAKEN, instead, of_formats
 from audiorestorer.manifest import temporary_beside
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 
@@ -31,7 +31,7 @@ WAV_LIMIT_BYTES = 4_000_000_000  # above it a plain WAV header cannot count the 
 SFC_SET_ADD_PEAK_CHUNK = (
     0x1050  # sndfile.h: the PEAK chunk holds the time of day, so equal audio would give unequal bytes
 )
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+SUFFIXES = TAKEN
 MP3_LEAD_FRAMES = (
     20 * 1152
 )  # a frame of an MP3 needs bits of those before it: so many samples are decoded before the wanted ones

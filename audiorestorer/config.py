@@ -15,6 +15,7 @@ from audiorestorer.checking import NAME_READ_AS, PATH_FORMAT, Settings, load, re
 from audiorestorer.windows_names import device_of
 
 __all__ = ["NAME_PATTERN", "Config", "Settings", "default_yaml", "load", "read_yaml", "validate"]
+Stale = Literal["auto", "remove", "keep"]  # what becomes of outputs that the input calls for no more
 NULL_WORDS = ("null", "Null", "NULL", "~")  # Snakemake's `--config` hands them on as text
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 SEED_MAX = 2**32 - 1  # of numpy and Lightning
@@ -388,7 +389,7 @@ class Config(Settings):
     replace_edited: bool = Field(
         False, description="true: files in the output folder that somebody changed or put there are replaced, not kept"
     )
-    stale_outputs: Literal["auto", "remove", "keep"] = Field(
+    stale_outputs: Stale = Field(
         "auto",
         description="published files that this input calls for no more. auto: removed where their recording is still there (renamed,"
         " excluded, another format), named where it is gone; remove: all that nobody changed; keep: all are named",

@@ -17,6 +17,7 @@ _OTHER_AUDIO = """
     m4v mka mkv mov mp2 mp4 mpa mpc mpeg mpg mpga mts oga ogv ogx opus qta ra rf64 rm sd2 snd spx tak tta voc vob vox w64 wave weba
     webm wma wmv wv
 """
+TAKEN = (".wav", ".flac", ".ogg", ".mp3")  # the suffixes of recordings
 OTHER_AUDIO = frozenset(f".{name}" for name in _OTHER_AUDIO.split())
 
 

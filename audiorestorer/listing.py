@@ -286,8 +286,3 @@ def batch(config: Config) -> Batch:
             *left_out("table_unused", pairs.unused_tables(config), Path(config.input).absolute().parent),
         ],
     )
-
-
-def listing(config: Config) -> dict[int, Listing]:
-    """Of each shard, what makes its ingest job stale. Reads no audio."""
-    return batch(config).shards(config.shards)

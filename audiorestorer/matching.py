@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from audiorestorer.left_out import OTHER_AUDIO
+from audiorestorer.left_out import OTHER_AUDIO, TAKEN
 from audiorestorer.tables import INVISIBLE
 
-SUFFIXES = OTHER_AUDIO | {".flac", ".wav", ".ogg", ".mp3"}
+SUFFIXES = OTHER_AUDIO.union(TAKEN)
 AROUND = INVISIBLE + " \t\r\n\xa0"
 QUOTES = "\"'`\u201c\u201d\u201e\u2018\u2019\u00ab\u00bb"
 EXACT, TIDIED = 0, 1  # steps; looser ones follow

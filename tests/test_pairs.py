@@ -245,15 +245,17 @@ def test_a_folder_that_cannot_be_read_is_never_silent(batch: Path, monkeypatch: 
 
 def test_a_change_of_a_partner_makes_its_shard_stale_alone(batch: Path) -> None:
     config = Config(input=str(batch / "input"), shards=50)
-    before = listing.listing(config)
+    before = listing.batch(config).shards(config.shards)
     table = batch / "transcripts.tsv"
     table.write_text(table.read_text().replace("hello", "good bye"))
-    changed = {shard for shard, found in listing.listing(config).items() if found != before[shard]}
+    changed = {shard for shard, found in listing.batch(config).shards(config.shards).items() if found != before[shard]}
     assert len(changed) == 1
     table.write_text(table.read_text() + "unknown.wav\tx\n")
     without = Config(**{**config.model_dump(), "transcripts": None})
     assert listing.batch(config).left_out_digest != listing.batch(without).left_out_digest
-    assert {shard for shard, found in listing.listing(config).items() if found != before[shard]} == changed
+    assert {
+        shard for shard, found in listing.batch(config).shards(config.shards).items() if found != before[shard]
+    } == changed
 
 
 def test_patterns_take_composed_and_decomposed_letters_for_the_same(tmp_path: Path) -> None:
@@ -306,4 +308,4 @@ def test_a_table_beside_the_input_that_is_not_used_is_named(batch: Path) -> None
 def test_a_table_that_cannot_be_used_stops_the_run_before_it_starts(batch: Path, table: str) -> None:
     (batch / "transcripts.tsv").write_bytes(os.fsencode(table))
     with pytest.raises(AudioRestorerError, match=r"transcripts: .*transcripts\.tsv: "):
-        listing.listing(Config(input=str(batch / "input")))
+        listing.batch(Config(input=str(batch / "input")))

@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 from audiorestorer.errors import AGAIN, AudioRestorerError
+from audiorestorer.folders import keep_inputs
 from audiorestorer.manifest import Item, inside, read_manifest, write_manifest, write_text_atomic
 from audiorestorer.published import HIDDEN, TAKE_OURS, Finished, Ledger, Publisher, folder_name
 from audiorestorer.stages.inputs import InputDamaged, checked
@@ -87,10 +88,7 @@ def _spare_inputs(items: list[Item], output: Path, source: Path | None) -> None:
     """
     targets = [inside(output, item.output) for item in items if item.ok and item.output]
     folders = {folder: os.path.realpath(folder) for folder in {target.parent for target in targets}}
-    inputs = {os.path.realpath(name) for item in items for name in (item.noisy, item.clean) if name}
-    for target in targets:
-        if os.path.join(folders[target.parent], target.name) in inputs:
-            raise AudioRestorerError(f"publish: {target}: would replace this input: choose another output folder")
+    keep_inputs(targets, [Path(name) for item in items for name in (item.noisy, item.clean) if name])
     root = os.path.realpath(source) if source else None
     for folder, found in sorted(folders.items()):
         if root and os.path.commonpath([root, found]) == root:

@@ -14,8 +14,9 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from audiorestorer.config import Stale
 from audiorestorer.manifest import Item, folded, read_manifest, write_json
 from audiorestorer.packed import TAR, archives, holding
 from audiorestorer.published import EDITED, Ledger, Record, folder_name
@@ -23,7 +24,6 @@ from audiorestorer.published import EDITED, Ledger, Record, folder_name
 log = logging.getLogger("audiorestorer")
 
 TOLD = 20  # files that the log names
-Stale = Literal["auto", "remove", "keep"]
 GONE = "the recording is gone, this may be all that is left of it"
 OURS = re.compile(r"(\d+)(\.\w+)*\.(jsonl|work\.json)")  # a shard's manifest, and how long it took
 

@@ -145,9 +145,9 @@ def test_wrong_folders_are_named(folder, tmp_path, values, message):
 
 def test_listing_changes_only_where_a_file_changed(folder):
     config = Config(input=str(folder), shards=50)
-    before = input_listing.listing(config)
+    before = input_listing.batch(config).shards(config.shards)
     sf.write(folder / "new.wav", np.ones((8000, 1)) * 0.1, 16000)
-    after = input_listing.listing(config)
+    after = input_listing.batch(config).shards(config.shards)
     assert len({shard for shard in after if after[shard] != before.get(shard)}) == 1
 
 
@@ -193,9 +193,9 @@ def test_a_member_more_unpacks_one(folder, tmp_path):
 
 def test_listing_of_a_zip_changes_only_where_a_member_changed(folder, tmp_path):
     config = Config(input=str(zip_of(folder, tmp_path / "outputs.zip")), shards=50)
-    before = input_listing.listing(config)
+    before = input_listing.batch(config).shards(config.shards)
     zip_of(folder, tmp_path / "outputs.zip", ["new.wav"])
-    after = input_listing.listing(config)
+    after = input_listing.batch(config).shards(config.shards)
     assert len({shard for shard in after if after[shard] != before.get(shard)}) == 1
 
 
