@@ -96,7 +96,7 @@ audit:  ## known vulnerabilities of the locked packages (needs a network)
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-extras.lock
 
 sbom: $(READY)  ## docs/licences.md and a bill of materials (CycloneDX): artifacts/sbom.json
-	PYTHONPATH=. $(BIN)/python scripts/supply_chain.py --licences docs/licences.md --sbom artifacts/sbom.json
+	PYTHONPATH=. $(BIN)/python -m scripts.release.supply_chain --licences docs/licences.md --sbom artifacts/sbom.json
 
 clean:  ## delete what the pipeline made
 	rm -rf artifacts

@@ -12,10 +12,11 @@ from typing import Annotated, Any, get_args
 import typer
 
 from audiorestorer import config as settings
-from audiorestorer import training_commands as training
+from audiorestorer.commands import training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
+from audiorestorer.files import write_text_atomic
 from audiorestorer.folders import Place, keep_apart, keep_rows_apart
-from audiorestorer.manifest import in_range, read_manifests, write_text_atomic
+from audiorestorer.manifest import in_range, read_manifests
 from audiorestorer.names import as_text, is_text
 from audiorestorer.resources import keep_freed_memory
 
@@ -82,7 +83,7 @@ def ingest(
 ) -> None:
     """Find the recordings of one shard and say which can be used. CONFIG is the whole configuration."""
     chosen = settings.load(settings.Config, config)
-    clean, transcripts = import_module("audiorestorer.pairs").companions(chosen)
+    clean, transcripts = import_module("audiorestorer.intake.pairs").companions(chosen)
     read = {"input": chosen.input, "references": clean, "transcripts": transcripts}
     keep_apart(read, {"OUT_MANIFEST": out_manifest, "--store": store}, files_beside=False)
     stage("ingest").run(out_manifest, chosen, shard, store)
@@ -91,7 +92,7 @@ def ingest(
 @app.command("left-out")
 def left_out_command(out_json: Path, config: ConfigOption) -> None:
     """Count and name what the run leaves out. CONFIG is the whole configuration."""
-    stage("left_out").run(out_json, settings.load(settings.Config, config))
+    stage("batch.left_out").run(out_json, settings.load(settings.Config, config))
 
 
 @app.command("fetch-model")
@@ -224,7 +225,7 @@ def evaluate_enhancer(
     """Measure an enhancer on band-limited, reverberant, noisy and clipped versions of clean speech. CONFIG: section enhance."""
     read = {"SPEECH_DIR": speech, "--transcripts": transcripts, "--checkpoint": checkpoint, "--denoiser": denoiser}
     keep_apart(read, {"--out": out, "--store": store})
-    stage("evaluate_enhancer").run(
+    stage("training.evaluate_enhancer").run(
         speech, checkpoint, out, settings.load(settings.EnhanceSettings, config), denoiser=denoiser, transcripts=transcripts,
         recogniser=recogniser, conditions=condition, limit=limit, dnsmos=dnsmos, store=store, device=device, threads=threads,
     )  # fmt: skip
@@ -290,13 +291,13 @@ def collect(
 ) -> None:  # fmt: skip
     """Gather all shards' figures into metrics.json and metrics.csv."""
     spare_originals(in_range(manifests), {"--json": json_out, "--csv": csv_out})
-    stage("collect").run(in_range(manifests), json_out, csv_out, left_out)
+    stage("batch.collect").run(in_range(manifests), json_out, csv_out, left_out)
 
 
 @app.command()
 def strict(metrics_json: Path) -> None:
     """Fail if any file was rejected."""
-    stage("strict").run(metrics_json)
+    stage("batch.strict").run(metrics_json)
 
 
 @app.command()
@@ -307,7 +308,7 @@ def snippets(
     """Cut A/B snippets and draw spectrograms for a sample of the batch."""
     chosen = settings.load(settings.SnippetSettings, config)
     spare_originals(in_range(manifest), {"OUT_JSON": out_json, "--folder": folder})
-    stage("snippets").run(metrics_json, in_range(manifest), out_json, folder, chosen)
+    stage("batch.snippets").run(metrics_json, in_range(manifest), out_json, folder, chosen)
 
 
 @app.command()
@@ -317,14 +318,14 @@ def report(
     manifests: Annotated[Path | None, typer.Option("--manifests", help="of all stages; their run times lie beside them")] = None,
 ) -> None:  # fmt: skip
     """Write the results table, the listening page, the run times, the figures and the summary."""
-    stage("report").run(metrics_json, snippets, config, model, out_dir, manifests)
+    stage("batch.report").run(metrics_json, snippets, config, model, out_dir, manifests)
 
 
 @app.command()
 def quality_page(markdown: Path, out_html: Path) -> None:
     """Make the report's page of the quality benchmark's tables (docs/quality.md)."""
     keep_apart({"MARKDOWN": markdown}, {"OUT_HTML": out_html})
-    stage("quality_page").run(markdown, out_html)
+    stage("batch.quality_page").run(markdown, out_html)
 
 
 @app.command()
@@ -359,7 +360,7 @@ def tidy(
         raise AudioRestorerError(
             "tidy: needs a manifest of publish and the file to write; --stale is auto, remove or keep"
         )
-    stage("tidy").run(
+    stage("batch.tidy").run(
         in_range(manifests[:-1]), manifests[-1], output, ledger, source, stale=stale, deliveries=deliveries
     )  # fmt: skip
 
@@ -378,7 +379,7 @@ def deliver(
         values = {**chosen.model_dump(), "max_size": max_size}
         chosen = settings.validate(settings.DeliverSettings, values, "--max-size")
     spare_originals(in_range(manifests), {"--out": out})
-    stage("deliver").run(in_range(manifests), out, chosen, extra or [], model or [])
+    stage("batch.deliver").run(in_range(manifests), out, chosen, extra or [], model or [])
 
 
 store_app = typer.Typer(
@@ -390,13 +391,13 @@ app.add_typer(store_app, name="store")
 @store_app.command("stats")
 def store_stats(store: StoreOption = STORE) -> None:
     """Entries and bytes by stage, what the manifests of all its runs name, what killed jobs left."""
-    print(stage("store_upkeep").stats(store))
+    print(stage("batch.store_upkeep").stats(store))
 
 
 @store_app.command("verify")
 def store_verify(store: StoreOption = STORE) -> None:
     """Hash every file again; what is damaged goes, and the same snakemake command makes it again. Exit code 1: something was."""
-    damaged, manifests = stage("store_upkeep").verify(store)
+    damaged, manifests = stage("batch.store_upkeep").verify(store)
     for line in damaged:
         print(line)
     print(f"store: {len(damaged)} damaged entries, {len(manifests)} manifests to be made again")
@@ -415,7 +416,7 @@ def store_prune(
         limit = settings.bytes_of(max_size)
     except ValueError as error:
         raise AudioRestorerError(f"--max-size: {error}") from error
-    print(stage("store_upkeep").prune(store, limit, keep_hours))
+    print(stage("batch.store_upkeep").prune(store, limit, keep_hours))
 
 
 @store_app.command("forget")
@@ -426,7 +427,7 @@ def store_forget(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would go, and delete nothing")] = False,
 ) -> None:  # fmt: skip
     """Remove withdrawn recordings and all that was made of them: entries of all settings, outputs, snippets, pages."""
-    for line in stage("store_forget").run(names, store or artifacts / STORE.name, artifacts, dry_run=dry_run):
+    for line in stage("batch.store_forget").run(names, store or artifacts / STORE.name, artifacts, dry_run=dry_run):
         print(f"would: {line}" if dry_run else line)
 
 

@@ -17,10 +17,10 @@ import soundfile as sf
 import soxr
 from numpy.typing import NDArray
 
-from audiorestorer import mending
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import temporary_beside
+from audiorestorer.formats import mending
 from audiorestorer.left_out import TAKEN, instead, of_formats
-from audiorestorer.manifest import temporary_beside
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 
 log = logging.getLogger("audiorestorer")

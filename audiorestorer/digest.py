@@ -21,6 +21,7 @@ PLUMBING = frozenset(
         "devices",
         "digest",
         "errors",
+        "files",
         "folders",
         "left_out",
         "manifest",

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, folded
-from audiorestorer.names import as_text
+from audiorestorer.manifest import Item
+from audiorestorer.names import as_text, folded
 
 if TYPE_CHECKING:
     from audiorestorer.config import Config

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from audiorestorer import tables
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.names import as_text, is_text
+from audiorestorer.files import MADE_AGAIN, read_rows, text_line, write_text_atomic
+from audiorestorer.names import folded, short_hash
 
-RowType = TypeVar("RowType", bound=BaseModel)
-MADE_AGAIN = "if a stage made it, delete it and run the same command: it is made again"
 ESCAPED_SURROGATE = "\\ud"
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
@@ -95,15 +91,6 @@ def item_id(relative: str, separator: str = "_") -> str:
     return name
 
 
-def short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
-
-
-def folded(name: str) -> str:
-    """What two names have in common that some file systems take for one: case and Unicode's composed and decomposed forms aside."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
 def unique_ids(relatives: Sequence[str], separator: str = "_") -> dict[str, str]:
     """Ids of relative paths; those whose plain ids are equal (case folded too) all get a short hash of their path."""
     plain = {relative: item_id(relative, separator) for relative in relatives}
@@ -130,143 +117,6 @@ def output_names(wanted: Mapping[str, str]) -> dict[str, str]:
     return names
 
 
-def inside(folder: Path, relative: str) -> Path:
-    """The file below a folder that a relative path means.
-
-    Raises:
-        AudioRestorerError: it would lie outside of the folder.
-    """
-    if os.path.isabs(relative) or ".." in Path(relative).parts:
-        raise AudioRestorerError(f"{relative!r}: lies outside of {folder}")
-    return folder / relative
-
-
-def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder for a file that is being written; short, whatever the length of the final name."""
-    return path.with_name(f".{short_hash(path.name)}.{os.getpid()}.tmp")
-
-
-def write_text_atomic(path: str | Path, text: str) -> None:
-    """Write a text file (UTF-8) so that nothing half-written ever stands under its name."""
-    write_bytes_atomic(path, text.encode("utf-8", "surrogateescape"))
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside a file (its folder is made): written there, it takes the file's place, or is removed by an exception."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:  # a write that fails names no file
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
-
-
-def cell(value: Any) -> Any:
-    """A CSV cell that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe (undone by `plain_cell`)."""
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not _is_number(value) else value
-
-
-def plain_cell(text: str) -> str:
-    """The text that `cell` was given."""
-    return text[1:] if text.startswith("'") and FORMULA.match(text[1:]) else text
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def write_bytes_atomic(path: str | Path, content: bytes) -> None:
-    """Write a file so that nothing half-written ever stands under its name."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_csv(path: str | Path, fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, atomically; a field that a row lacks stays empty. Texts as `cell`."""
-    lines = _Lines()
-    writer = csv.DictWriter(lines, fields, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
-    write_text_atomic(path, "".join(lines))
-
-
-class _Lines(list[str]):
-    """Rows that end in a line feed alone. The writer is told of both characters, or it would not quote a text with the other."""
-
-    def write(self, row: str) -> None:
-        self.append(row.removesuffix("\r\n") + "\n")
-
-
-def read_csv(path: str | Path) -> list[dict[str, str]]:
-    """The rows of a CSV with a header, with the texts that `write_csv` was given.
-
-    Raises:
-        AudioRestorerError: cannot be read, or a row has another number of cells than the header.
-    """
-    return [{name: plain_cell(value) for name, value in row.items()} for row in tables.read_exact(path)]
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        AudioRestorerError: cannot be read, not JSON, or no object.
-    """
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
-    except ValueError as error:
-        raise AudioRestorerError(f"{path}: not valid JSON: {error}; {MADE_AGAIN}") from error
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{path}: not a JSON object; {MADE_AGAIN}")
-    return found
-
-
-def write_json(path: str | Path, value: Mapping[str, Any], *, indent: int = 2, allow_nan: bool = True) -> None:
-    """Write a JSON object for people to read, atomically."""
-    write_text_atomic(path, json.dumps(value, indent=indent, allow_nan=allow_nan) + "\n")
-
-
-def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write JSON Lines, atomically; no row at all is one blank line (never zero bytes).
-
-    Raises:
-        AudioRestorerError: a text that is not UTF-8; the file is left as it was.
-    """
-    lines = [_text_line(path, json.dumps(row, ensure_ascii=False)) for row in rows]
-    write_text_atomic(path, "".join(line + "\n" for line in lines) or "\n")
-
-
-def _text_line(path: str | Path, line: str) -> str:
-    """The line; what no reader could take is not written."""
-    if not is_text(line):
-        raise AudioRestorerError(
-            f"{path}: a row holds text that is not UTF-8: rename the file that it names: {as_text(line):.400}"
-        )
-    return line
-
-
-def named_from(path: Path, base: Path) -> str:
-    """How a manifest in the folder `base` names a file: relative for what lies in it, else absolute."""
-    path, base = path.resolve(), base.resolve()
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
-
-
 def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     """Write rows, sorted by id, atomically. An empty shard is a file with one comment-free blank line (never zero bytes).
 
@@ -277,43 +127,8 @@ def write_manifest(path: str | Path, items: Iterable[Item]) -> None:
     lines = [json.dumps(row, ensure_ascii=True, sort_keys=True) for row in rows]
     for row, line in zip(rows, lines, strict=True):
         if ESCAPED_SURROGATE in line:  # of a character beyond the first 65,536, or of a byte that is no UTF-8
-            _text_line(path, json.dumps(row, ensure_ascii=False))
+            text_line(path, json.dumps(row, ensure_ascii=False))
     write_text_atomic(path, "\n".join(lines) + "\n")
-
-
-def read_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The lines of a JSON Lines file with their numbers, from 1; blank ones are left out.
-
-    Raises:
-        AudioRestorerError: cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            encoding = tables.encoding_of(file.read(4))
-        with open(path, encoding=encoding) as file:
-            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
-    except OSError as error:
-        raise AudioRestorerError(f"{path}: cannot read the manifest: {error.strerror}") from error
-    except UnicodeError as error:
-        reason = getattr(error, "reason", error)
-        raise AudioRestorerError(
-            f"{path}: cannot read the manifest: not UTF-8 text: {reason}: save it as UTF-8"
-        ) from error
-
-
-def read_rows(path: str | Path, kind: type[RowType]) -> Iterator[tuple[int, RowType]]:
-    """The rows of a JSON Lines file with their line numbers.
-
-    Raises:
-        AudioRestorerError: cannot be read, or a line is no valid row (names file, line and field).
-    """
-    for number, line in read_lines(path):
-        try:
-            yield number, kind.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "row"
-            raise AudioRestorerError(f"{path}:{number}: {where}: {first['msg']}") from error
 
 
 def read_manifest(path: str | Path) -> list[Item]:

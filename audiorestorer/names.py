@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
+
 NOT_TEXT = "its name is not UTF-8: rename it"
 
 
@@ -25,3 +28,12 @@ def as_text(name: str) -> str:
 def in_line(name: str) -> str:
     """`as_text`, with every character that could not be seen or would break a line written as its escape: `\\n`, `\\ufeff`."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in as_text(name))
+
+
+def short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+
+
+def folded(name: str) -> str:
+    """What two names have in common that some file systems take for one: case and Unicode's composed and decomposed forms aside."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

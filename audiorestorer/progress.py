@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.files import write_text_atomic
 
 VARIABLE, EVERY_SEC = "AUDIORESTORER_PROGRESS", 30.0
 SUFFIX = ".work.json"

@@ -19,7 +19,8 @@ from functools import cached_property
 from pathlib import Path
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, named_from, write_text_atomic
+from audiorestorer.files import inside, named_from, write_text_atomic
+from audiorestorer.manifest import Item
 from audiorestorer.store import place, sha256_file
 
 log = logging.getLogger("audiorestorer")

@@ -72,7 +72,7 @@ ENHANCER = Cost(
 )  # of the reference size, which was timed on its architecture alone; the pilot takes less
 NO_NETWORK = STAGES["fuse"]
 BY_SOURCE = {"hf:htdemucs": HTDEMUCS, "hf:htdemucs_ft": HTDEMUCS}
-BY_KIND = {"dns64": DNS64, "checkpoint": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG}
+BY_KIND = {"dns64": DNS64, "mask_network": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG}
 GROUPS = {
     "dnsmos": Cost(544, channel=0.09),
     "pesq": Cost(93, channel=0.06),

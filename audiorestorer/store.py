@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from audiorestorer.errors import AGAIN, AudioRestorerError
-from audiorestorer.manifest import replacing, write_text_atomic
+from audiorestorer.files import replacing, write_text_atomic
 
 HASH_BLOCK = 1 << 20
 SCRATCH = ".tmp-"  # what scratch folders begin with

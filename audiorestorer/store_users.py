@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_json
+from audiorestorer.files import read_json
 from audiorestorer.store import SCRATCH, USERS
 
 log = logging.getLogger("audiorestorer")

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 from itertools import count
 from pathlib import PurePosixPath
 
-from audiorestorer.manifest import folded
+from audiorestorer.names import folded
 
 NAME_UNITS = 255
 PATH_UNITS = 240  # leaves 20 for the place where it is unpacked

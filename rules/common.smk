@@ -28,13 +28,14 @@ os.environ.update(
 
 from audiorestorer import config as settings
 from audiorestorer import folders
-from audiorestorer import listing as input_listing
-from audiorestorer import pairs, progress
+from audiorestorer import progress
 from audiorestorer import resources as needed
 from audiorestorer import store as item_store
 from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.intake import listing as input_listing
+from audiorestorer.intake import pairs
 from audiorestorer.manifest import read_manifest, shard_range
 from audiorestorer.models import registry as model_registry
 from audiorestorer.store import sha256_file
@@ -336,6 +337,6 @@ ENHANCE_MODULES = [recogniser_module(ENHANCE_RECOGNISER)] if ENHANCE_GATE else [
 TAGGER = tagger_of(CFG.evaluate)
 EVALUATION_MODELS = [name for name in (RECOGNISER, TAGGER) if name]
 EVALUATION_MODULES = [
-    *(f"metrics.group_{group}" for group in CFG.evaluate.metrics),
+    *(f"metrics.groups.{group}" for group in CFG.evaluate.metrics),
     recogniser_module(RECOGNISER),
 ]

@@ -51,7 +51,7 @@ rule tidy:
         stale=CFG.stale_outputs,
         ledger=LEDGER,
         deliveries=os.path.dirname(DELIVERY),
-        code=code("stages.tidy"),
+        code=code("stages.batch.tidy"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer tidy {params.manifests:q} {output.json:q} --output {params.output:q} --input {params.source:q}'
         " --ledger {params.ledger:q} --stale {params.stale:q} --deliveries {params.deliveries:q} 2>&1 | tee {log:q}"
@@ -76,7 +76,7 @@ rule pack_delivery:
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         extras=lambda wildcards, input: [f"--extra={path}" for path in input.extras],
         absent=absent_archives(),
-        code=code("stages.deliver"),
+        code=code("stages.batch.deliver"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer deliver {params.manifests:q} --out {params.folder:q} --config {params.cfg:q}'
         " {params.models:q} {params.extras:q} 2>&1 | tee {log:q}"

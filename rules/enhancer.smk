@@ -28,7 +28,7 @@ rule generate_enhancement_data:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output.index),
-        code=code("datasets.generated_enhancement"),
+        code=code("datasets.enhancement.generated_folder"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer generate-enhancement-data --out {params.folder:q} 2>&1 | tee {log:q}'
 
@@ -56,7 +56,7 @@ rule train_enhancer:
         data=as_is(ENHANCER_DATA),
         previous=lambda wildcards, input: [word for path in input.previous for word in ("--previous", path)],
         work=f"{ART}/runs",
-        code=code("stages.train_enhancer"),
+        code=code("stages.training.train_enhancer"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train-enhancer --config {input.config:q} --data {params.data:q} {params.previous:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -72,7 +72,7 @@ rule join_enhancer:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.join_enhancer"),
+        code=code("stages.training.join_enhancer"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer join-enhancer {input:q} --out {output.model:q} 2>&1 | tee {log:q}'
 

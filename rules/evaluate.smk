@@ -6,12 +6,6 @@ from audiorestorer.metrics.context import optional_packages
 SENTENCES = or_stop(sentences_file)
 
 
-# Fetches what the metrics can use; the run itself takes the tagger only if it is here. A run after it computes only what is new.
-rule evaluation_models:
-    input:
-        [model_json(name) for name in (RECOGNISER, CFG.evaluate.tagger) if name],
-
-
 rule evaluate:
     input:
         manifest=manifest("loudness"),
@@ -62,7 +56,7 @@ rule enhancer_quality:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         transcripts=lambda wildcards: [f"--transcripts={path}" for path in pairs.companions(CFG)[1:] if path],
         cfg=CFG.enhance.model_dump_json(exclude={"enabled"}),
-        code=code("stages.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
+        code=code("stages.training.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
         store=STORE,
         device=CFG.device,
     shell:
@@ -84,7 +78,7 @@ rule collect:
         "../envs/audiorestorer.yaml"
     params:
         manifests=all_manifests("evaluate"),
-        code=code("stages.collect"),
+        code=code("stages.batch.collect"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer collect {params.manifests:q} --left-out {input.left_out:q} --json {output.json:q} --csv {output.csv:q}'
         " 2>&1 | tee {log:q}"

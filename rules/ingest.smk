@@ -30,6 +30,6 @@ rule left_out:
     params:
         cfg=as_is(ingest_json()),
         found=BATCH.left_out_digest,
-        code=code("stages.left_out"),
+        code=code("stages.batch.left_out"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer left-out {output:q} --config {params.cfg:q} 2>&1 | tee {log:q}'

@@ -42,7 +42,7 @@ rule snippets:
         cfg=cfg_json("snippets"),
         folder=lambda wildcards, output: f"{os.path.dirname(output[0])}/snippets",
         manifests=all_manifests("loudness"),
-        code=code("stages.snippets"),
+        code=code("stages.batch.snippets"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}'
         " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
@@ -125,7 +125,7 @@ rule report:
         cfg=as_is(json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS})),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         manifests=f"{ART}/manifests",
-        code=code("stages.report"),
+        code=code("stages.batch.report"),
         templates=[sha256_file(path) for path in TEMPLATES],
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}'
@@ -182,6 +182,6 @@ rule quality_page:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.quality_page"),
+        code=code("stages.batch.quality_page"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer quality-page {input:q} {output:q} 2>&1 | tee {log:q}'

@@ -1,127 +1,7 @@
-# Needs Debian packages: espeak-ng, flite, festival, rhvoice and libttspico-utils (non-free) with the voices that
-# scripts/synth_speech.py names, fluidsynth, fluid-soundfont-gm, ffmpeg; apt-get, for the recordings.
-# Makes: the pilot models' training audio, the models and their figures on held-out voices and pieces. Not part of `all`.
-# The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/trained/.
+# Needs: nothing (stems and noises are generated), or your own: --config 'training={stems: STEMS, noises: NOISES, experiment: FILE}'.
+# Makes: the training half from end to end, with its report: `snakemake training`, then
+# `snakemake training --report artifacts/report/training_report.html`. Not part of `all`.
 
-PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
-# a training that begins with the weights of another one
-BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
-EXPERIMENTS = f"{ROOT}/config/experiments"
-
-
-rule train_pilot:
-    input:
-        expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
-
-
-rule free_recordings:
-    output:
-        folder=temp(directory(f"{ART}/free_recordings")),
-    log:
-        f"{ART}/logs/free_recordings.log",
-    conda:
-        "../envs/audiorestorer.yaml"
-    params:
-        script=f"{ROOT}/scripts/free_recordings.py",
-    shell:
-        'sh "$AUDIORESTORER_PYTHON" {params.script:q} --out {output.folder:q} 2>&1 | tee {log:q}'
-
-
-# One file, so that folders can share it (SNAKEMAKE_OUTPUT_CACHE and --cache); it goes once it is unpacked.
-rule training_audio:
-    input:
-        recordings=f"{ART}/free_recordings",
-    output:
-        archive=temp(f"{ART}/training_audio.tar"),
-    log:
-        f"{ART}/logs/training_audio.log",
-    cache: CACHING
-    conda:
-        "../envs/audiorestorer.yaml"
-    threads: 2
-    params:
-        script=f"{ROOT}/scripts/make_training_audio.py",
-        folder=lambda wildcards, output: os.path.splitext(output.archive)[0],
-        code=[
-            sha256_file(f"{ROOT}/scripts/{name}.py")
-            for name in ("make_training_audio", "free_recordings", "synth_music", "synth_speech")
-        ],
-    shell:
-        '(sh "$AUDIORESTORER_PYTHON" {params.script:q} --out {params.folder:q} --minutes-speech 200 --minutes-music 120 --seed 5'
-        " --recordings {input.recordings:q} --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30 --jobs {threads}"
-        " && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C {params.folder:q} -cf {output.archive:q} ."
-        ") 2>&1 | tee {log:q}"
-
-
-rule unpack_training_audio:
-    input:
-        archive=f"{ART}/training_audio.tar",
-    output:
-        index=f"{ART}/training_audio/index.jsonl",
-    log:
-        f"{ART}/logs/unpack_training_audio.log",
-    conda:
-        "../envs/audiorestorer.yaml"
-    params:
-        folder=lambda wildcards, output: os.path.dirname(output.index),
-    shell:
-        "tar --skip-old-files --touch -C {params.folder:q} -xf {input.archive:q} 2>&1 | tee {log:q}"
-
-
-# The checkpoints of an unfinished run lie in `work`, undeclared: Snakemake would delete them when a job is killed, and they are
-# what the next attempt goes on from.
-rule train_pilot_model:
-    input:
-        data=f"{ART}/training_audio/index.jsonl",
-        config=f"{EXPERIMENTS}/{{network}}.yaml",
-        initial=lambda wildcards: (
-            [f"{ART}/trained/{BEGINNING[wildcards.network]}.safetensors"] if wildcards.network in BEGINNING else []
-        ),
-    output:
-        model=protected(f"{ART}/trained/{{network}}.safetensors"),
-        record=f"{ART}/trained/{{network}}.json",
-    log:
-        f"{ART}/logs/train/{{network}}.log",
-    wildcard_constraints:
-        network="|".join([*PILOT_MODELS, *BEGINNING.values()]),
-    cache: CACHING
-    conda:
-        "../envs/audiorestorer.yaml"
-    threads: lambda wildcards: or_stop(settings.read_yaml, f"{EXPERIMENTS}/{wildcards.network}.yaml").get("devices", 1)
-    resources:
-        **growing(mem_mb=4000, runtime=120),
-        gpu=USE_GPU,
-    params:
-        data=lambda wildcards, input: os.path.dirname(input.data),
-        work=f"{ART}/runs",
-        changes=lambda wildcards, input: json.dumps({"initial": str(input.initial)} if input.initial else {}),
-        code=code("stages.train"),
-    shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}'
-        " --changes {params.changes:q} --work {params.work:q} --threads 1 2>&1 | tee {log:q}"
-
-
-rule evaluate_pilot_model:
-    input:
-        data=f"{ART}/training_audio/index.jsonl",
-        model=f"{ART}/trained/{{network}}.safetensors",
-    output:
-        json=f"{ART}/trained/{{network}}.figures.json",
-    log:
-        f"{ART}/logs/evaluate_model/{{network}}.log",
-    wildcard_constraints:
-        network="|".join(PILOT_MODELS),
-    conda:
-        "../envs/audiorestorer.yaml"
-    params:
-        data=lambda wildcards, input: os.path.dirname(input.data),
-        code=code("stages.evaluate_model"),
-    shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}'
-
-
-# The training half from end to end, on stems and noises that it generates: `snakemake training`, then
-# `snakemake training --report artifacts/report/training_report.html`. With your own: --config 'training={stems: STEMS, noises: NOISES, experiment: FILE}'.
 TRAINING = f"{ART}/training"
 ABLATION = f"{ART}/ablation"
 STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
@@ -168,7 +48,7 @@ rule audit_stems:
     params:
         root=as_is(STEMS),
         tol=CFG.training.tol_db,
-        code=code("stages.audit_stems"),
+        code=code("stages.training.audit_stems"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer audit-stems --root {params.root:q} --tol-db {params.tol} --csv {output.csv:q}'
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
@@ -188,7 +68,7 @@ rule filter_noise:
         "../envs/audiorestorer.yaml"
     params:
         root=as_is(NOISES),
-        code=code("stages.filter_noise"),
+        code=code("stages.training.filter_noise"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer filter-noise --root {params.root:q} --out {output.manifest:q} --csv {output.csv:q}'
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
@@ -213,7 +93,7 @@ rule analyse_degradation:
         "../envs/audiorestorer.yaml"
     params:
         real=as_is(CFG.training.real or f"{ABLATION}/data/real.jsonl"),
-        code=code("stages.analyse_degradation"),
+        code=code("stages.ablation.analyse_degradation"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer analyse-degradation --out-csv {output.csv:q} --out-json {output.json:q}'
         " --figure {output.figure:q} -- {params.real:q} 2>&1 | tee {log:q}"
@@ -234,7 +114,7 @@ rule build_manifest:
         root=as_is(STEMS),
         speakers=[] if CFG.training.stems else ["--speakers", f"{TRAINING}/data/speakers.json"],
         target=CFG.training.target,
-        code=code("stages.build_manifest"),
+        code=code("stages.training.build_manifest"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer build-manifest --root {params.root:q} --out {output.manifest:q} --audit {input.audit:q}'
         " --target {params.target:q} {params.speakers:q} 2>&1 | tee {log:q}"
@@ -259,7 +139,7 @@ rule sanity_suite:
     threads: all_threads()
     params:
         rate=SAMPLE_RATE,
-        code=code("stages.sanity_suite"),
+        code=code("stages.training.sanity_suite"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer sanity-suite --manifest {input.manifest:q} --noise {input.noise:q} --sr {params.rate}'
         " --json {output.json:q} --html {output.html:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -284,7 +164,7 @@ rule train_denoiser:
     params:
         work=f"{ART}/runs",
         real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
-        code=code("stages.train"),
+        code=code("stages.training.train"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -309,7 +189,7 @@ rule diagnose:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output.table),
-        code=code("stages.triad_diagnostics", "stages.learning_from_audio_debug"),
+        code=code("stages.training.triad_diagnostics", "stages.training.learning_from_audio_debug"),
     shell:
         '(sh "$AUDIORESTORER_PYTHON" -m audiorestorer triad-diagnostics --root {input.model:q} --write-csv --summary-csv --out {params.folder:q}'
         ' --figure {output.figure:q} && sh "$AUDIORESTORER_PYTHON" -m audiorestorer learning-from-audio-debug --root {input.model:q} --write-csv'
@@ -333,7 +213,7 @@ rule infer_batch:
         clean=as_is(["--clean", CLEAN] if CLEAN else []),
         folder=f"{TRAINING}/inferred",
         device=CFG.device,
-        code=code("stages.infer_batch"),
+        code=code("stages.training.infer_batch"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer infer-batch --in {params.noisy:q} {params.clean:q} --checkpoint {input.model:q}'
         " --out {params.folder:q} --metrics {output.csv:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -350,7 +230,7 @@ rule export_onnx:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.export_onnx"),
+        code=code("stages.training.export_onnx"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer export-onnx --checkpoint {input.model:q} --out {output.onnx:q} 2>&1 | tee {log:q}'
 
@@ -367,7 +247,7 @@ rule profile_infer:
         "../envs/audiorestorer.yaml"
     threads: all_threads()
     params:
-        code=code("stages.profile_infer"),
+        code=code("stages.training.profile_infer"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer profile-infer --checkpoint {input.model:q} --out {output.json:q} --figure {output.figure:q}'
         " --runs 10 --secs 5 2>&1 | tee {log:q}"
@@ -384,7 +264,7 @@ rule register_model:
         "../envs/audiorestorer.yaml"
     params:
         name=CFG.training.name,
-        code=code("stages.register_model"),
+        code=code("stages.training.register_model"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer register-model --checkpoint {input.model:q} --name {params.name:q}'
         " --registry {output.registry:q} 2>&1 | tee {log:q}"
@@ -415,7 +295,7 @@ rule training_report:
     params:
         folder=lambda wildcards, input: os.path.dirname(input.model),
         figures=json.dumps({name: f"{TRAINING}/{name}.png" for name in ("audit", "noise", "triads", "profile")}),
-        code=code("stages.training_report"),
+        code=code("stages.training.training_report"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer training-report --folder {params.folder:q} --model {input.model:q} --out {output.html:q}'
         " --figures {params.figures:q} 2>&1 | tee {log:q}"

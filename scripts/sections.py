@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-from audiorestorer.errors import AudioRestorerError  # noqa: E402
-from audiorestorer.manifest import write_text_atomic  # noqa: E402
-from audiorestorer.report.marked import marks, parts  # noqa: E402
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import write_text_atomic
+from audiorestorer.report.marked import marks, parts
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def write_section(page: Path, name: str, text: str) -> None:

@@ -1,6 +1,5 @@
-"""scripts/bench_quality.py: it measures what the pipeline does, aligns its peers, and says what is missing."""
+"""scripts/bench/bench_quality.py: it measures what the pipeline does, aligns its peers, and says what is missing."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,12 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.stages import denoise, fuse, postmask, separate
 from audiorestorer.store import sha256_file
+from scripts.bench import bench_quality, quality_fusion, quality_peers, quality_systems, quality_tables
+from scripts.bench.quality_figures import Meter
+from scripts.bench.quality_sets import Clip, Pair, PairSet, parsed
 from tests.tiny_models import write_model_json, write_tiny_mask_unet
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-import bench_quality  # noqa: E402
-import quality_fusion  # noqa: E402
-import quality_peers  # noqa: E402
-import quality_systems  # noqa: E402
-import quality_tables  # noqa: E402
-from quality_figures import Meter  # noqa: E402
-from quality_sets import Clip, Pair, PairSet, parsed  # noqa: E402
 
 RATE = 16_000
 
@@ -109,7 +103,7 @@ def test_the_whole_chain_is_what_the_stages_write(tmp_path: Path) -> None:
     sha256, store, model = sha256_file(path), tmp_path / "store", None
     row = Item(id="x", noisy=str(path), noisy_sha256=sha256, sha256=sha256, sr=44_100, channels=1)
     write_manifest(tmp_path / "0.jsonl", [row])
-    model = write_model_json(tmp_path / "m.json", "tiny", "checkpoint", [tiny])
+    model = write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tiny])
     for one in config.separators:
         separate.run(tmp_path / "0.jsonl", tmp_path / f"{one.name}.jsonl", one, model, store, "cpu")
     fuse.run([tmp_path / f"{one.name}.jsonl" for one in config.separators], tmp_path / "f.jsonl", config.fuse, store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from audiorestorer.codepages import page_of
+from audiorestorer.formats.codepages import page_of
 
 NAMES = {
     "cp932": ["新しいフォルダ/ソ.wav 表示.wav", "録音.wav", "会議の音声.mp3", "テスト.wav", "日本語/能力試験.wav",

@@ -34,7 +34,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
     sf.write(folder / "in/x.wav", 0.1 * np.random.default_rng(0).standard_normal(RATE), RATE)
     tiny.write_tiny_mask_unet(folder / "m.safetensors", "denoise")
     tiny.write_tiny_enhancer(folder / "e.safetensors")
-    tiny.write_model_json(folder / "m.json", "m", "checkpoint", [folder / "m.safetensors"], sample_rate=RATE)
+    tiny.write_model_json(folder / "m.json", "m", "mask_network", [folder / "m.safetensors"], sample_rate=RATE)
     digest = sha256_file(folder / "in/x.wav")
     row = Item(
         id="x", noisy="in/x.wav", path="in/x.wav", sha256=digest, noisy_sha256=digest, sr=RATE, channels=1, duration=1.0

@@ -26,9 +26,9 @@ LOCK = locked("requirements.lock")
 
 def test_the_conda_environment_is_the_lock_s(tmp_path: Path):
     made = tmp_path / "env.yaml"
-    subprocess.run([sys.executable, str(ROOT / "scripts/write_env.py"), str(made)], check=True)
+    subprocess.run([sys.executable, str(ROOT / "scripts/release/write_env.py"), str(made)], check=True)
     committed = ROOT / "envs/audiorestorer.yaml"
-    assert made.read_text() == committed.read_text(), "run scripts/write_env.py"
+    assert made.read_text() == committed.read_text(), "run scripts/release/write_env.py"
     python, pip, packages = yaml.safe_load(committed.read_text())["dependencies"]
     assert python == "python=3.11" and pip == "pip"
     pins = dict(line.split("==") for line in packages["pip"])

@@ -19,10 +19,11 @@ from audiorestorer.__main__ import app
 from audiorestorer.config import Config, DeliverSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart, keep_inputs, keep_rows_apart, keep_run_apart
-from audiorestorer.listing import scanned
+from audiorestorer.intake.listing import scanned
+from audiorestorer.intake.pairs import companions
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.pairs import companions
-from audiorestorer.stages import deliver, ingest, publish
+from audiorestorer.stages import ingest, publish
+from audiorestorer.stages.batch import deliver
 from audiorestorer.store import Store, key_of, sha256_file
 
 RATE = 8000

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer import audio, mending, mpeg
+from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats import mending, mpeg
 from audiorestorer.stages import folder
 from tests.faults import containers as c
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiorestorer import listing
 from audiorestorer.audio import recordings
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.matching import Names, partners
-from audiorestorer.pairs import references_of, transcripts_of
+from audiorestorer.intake import listing
+from audiorestorer.intake.matching import Names, partners
+from audiorestorer.intake.pairs import references_of, transcripts_of
 
 
 def nfd(name: str) -> str:

@@ -13,8 +13,8 @@ import torch
 
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
-from audiorestorer.separators.checkpoint import Checkpoint
-from audiorestorer.separators.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators.mask_network import Checkpoint
+from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models" / "pilot"

@@ -60,7 +60,7 @@ def test_every_stage_s_memory_covers_three_hours_of_stereo():
     for group in ("loudness", "music", "signal", "pesq", "dnsmos"):
         assert resources.of_evaluation([group]).ask_mb(1) > 1.5 * rows[f"evaluate:{group}"]
     for network in ("separate:a", "separate:b", "denoise"):
-        assert resources.of_model("checkpoint", "x").ask_mb(1) > 1.5 * rows[network]
+        assert resources.of_model("mask_network", "x").ask_mb(1) > 1.5 * rows[network]
 
 
 def test_evaluation_covers_the_measured_core_seconds():

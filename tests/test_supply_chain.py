@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from audiorestorer.models import registry
+from scripts.release import supply_chain
 
 ROOT = Path(__file__).parents[1]
 KUBERNETES = ROOT / "requirements-kubernetes.lock"
-sys.path.insert(0, str(ROOT / "scripts"))
-import supply_chain  # noqa: E402 - a program, not a package
 
 
 def names(requirements: list[str]) -> set[str]:

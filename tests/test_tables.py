@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv, read_json, read_lines, write_csv
+from audiorestorer.files import read_csv, read_json, read_lines, write_csv
+from audiorestorer.intake.pairs import COLUMNS
 from audiorestorer.metrics.texts import distinct
-from audiorestorer.pairs import COLUMNS
 from audiorestorer.stages.evaluate import sentences_of
 from audiorestorer.tables import read_table
 

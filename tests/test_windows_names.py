@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiorestorer.manifest import folded
+from audiorestorer.names import folded
 from audiorestorer.windows_names import mapped, units
 
 HOSTILE = {

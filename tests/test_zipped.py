@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from audiorestorer import zipped
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats import zipped
 
 BOUNDS = zipped.Bounds(files=1000, unpacked=10**9, ratio=100)
 NUL = 1_000_000

@@ -43,7 +43,7 @@ class AudioBank(Bank[Clip]):
             text = index.read_text(encoding="utf-8")
         except OSError as error:
             raise AudioRestorerError(
-                f"{index}: {error.strerror}: make it with scripts/make_training_audio.py"
+                f"{index}: {error.strerror}: make it with scripts/audio/make_training_audio.py"
             ) from error
         rows = _rows(index, text, split)
         if cache is None:

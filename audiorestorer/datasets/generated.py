@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiorestorer import audio
-from audiorestorer.datasets import procedural
 from audiorestorer.datasets.levels import scale_to_snr
+from audiorestorer.datasets.noise import procedural
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_json, write_rows, write_text_atomic
+from audiorestorer.files import read_json, write_rows, write_text_atomic
 
 Mono = NDArray[np.float32]
 

@@ -16,8 +16,8 @@ from pydantic import Field, model_validator
 from torch.utils.data import Dataset
 
 from audiorestorer.config import Settings
-from audiorestorer.datasets import noises
 from audiorestorer.datasets.levels import scale_to_snr
+from audiorestorer.datasets.noise import noises
 from audiorestorer.errors import AudioRestorerError
 
 Mono = NDArray[np.float32]

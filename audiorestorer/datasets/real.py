@@ -17,7 +17,7 @@ from audiorestorer import audio
 from audiorestorer.datasets.manifest_mixer import segment
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_lines
+from audiorestorer.files import read_lines
 
 Mono = NDArray[np.float32]
 LOG = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from audiorestorer.datasets.degradation_analysis import measure
-from audiorestorer.datasets.degradation_fit import degradation_settings
-from audiorestorer.datasets.degradation_settings import DegradationSettings
-from audiorestorer.datasets.degradations import Degraded, degrade, together
+from audiorestorer.datasets.degradation.analysis import measure
+from audiorestorer.datasets.degradation.degradations import Degraded, degrade, together
+from audiorestorer.datasets.degradation.fit import degradation_settings
+from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.datasets.levels import snr_db
 from audiorestorer.datasets.mixtures import Bank, Example, Mixer, MixtureDataset, MixtureSettings, Task
 from audiorestorer.datasets.real import RealRecordings

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_lines
+from audiorestorer.files import read_lines
 
 Split = Literal["train", "valid", "test"]
 MOST_PROBLEMS = 20  # named in one message

@@ -18,7 +18,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.examination import examine
 from audiorestorer.metrics.files import Files, Reasons, Values
-from audiorestorer.metrics.group_signal import compute
+from audiorestorer.metrics.groups.signal import compute
 
 FIGURES = (
     "si_noisy_db", "si_yhat_db", "delta_si_db", "lsd_noisy_db", "lsd_yhat_db", "delta_lsd_db", "residual_percent", "composite",
@@ -70,7 +70,7 @@ def write(folder: Path, name: str, noisy: Audio, yhat: Audio, clean: Audio, rate
 
 
 def signal_figures(noisy: Audio, yhat: Audio, clean: Audio, rate: int) -> tuple[Values, Reasons]:
-    """`group_signal.compute` of three signals `[C, T]` instead of files."""
+    """`groups.signal.compute` of three signals `[C, T]` instead of files."""
     with tempfile.TemporaryDirectory() as folder:
         triad = write(Path(folder), "item", noisy, yhat, clean, rate)
         return compute(Files(str(triad.noisy), str(triad.yhat), str(triad.clean)))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_bytes_atomic
+from audiorestorer.files import write_bytes_atomic
 from audiorestorer.models.mask_unet import MaskUNet
 
 OPSET = 17

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_bytes_atomic
+from audiorestorer.files import write_bytes_atomic
 from audiorestorer.models import activity, bottleneck, torch_files, weights
 from audiorestorer.models.band_split import BandSplit, band_edges
 

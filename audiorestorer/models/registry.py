@@ -22,7 +22,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import replacing, write_text_atomic
+from audiorestorer.files import replacing, write_text_atomic
 from audiorestorer.models import download
 from audiorestorer.store import sha256_file
 

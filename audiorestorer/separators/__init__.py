@@ -43,8 +43,8 @@ from audiorestorer.audio import Audio
 from audiorestorer.devices import claim
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import MADE_AGAIN
-from audiorestorer.separators.together import Crew, Halving, fitting_rows
+from audiorestorer.files import MADE_AGAIN
+from audiorestorer.separators.runtime.shared_passes import Crew, Halving, fitting_rows
 from audiorestorer.store import sha256_file
 
 Stems = Mapping[str, Audio]

@@ -30,8 +30,8 @@ from audiorestorer.dsp.overlap_add import Plan, centred
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import torch_files
 from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_torch, on_gpu
-from audiorestorer.separators.compiled import fast_options
 from audiorestorer.separators.hybrid import Core, Hybrid, autocast_core, is_supported, openvino_core
+from audiorestorer.separators.runtime.compiled import fast_options
 from audiorestorer.store import sha256_file
 
 NETWORKS: tuple[type, ...] = (HTDemucs, HDemucs, Demucs)

@@ -21,7 +21,7 @@ from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import torch_files
 from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, on_gpu
-from audiorestorer.separators.compiled import Compiled, fast_options, next_length
+from audiorestorer.separators.runtime.compiled import Compiled, fast_options, next_length
 
 SAMPLE_RATE = 16_000
 SEGMENT_SEC = 16.0

@@ -32,8 +32,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
 from audiorestorer.separators import as_torch, on_gpu, pick_device
-from audiorestorer.separators.checkpoint import top_gain
-from audiorestorer.separators.streaming import Recording
+from audiorestorer.separators.mask_network import top_gain
+from audiorestorer.separators.runtime.streaming import Recording
 
 GPU_ROWS = 8
 SILENT = 1e-5  # of the recording's level (-100 dB): nothing is made where the input is below it

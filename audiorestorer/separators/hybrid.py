@@ -15,7 +15,7 @@ import torch
 
 from audiorestorer.audio import Audio
 from audiorestorer.separators import as_torch
-from audiorestorer.separators.compiled import Compiled, next_length
+from audiorestorer.separators.runtime.compiled import Compiled, next_length
 
 
 def is_supported(network: Any) -> bool:

@@ -14,14 +14,14 @@ from audiorestorer.config import DenoiseSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import Separator
-from audiorestorer.separators.streaming import How, Recording, estimates
+from audiorestorer.separators.runtime.streaming import How, Recording, estimates
 from audiorestorer.stages.network import network_stage
 from audiorestorer.stages.shard import Made, RejectItem, run_shard
 from audiorestorer.store import Entry
 
 
 def mix(block: dict[str, Audio], wet: float, high_band: str) -> Audio:
-    """One block `[C, n]` of the output from what `separators.streaming.estimates` gives."""
+    """One block `[C, n]` of the output from what `separators.runtime.streaming.estimates` gives."""
     denoised = block["vocals"]
     if high_band == "keep":
         denoised = denoised + block["high"]

@@ -19,12 +19,13 @@ from audiorestorer import audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_json, read_manifest
+from audiorestorer.files import read_json
+from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
-from audiorestorer.metrics.word_gate import WordGate
 from audiorestorer.separators import ModelFiles
 from audiorestorer.separators.enhancer import SpeechEnhancer
-from audiorestorer.separators.streaming import Recording
+from audiorestorer.separators.runtime.streaming import Recording
+from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages.folder import delivered, describe, items_of
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items, run_shard
 from audiorestorer.store import sha256_file

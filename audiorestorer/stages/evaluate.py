@@ -15,12 +15,14 @@ from audiorestorer.config import EvaluateSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp.views import View
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_json, read_manifest, write_manifest
-from audiorestorer.metrics import Missing, group_wer
+from audiorestorer.files import read_json
+from audiorestorer.intake.pairs import COLUMNS
+from audiorestorer.manifest import Item, read_manifest, write_manifest
+from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.examination import Examined, examine
 from audiorestorer.metrics.files import Files
-from audiorestorer.pairs import COLUMNS
+from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.progress import work_file
 from audiorestorer.stages.shard import Made, Stage, run_items
 from audiorestorer.store import Entry
@@ -47,7 +49,7 @@ def measure_group(
     given: Sequence[Path] = (),
 ) -> list[Item]:
     """The items with the group's figures added to the fields `metrics`, `missing` and `heard`. `given`: see `run_items`."""
-    module: Any = import_module(f"audiorestorer.metrics.group_{group}")
+    module: Any = import_module(f"audiorestorer.metrics.groups.{group}")
     reason = module.unavailable(context) if hasattr(module, "unavailable") else None
     sides: tuple[str, ...] = getattr(module, "SIDES", ())
     if reason:  # nothing of this goes to the store: it is not a property of the file
@@ -82,7 +84,7 @@ def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
     return Stage(
         name=f"evaluate/{group}",
         settings=module.state(context) if hasattr(module, "state") else None,
-        code=code_digest(f"metrics.group_{group}"),
+        code=code_digest(f"metrics.groups.{group}"),
         load=lambda: module.compute,
         process=process,
         describe=lambda entry, item: _merged(item, entry.row),

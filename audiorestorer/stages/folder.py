@@ -7,8 +7,9 @@ from pathlib import Path
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import inside
 from audiorestorer.folders import keep_apart, keep_inputs
-from audiorestorer.manifest import Item, inside, output_names, unique_ids, write_manifest
+from audiorestorer.manifest import Item, output_names, unique_ids, write_manifest
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.published import HIDDEN, TAKE_OURS, Finished, Ledger, Publisher, folder_name
 from audiorestorer.store import Entry, sha256_file

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from audiorestorer import audio, headers, zipped
+from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.listing import Found, batch, output_names, state_of
+from audiorestorer.formats import headers, zipped
+from audiorestorer.intake.listing import Found, batch, output_names, state_of
 from audiorestorer.manifest import Item, shard_of
 from audiorestorer.stages.inputs import AGAIN, InputChanged
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard

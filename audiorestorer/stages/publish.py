@@ -9,8 +9,9 @@ import os
 from pathlib import Path
 
 from audiorestorer.errors import AGAIN, AudioRestorerError
+from audiorestorer.files import inside, write_text_atomic
 from audiorestorer.folders import keep_inputs
-from audiorestorer.manifest import Item, inside, read_manifest, write_manifest, write_text_atomic
+from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.published import HIDDEN, TAKE_OURS, Finished, Ledger, Publisher, folder_name
 from audiorestorer.stages.inputs import InputDamaged, checked
 from audiorestorer.stages.shard import TOLD, StageFailed

@@ -1,7 +1,8 @@
 """Restore recordings with one checkpoint: music or speech, at the input's own rate, channels and sample format, exactly as long.
 
 Each channel goes through the network by itself. What the network cannot see, the band above its Nyquist frequency, is scaled by its
-gain near the top of its own band (`separators.checkpoint`). Finished items lie in the store: a killed run goes on with the same line.
+gain near the top of its own band (`separators.mask_network`). Finished items lie in the store: the
+same line goes on after a kill.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import pick_device
-from audiorestorer.separators.checkpoint import Checkpoint, check_options
-from audiorestorer.separators.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators.mask_network import Checkpoint, check_options
+from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
 from audiorestorer.stages.folder import delivered, describe, items_of
 from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
@@ -64,7 +65,7 @@ def run(
     stage: Stage[Checkpoint] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},
-        code=code_digest("stages.restore", "separators.checkpoint"),
+        code=code_digest("stages.restore", "separators.mask_network"),
         weights=sha256_file(checkpoint),
         load=lambda: Checkpoint(network, rate, pick_device(device, threads), overlap, floor_db),
         process=lambda separator, item, scratch: restore_item(separator, item, wet, scratch),

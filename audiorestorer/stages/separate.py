@@ -10,7 +10,7 @@ from audiorestorer.config import SeparatorSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.separators import Separator
-from audiorestorer.separators.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
 from audiorestorer.stages.network import network_stage
 from audiorestorer.stages.shard import Made, RejectItem, run_shard
 from audiorestorer.store import Entry

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
-from audiorestorer.manifest import write_csv
+from audiorestorer.files import write_csv
 from audiorestorer.metrics import Missing, triads
 from audiorestorer.metrics.intelligibility import stoi
 from audiorestorer.models.mask_unet import MaskUNet

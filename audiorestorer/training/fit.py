@@ -17,7 +17,7 @@ from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import Analyse, DegradationMixer
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_json
+from audiorestorer.files import write_json
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint, save_checkpoint
 from audiorestorer.store import sha256_file
 from audiorestorer.training import callbacks, running, runs

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiorestorer.datasets.degradations import Degraded
+from audiorestorer.datasets.degradation.degradations import Degraded
 from audiorestorer.datasets.mixtures import Mixer, MixtureDataset
 from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import DegradationMixer, MixedRestorationDataset
+from audiorestorer.files import write_csv
 from audiorestorer.losses.consistency import consistency
 from audiorestorer.losses.waveform import weighted
-from audiorestorer.manifest import write_csv
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
 from audiorestorer.training.running import rows_before

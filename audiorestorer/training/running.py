@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.devices import claim
 from audiorestorer.errors import KEPT, AudioRestorerError, MachineError
-from audiorestorer.manifest import read_csv, write_text_atomic
+from audiorestorer.files import read_csv, write_text_atomic
 from audiorestorer.models import torch_files
 from audiorestorer.training import runs
 

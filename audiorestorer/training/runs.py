@@ -21,7 +21,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_only
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_json, write_text_atomic
+from audiorestorer.files import read_json, write_text_atomic
 
 LOG = logging.getLogger(__name__)
 RECORD = "run.json"

@@ -24,8 +24,8 @@ from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
 from audiorestorer.datasets.mixtures import MixtureSettings
 from audiorestorer.datasets.training_manifest import NoiseRow, Row, check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import write_csv
 from audiorestorer.losses.waveform import LOSSES, weighted
-from audiorestorer.manifest import write_csv
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint
 from audiorestorer.training import runs

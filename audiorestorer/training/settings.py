@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from audiorestorer.config import NAME_PATTERN, SEED_MAX, Settings, read_yaml, validate
-from audiorestorer.datasets.degradation_settings import DegradationSettings
+from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.bottleneck import Kind

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.datasets import ablation_sets as sets
-from audiorestorer.datasets import stand_ins
-from audiorestorer.datasets.degradations import active_level
+from audiorestorer.datasets.degradation import ablation_sets as sets
+from audiorestorer.datasets.degradation import stand_ins
+from audiorestorer.datasets.degradation.degradations import active_level
 from audiorestorer.digest import modules_of
 from audiorestorer.errors import AudioRestorerError
 from tests.clean_speech import clean_speech
@@ -24,8 +24,8 @@ def sources() -> list[sets.Source]:
 
 def test_training_cannot_reach_the_test_generators() -> None:
     """Nothing that a training imports leads to the held-out family or to the stand-ins'."""
-    reached = modules_of("audiorestorer.training.fit", "audiorestorer.stages.train")
-    assert "audiorestorer.datasets.degradations" in reached
+    reached = modules_of("audiorestorer.training.fit", "audiorestorer.stages.training.train")
+    assert "audiorestorer.datasets.degradation.degradations" in reached
     for name in ("degradations_held_out", "stand_ins", "ablation_sets"):
         assert f"audiorestorer.datasets.{name}" not in reached
 
@@ -35,7 +35,7 @@ def test_the_three_generators_share_no_artefact() -> None:
     for name in ("stand_ins", "degradations_held_out"):
         text = (ROOT / f"audiorestorer/datasets/{name}.py").read_text()
         assert "import DegradationSettings" not in text and "dsp.clicks import draw" not in text
-    assert "held_out" not in (ROOT / "audiorestorer/datasets/stand_ins.py").read_text().split('"""')[2]
+    assert "held_out" not in (ROOT / "audiorestorer/datasets/degradation/stand_ins.py").read_text().split('"""')[2]
 
 
 def test_no_voice_and_no_track_has_two_roles(sources: list[sets.Source]) -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from audiorestorer.config import validate
-from audiorestorer.datasets import degradations, degradations_held_out, generated
-from audiorestorer.datasets.degradation_settings import DegradationSettings
-from audiorestorer.datasets.degradations_held_out import HeldOutSettings
+from audiorestorer.datasets import generated
+from audiorestorer.datasets.degradation import degradations
+from audiorestorer.datasets.degradation import held_out as degradations_held_out
+from audiorestorer.datasets.degradation.held_out import HeldOutSettings
+from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.errors import AudioRestorerError
 
 RATE = 22_050

@@ -11,8 +11,8 @@ import soundfile as sf
 from scipy import signal as scipy_signal
 from torch.utils.data import DataLoader
 
-from audiorestorer.datasets import distortions
-from audiorestorer.datasets.distortions import (
+from audiorestorer.datasets.enhancement import distortions
+from audiorestorer.datasets.enhancement.distortions import (
     DistortionSettings,
     align,
     distort,
@@ -21,7 +21,7 @@ from audiorestorer.datasets.distortions import (
     rms,
     through,
 )
-from audiorestorer.datasets.enhancement import EnhancementDataset, EnhancementFolder, EnhancementSettings
+from audiorestorer.datasets.enhancement.mixing import EnhancementDataset, EnhancementFolder, EnhancementSettings
 from audiorestorer.datasets.restoration import set_epoch
 from audiorestorer.errors import AudioRestorerError
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from audiorestorer.datasets.enhancement_sets import CLIP_SHARE, CONDITIONS, SNR_DB, degraded
+from audiorestorer.datasets.enhancement.degraded_sets import CLIP_SHARE, CONDITIONS, SNR_DB, degraded
 from audiorestorer.datasets.levels import snr_db
 from tests.clean_speech import clean_speech
 

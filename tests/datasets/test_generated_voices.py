@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import signal as scipy_signal
 
-from audiorestorer.datasets import generated_enhancement, generated_voices
-from audiorestorer.datasets.distortions import align
-from audiorestorer.datasets.enhancement import EnhancementFolder, EnhancementSettings
-from audiorestorer.datasets.generated_voices import Speaker, speak
+from audiorestorer.datasets.enhancement import generated_folder as generated_enhancement
+from audiorestorer.datasets.enhancement import generated_voices
+from audiorestorer.datasets.enhancement.distortions import align
+from audiorestorer.datasets.enhancement.generated_voices import Speaker, speak
+from audiorestorer.datasets.enhancement.mixing import EnhancementFolder, EnhancementSettings
 
 RATE = 22_050
 SPEAKER = Speaker(pitch_hz=120, tract=1.0, corner_hz=600, breath=0.05, jitter=0.004, hiss=1.0, syllable_sec=0.2)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from audiorestorer.datasets import noises
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.levels import active_mask, scale_to_snr, snr_db
 from audiorestorer.datasets.mixtures import Mixer, MixtureDataset, MixtureSettings
+from audiorestorer.datasets.noise import noises
 from audiorestorer.errors import AudioRestorerError
 from tests.datasets.conftest import RATE
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.datasets import generated, procedural
-from audiorestorer.datasets.noise_features import measure
-from audiorestorer.datasets.noise_filter import ESC50_KEPT, ESC50_NAMES, NoiseFilterSettings, label_of, rejection
+from audiorestorer.datasets import generated
+from audiorestorer.datasets.noise import procedural
+from audiorestorer.datasets.noise.features import measure
+from audiorestorer.datasets.noise.filter import ESC50_KEPT, ESC50_NAMES, NoiseFilterSettings, label_of, rejection
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.stages import filter_noise
+from audiorestorer.stages.training import filter_noise
 
 RATE = 22050
 

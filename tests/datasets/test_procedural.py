@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from audiorestorer.datasets import procedural
-from audiorestorer.datasets.noise_features import measure
-from audiorestorer.datasets.noise_filter import NoiseFilterSettings, class_of, rejection
+from audiorestorer.datasets.noise import procedural
+from audiorestorer.datasets.noise.features import measure
+from audiorestorer.datasets.noise.filter import NoiseFilterSettings, class_of, rejection
 
 RATE = 22050
 LONG = 10 * RATE

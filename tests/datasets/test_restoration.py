@@ -10,7 +10,7 @@ import soundfile as sf
 from torch.utils.data import DataLoader
 
 from audiorestorer.datasets.bank import AudioBank
-from audiorestorer.datasets.degradation_settings import DegradationSettings
+from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.datasets.mixtures import MixtureDataset, MixtureSettings
 from audiorestorer.datasets.real import RealRecordings
 from audiorestorer.datasets.restoration import (

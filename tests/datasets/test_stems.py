@@ -10,7 +10,7 @@ import soundfile as sf
 
 from audiorestorer.datasets.stems import audit, clipped_samples, find_tracks
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.stages import audit_stems
+from audiorestorer.stages.training import audit_stems
 
 RATE = 8000
 NAMES = ("vocals", "drums", "bass", "other")

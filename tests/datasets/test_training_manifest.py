@@ -10,7 +10,7 @@ import soundfile as sf
 
 from audiorestorer.datasets.training_manifest import check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_rows
+from audiorestorer.files import write_rows
 
 RATE = 8000
 

@@ -33,7 +33,7 @@ class Chain:
         for name, task in {"a": "separate", "b": "separate", "denoiser": "denoise"}.items():
             write_tiny_mask_unet(folder / f"{name}.safetensors", task)
             models[name] = write_model_json(
-                folder / f"{name}.json", name, "checkpoint", [folder / f"{name}.safetensors"], task=task
+                folder / f"{name}.json", name, "mask_network", [folder / f"{name}.safetensors"], task=task
             )
         return cls(models, **more)
 

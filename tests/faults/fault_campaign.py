@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.manifest import read_json, write_json
+from audiorestorer.files import read_json, write_json
 from audiorestorer.store import key_of, sha256_file
 from tests.faults import disks, kinds, kinds_training, kinds_workflow
 from tests.faults.kinds import Trial

@@ -1,4 +1,4 @@
-"""The short form of the fault campaign; the long one: `python scripts/fault_campaign.py`, or `pytest -m slow tests/faults`."""
+"""The short form of the fault campaign; the long one: `python -m scripts.bench.fault_campaign`, or `pytest -m slow tests/faults`."""
 
 from __future__ import annotations
 

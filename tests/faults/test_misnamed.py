@@ -15,7 +15,8 @@ import soundfile as sf
 
 from audiorestorer.datasets.training_manifest import Row
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, read_csv, read_manifest, read_rows, write_manifest, write_rows
+from audiorestorer.files import read_csv, read_rows, write_rows
+from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.names import as_text, is_text
 from tests.datasets.test_stems import NAMES as STEMS
 from tests.datasets.test_stems import write_track

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import cell, plain_cell, read_csv, read_manifest, write_csv, write_manifest
+from audiorestorer.files import cell, plain_cell, read_csv, write_csv
+from audiorestorer.manifest import read_manifest, write_manifest
 from audiorestorer.report import blind, listening, tables
 from audiorestorer.report.summary import summary_markdown
-from audiorestorer.stages import collect, ingest
+from audiorestorer.stages import ingest
+from audiorestorer.stages.batch import collect
 from tests.faults import containers
 from tests.faults.chain import Chain
 from tests.faults.names import HOSTILE_FILES, NOT_TEXT, OTHER_FORMATS

@@ -31,10 +31,10 @@ MODELS = ("tiny_a", "tiny_b", "tiny_denoiser")
 NAMES = ("a one.wav", "b.flac", "sub/c.wav", "sub/d'e.wav", "sub/deep/f.flac", "g.wav")
 PRELOADED = (
     "torch", "demucs.htdemucs", "pandas", "audiorestorer.training.fit", "tests.faults.workbench", "tests.tiny_models",
-    "audiorestorer.__main__", "audiorestorer.separators.demucs", "audiorestorer.separators.checkpoint",
-    "audiorestorer.metrics.group_signal", "audiorestorer.metrics.group_loudness",
+    "audiorestorer.__main__", "audiorestorer.separators.demucs", "audiorestorer.separators.mask_network",
+    "audiorestorer.metrics.groups.signal", "audiorestorer.metrics.groups.loudness",
     *(f"audiorestorer.stages.{name}" for name in (
-        "ingest", "fetch_model", "separate", "fuse", "denoise", "postmask", "loudness", "evaluate", "collect", "publish",
+        "ingest", "fetch_model", "separate", "fuse", "denoise", "postmask", "loudness", "evaluate", "batch.collect", "publish",
     )),
 )  # fmt: skip
 REMEDY = re.compile(r"run the same command again|delete|free some|wait for it|put |give |made again|fetched again")
@@ -252,7 +252,7 @@ def write_workbench(folder: Path, items: int = 4, threads: int = 1) -> Workbench
     for name in MODELS:
         task, kind, source, rate = (
             "denoise" if "denoiser" in name else "separate",
-            "checkpoint",
+            "mask_network",
             f"{name}.safetensors",
             RATE,
         )

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from audiorestorer.datasets.degradation_settings import DegradationSettings
-from audiorestorer.datasets.degradations import Degraded, degrade
+from audiorestorer.datasets.degradation.degradations import Degraded, degrade
+from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.dsp.artefacts import band_limit
 from audiorestorer.dsp.click_repair import repair
 from audiorestorer.metrics import Missing

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.metrics import Missing, group_dnsmos, group_music, group_pesq, group_signal, statistics
+from audiorestorer.metrics import Missing, statistics
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.files import Files
+from audiorestorer.metrics.groups import dnsmos as group_dnsmos
+from audiorestorer.metrics.groups import music as group_music
+from audiorestorer.metrics.groups import pesq as group_pesq
+from audiorestorer.metrics.groups import signal as group_signal
 
 PILOT = Path(__file__).parents[2] / "data/pilot"
 CLIPS = ("audiobook/chapter_03", "help_line/closing", "café menu/wärm up take 1")

@@ -9,8 +9,9 @@ import soundfile as sf
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
-from audiorestorer.metrics import Missing, group_wer, recognisers
+from audiorestorer.metrics import Missing, recognisers
 from audiorestorer.metrics.context import Context
+from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.metrics.recognisers import torchaudio_ctc, transcribe, utterances
 from audiorestorer.metrics.texts import distinct, word_error_rate
 from audiorestorer.stages.evaluate import measure_group, sentences_of

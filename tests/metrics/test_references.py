@@ -14,11 +14,15 @@ from audiorestorer.dsp.delay import advanced
 from audiorestorer.dsp.likeness import compare
 from audiorestorer.dsp.views import view_of
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.metrics import examination, group_intelligibility, group_pesq, group_signal, recognisers, triads
+from audiorestorer.metrics import examination, recognisers, triads
 from audiorestorer.metrics.examination import Examined, examine
 from audiorestorer.metrics.files import Files, mono_excerpt
+from audiorestorer.metrics.groups import intelligibility as group_intelligibility
+from audiorestorer.metrics.groups import pesq as group_pesq
+from audiorestorer.metrics.groups import signal as group_signal
 from audiorestorer.report.figures import level_db
-from audiorestorer.stages import collect, evaluate
+from audiorestorer.stages import evaluate
+from audiorestorer.stages.batch import collect
 from audiorestorer.store import sha256_file
 
 PILOT = Path(__file__).parents[2] / "data/pilot"

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.metrics import group_panns, tagging
+from audiorestorer.metrics import tagging
 from audiorestorer.metrics.context import Context
+from audiorestorer.metrics.groups import panns as group_panns
 from tests.tiny_models import write_random_panns
 
 RATE = tagging.RATE_HZ

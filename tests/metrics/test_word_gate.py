@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.metrics import recognisers, word_gate
+from audiorestorer.metrics import recognisers
 from audiorestorer.metrics.context import Context
-from audiorestorer.metrics.word_gate import WordGate, verdict
+from audiorestorer.separators import word_gate
+from audiorestorer.separators.word_gate import WordGate, verdict
 from tests.metrics.test_recognisers import clean
 
 TEXT = "the parcel on the table belongs upstairs"

@@ -12,7 +12,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import export
 from audiorestorer.models.bottleneck import KINDS
 from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint, save_checkpoint
-from audiorestorer.stages import export_onnx, profile_infer, register_model
+from audiorestorer.stages.training import export_onnx, profile_infer, register_model
 from audiorestorer.store import sha256_file
 
 RATE = 8000
@@ -169,7 +169,8 @@ def test_a_trained_model_becomes_a_registry_entry(checkpoint: Path, tmp_path: Pa
         register_model.run(checkpoint, "mine", file, "MIT")
     file.write_text(
         file.read_text()
-        + "  # a comment that stays\n  other:\n    kind: checkpoint\n    task: denoise\n    source: x.safetensors\n    licence: MIT\n"
+        + "  # a comment that stays\n  other:\n    kind: mask_network\n"
+        + "    task: denoise\n    source: x.safetensors\n    licence: MIT\n"
     )
     save_checkpoint(checkpoint, network("lstm"), "separate", {})
     assert "separators:" in register_model.run(checkpoint, "mine", file, "CC0", replace=True)

@@ -111,8 +111,8 @@ def test_a_pickle_that_runs_code_is_refused_with_the_reason(
 
 READERS = {
     ("models.torch_files", "torch.load"), ("separators.demucs", "torch.load"), ("models.weights", "safe_open"),
-    ("separators.demucs", "safe_open"), ("datasets.bank", "np.load"), ("datasets.enhancement", "np.load"),
-    ("checking", "yaml.SafeLoader"), ("metrics.group_dnsmos", "onnxruntime.InferenceSession"),
+    ("separators.demucs", "safe_open"), ("datasets.bank", "np.load"), ("datasets.enhancement.mixing", "np.load"),
+    ("checking", "yaml.SafeLoader"), ("metrics.groups.dnsmos", "onnxruntime.InferenceSession"),
     ("models.export", "onnxruntime.InferenceSession"), ("models.export", "onnx.load"),
 }  # fmt: skip
 KINDS = (

@@ -30,7 +30,7 @@ def test_the_projects_registry_is_valid() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (f"kind: checkpoint, source: a.safetensors, {LICENCE}, shasum: x", "models.m.shasum: unknown key"),
+        (f"kind: mask_network, source: a.safetensors, {LICENCE}, shasum: x", "models.m.shasum: unknown key"),
         (f"kind: demucs, source: 'http://x.org/a', {LICENCE}", "only https"),
         (f"kind: demucs, source: 'https://x.org/a', {LICENCE}", "needs `files`"),
         (f"kind: demucs, source: folder, trust: true, {LICENCE}", "full sha256"),
@@ -57,7 +57,7 @@ def test_a_model_of_another_task_is_named_with_those_that_fit() -> None:
 
 def test_local_file(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
-    path = written(tmp_path, f"kind: checkpoint, source: w.safetensors, {LICENCE}")
+    path = written(tmp_path, f"kind: mask_network, source: w.safetensors, {LICENCE}")
     with pytest.raises(AudioRestorerError, match="no such file"):
         registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
     before = registry.load(path).state("m")
@@ -66,7 +66,9 @@ def test_local_file(tmp_path: Path) -> None:
     record = registry.fetch("m", path, tmp_path / "out" / "m.json", tmp_path / "cache")
     assert json.loads((tmp_path / "out" / "m.json").read_text()) == record
     assert record["files"] == [{"path": str(weights), "sha256": sha256_file(weights)}]
-    bad = f"kind: checkpoint, source: w.safetensors, {LICENCE}, files: [{{name: w.safetensors, sha256: '{'0' * 64}'}}]"
+    bad = (
+        f"kind: mask_network, source: w.safetensors, {LICENCE}, files: [{{name: w.safetensors, sha256: '{'0' * 64}'}}]"
+    )
     with pytest.raises(AudioRestorerError, match="sha256 is"):
         registry.fetch("m", written(tmp_path, bad), tmp_path / "x.json", tmp_path / "cache")
     assert not (tmp_path / "x.json").exists()

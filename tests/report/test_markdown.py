@@ -7,7 +7,7 @@ import pytest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.report.markdown import sections_of
 from audiorestorer.report.marked import marks, parts
-from audiorestorer.stages import quality_page
+from audiorestorer.stages.batch import quality_page
 
 ROOT = Path(__file__).parents[2]
 TEXT = """

@@ -12,7 +12,7 @@ from PIL import Image
 from audiorestorer.report import batch_figures, figures, listening, tables
 from audiorestorer.report.metricinfo import METRICS
 from audiorestorer.report.summary import summary_markdown
-from audiorestorer.stages import collect
+from audiorestorer.stages.batch import collect
 
 HOSTILE = '<script>alert(1)</script>|`x`\n"onload="y\u202e\udcff'
 

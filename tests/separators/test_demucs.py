@@ -11,7 +11,7 @@ import torch
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import ModelFiles, Options, load
-from audiorestorer.separators.streaming import How, at_network_rate
+from audiorestorer.separators.runtime.streaming import How, at_network_rate
 from tests import tiny_models as tiny
 
 BOTH = ("vocals", "accompaniment")

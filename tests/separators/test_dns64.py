@@ -14,7 +14,7 @@ from audiorestorer.config import DenoiseSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import ModelFiles, Options, load
-from audiorestorer.separators.streaming import How, Recording, at_network_rate, estimates
+from audiorestorer.separators.runtime.streaming import How, Recording, at_network_rate, estimates
 from audiorestorer.stages import denoise
 from audiorestorer.store import sha256_file
 from tests.tiny_models import write_model_json, write_tiny_dns64

@@ -16,7 +16,7 @@ from audiorestorer.dsp.overlap_add import process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.noise import seeded
 from audiorestorer.separators.enhancer import SpeechEnhancer, heard, plan_of
-from audiorestorer.separators.streaming import Recording
+from audiorestorer.separators.runtime.streaming import Recording
 from tests.clean_speech import clean_speech
 from tests.tiny_models import write_tiny_enhancer
 
@@ -214,7 +214,7 @@ import resource, sys
 import numpy as np
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.separators.enhancer import SpeechEnhancer
-from audiorestorer.separators.streaming import Recording
+from audiorestorer.separators.runtime.streaming import Recording
 seconds, rate = int(sys.argv[2]), 16000
 block = 0.1 * np.random.default_rng(0).standard_normal((1, rate)).astype(np.float32)
 enhancer = SpeechEnhancer.load(sys.argv[1], EnhanceSettings(nfe=1, solver="euler"), "cpu")

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import ModelFiles, Options, compiled, hybrid, load
+from audiorestorer.separators import ModelFiles, Options, hybrid, load
+from audiorestorer.separators.runtime import compiled
 from tests import tiny_models as tiny
 from tests.separators.test_demucs import noise, ours, theirs
 
@@ -93,7 +94,7 @@ def test_auto_is_what_the_machine_has(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compiled.Compiled, "__init__", spy)
     for has, hint in ((True, "bf16"), (False, "f32")):
-        monkeypatch.setattr("audiorestorer.separators.compiled.has_bfloat16", lambda has=has: has)
+        monkeypatch.setattr("audiorestorer.separators.runtime.compiled.has_bfloat16", lambda has=has: has)
         network = ready(tmp_path, model, backend="auto", precision="auto")
         ours(network, noise(6000))
         assert settings[-1]["INFERENCE_PRECISION_HINT"] == hint

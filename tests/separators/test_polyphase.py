@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from audiorestorer.separators.polyphase import polyphase
+from audiorestorer.separators.runtime.polyphase import polyphase
 
 
 @pytest.mark.parametrize(("kernel", "stride", "bias"), [(8, 4, True), (4, 4, False), (6, 2, True), (2, 2, True)])

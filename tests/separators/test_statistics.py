@@ -9,7 +9,7 @@ import pytest
 
 from audiorestorer.dsp.outliers import limited, outlier_bound, without_outliers
 from audiorestorer.separators import Separator
-from audiorestorer.separators.streaming import How, _statistics, at_network_rate
+from audiorestorer.separators.runtime.streaming import How, _statistics, at_network_rate
 
 RATE = 16_000
 BLOCK = 3_000

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators.streaming import How, Recording, estimates
-from audiorestorer.separators.together import Crew, Halving, fitting_rows
+from audiorestorer.separators.runtime.shared_passes import Crew, Halving, fitting_rows
+from audiorestorer.separators.runtime.streaming import How, Recording, estimates
 from tests import tiny_models as tiny
 from tests.separators.test_demucs import noise, ready
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from audiorestorer.datasets.degradation_analysis import false_per_sec, measure
-from audiorestorer.datasets.degradation_fit import degradation_settings
-from audiorestorer.datasets.degradation_settings import DegradationSettings
-from audiorestorer.datasets.degradations import degrade
+from audiorestorer.datasets.degradation.analysis import false_per_sec, measure
+from audiorestorer.datasets.degradation.degradations import degrade
+from audiorestorer.datasets.degradation.fit import degradation_settings
+from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.dsp import artefacts
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.stages import analyse_degradation
+from audiorestorer.stages.ablation import analyse_degradation
 from tests.clean_speech import LEVEL, clean_speech
 
 RATE = 44_100

@@ -10,7 +10,7 @@ import soundfile as sf
 
 from audiorestorer.datasets.training_manifest import check_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.stages import build_manifest
+from audiorestorer.stages.training import build_manifest
 from tests.datasets.test_stems import NAMES, RATE, write_track
 
 

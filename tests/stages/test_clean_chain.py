@@ -13,7 +13,8 @@ from audiorestorer.dsp.loudness import measure
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.metrics.signal import Sums, si_sdr
-from audiorestorer.stages import collect, evaluate, fuse, loudness, postmask
+from audiorestorer.stages import evaluate, fuse, loudness, postmask
+from audiorestorer.stages.batch import collect
 from audiorestorer.store import sha256_file
 
 RATE = 16_000

@@ -17,7 +17,7 @@ import pytest
 from audiorestorer.config import DeliverSettings, bytes_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, write_manifest
-from audiorestorer.stages import deliver
+from audiorestorer.stages.batch import deliver
 from audiorestorer.store import sha256_file
 from tests.test_windows_names import unfit
 
@@ -156,7 +156,7 @@ def test_memory_does_not_grow_with_a_file(tmp_path, kind):
         rows.append(tmp_path / f"{name}.jsonl")
     program = (
         "import sys; from pathlib import Path; from audiorestorer.config import DeliverSettings;"
-        "from audiorestorer.stages import deliver;"
+        "from audiorestorer.stages.batch import deliver;"
         f"deliver.run([Path(sys.argv[1])], Path(sys.argv[2]), DeliverSettings(format={kind!r}), [], []);"
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
     )

@@ -61,7 +61,7 @@ def test_rows(tmp_path: Path) -> None:
     denoise.run(*places, DenoiseSettings(model=None), None, tmp_path / "store")
     assert read_manifest(places[1]) == [item]
     tiny.write_tiny_mask_unet(tmp_path / "w.safetensors", "denoise")
-    model = tiny.write_model_json(tmp_path / "m.json", "tiny", "checkpoint", [tmp_path / "w.safetensors"])
+    model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
     denoise.run(*places, DenoiseSettings(model="tiny", high_band="keep"), model, tmp_path / "store", "cpu", 1)
     (row,) = read_manifest(places[1])
     assert row.field("high_band") == "keep" and row.field("denoiser_nyquist_hz") == 11_025

@@ -12,10 +12,10 @@ from audiorestorer import config
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.metrics.context import Context
-from audiorestorer.metrics.word_gate import WordGate
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from audiorestorer.models.enhancer.enhancer import Enhanced
 from audiorestorer.separators.enhancer import SpeechEnhancer
+from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages import enhance
 from audiorestorer.store import sha256_file
 from tests.metrics.test_recognisers import clean

@@ -9,7 +9,7 @@ import soundfile as sf
 
 from audiorestorer import config
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.stages import evaluate_enhancer
+from audiorestorer.stages.training import evaluate_enhancer
 from tests.metrics.test_recognisers import clean
 from tests.tiny_models import write_tiny_enhancer, write_tiny_mask_unet
 

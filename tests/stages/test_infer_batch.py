@@ -11,9 +11,9 @@ import soundfile as sf
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv
+from audiorestorer.files import read_csv
 from audiorestorer.models.mask_unet import load_checkpoint, save_checkpoint
-from audiorestorer.stages import infer_batch
+from audiorestorer.stages.training import infer_batch
 from tests.stages.conftest import RATE, with_mask
 
 

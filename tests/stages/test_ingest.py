@@ -6,12 +6,14 @@ import pytest
 import soundfile as sf
 
 from audiorestorer import audio
-from audiorestorer import listing as input_listing
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_json, write_manifest
+from audiorestorer.files import read_json
+from audiorestorer.intake import listing as input_listing
+from audiorestorer.manifest import write_manifest
 from audiorestorer.metrics.context import Context
-from audiorestorer.stages import collect, evaluate, ingest, left_out
+from audiorestorer.stages import evaluate, ingest
+from audiorestorer.stages.batch import collect, left_out
 
 
 @pytest.fixture

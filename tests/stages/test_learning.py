@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv, write_csv
+from audiorestorer.files import read_csv, write_csv
 from audiorestorer.metrics import triads
-from audiorestorer.stages import learning_from_audio_debug as learning
-from audiorestorer.stages import triad_diagnostics
+from audiorestorer.stages.training import learning_from_audio_debug as learning
+from audiorestorer.stages.training import triad_diagnostics
 from tests.stages.test_triad_diagnostics import write
 
 

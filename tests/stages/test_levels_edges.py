@@ -10,7 +10,8 @@ from audiorestorer.config import EvaluateSettings, LoudnessSettings
 from audiorestorer.dsp.loudness import measure
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.report.metricinfo import snr_of
-from audiorestorer.stages import collect, evaluate, loudness
+from audiorestorer.stages import evaluate, loudness
+from audiorestorer.stages.batch import collect
 from audiorestorer.store import sha256_file
 
 RATE = 16_000

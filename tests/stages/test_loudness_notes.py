@@ -9,7 +9,8 @@ from audiorestorer import audio
 from audiorestorer.config import LoudnessSettings
 from audiorestorer.dsp.loudness import measure
 from audiorestorer.manifest import read_manifest, write_manifest
-from audiorestorer.stages import collect, loudness
+from audiorestorer.stages import loudness
+from audiorestorer.stages.batch import collect
 from tests.dsp.test_reading import RATE, db, read, speech
 from tests.stages.test_levels_edges import item
 

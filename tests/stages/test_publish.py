@@ -11,7 +11,8 @@ import pytest
 
 from audiorestorer import published, store
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, inside, read_manifest, write_manifest
+from audiorestorer.files import inside
+from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.stages import publish
 from audiorestorer.store import Store, key_of
 

@@ -8,7 +8,7 @@ import pytest
 from audiorestorer.config import SnippetSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.report.listening import REPORT_PAGE_BYTES
-from audiorestorer.stages import report, snippets
+from audiorestorer.stages.batch import report, snippets
 from tests.stages.test_snippets import make_batch, tree
 
 FILES = {
@@ -21,7 +21,7 @@ def test_report_is_complete_and_deterministic(tmp_path: Path) -> None:
     metrics, manifest = make_batch(tmp_path)
     snippets.run(metrics, [manifest], tmp_path / "s.json", tmp_path / "s", SnippetSettings(seconds=1.0))
     model = tmp_path / "m.json"
-    model.write_text(json.dumps({"name": "net", "kind": "checkpoint", "licence": "MIT", "weights": "0" * 64}))
+    model.write_text(json.dumps({"name": "net", "kind": "mask_network", "licence": "MIT", "weights": "0" * 64}))
     for name in ("a", "b"):
         report.run(metrics, tmp_path / "s.json", '{"fuse": {"n_fft": 2048}}', [model], tmp_path / name)
     made = tree(tmp_path / "a")

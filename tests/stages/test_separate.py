@@ -58,7 +58,7 @@ def test_stems_are_as_long_as_the_input(tmp_path: Path) -> None:
 
 def test_a_finished_shard_imports_no_torch_and_batch_size_is_no_key(tmp_path: Path) -> None:
     tiny.write_tiny_mask_unet(tmp_path / "w.safetensors")
-    model = tiny.write_model_json(tmp_path / "m.json", "tiny", "checkpoint", [tmp_path / "w.safetensors"])
+    model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
     write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "a", (2, 30_000), 32_000)])
     places = (tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     separate.run(*places, settings(), model, tmp_path / "store", "cpu", 1)
@@ -76,7 +76,7 @@ def test_a_finished_shard_imports_no_torch_and_batch_size_is_no_key(tmp_path: Pa
 
 def test_what_cannot_be_separated(tmp_path: Path) -> None:
     tiny.write_tiny_mask_unet(tmp_path / "w.safetensors")
-    model = tiny.write_model_json(tmp_path / "m.json", "tiny", "checkpoint", [tmp_path / "w.safetensors"])
+    model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
     write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "a", (3, 3000), 16_000)])
     separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", settings(), model, tmp_path / "store", "cpu", 1)
     assert "3 channels" in (read_manifest(tmp_path / "out.jsonl")[0].reason or "")

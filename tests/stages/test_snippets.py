@@ -11,7 +11,7 @@ from audiorestorer import audio
 from audiorestorer.config import SnippetSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.stages import snippets
+from audiorestorer.stages.batch import snippets
 
 RATE = 16000
 

@@ -11,9 +11,11 @@ import pytest
 
 from audiorestorer.config import DeliverSettings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item, write_json, write_manifest
+from audiorestorer.files import write_json
+from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.published import Ledger
-from audiorestorer.stages import deliver, publish, store_forget
+from audiorestorer.stages import publish
+from audiorestorer.stages.batch import deliver, store_forget
 from audiorestorer.stages.shard import Made, Stage, run_items
 from audiorestorer.store import Store, join, sha256_file
 

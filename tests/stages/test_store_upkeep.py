@@ -17,7 +17,7 @@ import pytest
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.stages import store_upkeep
+from audiorestorer.stages.batch import store_upkeep
 from audiorestorer.stages.shard import Stage, run_items
 from audiorestorer.store import SCRATCH, Store, join, key_of
 

@@ -11,7 +11,8 @@ import pytest
 
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.published import Ledger
-from audiorestorer.stages import publish, tidy
+from audiorestorer.stages import publish
+from audiorestorer.stages.batch import tidy
 from audiorestorer.store import sha256_file
 
 ALL = {"a.wav": "a.wav", "sub/deep/b.wav": "sub/deep/b.wav", "sub/c.wav": "sub/c.wav"}

@@ -7,9 +7,9 @@ import pytest
 import soundfile as sf
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv
+from audiorestorer.files import read_csv
 from audiorestorer.metrics import triads
-from audiorestorer.stages import triad_diagnostics
+from audiorestorer.stages.training import triad_diagnostics
 
 RATE = 8000
 

@@ -11,9 +11,9 @@ import soundfile as sf
 
 from audiorestorer.datasets import generated
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv, read_json
+from audiorestorer.files import read_csv, read_json
 from audiorestorer.metrics import triads
-from audiorestorer.stages import learning_from_audio_debug, train, triad_diagnostics
+from audiorestorer.stages.training import learning_from_audio_debug, train, triad_diagnostics
 from audiorestorer.training import runs
 from audiorestorer.training.fit import Data
 

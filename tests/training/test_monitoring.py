@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from audiorestorer.manifest import read_csv
+from audiorestorer.files import read_csv
 from audiorestorer.training.monitoring import Curve, Monitoring, unhealthy
 from audiorestorer.training.settings import load_settings
 from audiorestorer.training.strategy_settings import MonitoringSettings

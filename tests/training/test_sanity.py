@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from audiorestorer.datasets import generated
-from audiorestorer.stages import sanity_suite
+from audiorestorer.stages.training import sanity_suite
 from audiorestorer.training import sanity
 
 RATE = 16000

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from audiorestorer.datasets.degradation_settings import DegradationSettings
+from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv, read_json
+from audiorestorer.files import read_csv, read_json
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.training import runs
 from audiorestorer.training.fit import Data, digest, fit

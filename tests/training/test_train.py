@@ -14,7 +14,7 @@ from audiorestorer.datasets.mixtures import Mixer
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import load_checkpoint
-from audiorestorer.stages import evaluate_model, train
+from audiorestorer.stages.training import evaluate_model, train
 from audiorestorer.training import fit, runs
 from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import load_settings

@@ -129,7 +129,7 @@ def make_workspace(folder: Path, items: int = 5) -> Workspace:
     for name in ("tiny_a", "tiny_b", "tiny_denoiser"):
         write_tiny_mask_unet(folder / f"{name}.safetensors")
     entries = "".join(
-        f"  {name}:\n    kind: checkpoint\n    source: {name}.safetensors\n    licence: MIT\n    sample_rate: 22050\n"
+        f"  {name}:\n    kind: mask_network\n    source: {name}.safetensors\n    licence: MIT\n    sample_rate: 22050\n"
         f"    task: {'denoise' if 'denoiser' in name else 'separate'}\n"
         for name in ("tiny_a", "tiny_b", "tiny_denoiser")
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
-from audiorestorer.manifest import read_csv, read_json
+from audiorestorer.files import read_csv, read_json
 from tests.workflow.conftest import snakemake, speechlike
 from tests.workflow.test_training import EXPERIMENT
 

@@ -79,7 +79,7 @@ def remote(workspace: Workspace, served: Path, port: int) -> None:
         path.unlink()
         digest = sha256_file(served / path.name)
         entries += (
-            f"  {name}:\n    kind: checkpoint\n    source: https://localhost:{port}\n    licence: MIT\n    sample_rate: 22050\n"
+            f"  {name}:\n    kind: mask_network\n    source: https://localhost:{port}\n    licence: MIT\n    sample_rate: 22050\n"
             f"    files: [{{name: {path.name}, sha256: {digest}}}]\n"
             f"    task: {'denoise' if 'denoiser' in name else 'separate'}\n"
         )
@@ -129,7 +129,7 @@ def test_training_audio_and_trained_model_are_made_once_for_two_folders(tmp_path
     (house / "models").symlink_to(ROOT / "models")
     stand_ins = {"make_training_audio": AUDIO, "free_recordings": RECORDINGS, "synth_music": "", "synth_speech": ""}
     for name, content in stand_ins.items():
-        (house / "scripts" / f"{name}.py").write_text(content)
+        (house / "scripts/audio" / f"{name}.py").write_text(content)
     (house / "config/experiments/pilot_denoiser.yaml").write_text(
         EXPERIMENT.replace("name: tiny", "name: pilot_denoiser")
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from audiorestorer.datasets import generated_enhancement
+from audiorestorer.datasets.enhancement import generated_folder as generated_enhancement
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
 from tests.workflow.conftest import ROOT

@@ -67,7 +67,7 @@ def workspace(
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[1]))
     monkeypatch.setattr(Files, "seen", [])
     entry = (
-        "  {0}: {{kind: checkpoint, task: {1}, licence: MIT, sample_rate: 22050, source: 'https://localhost:{2}',"
+        "  {0}: {{kind: mask_network, task: {1}, licence: MIT, sample_rate: 22050, source: 'https://localhost:{2}',"
         " files: [{{name: {0}.safetensors, sha256: {3}}}]}}\n"
     )
     (made.folder / "models.yaml").write_text("models:\n" + "".join(

@@ -11,7 +11,8 @@ import pytest
 import soundfile as sf
 
 from audiorestorer.audio import probe
-from audiorestorer.manifest import read_csv, read_manifests
+from audiorestorer.files import read_csv
+from audiorestorer.manifest import read_manifests
 from tests.workflow.conftest import RATE, Workspace, make_workspace, speechlike
 
 GOOD = {"x one.wav", "a/x.wav", "b/x.wav", "silent.wav", "never closed.wav"}

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import ROOT, environment
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import bench_scale
+from scripts.bench import bench_scale
+from tests.workflow.conftest import environment
 
 ITEMS = 2 * bench_scale.PER_SHARD + 1  # the third shard holds one
 NOTHING = dict.fromkeys(bench_scale.STAGES, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audiorestorer.manifest import read_csv, read_json
+from audiorestorer.files import read_csv, read_json
 from audiorestorer.models import registry
 from tests.workflow.conftest import ROOT, snakemake
 
@@ -91,7 +91,7 @@ def test_the_render_half_uses_the_trained_model(folder: Path) -> None:
 
     entries = yaml.safe_load((folder / "artifacts/training/models.yaml").read_text())["models"]
     entries["pilot_sep_b"] = {
-        "kind": "checkpoint", "task": "separate", "source": str(ROOT / "models/pilot/pilot_sep_b.safetensors"), "licence": "MIT",
+        "kind": "mask_network", "task": "separate", "source": str(ROOT / "models/pilot/pilot_sep_b.safetensors"), "licence": "MIT",
     }  # fmt: skip
     entries["tiny_denoiser"]["source"] = str(folder / "artifacts/training/model.safetensors")
     (folder / "both.yaml").write_text(yaml.safe_dump({"models": entries}))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from audiorestorer.config import validate
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_bytes_atomic
+from audiorestorer.files import write_bytes_atomic
 from audiorestorer.models import torch_files, weights
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
 from audiorestorer.models.enhancer.settings import EnhancerSettings

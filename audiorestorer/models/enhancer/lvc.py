@@ -6,8 +6,8 @@ that are used before they leave the cache; each portion is one convolution with 
 overlap by the kernel's reach. Short stretches are a batched matrix product instead.
 
 Measured for the reference size, kernels and convolutions of a second of audio, one thread of an AVX-512 EPYC, processor time
-(scripts/bench_lvc.py): unfold + einsum 1.37 s, ours 0.53 s, in bfloat16 0.31 s (unfold + einsum 0.79 s). That is 64 GFLOP, more than
-half of it for making the kernels: at 120 GFLOP/s in float32 a large matrix product is hardly faster, and arithmetic is the bound.
+(scripts.bench.bench_lvc): unfold + einsum 1.37 s, ours 0.53 s, in bfloat16 0.31 s (unfold + einsum 0.79 s). That is 64 GFLOP, more
+than half of it for making the kernels: at 120 GFLOP/s in float32 a large matrix product is hardly faster, and arithmetic is the bound.
 """
 
 from __future__ import annotations

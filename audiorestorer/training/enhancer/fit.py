@@ -8,17 +8,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from audiorestorer.datasets.enhancement import EnhancementDataset, EnhancementFolder
+from audiorestorer.datasets.enhancement.mixing import EnhancementDataset, EnhancementFolder
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import write_text_atomic
+from audiorestorer.files import write_text_atomic
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint, save_checkpoint
 from audiorestorer.models.enhancer.enhancer import Enhancer
 from audiorestorer.store import sha256_file
 from audiorestorer.training import running, runs
+from audiorestorer.training.enhancer.epoch_samples import Held, batches
 from audiorestorer.training.enhancer.module import DenoiserModule, EnhancementData, EnhancerModule
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, Stage1Settings, Stage2Settings
 from audiorestorer.training.enhancer.stages import Stage1Module, Stage2Module
-from audiorestorer.training.enhancer.watch import Held, batches
 
 ORDER = "denoiser, stage 1 (ae), stage 2 (cfm)"
 

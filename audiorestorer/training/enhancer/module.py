@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from audiorestorer.datasets.distortions import Mono
-from audiorestorer.datasets.enhancement import VALIDATION_EPOCH, EnhancementDataset
+from audiorestorer.datasets.enhancement.distortions import Mono
+from audiorestorer.datasets.enhancement.mixing import VALIDATION_EPOCH, EnhancementDataset
 from audiorestorer.models.enhancer.denoiser import rms
 from audiorestorer.models.enhancer.enhancer import REFERENCE_RMS, Enhancer
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, Stage2Settings

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
-from audiorestorer.datasets.enhancement import EnhancementSettings
+from audiorestorer.datasets.enhancement.mixing import EnhancementSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.settings import (
     FULL_RATE,

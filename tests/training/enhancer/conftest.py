@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from audiorestorer.datasets import generated_enhancement
-from audiorestorer.stages import train_enhancer
+from audiorestorer.datasets.enhancement import generated_folder as generated_enhancement
+from audiorestorer.stages.training import train_enhancer
 from tests.models.enhancer.test_enhancer import SMALL
 
 COMMON: dict[str, Any] = {

@@ -13,17 +13,17 @@ import pytest
 import torch
 import yaml
 
-from audiorestorer.datasets.enhancement import EnhancementDataset, EnhancementFolder
+from audiorestorer.datasets.enhancement.mixing import EnhancementDataset, EnhancementFolder
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import read_csv
+from audiorestorer.files import read_csv
 from audiorestorer.models.enhancer import settings as networks
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from audiorestorer.models.enhancer.enhancer import Enhancer
-from audiorestorer.stages import join_enhancer, train_enhancer
+from audiorestorer.stages.training import join_enhancer, train_enhancer
+from audiorestorer.training.enhancer.epoch_samples import batches
 from audiorestorer.training.enhancer.fit import module_of
 from audiorestorer.training.enhancer.module import Draws
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, load_settings
-from audiorestorer.training.enhancer.watch import batches
 from tests.models.enhancer.test_enhancer import SMALL
 from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
 

@@ -1,0 +1,228 @@
+"""A network over a whole recording, in blocks: resampling, channels, normalisation, shifts, overlap-add. No torch import.
+
+Memory does not depend on the recording's length: a statistics pass reads it once, then each member and shift reads it again; reading
+and resampling are cheap beside a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from audiorestorer import audio
+from audiorestorer.audio import Audio
+from audiorestorer.dsp.outliers import OutlierMeter, limited, without_outliers
+from audiorestorer.dsp.overlap_add import Run, process
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.separators import OUTSIDE, Member, Separator
+from audiorestorer.separators.runtime.shared_passes import Halving
+
+Open = Callable[[], Iterator[Audio]]
+View = Callable[[Iterator[Audio]], Iterator[Audio]]
+SHIFT_SEC = 0.5  # demucs' longest shift
+DEMUCS_FLOOR, STD_FLOOR = 1e-8, 1e-3  # demucs.api; denoiser.demucs
+CANCELS_DB = -15.0  # the mean of the channels to the channels: uncorrelated ones are at -3 dB, below this they cancel
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An input: `open()` gives its blocks `[C, n]` from the start, any number of times."""
+
+    open: Open
+    sample_rate: int
+    channels: int
+    frames: int
+
+    @classmethod
+    def of_file(cls, path: str) -> Recording:
+        """Raises AudioRestorerError: unreadable."""
+        info = audio.probe(path)
+        return cls(lambda: audio.blocks(path), info.sample_rate, info.channels, info.frames)
+
+
+@dataclass(frozen=True)
+class How:
+    """Settings of a pass over a recording. `stems`: those wanted; `batch_size` None: the network's; `seed`: of the shifts."""
+
+    stems: tuple[str, ...] = ("vocals",)
+    overlap: float = 0.25
+    segment_sec: float | None = None
+    batch_size: int | None = None
+    shifts: int = 0
+    seed: int = 0
+
+
+@dataclass
+class _Statistics:
+    mean: Audio  # [C, 1]
+    scale: Audio  # [C, 1], what the input is divided by
+    back: Audio  # [C, 1], what the output is multiplied by
+    bound: Audio  # [C, 1], what samples of the input are limited to; infinite where none stands out
+
+
+def _moments(source: Iterator[Audio]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and unbiased deviation of each row, `[rows, 1]` (Chan's update: no cancellation at any length)."""
+    count, mean, square = 0, np.zeros((1, 1)), np.zeros((1, 1))
+    for block in source:
+        n = block.shape[1]
+        if not n:
+            continue
+        wide = block.astype(np.float64)
+        block_mean = wide.mean(axis=1, keepdims=True)
+        delta = block_mean - mean
+        square = square + ((wide - block_mean) ** 2).sum(axis=1, keepdims=True) + delta**2 * (count * n / (count + n))
+        mean = mean + delta * (n / (count + n))
+        count += n
+    return mean, np.sqrt(square / max(count - 1, 1))
+
+
+def _robust_moments(open_source: Open, rows: int, rate: int, view: View) -> tuple[np.ndarray, np.ndarray, Audio]:
+    """Moments of a view of the stream, and where the outliers begin `[rows of the stream, 1]`; where there are some, without them."""
+    meter = OutlierMeter(rows, rate)
+    mean, std = _moments(view(meter.watched(open_source())))
+    bound = meter.bound()
+    if np.isfinite(bound).any():
+        mean, std = _moments(view(without_outliers(open_source(), bound, rate)))
+    return mean, std, bound
+
+
+def _with_mono(source: Iterator[Audio]) -> Iterator[Audio]:
+    return (np.concatenate([*audio.to_channels([block], 1), block]) for block in source)
+
+
+def _statistics(network: Separator, open_source: Open, channels: int) -> _Statistics:
+    zero, one = np.zeros((channels, 1), np.float32), np.ones((channels, 1), np.float32)
+    if network.normalise == "none":
+        return _Statistics(zero, one, one, one * np.float32(np.inf))
+    if network.normalise == "demucs":
+        mean, std, bound = _robust_moments(open_source, channels, network.sample_rate, _with_mono)
+        pooled = float(np.sqrt(np.square(std[1:]).mean()))
+        mono = pooled if std[0] < 10 ** (CANCELS_DB / 20) * pooled else std[:1]
+        scale = (one * (mono + DEMUCS_FLOOR)).astype(np.float32)
+        return _Statistics((one * mean[:1]).astype(np.float32), scale, scale, bound)
+    _, std, bound = _robust_moments(open_source, channels, network.sample_rate, iter)
+    return _Statistics(zero, (std + STD_FLOOR).astype(np.float32), std.astype(np.float32), bound)
+
+
+def _stacked(index: int, member: Member, network: Separator, names: Sequence[str]) -> Run:
+    """A member as windows `[B, C, N]` -> `[B, stems x C, N]`; a one-channel network takes each channel by itself."""
+
+    def rows(given: Audio) -> Audio:  # [B, C, N] -> [B, stems, C, N]
+        made = member.run(given)
+        return np.stack([np.asarray(made[name]) for name in names], axis=1)
+
+    fitting = partial(network.halving or Halving(), rows)
+
+    def run(windows: Audio) -> Audio:
+        batch, channels, length = windows.shape
+        given = windows
+        if network.channels == 1:
+            # two equal channels are mono in disguise: once is enough
+            own = 1 if channels > 1 and (windows == windows[:, :1]).all() else channels
+            given = windows[:, :own].reshape(batch * own, 1, length)
+        missing = network.padded(length) - length
+        if missing:
+            given = np.pad(given, ((0, 0), (0, 0), (0, missing)), constant_values=OUTSIDE)
+        made = fitting(given) if network.crew is None else network.crew.run(index, fitting, given)
+        made = made[..., :length]
+        if network.channels == 1:
+            made = made.reshape(batch, own, len(names), length).swapaxes(1, 2)
+            made = np.broadcast_to(made, (batch, len(names), channels, length)) if own < channels else made
+        return made.reshape(batch, len(names) * channels, length)
+
+    return run
+
+
+def _skip(source: Iterator[Audio], count: int) -> Iterator[Audio]:
+    for block in source:
+        dropped = min(count, block.shape[1])
+        count -= dropped
+        if dropped < block.shape[1]:
+            yield block[:, dropped:]
+
+
+def at_network_rate(network: Separator, open_source: Open, total: int, channels: int, how: How) -> Iterator[Audio]:
+    """Estimates at the network's rate.
+
+    Args:
+        open_source: blocks `[C, n]` at the network's rate, C that of the recording.
+        total: samples.
+
+    Yields:
+        `[(stems + extras) x C, n]`, stems first, `total` samples in all.
+    """
+    names = (*how.stems, *network.extras)
+    inner = channels if network.channels == 1 else network.channels
+
+    def prepared() -> Iterator[Audio]:
+        return audio.to_channels(open_source(), inner)
+
+    found = _statistics(network, prepared, inner)
+
+    def one(index: int, member: Member, lead: int) -> Iterator[Audio]:
+        normal = ((block - found.mean) / found.scale for block in limited(prepared(), found.bound))
+        source = chain([np.zeros((inner, lead), np.float32)], normal) if lead else normal
+        plan = member.plan(int((1 - how.overlap) * member.segment), how.batch_size or network.batch_size)
+        return _skip(process(source, total + lead, plan, _stacked(index, member, network, names)), lead)
+
+    members = network.members(how.segment_sec)
+    longest = int(SHIFT_SEC * network.sample_rate)
+    draw = np.random.default_rng(how.seed)
+    leads = [[int(lead) for lead in draw.integers(0, longest + 1, how.shifts)] if how.shifts else [0] for _ in members]
+    streams = [one(index, members[index], lead) for index, own in enumerate(leads) for lead in own]
+    size = max(member.segment for member in members)
+    counts = [network.mean_counts.get(name, 1) for name in names]
+    back = np.concatenate([found.back] * len(names))
+    offset = np.concatenate([found.mean * count for count in counts])
+    for blocks in zip(*(audio.rechunk(stream, size) for stream in streams), strict=True):
+        block = np.sum(blocks, axis=0, dtype=np.float32) / np.float32(max(how.shifts, 1)) * back + offset
+        if inner != channels:  # a mono recording went in twice
+            block = block.reshape(len(names), inner, -1).mean(axis=1, dtype=np.float32)
+        yield block.astype(np.float32, copy=False)
+
+
+def full_band(block: dict[str, Audio]) -> Audio:
+    """The speech of one of `estimates`' blocks with the band above the network's Nyquist, scaled by the network's top gain."""
+    return block["vocals"] + block["top_gain"] * block["high"]
+
+
+def estimates(network: Separator, recording: Recording, how: How) -> Iterator[dict[str, Audio]]:
+    """Estimates at the recording's own rate, aligned to the sample and exactly as long.
+
+    Yields:
+        Blocks `[C, n]` by name: the stems; `input`; `high`, the input's band above the network's Nyquist (zeros where there is none);
+        and the network's extras (`top_gain`).
+
+    Raises:
+        AudioRestorerError: unreadable audio.
+    """
+    rate, channels = recording.sample_rate, recording.channels
+    total = max(1, round(recording.frames * network.sample_rate / rate))
+
+    def at_rate() -> Iterator[Audio]:
+        return audio.fit_length(audio.resample_blocks(recording.open(), rate, network.sample_rate, channels), total)
+
+    names: list[str] = [*how.stems, *network.extras]
+    made = at_network_rate(network, at_rate, total, channels, how)
+    above = network.sample_rate < rate
+    size = int(audio.BLOCK_SEC * network.sample_rate)
+    if above:
+        names.append("low")
+        pairs = zip(audio.rechunk(made, size), audio.rechunk(at_rate(), size), strict=True)
+        made = (np.concatenate(pair) for pair in pairs)
+    back = audio.resample_blocks(made, network.sample_rate, rate, len(names) * channels)
+    size = int(audio.BLOCK_SEC * rate)
+    exact = audio.rechunk(audio.fit_length(back, recording.frames), size)
+    for block, given in zip(exact, audio.rechunk(recording.open(), size), strict=True):
+        if not np.isfinite(block).all():
+            raise AudioRestorerError("the network's output holds NaN or infinite samples")
+        out = {name: block[row * channels : (row + 1) * channels] for row, name in enumerate(names)}
+        out["input"] = given
+        out["high"] = given - out.pop("low") if above else np.zeros_like(given)
+        if "top_gain" in out:
+            out["top_gain"] = np.clip(out["top_gain"], 0.0, 1.0)
+        yield out

@@ -1,0 +1,30 @@
+"""How the embedded models compare with what people install: the tables of docs/quality.md as a page of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audiorestorer.files import write_text_atomic
+from audiorestorer.report.markdown import sections_of
+from audiorestorer.report.marked import parts
+from audiorestorer.report.sections import page
+
+NAME = "quality"  # of the section that scripts/bench/bench_quality.py writes
+INTRO = (
+    "Measured by scripts/bench/bench_quality.py on real recordings that no training saw, not on this batch: what each program does to"
+    " speech under music, noisy speech and clean speech. Medians; an arrow says which way is better. A row that is missing says why."
+)
+
+
+def run(markdown: Path, out_html: Path) -> None:
+    """Write the page.
+
+    Args:
+        markdown: docs/quality.md.
+
+    Raises:
+        AudioRestorerError: it cannot be read, or lacks the marks between which the benchmark writes.
+    """
+    _, tables, _ = parts(markdown, NAME)
+    sections = sections_of(tables, "Where it was measured")
+    write_text_atomic(out_html, page("Against what people install today", INTRO, sections))

@@ -1,0 +1,325 @@
+"""Measure an enhancer on degraded versions of clean speech: the input, denoised only, enhanced, and a denoiser beside them.
+
+Everything is measured at the reference's own rate: what a reference does not have, no output is charged with. Finished items lie in
+the store: a killed run goes on with the same line.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from audiorestorer import audio
+from audiorestorer.audio import Audio
+from audiorestorer.config import EnhanceSettings
+from audiorestorer.datasets.enhancement.degraded_sets import CONDITIONS, degraded
+from audiorestorer.digest import code_digest
+from audiorestorer.dsp.views import turned, view_of
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import read_json, write_csv, write_text_atomic
+from audiorestorer.intake.pairs import of_transcripts, transcripts_of
+from audiorestorer.manifest import Item, unique_ids
+from audiorestorer.metrics import Missing, recognisers
+from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
+from audiorestorer.metrics.files import gather
+from audiorestorer.metrics.groups import dnsmos as group_dnsmos
+from audiorestorer.metrics.groups import pesq as group_pesq
+from audiorestorer.metrics.intelligibility import stoi
+from audiorestorer.metrics.recognisers import Recogniser
+from audiorestorer.metrics.spectral import distances
+from audiorestorer.metrics.statistics import describe
+from audiorestorer.metrics.texts import word_error_rate
+from audiorestorer.models.mask_unet import load_checkpoint
+from audiorestorer.names import NOT_TEXT, as_text, is_text
+from audiorestorer.report.tables import markdown_table
+from audiorestorer.separators import ModelFiles
+from audiorestorer.separators.enhancer import SpeechEnhancer
+from audiorestorer.separators.mask_network import Checkpoint
+from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators.word_gate import verdict
+from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
+from audiorestorer.store import sha256_file
+
+log = logging.getLogger("audiorestorer")
+SYSTEMS = ("input", "denoised", "enhanced", "denoiser")
+LONGEST_SEC, SHORTEST_SEC = 20.0, 0.5
+# name, title, digits; up or down: which way is better
+FIGURES = (
+    ("lsd_db", "LSD, dB ↓", 2), ("lsd_high_db", "LSD above 4 kHz, dB ↓", 2), ("mel_db", "mel distance, dB ↓", 2),
+    ("stoi", "STOI ↑", 3), ("pesq", "PESQ ↑", 2), ("wer", "WER ↓", 3), ("wer_change", "words changed ↓", 3),
+    ("dnsmos_ovrl", "DNSMOS ↑", 2), ("speaker_similarity", "speaker similarity ↑", 2),
+)  # fmt: skip
+NO_SPEAKER = "no speaker verification model: none is in the registry"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What measures: loaded once. `recogniser` and `mos` None: the reason stands in `absent`."""
+
+    enhancer: SpeechEnhancer
+    denoiser: Checkpoint | None
+    recogniser: Recogniser | None
+    mos: Callable[[str, Item], Any] | None
+    absent: Mapping[str, str]
+    context: Context
+
+
+def run(
+    speech: Path,
+    checkpoint: Path,
+    out: Path,
+    config: EnhanceSettings,
+    *,
+    denoiser: Path | None = None,
+    transcripts: Path | None = None,
+    recogniser: Path | None = None,
+    conditions: list[str] | None = None,
+    limit: int | None = None,
+    dnsmos: bool = False,
+    store: Path = Path("artifacts/store"),
+    device: str = "auto",
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Write `quality.json`, `quality.csv` and `quality.md`.
+
+    Args:
+        speech: folder of clean recordings, best of voices that no training saw; the first 20 s of each, its channels as one signal.
+        out: folder.
+        checkpoint, denoiser: safetensors files, or what `fetch-model` wrote; a mask network to compare with.
+        transcripts: TSV with the columns path (below `speech`, any suffix) and transcript; where there is none, what is heard in
+            the clean recording is the truth.
+        limit: so many recordings at most, evenly over the sorted list.
+        conditions: of `CONDITIONS`; None: all.
+
+    Raises:
+        AudioRestorerError: no recordings, an unknown condition, or a checkpoint that cannot be used.
+    """
+    chosen = conditions or list(CONDITIONS)
+    if not speech.is_dir():
+        raise AudioRestorerError(f"{speech}: no such folder")
+    unknown = [name for name in chosen if name not in CONDITIONS]
+    if unknown:
+        raise AudioRestorerError(f"conditions {', '.join(unknown)}: not of {', '.join(CONDITIONS)}")
+    checkpoint, denoiser = _weights(checkpoint), _weights(denoiser) if denoiser else None
+    items = _items(speech, chosen, transcripts, limit)
+    kind = read_json(recogniser)["kind"] if recogniser else EMBEDDED_RECOGNISER
+    stage: Stage[Bench] = Stage(
+        name="evaluate-enhancer",
+        settings=[config.model_dump(exclude={"enabled", "model", "batch_size"}), dnsmos, kind],
+        code=code_digest("stages.training.evaluate_enhancer", f"metrics.recognisers.{kind}"),
+        weights=":".join(sha256_file(path) if path else "" for path in (checkpoint, denoiser, recogniser)),
+        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, device, threads),
+        process=lambda bench, item, folder: _measured(bench, item, config.seed, config.max_wer, folder),
+        describe=lambda entry, item: item.updated(**entry.row),
+        inputs=lambda item: [item.sha256, item.field("condition"), item.transcript],
+    )
+    rows = run_items(stage, items, store)
+    entries = summary(rows, chosen)
+    result = {
+        "settings": config.model_dump(), "checkpoint": sha256_file(checkpoint), "recordings": len(items) // len(chosen),
+        "summary": entries,
+        "items": [
+            {"id": row.id, "condition": row.field("condition"), "status": row.status, "reason": row.reason,
+             "figures": row.field("figures"), "missing": row.field("missing")} for row in rows
+        ],
+    }  # fmt: skip
+    write_text_atomic(out / "quality.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+    names = [name for name, *_ in FIGURES]
+    write_csv(out / "quality.csv", ["condition", "system", "n", *names, "fallbacks"], _flat(entries))
+    write_text_atomic(out / "quality.md", table(entries))
+    print(table(entries), flush=True)
+    return result
+
+
+def summary(rows: list[Item], conditions: list[str]) -> list[dict[str, Any]]:
+    """Statistics of each condition and system: `condition`, `system`, and each figure as `statistics.describe` gives it."""
+    out = []
+    for condition in conditions:
+        done = [row for row in rows if row.ok and row.field("condition") == condition]
+        for system in SYSTEMS:
+            with_it = [row for row in done if system in row.field("figures")]
+            if not with_it:
+                continue
+            entry: dict[str, Any] = {"condition": condition, "system": system, "n": len(with_it)}
+            for name, *_ in FIGURES:
+                found = [row.field("figures")[system].get(name) for row in with_it]
+                reasons = [
+                    row.field("missing")[system][name] for row in with_it if name in row.field("missing")[system]
+                ]
+                entry[name] = describe([value for value in found if value is not None], reasons)
+            if system == "enhanced":
+                entry["fallbacks"] = sum(bool(row.field("fallback")) for row in with_it)
+            out.append(entry)
+    return out
+
+
+def table(entries: list[dict[str, Any]]) -> str:
+    """Medians as Markdown; figures that no item has are left out and named below with the reason."""
+    shown = [figure for figure in FIGURES if any("median" in entry[figure[0]] for entry in entries)]
+    body = [
+        [entry["condition"], entry["system"], str(entry["n"]), *(_cell(entry[name], digits) for name, _, digits in shown)]
+        for entry in entries
+    ]  # fmt: skip
+    text = markdown_table(["condition", "system", "n", *(title for _, title, _ in shown)], body)
+    absent = {
+        title: next((entry[name]["missing_reason"] for entry in entries if "missing_reason" in entry[name]), "not asked for")
+        for name, title, _ in FIGURES if not any("median" in entry[name] for entry in entries)
+    }  # fmt: skip
+    return text + "".join(f"\nNot measured: {title.rstrip(' ↑↓')}: {reason}.\n" for title, reason in absent.items())
+
+
+def _cell(found: Mapping[str, Any], digits: int) -> str:
+    return f"{found['median']:.{digits}f}" if "median" in found else "–"
+
+
+def _flat(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {name: value.get("median", "") if isinstance(value, dict) else value for name, value in entry.items()}
+        for entry in entries
+    ]
+
+
+def _items(speech: Path, conditions: list[str], transcripts: Path | None, limit: int | None) -> list[Item]:
+    """An item a recording and condition."""
+    found = audio.recordings(speech)
+    names = [name for name in found if is_text(name)]
+    for name in found.keys() - set(names):
+        log.warning("evaluate-enhancer: left out: %s: %s", as_text(name), NOT_TEXT)
+    if limit is not None and limit < len(names):
+        names = [names[int(place)] for place in np.linspace(0, len(names) - 1, limit)]
+    ids = unique_ids(names)
+    texts = transcripts_of(transcripts, names, speech)
+    for entry in of_transcripts(texts, names, transcripts):
+        log.warning("evaluate-enhancer: %s", entry["text"])
+    return [
+        Item(
+            id=f"{ids[name]}.{condition}", noisy=str(found[name]), path=str(found[name]), sha256=sha256_file(found[name]),
+            relative=name, transcript=texts.of.get(name, {}).get("transcript"), condition=condition,
+        )
+        for name in names for condition in conditions
+    ]  # fmt: skip
+
+
+def _weights(path: Path) -> Path:
+    """Raises AudioRestorerError: unreadable."""
+    found = ModelFiles.read(path).one(".safetensors") if path.suffix == ".json" else path
+    if not found.is_file():
+        raise AudioRestorerError(f"{found}: no such file")
+    return found
+
+
+def _bench(
+    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, device: str,
+    threads: int,
+) -> Bench:  # fmt: skip
+    enhancer = SpeechEnhancer.load(checkpoint, config.model_copy(update={"sample_rate": "keep"}), device, threads)
+    context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=threads)
+    absent = {"speaker_similarity": NO_SPEAKER}
+    reasons = {
+        "wer": recognisers.unavailable(context),
+        "dnsmos_ovrl": group_dnsmos.unavailable(context) if dnsmos else "not asked for (--dnsmos)",
+        "pesq": group_pesq.unavailable(context),
+    }
+    absent |= {name: reason for name, reason in reasons.items() if reason}
+    other = None
+    if denoiser is not None:
+        network, metadata = load_checkpoint(denoiser)
+        other = Checkpoint(network, int(metadata["sample_rate"]), enhancer.device)
+    listener = None if "wer" in absent else recognisers.load(context, "general")
+    mos = None if "dnsmos_ovrl" in absent else group_dnsmos.load(context)
+    return Bench(enhancer, other, listener, mos, absent, context)
+
+
+def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder: Path) -> Made:
+    """The figures of every system for one recording and condition.
+
+    Raises:
+        RejectItem: unreadable, too short, silent, or not finite.
+    """
+    try:
+        clean, rate = _clean(item.noisy)
+        given = degraded(clean, rate, item.field("condition"), seed)
+        versions = _versions(bench, given, rate, seed)
+    except AudioRestorerError as error:
+        raise RejectItem(str(error)) from error
+    heard = (
+        {name: _heard(bench.recogniser, signal, rate) for name, signal in versions.items()} if bench.recogniser else {}
+    )
+    truth = item.transcript or (_heard(bench.recogniser, clean, rate) if bench.recogniser else "")
+    error_rate = partial(recognisers.rate, bench.context) if item.transcript else word_error_rate
+    figures: dict[str, dict[str, float]] = {}
+    missing: dict[str, dict[str, str]] = {}
+    for name, signal in versions.items():
+        values, reasons = figures.setdefault(name, {}), missing.setdefault(name, dict(bench.absent))
+        try:
+            values.update(distances(signal, clean, rate))
+        except Missing as reason:
+            reasons.update(dict.fromkeys(("lsd_db", "mel_db"), str(reason)))
+        gather(values, reasons, "stoi", partial(stoi, signal[0], clean[0], rate))
+        if "pesq" not in bench.absent:
+            gather(values, reasons, "pesq", partial(_pesq, clean, signal, rate))
+        if bench.recogniser is not None:
+            gather(values, reasons, "wer", partial(error_rate, truth, heard[name]))
+        if bench.mos is not None:
+            gather(values, reasons, "dnsmos_ovrl", partial(_mos, bench.mos, signal, rate, item, folder / f"{name}.wav"))
+    row: dict[str, Any] = {"figures": figures, "missing": missing}
+    if "enhanced" in heard:
+        gather(
+            figures["enhanced"], missing["enhanced"], "wer_change",
+            partial(word_error_rate, heard["denoised"], heard["enhanced"]),
+        )  # fmt: skip
+        if max_wer is not None:
+            known = item.transcript if not recognisers.unfit(bench.context, item.transcript or "") else None
+            row["fallback"] = verdict(heard["denoised"], heard["enhanced"], known, max_wer).changed
+    return Made({}, row)
+
+
+def _clean(path: str) -> tuple[Audio, int]:
+    info = audio.probe(path)
+    whole, rate = audio.read(path, frames=int(LONGEST_SEC * info.sample_rate))
+    clean = turned(whole, view_of([whole])).mean(axis=0, keepdims=True, dtype=np.float32)
+    if clean.shape[1] < SHORTEST_SEC * rate or not np.isfinite(clean).all() or not np.any(clean):
+        raise AudioRestorerError(f"{path}: shorter than {SHORTEST_SEC} s, silent, or NaN or infinite samples")
+    return clean, rate
+
+
+def _versions(bench: Bench, given: Audio, rate: int, seed: int) -> dict[str, Audio]:
+    """What each system makes of `[1, T]`, aligned with it."""
+    made = bench.enhancer(given, rate, seed)
+    versions = {"input": given, "denoised": made.denoised}
+    if made.enhanced is not None:
+        versions["enhanced"] = made.enhanced
+    if bench.denoiser is not None:
+        recording = Recording(lambda: iter([given]), rate, *given.shape)
+        blocks = [full_band(block) for block in estimates(bench.denoiser, recording, How())]
+        versions["denoiser"] = np.concatenate(blocks, axis=1).astype(np.float32)
+    return versions
+
+
+def _at(signal: Audio, rate: int, wanted: int) -> Audio:
+    """`[T]` of `[1, T]` at another rate."""
+    return np.asarray(soxr.resample(signal[0], rate, wanted), np.float32)
+
+
+def _pesq(clean: Audio, signal: Audio, rate: int) -> float:
+    pair = (_at(one, rate, group_pesq.RATE_HZ) for one in (clean, signal))
+    return group_pesq.wideband(*([one] for one in pair))
+
+
+def _heard(recogniser: Recogniser, signal: Audio, rate: int) -> str:
+    parts = recognisers.utterances(iter([_at(signal, rate, recognisers.RATE_HZ)[None]]))
+    return " ".join(filter(None, map(recogniser, parts)))
+
+
+def _mos(mos: Callable[[str, Item], Any], signal: Audio, rate: int, item: Item, path: Path) -> float:
+    audio.write(path, signal, rate)
+    values, _, _ = mos(str(path), item)
+    return float(values["dnsmos_ovrl"])

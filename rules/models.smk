@@ -1,0 +1,40 @@
+# Needs: the registry. Makes: the models' files, fetched or checked, each with a JSON record of what it is.
+
+
+# What it depends on stands in `entry`, and no path does: folders with registries of their own take a file from one cache.
+rule fetch_weights:
+    output:
+        f"{ART}/models/{{model}}/{{weights}}",
+    log:
+        f"{ART}/logs/fetch_weights/{{model}}/{{weights}}.log",
+    cache: CACHING
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        entry=lambda wildcards: or_stop(REGISTRY.origin, wildcards.model, wildcards.weights),
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fetch-weights {wildcards.model:q} {output:q} --entry {params.entry:q} 2>&1 | tee {log:q}'
+
+
+rule fetch_model:
+    input:
+        lambda wildcards: weights_of(wildcards.model),
+    output:
+        model_json("{model}"),
+    log:
+        f"{ART}/logs/fetch_model/{{model}}.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
+        registry=as_is(CFG.registry),
+        folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}'
+        " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
+
+
+# Fetches what the metrics can use; the run itself takes the tagger only if it is here. A run after it computes only what is new.
+rule evaluation_models:
+    input:
+        [model_json(name) for name in (RECOGNISER, CFG.evaluate.tagger) if name],

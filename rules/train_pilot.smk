@@ -1,0 +1,117 @@
+# Needs Debian packages: espeak-ng, flite, festival, rhvoice and libttspico-utils (non-free) with the voices that
+# scripts/audio/synth_speech.py names, fluidsynth, fluid-soundfont-gm, ffmpeg; apt-get, for the recordings.
+# Makes: the pilot models' training audio, the models and their figures on held-out voices and pieces. Not part of `all`.
+# The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/trained/.
+
+PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
+# a training that begins with the weights of another one
+BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
+EXPERIMENTS = f"{ROOT}/config/experiments"
+
+
+rule train_pilot:
+    input:
+        expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
+
+
+rule free_recordings:
+    output:
+        folder=temp(directory(f"{ART}/free_recordings")),
+    log:
+        f"{ART}/logs/free_recordings.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m scripts.audio.free_recordings --out {output.folder:q} 2>&1 | tee {log:q}'
+
+
+# One file, so that folders can share it (SNAKEMAKE_OUTPUT_CACHE and --cache); it goes once it is unpacked.
+rule training_audio:
+    input:
+        recordings=f"{ART}/free_recordings",
+    output:
+        archive=temp(f"{ART}/training_audio.tar"),
+    log:
+        f"{ART}/logs/training_audio.log",
+    cache: CACHING
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: 2
+    params:
+        folder=lambda wildcards, output: os.path.splitext(output.archive)[0],
+        code=[
+            sha256_file(f"{ROOT}/scripts/audio/{name}.py")
+            for name in ("make_training_audio", "free_recordings", "synth_music", "synth_speech")
+        ],
+    shell:
+        '(sh "$AUDIORESTORER_PYTHON" -m scripts.audio.make_training_audio --out {params.folder:q} --minutes-speech 200 --minutes-music 120 --seed 5'
+        " --recordings {input.recordings:q} --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30 --jobs {threads}"
+        " && tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C {params.folder:q} -cf {output.archive:q} ."
+        ") 2>&1 | tee {log:q}"
+
+
+rule unpack_training_audio:
+    input:
+        archive=f"{ART}/training_audio.tar",
+    output:
+        index=f"{ART}/training_audio/index.jsonl",
+    log:
+        f"{ART}/logs/unpack_training_audio.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output.index),
+    shell:
+        "tar --skip-old-files --touch -C {params.folder:q} -xf {input.archive:q} 2>&1 | tee {log:q}"
+
+
+# The checkpoints of an unfinished run lie in `work`, undeclared: Snakemake would delete them when a job is killed, and they are
+# what the next attempt goes on from.
+rule train_pilot_model:
+    input:
+        data=f"{ART}/training_audio/index.jsonl",
+        config=f"{EXPERIMENTS}/{{network}}.yaml",
+        initial=lambda wildcards: (
+            [f"{ART}/trained/{BEGINNING[wildcards.network]}.safetensors"] if wildcards.network in BEGINNING else []
+        ),
+    output:
+        model=protected(f"{ART}/trained/{{network}}.safetensors"),
+        record=f"{ART}/trained/{{network}}.json",
+    log:
+        f"{ART}/logs/train/{{network}}.log",
+    wildcard_constraints:
+        network="|".join([*PILOT_MODELS, *BEGINNING.values()]),
+    cache: CACHING
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: lambda wildcards: or_stop(settings.read_yaml, f"{EXPERIMENTS}/{wildcards.network}.yaml").get("devices", 1)
+    resources:
+        **growing(mem_mb=4000, runtime=120),
+        gpu=USE_GPU,
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.data),
+        work=f"{ART}/runs",
+        changes=lambda wildcards, input: json.dumps({"initial": str(input.initial)} if input.initial else {}),
+        code=code("stages.training.train"),
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}'
+        " --changes {params.changes:q} --work {params.work:q} --threads 1 2>&1 | tee {log:q}"
+
+
+rule evaluate_pilot_model:
+    input:
+        data=f"{ART}/training_audio/index.jsonl",
+        model=f"{ART}/trained/{{network}}.safetensors",
+    output:
+        json=f"{ART}/trained/{{network}}.figures.json",
+    log:
+        f"{ART}/logs/evaluate_model/{{network}}.log",
+    wildcard_constraints:
+        network="|".join(PILOT_MODELS),
+    conda:
+        "../envs/audiorestorer.yaml"
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.data),
+        code=code("stages.training.evaluate_model"),
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}'

@@ -1,0 +1,309 @@
+"""What is compared of ours: models alone, fusions and chains, made by the functions of the pipeline's own stages on files.
+
+A chain is `separate` (each separator) -> `fuse` -> steps (`denoise`, `postmask`) in any order. What no stage has stands in the place
+of `fuse` in some rows (`quality_fusion`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiorestorer import audio
+from audiorestorer.audio import Audio
+from audiorestorer.config import Config, DenoiseSettings, FuseSettings, PostmaskSettings, SeparatorSettings
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.manifest import Item
+from audiorestorer.models import registry
+from audiorestorer.separators import ModelFiles, Options, Separator, load, pick_device
+from audiorestorer.stages.denoise import denoise_item
+from audiorestorer.stages.fuse import Estimates, fuse_item
+from audiorestorer.stages.postmask import postmask_item
+from audiorestorer.stages.separate import separate_item, wanted_stems
+from audiorestorer.store import key_of, sha256_file
+from scripts.bench.quality_fusion import BOUNDS, LEARNED, Weights, fuse_otherwise, least_squares, normal_equations
+from scripts.bench.quality_sets import ROOT, Clip, two_folders
+
+Step = DenoiseSettings | PostmaskSettings
+ABLATION = "ablation: "  # what such rows' names begin with
+WHOLE = "whole chain (defaults)"
+WARM_UP_SEC = 1.0
+# what is fused where the configuration has one separator
+PILOTS = tuple(SeparatorSettings(name=name[6:], model=name) for name in ("pilot_sep_a", "pilot_sep_b"))
+
+
+@dataclass(frozen=True)
+class System:
+    """One row of the table.
+
+    Attributes:
+        run: a recording -> its output `[1, T]` at the recording's rate; `missing` says why there is none.
+        identity: all that the output depends on beside the recording. weights: bytes.
+        mixtures_only: it says nothing about clean speech. delay: rate -> samples of delay that are taken out.
+    """
+
+    name: str
+    kind: str
+    identity: str
+    weights: int = 0
+    run: Callable[[Clip], Audio] | None = None
+    missing: str = ""
+    mixtures_only: bool = False
+    delay: Callable[[int], int] | None = None
+
+
+class Networks:
+    """Models by name, of the registry or of a file; each loaded and warmed up once, as `stages.network` does.
+
+    Args:
+        replaced: name -> checkpoint, instead of or beside the registry's.
+        cache: folder of fetched models. work: folder for their records and converted networks.
+    """
+
+    def __init__(self, config: Config, replaced: dict[str, Path], cache: Path, work: Path, threads: int) -> None:
+        self.registry = registry.load(ROOT / config.registry)
+        self.replaced, self.cache, self.work, self.threads = replaced, cache, work, threads
+        self.device = pick_device("cpu", threads)
+        self._loaded: dict[str, Separator] = {}
+        self.learned: dict[str, Weights] = {}
+
+    def files(self, name: str) -> ModelFiles:
+        """Raises AudioRestorerError: not at hand (nothing is downloaded), damaged, or no such entry."""
+        if name in self.replaced:
+            path = self.replaced[name]
+            if not path.is_file():
+                raise AudioRestorerError(f"--model {name}={path}: no such file")
+            sha256 = sha256_file(path)
+            return ModelFiles(name, "mask_network", str(path), [path], {str(path): sha256}, sha256)
+        if not registry.present(name, self.registry, self.cache):
+            names = ", ".join(file.name for file in self.registry.get(name).files)
+            raise AudioRestorerError(f"weights not at hand ({names})")
+        record = self.work / "models" / f"{name}.json"
+        registry.fetch(name, self.registry._path, record, self.cache)
+        return ModelFiles.read(record)
+
+    def get(self, name: str, settings: SeparatorSettings | DenoiseSettings) -> Separator:
+        """The network; loading and the first pass are outside of what is timed."""
+        stems = wanted_stems(settings) if isinstance(settings, SeparatorSettings) else ("vocals",)
+        key = key_of(name=name, settings=settings.model_dump(exclude={"name"}), stems=stems)
+        if key not in self._loaded:
+            options = Options(
+                self.device, stems, settings.segment_sec, settings.backend, settings.precision, self.threads,
+                self.work / "compiled", settings.batch_size,
+            )  # fmt: skip
+            network = load(self.files(name), options)
+            noise = np.random.default_rng(0).normal(
+                scale=0.01, size=(1, network.channels, int(WARM_UP_SEC * network.sample_rate))
+            )
+            window = np.zeros((1, network.channels, network.padded(noise.shape[-1])), np.float32)
+            window[..., : noise.shape[-1]] = noise
+            network(window)
+            self._loaded[key] = network
+        return self._loaded[key]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Separators, how their masks are fused (`instead`: one of `BOUNDS` or `LEARNED`), and what follows."""
+
+    separators: tuple[SeparatorSettings, ...]
+    fuse: FuseSettings
+    steps: tuple[Step, ...] = ()
+    instead: str = ""
+
+    def models(self) -> list[str]:
+        named = [*self.separators, *(step for step in self.steps if isinstance(step, DenoiseSettings))]
+        return sorted({settings.model for settings in named if settings.model})
+
+
+def _named(settings: SeparatorSettings) -> str:
+    return settings.model_dump_json(exclude={"name"})  # the name is that of a folder
+
+
+def _fusion_key(chain: Chain) -> str:
+    return f"fuse {chain.instead} {chain.fuse.model_dump_json()} {[_named(one) for one in chain.separators]}"
+
+
+def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> dict[str, Path]:
+    """The stems of one separator: what stage `separate` writes."""
+    network = networks.get(settings.model, settings)
+    key = f"separate {_named(settings)}"
+    return clip.part(key, lambda folder: dict(separate_item(network, clip.item, settings, folder).files))  # type: ignore[no-any-return]
+
+
+def _stems(clip: Clip, chain: Chain, networks: Networks) -> Estimates:
+    found = [separated(clip, one, networks) for one in chain.separators]
+    return [(str(one["vocals.wav"]), str(one["accompaniment.wav"]) if len(one) > 1 else None) for one in found]
+
+
+def fused(clip: Clip, chain: Chain, networks: Networks) -> Path:
+    """The file of the fused speech; stage `fuse` makes it where it can."""
+    key, stems = _fusion_key(chain), _stems(clip, chain, networks)
+    if not chain.instead:
+        item = clip.item.updated(estimates=stems)
+        return Path(clip.part(key, lambda folder: fuse_item(item, chain.fuse, folder).files["speech.wav"]))
+    weights = learned_weights(chain, networks) if chain.instead == LEARNED else None
+    return Path(clip.part(key, lambda folder: fuse_otherwise(clip, chain.instead, stems, chain.fuse, folder, weights)))
+
+
+def learned_weights(chain: Chain, networks: Networks) -> Weights:
+    """Weights of the masks by band, learned on data/pilot; made once for a chain's separators and masks."""
+    key = _fusion_key(chain)
+    if key not in networks.learned:
+        found: list[tuple[Weights, Weights]] = []
+        for pair in two_folders("pilot", ROOT / "data/pilot/input", ROOT / "data/pilot/clean").pairs:
+            with Clip(pair) as clip:
+                found.append(normal_equations(clip, _stems(clip, chain, networks), chain.fuse))
+        squares, products = (np.sum(parts, axis=0) for parts in zip(*found, strict=True))
+        networks.learned[key] = least_squares(squares, products)
+    return networks.learned[key]
+
+
+def stepped(clip: Clip, item: Item, step: Step, before: str, networks: Networks) -> tuple[Item, str]:
+    """The row after one more stage, and the key of all that led to it."""
+    key = f"{before} > {type(step).__name__} {step.model_dump_json()}"
+    if isinstance(step, PostmaskSettings):
+        path = clip.part(key, lambda folder: postmask_item(item, step, folder).files["masked.wav"])
+        return item.updated(path=str(path)), key
+    if step.model is None:
+        return item, before
+    network = networks.get(step.model, step)
+    made = clip.part(key, lambda folder: denoise_item(network, item, step, folder))
+    return item.updated(path=str(made.files["denoised.wav"]), high_band=step.high_band, **made.row), key
+
+
+def run_chain(clip: Clip, chain: Chain, networks: Networks) -> Audio:
+    """The output `[1, T]` of a chain: sample by sample what the pipeline's stages write, up to the loudness stage."""
+    path = fused(clip, chain, networks)
+    item, key = clip.item.updated(path=str(path)), _fusion_key(chain)
+    for step in chain.steps:
+        item, key = stepped(clip, item, step, key, networks)
+    return audio.read(str(item.path))[0]
+
+
+def _stages_code() -> str:
+    # no stage that runs a network imports the kinds of networks: they are named here
+    return code_digest(
+        "stages.separate", "stages.fuse", "stages.denoise", "stages.postmask", "separators.mask_network", "separators.demucs",
+        "separators.dns64", "separators.hybrid",
+    ) + sha256_file(__file__) + sha256_file(str(Path(__file__).with_name("quality_fusion.py")))  # fmt: skip
+
+
+def chain_system(name: str, chain: Chain, networks: Networks) -> System:
+    """A row of ours; one with a model that is not at hand says so."""
+    try:
+        files = [networks.files(model) for model in chain.models()]
+    except AudioRestorerError as error:
+        return System(name, "ours", "", missing=str(error), mixtures_only=chain.instead in BOUNDS)
+    steps = [(type(step).__name__, step.model_dump()) for step in chain.steps]
+    own = [_named(one) for one in chain.separators]
+    identity = key_of(
+        separators=own, instead=chain.instead, steps=steps, fuse=chain.fuse.model_dump(), code=_stages_code(),
+        weights=[file.digest for file in files],
+    )  # fmt: skip
+    return System(
+        name, "ours", identity, _bytes(files), lambda clip: run_chain(clip, chain, networks),
+        mixtures_only=chain.instead in BOUNDS,
+    )  # fmt: skip
+
+
+def model_system(name: str, model: str, networks: Networks, kind: str = "ours") -> System:
+    """A model alone: a separator's own estimate, or a denoiser's with `wet: 1`; the band above its Nyquist is kept in both."""
+    try:
+        files = networks.files(model)
+        denoiser = model not in networks.replaced and networks.registry.get(model).task == "denoise"
+    except AudioRestorerError as error:
+        return System(name, kind, "", missing=str(error))
+
+    def run(clip: Clip) -> Audio:
+        if denoiser:
+            item, _ = stepped(clip, clip.item, DenoiseSettings(model=model, wet=1.0), "mixture", networks)
+            return audio.read(str(item.path))[0]
+        return audio.read(separated(clip, SeparatorSettings(name="alone", model=model), networks)["vocals.wav"])[0]
+
+    identity = key_of(alone=model, weights=files.digest, code=_stages_code())
+    return System(name, kind, identity, _bytes([files]), run)
+
+
+def _bytes(files: Sequence[ModelFiles]) -> int:
+    return sum(path.stat().st_size for one in files for path in one.files)
+
+
+def embedded_bytes(networks: Networks) -> int:
+    """Bytes of all weights that are in the repository: what a fresh clone has with no download."""
+    names = [name for name, entry in networks.registry.models.items() if not entry.remote]
+    return _bytes([networks.files(name) for name in names])
+
+
+def _maker(
+    separators: tuple[SeparatorSettings, ...], fuse: FuseSettings, networks: Networks, prefix: str = ""
+) -> Callable[..., System]:
+    """What makes a row of a name and steps: of these separators and this fusion where it is given no others."""
+
+    def chain(
+        name: str, *steps: Step, fuse: FuseSettings = fuse, instead: str = "",
+        separators: tuple[SeparatorSettings, ...] = separators,
+    ) -> System:  # fmt: skip
+        return chain_system(prefix + name, Chain(separators, fuse, steps, instead), networks)
+
+    return chain
+
+
+def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> list[System]:
+    """Models alone, fusions, and the chain of the configuration step by step. `extra`: labels of more models alone."""
+    own = tuple(config.separators)
+    both = own if len(own) > 1 else PILOTS
+    alone = [*(one.model for one in both), *([config.denoise.model] if config.denoise.model else [])]
+    systems = [model_system(f"{name} alone", name, networks) for name in dict.fromkeys([*alone, *extra])]
+
+    chain = _maker(both, config.fuse, networks)
+    return [
+        *systems,
+        *(chain(f"fusion: {name}", fuse=fuse) for name, fuse in fusions(config.fuse).items()),
+        chain("fusion: learned", instead=LEARNED),
+        chain("fusion: oracle choice (bound)", instead="oracle"),
+        chain("ideal ratio mask (bound)", instead="ideal"),
+        chain(f"fusion: {named_fusion(config.fuse)}, denoised", config.denoise),
+        chain(WHOLE, config.denoise, config.postmask, separators=own),
+    ]
+
+
+def named_fusion(fuse: FuseSettings) -> str:
+    return f"{fuse.method}, power {fuse.power:g}"
+
+
+def fusions(fuse: FuseSettings) -> dict[str, FuseSettings]:
+    """Maximum and mean of plain and of sharpened masks, by name."""
+    found = [with_(fuse, method=method, power=power) for method in ("max", "mean") for power in (1.0, 2.0)]
+    return {named_fusion(one): one for one in found}
+
+
+def with_(settings: Any, **changes: Any) -> Any:
+    return type(settings).model_validate({**settings.model_dump(), **changes})
+
+
+def ablation_systems(config: Config, networks: Networks) -> list[System]:
+    """The whole chain with one thing changed: separators, fusion, order, denoiser, wet, beta, floor."""
+    both, denoise, mask = tuple(config.separators), config.denoise, config.postmask
+
+    chain = _maker(both, config.fuse, networks, ABLATION)
+    single = [chain(f"{one.model} only", denoise, mask, separators=(one,)) for one in both] if len(both) > 1 else []
+    return [
+        *single,
+        *(chain(name, denoise, mask, fuse=fuse) for name, fuse in fusions(config.fuse).items() if fuse != config.fuse),
+        chain("learned", denoise, mask, instead=LEARNED),
+        chain("oracle choice (bound)", denoise, mask, instead="oracle"),
+        chain("no denoiser", mask),
+        chain("post-mask before denoiser", mask, denoise),
+        *(chain(f"wet {wet:g}", with_(denoise, wet=wet), mask) for wet in (0.5, 1.0) if wet != denoise.wet),
+        chain("no post-mask", denoise),
+        chain("neither denoiser nor post-mask"),
+        *(chain(f"wet {wet:g}, no post-mask", with_(denoise, wet=wet)) for wet in (0.5, 1.0) if wet != denoise.wet),
+        *(chain(f"beta {beta:g}", denoise, with_(mask, beta=beta)) for beta in (0.5, 1.0, 1.5, 2.0) if beta != mask.beta),
+        *(chain(f"floor {floor:g}", denoise, with_(mask, floor=floor)) for floor in (0.0, 0.05, 0.1, 0.2, 0.4) if floor != mask.floor),
+    ]  # fmt: skip
