@@ -453,7 +453,9 @@ class Config(Settings):
     strict: bool = Field(False, description="Whether rejected files end the run with an error, after all else is done")
     registry: PathName = Field("config/models.yaml", min_length=1, description="File of the model registry")
     device: str = Field(
-        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto (a GPU if there is one), cpu, cuda or cuda:N"
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device; auto: a GPU if there is one, else the CPU; or cpu, cuda, cuda:N",
     )
     ingest: IngestSettings = IngestSettings()
     separators: list[SeparatorSettings] = Field(
