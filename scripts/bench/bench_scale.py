@@ -2,8 +2,8 @@
 
     python -m scripts.bench.bench_scale [--items 10000] [--json FILE] [--write]
 
-For 100, 1,000, ... items: a run from nothing, one with nothing to be done, one with a file more, one with other shards, the report.
-Prints the table; `--write` puts it into docs/lab/performance.md. `--json` has `noop_seconds`, `parse_seconds`, `peak_mb` (of the run with
+For 100, 1,000, ... items: a run from nothing, one with nothing to be done, one with one more file, one with other shards, the report.
+Prints the table; `--write` puts it into docs/lab/performance.md. `--json` has `noop_seconds`, `parse_seconds`, `peak_mb` (the run with
 nothing to be done) and `seconds_per_item` of the largest, and every step's figures.
 """
 
