@@ -87,8 +87,8 @@ BEGAN = {
     "pilot_sep_a": """\
   Two trainings came before. `pilot_sep_a_begin.yaml` ran 4,900 steps from random weights on 403 minutes of speech and 269 of
   music: the data below without Fish Fillets, the games Widelands and Unknown Horizons, and the sounds. `pilot_sep_a_middle.yaml`
-  ran 1,400 steps on 577 minutes of speech, of which 121 are Tux Paint's words and 41 the Czech Fish Fillets; these hold noise and are left out since.
-  `snakemake train_pilot` gives all three trainings the audio that `make_training_audio.py` makes now.
+  ran 1,400 steps on 577 minutes of speech, of which 121 are Tux Paint's words and 41 the Czech Fish Fillets; these hold noise and
+  are left out since. `snakemake train_pilot` gives all three trainings the audio that `make_training_audio.py` makes now.
 """
 }
 DATA = {"pilot_sep_a": RECORDED, "pilot_sep_b": RECORDED, "pilot_denoiser": SYNTHETIC}
