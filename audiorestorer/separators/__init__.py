@@ -44,7 +44,7 @@ from audiorestorer.devices import claim
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import MADE_AGAIN
-from audiorestorer.separators.runtime.shared_passes import Crew, Halving, fitting_rows
+from audiorestorer.separators.runtime.shared_passes import SharedPasses, PassSplitter, fitting_rows
 from audiorestorer.store import sha256_file
 
 Stems = Mapping[str, Audio]
@@ -189,8 +189,8 @@ class Separator:
     shared: bool = False
     device: str = "cpu"
     batch_size: int = 1
-    crew: Crew | None = None
-    halving: Halving | None = None
+    crew: SharedPasses | None = None
+    halving: PassSplitter | None = None
 
     def padded(self, length: int) -> int:
         """Samples that a window of `length` samples is filled up to, with `OUTSIDE` on the right."""
@@ -284,9 +284,9 @@ def load(model: ModelFiles, options: Options) -> Separator:
         raise AudioRestorerError(
             f"model {model.name} has no stem {', '.join(missing)}; use `accompaniment: residual` (mixture minus vocals)"
         )
-    network.halving = Halving()
+    network.halving = PassSplitter()
     network.batch_size = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(options.device) else CPU_ROWS)
-    network.crew = Crew(network.batch_size) if network.shared else None
+    network.crew = SharedPasses(network.batch_size) if network.shared else None
     return network
 
 

@@ -41,7 +41,7 @@ GATE_FRAMES = 2  # frames on each side of what is heard that are not gated
 
 
 @dataclass(frozen=True)
-class Made:
+class EnhancedAudio:
     """`denoised` and `enhanced`: `[C, n]` at `sample_rate`; `enhanced` None where only the denoiser was run."""
 
     denoised: Audio
@@ -103,7 +103,7 @@ class SpeechEnhancer:
         keep = self.settings.sample_rate == "keep" or self.settings.denoise_only
         return rate if keep else max(rate, self.sample_rate)
 
-    def __call__(self, given: NDArray[np.float32], sample_rate: int, seed: int = 0) -> Made:
+    def __call__(self, given: NDArray[np.float32], sample_rate: int, seed: int = 0) -> EnhancedAudio:
         """Enhance audio in memory.
 
         Args:
@@ -117,7 +117,7 @@ class SpeechEnhancer:
         recording = Recording(lambda: iter([whole]), sample_rate, *whole.shape)
         blocks = list(self.stream(recording, seed))
         found = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
-        return Made(found["denoised"], found.get("enhanced"), self.output_rate(sample_rate))
+        return EnhancedAudio(found["denoised"], found.get("enhanced"), self.output_rate(sample_rate))
 
     def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
         """Enhance a recording block by block.

@@ -16,7 +16,7 @@ from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import Separator
 from audiorestorer.separators.runtime.streaming import How, Recording, estimates
 from audiorestorer.stages.network import network_stage
-from audiorestorer.stages.shard import Made, RejectItem, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, run_shard
 from audiorestorer.store import Entry
 
 
@@ -31,7 +31,7 @@ def mix(block: dict[str, Audio], wet: float, high_band: str) -> Audio:
     return out.astype("float32", copy=False)
 
 
-def denoise_item(network: Separator, item: Item, settings: DenoiseSettings, folder: Path) -> Made:
+def denoise_item(network: Separator, item: Item, settings: DenoiseSettings, folder: Path) -> ItemResult:
     """Write `denoised.wav`, float32, exactly as long as the input.
 
     Raises:
@@ -52,7 +52,7 @@ def denoise_item(network: Separator, item: Item, settings: DenoiseSettings, fold
         recording.channels,
         expected_frames=recording.frames,
     )
-    return Made({path.name: path}, {"denoiser_nyquist_hz": network.sample_rate / 2})
+    return ItemResult({path.name: path}, {"denoiser_nyquist_hz": network.sample_rate / 2})
 
 
 def run(

@@ -27,7 +27,7 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.runtime.streaming import Recording
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages.folder import delivered, describe, items_of
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items, run_shard
 from audiorestorer.store import sha256_file
 
 ROWS = "enhance.jsonl"
@@ -73,11 +73,11 @@ def run(
     """
     model = ModelFiles.read(model_json)
 
-    def process(worker: Worker, item: Item, folder: Path) -> Made:
+    def process(worker: Worker, item: Item, folder: Path) -> ItemResult:
         chosen = enhance_item(worker, item, config.seed, folder)
         target = folder / "speech.wav"
         chosen.path.rename(target)
-        return Made({target.name: target}, chosen.row)
+        return ItemResult({target.name: target}, chosen.row)
 
     load = _loader(config, model.one(".safetensors"), recogniser, device, threads)
     stage = _stage("enhance", config, model.digest, load, process, recogniser)
@@ -111,12 +111,12 @@ def run_folder(
     """
     items = items_of(source, out, "enhance", store)
 
-    def process(worker: Worker, item: Item, scratch: Path) -> Made:
+    def process(worker: Worker, item: Item, scratch: Path) -> ItemResult:
         chosen = enhance_item(worker, item, config.seed, scratch)
         kind, subtype = audio.output_format(audio.probe(item.noisy), _suffix(item))
         target = scratch / f"output{_suffix(item)}"
         gain_db = audio.write_below_full_scale(chosen.path, target, chosen.peak, format=kind, subtype=subtype)
-        return Made({target.name: target}, {**chosen.row, "gain_db": gain_db})
+        return ItemResult({target.name: target}, {**chosen.row, "gain_db": gain_db})
 
     load = _loader(config, checkpoint, recogniser, device, threads)
     stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
@@ -196,7 +196,7 @@ def _stage(
     config: EnhanceSettings,
     weights: str,
     load: Callable[[], Worker],
-    process: Callable[[Worker, Item, Path], Made],
+    process: Callable[[Worker, Item, Path], ItemResult],
     recogniser: Path | None,
     suffix: Callable[[Item], str | None] = lambda item: None,
 ) -> Stage[Worker]:

@@ -24,7 +24,7 @@ from audiorestorer.metrics.examination import Examined, examine
 from audiorestorer.metrics.files import Files
 from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.progress import work_file
-from audiorestorer.stages.shard import Made, Stage, run_items
+from audiorestorer.stages.shard import ItemResult, Stage, run_items
 from audiorestorer.store import Entry
 from audiorestorer.tables import is_table, read_table, read_text
 
@@ -76,10 +76,10 @@ def _noted(module: Any, context: Context, item: Item) -> Item:
 def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
     """Of a group that compares an item's files: `compute(Files)`."""
 
-    def process(compute: Any, item: Item, _: Path) -> Made:
+    def process(compute: Any, item: Item, _: Path) -> ItemResult:
         known = _examined(item) if getattr(module, "EXAMINED", False) else Examined()
         values, missing = compute(Files(item.noisy, item.path or "", item.clean, known))
-        return Made({}, {"metrics": values, "missing": missing})
+        return ItemResult({}, {"metrics": values, "missing": missing})
 
     return Stage(
         name=f"evaluate/{group}",
@@ -109,8 +109,8 @@ def examined(
     Of a reference that does not fit, or was aligned, a note tells; the delay is in the field `reference_delay_ms`.
     """
 
-    def process(_: Any, item: Item, __: Path) -> Made:
-        return Made({}, examine(item.noisy, item.path or "", item.clean).row())
+    def process(_: Any, item: Item, __: Path) -> ItemResult:
+        return ItemResult({}, examine(item.noisy, item.path or "", item.clean).row())
 
     def described(entry: Entry, item: Item) -> Item:
         found = Examined(**entry.row)
@@ -139,12 +139,12 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
     hashes = {"noisy": "noisy_sha256", "output": "sha256", "clean": "clean_sha256"}
     paths = {"noisy": "noisy", "output": "path", "clean": "clean"}
 
-    def process(compute: Any, item: Item, _: Path) -> Made:
+    def process(compute: Any, item: Item, _: Path) -> ItemResult:
         try:
             values, missing, heard = compute(getattr(item, paths[side]), item.updated(view=_view(item, side)))
         except Missing as reason:
             values, missing, heard = {}, dict.fromkeys(module.names(context), str(reason)), {}
-        return Made({}, {"metrics": values, "missing": missing, "heard": heard})
+        return ItemResult({}, {"metrics": values, "missing": missing, "heard": heard})
 
     def describe(entry: Any, item: Item) -> Item:
         row = {name: {_of_side(key, side): value for key, value in entry.row[name].items()} for name in FIELDS}

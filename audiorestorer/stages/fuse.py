@@ -13,7 +13,7 @@ from audiorestorer.dsp import stft
 from audiorestorer.dsp.masks import Mask, fuse_max, fuse_mean, ratio_mask
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages.shard import Made, Stage, run_shard
+from audiorestorer.stages.shard import ItemResult, Stage, run_shard
 from audiorestorer.store import Entry
 
 Estimates = list[tuple[str, str | None]]  # files of each separator: (vocals, accompaniment or None)
@@ -33,7 +33,7 @@ def separator_masks(
     return [ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in pairs]
 
 
-def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
+def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> ItemResult:
     """Write `speech.wav`, float32, exactly as long as the mixture: V = M X with M the maximum or the mean of the masks."""
     info = audio.probe(item.noisy)
     estimates: Estimates = item.field("estimates")
@@ -47,7 +47,7 @@ def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
     out = stft.process(streams, info.frames, settings.n_fft, settings.hop_length, function)
     target = folder / "speech.wav"
     audio.write_blocks(target, out, info.sample_rate, info.channels, expected_frames=info.frames)
-    return Made({target.name: target}, {})
+    return ItemResult({target.name: target}, {})
 
 
 def join(manifests: list[list[Item]]) -> list[Item]:

@@ -12,7 +12,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.separators import ModelFiles, Options, Separator, load, module_of, on_gpu, pick_device
-from audiorestorer.stages.shard import Made, Stage
+from audiorestorer.stages.shard import ItemResult, Stage
 from audiorestorer.store import Entry
 
 NO_KEY = {"name", "model", "batch_size"}  # they change no result beyond rounding; the model's weights are in the key
@@ -23,7 +23,7 @@ def network_stage(
     config: SeparatorSettings | DenoiseSettings,
     model_json: Path | None,
     stems: tuple[str, ...],
-    process: Callable[[Separator, Item, Path], Made],
+    process: Callable[[Separator, Item, Path], ItemResult],
     describe: Callable[[Entry, Item], Item],
     *,
     store: Path,

@@ -12,7 +12,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.dsp import stft
 from audiorestorer.dsp.wiener import apply_floor, beta_wiener
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages.shard import Made, Stage, run_shard
+from audiorestorer.stages.shard import ItemResult, Stage, run_shard
 from audiorestorer.store import Entry
 
 
@@ -26,7 +26,7 @@ def postmask_spectra(
     return speech * mask
 
 
-def postmask_item(item: Item, settings: PostmaskSettings, folder: Path) -> Made:
+def postmask_item(item: Item, settings: PostmaskSettings, folder: Path) -> ItemResult:
     """Write `masked.wav`, float32, exactly as long as the input. A band that the denoiser's config says to keep is left alone."""
     info = audio.probe(item.noisy)
     keep_from = None
@@ -38,7 +38,7 @@ def postmask_item(item: Item, settings: PostmaskSettings, folder: Path) -> Made:
     )  # fmt: skip
     target = folder / "masked.wav"
     audio.write_blocks(target, out, info.sample_rate, info.channels, expected_frames=info.frames)
-    return Made({target.name: target}, {})
+    return ItemResult({target.name: target}, {})
 
 
 def _describe(entry: Entry, item: Item) -> Item:

@@ -21,7 +21,7 @@ from audiorestorer.separators import pick_device
 from audiorestorer.separators.mask_network import Checkpoint, check_options
 from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
 from audiorestorer.stages.folder import delivered, describe, items_of
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
 ROWS = "restore.jsonl"
@@ -77,7 +77,7 @@ def run(
     return rows
 
 
-def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) -> Made:
+def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) -> ItemResult:
     """Write the restored recording in its input's sample format; where an integer one would clip, the whole is turned down.
 
     Raises:
@@ -101,4 +101,4 @@ def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) ->
         raise RejectItem(str(error)) from error
     gain_db = audio.write_below_full_scale(whole, target, peak, format=kind, subtype=subtype)
     whole.unlink()
-    return Made({target.name: target}, {"gain_db": gain_db})
+    return ItemResult({target.name: target}, {"gain_db": gain_db})

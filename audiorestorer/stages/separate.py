@@ -12,7 +12,7 @@ from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.separators import Separator
 from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
 from audiorestorer.stages.network import network_stage
-from audiorestorer.stages.shard import Made, RejectItem, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, run_shard
 from audiorestorer.store import Entry
 
 MAX_CHANNELS = 2
@@ -22,7 +22,7 @@ def wanted_stems(settings: SeparatorSettings) -> tuple[str, ...]:
     return ("vocals", "accompaniment") if settings.accompaniment == "stems" else ("vocals",)
 
 
-def separate_item(network: Separator, item: Item, settings: SeparatorSettings, folder: Path) -> Made:
+def separate_item(network: Separator, item: Item, settings: SeparatorSettings, folder: Path) -> ItemResult:
     """Write `vocals.wav` (and `accompaniment.wav`), float32, exactly as long as the input.
 
     Raises:
@@ -57,7 +57,7 @@ def separate_item(network: Separator, item: Item, settings: SeparatorSettings, f
                 block["vocals"] = full_band(block)
             for stem, writer in writers.items():
                 writer.write(block[stem])
-    return Made(files, {})
+    return ItemResult(files, {})
 
 
 def _describe(entry: Entry, item: Item) -> Item:

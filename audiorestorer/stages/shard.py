@@ -41,7 +41,7 @@ class StageFailed(AudioRestorerError):
 
 
 @dataclass
-class Made:
+class ItemResult:
     """What a stage made of an item: files in the scratch folder by name, and the fields of its row."""
 
     files: Mapping[str, Path]
@@ -59,7 +59,7 @@ class Stage(Generic[Worker]):
         weights: digest of the model's weights, empty where there is none.
         model: the model's name, for the run times; no part of a key.
         load: makes the worker (a model); called once, at the first item that needs it.
-        process: (worker, item, scratch folder) -> Made. Pure but for the files in scratch.
+        process: (worker, item, scratch folder) -> ItemResult. Pure but for the files in scratch.
         inputs: an item's input contents (SHA-256), the rest of the key. Default: its `sha256`.
         describe: (entry, item) -> the new row, from a finished entry's files.
         in_work: worker -> how many items are in work at a time, each in a thread; shortest first, so that neighbours are alike.
@@ -70,7 +70,7 @@ class Stage(Generic[Worker]):
     settings: Any
     code: str
     load: Callable[[], Worker]
-    process: Callable[[Worker, Item, Path], Made]
+    process: Callable[[Worker, Item, Path], ItemResult]
     describe: Callable[[Entry, Item], Item]
     weights: str = ""
     model: str = ""
@@ -230,7 +230,7 @@ def _compute(
     return "computed"
 
 
-def _source(items: list[Item], made: Made) -> Source:
+def _source(items: list[Item], made: ItemResult) -> Source:
     """The recording behind items of equal content. Ingest learns its hash by its work; commands over a folder start from it."""
     first = items[0]
     own = first.sha256 if first.path == first.noisy else None

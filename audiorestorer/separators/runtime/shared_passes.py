@@ -43,7 +43,7 @@ class _Group:
     rows: list[tuple[_Call, int]] = field(default_factory=list)
 
 
-class Crew:
+class SharedPasses:
     """Threads that share a network. `rows`: of a pass."""
 
     def __init__(self, rows: int) -> None:
@@ -115,7 +115,7 @@ class Crew:
                 call.error = error
 
 
-class Halving:
+class PassSplitter:
     """A network's passes in parts that fit the memory: halved, and remembered, when the device has too little."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from audiorestorer.dsp.outliers import OutlierMeter, limited, without_outliers
 from audiorestorer.dsp.overlap_add import Run, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import OUTSIDE, Member, Separator
-from audiorestorer.separators.runtime.shared_passes import Halving
+from audiorestorer.separators.runtime.shared_passes import PassSplitter
 
 Open = Callable[[], Iterator[Audio]]
 View = Callable[[Iterator[Audio]], Iterator[Audio]]
@@ -115,7 +115,7 @@ def _stacked(index: int, member: Member, network: Separator, names: Sequence[str
         made = member.run(given)
         return np.stack([np.asarray(made[name]) for name in names], axis=1)
 
-    fitting = partial(network.halving or Halving(), rows)
+    fitting = partial(network.halving or PassSplitter(), rows)
 
     def run(windows: Audio) -> Audio:
         batch, channels, length = windows.shape

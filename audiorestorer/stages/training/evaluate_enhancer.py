@@ -45,7 +45,7 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.mask_network import Checkpoint
 from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
 from audiorestorer.separators.word_gate import verdict
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
 log = logging.getLogger("audiorestorer")
@@ -238,7 +238,7 @@ def _bench(
     return Bench(enhancer, other, listener, mos, absent, context)
 
 
-def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder: Path) -> Made:
+def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder: Path) -> ItemResult:
     """The figures of every system for one recording and condition.
 
     Raises:
@@ -279,7 +279,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
         if max_wer is not None:
             known = item.transcript if not recognisers.unfit(bench.context, item.transcript or "") else None
             row["fallback"] = verdict(heard["denoised"], heard["enhanced"], known, max_wer).changed
-    return Made({}, row)
+    return ItemResult({}, row)
 
 
 def _clean(path: str) -> tuple[Audio, int]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators.runtime.shared_passes import Crew, Halving, fitting_rows
+from audiorestorer.separators.runtime.shared_passes import SharedPasses, PassSplitter, fitting_rows
 from audiorestorer.separators.runtime.streaming import How, Recording, estimates
 from tests import tiny_models as tiny
 from tests.separators.test_demucs import noise, ready
@@ -30,7 +30,7 @@ class Doubler:
 
 
 def test_threads_fill_the_passes() -> None:
-    crew, network, together = Crew(4), Doubler(), threading.Barrier(4)
+    crew, network, together = SharedPasses(4), Doubler(), threading.Barrier(4)
 
     def item(number: int) -> None:
         with crew.member():
@@ -45,14 +45,14 @@ def test_threads_fill_the_passes() -> None:
 
 
 def test_a_pass_is_filled_up_with_zeros_and_long_calls_are_cut() -> None:
-    crew, network = Crew(4), Doubler()
+    crew, network = SharedPasses(4), Doubler()
     given = np.arange(1, 7, dtype=np.float32).reshape(6, 1, 1)
     assert np.array_equal(crew.run(0, network, given), 2 * given)
     assert network.shapes == [(4, 1, 1)] * 2 and network.filled == [4, 2]
 
 
 def test_lengths_and_networks_go_apart() -> None:
-    crew, network, together = Crew(2), Doubler(), threading.Barrier(3)
+    crew, network, together = SharedPasses(2), Doubler(), threading.Barrier(3)
 
     def item(case: tuple[str, int]) -> None:
         with crew.member():
@@ -66,7 +66,7 @@ def test_lengths_and_networks_go_apart() -> None:
 
 
 def test_an_error_reaches_everyone_who_was_in_the_pass_and_nobody_waits_for_ever() -> None:
-    crew, together = Crew(2), threading.Barrier(3)
+    crew, together = SharedPasses(2), threading.Barrier(3)
 
     def broken(windows: np.ndarray) -> np.ndarray:
         raise ZeroDivisionError("x")
@@ -93,7 +93,7 @@ def test_halves_until_it_fits_and_remembers() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return windows + 1
 
-    halving, given = Halving(), np.arange(8, dtype=np.float32).reshape(8, 1, 1)
+    halving, given = PassSplitter(), np.arange(8, dtype=np.float32).reshape(8, 1, 1)
     assert np.array_equal(halving(small, given), given + 1)
     assert sizes == [8, 4, 2, 2, 2, 2]
     halving(small, given[:5])
@@ -105,9 +105,9 @@ def test_one_window_that_does_not_fit_says_what_to_do() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(AudioRestorerError, match="one window of 9 samples.*segment_sec"):
-        Halving()(none, np.zeros((4, 1, 9), np.float32))
+        PassSplitter()(none, np.zeros((4, 1, 9), np.float32))
     with pytest.raises(RuntimeError, match="other"):  # what is not about memory is not hidden
-        Halving()(lambda windows: (_ for _ in ()).throw(RuntimeError("other")), np.zeros((4, 1, 9), np.float32))
+        PassSplitter()(lambda windows: (_ for _ in ()).throw(RuntimeError("other")), np.zeros((4, 1, 9), np.float32))
 
 
 def test_rows_from_free_memory() -> None:
@@ -137,7 +137,7 @@ def test_what_a_gpu_does_gives_on_the_cpu_what_one_recording_alone_gives(tmp_pat
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(index, audio)
 
-    network._run, network.crew, network.halving = small, Crew(4), Halving()
+    network._run, network.crew, network.halving = small, SharedPasses(4), PassSplitter()
 
     def item(audio: np.ndarray) -> np.ndarray:
         with network.crew.member():
