@@ -27,11 +27,11 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.runtime.streaming import Recording
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages.folder import delivered, describe, items_of
+from audiorestorer.stages.network import NO_KEY
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items, run_shard
 from audiorestorer.store import sha256_file
 
 ROWS = "enhance.jsonl"
-NO_KEY = {"enabled", "model", "batch_size"}  # they change no result beyond rounding; the model's weights are in the key
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,7 @@ def sentences_of(path: Path | None) -> list[str]:
 
 
 def _device(device: str, threads: int) -> str:
-    from audiorestorer.separators import pick_device  # imports torch, which most evaluations do not need
+    from audiorestorer.devices import pick_device
 
     return str(pick_device(device, threads))
 

@@ -40,11 +40,12 @@ from audiorestorer.metrics.texts import word_error_rate
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.report.tables import markdown_table
-from audiorestorer.separators import ModelFiles
+from audiorestorer.separators import Loaded, ModelFiles
 from audiorestorer.separators.enhancer import SpeechEnhancer
-from audiorestorer.separators.mask_network import Checkpoint
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators.mask_network import MaskNetwork
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.separators.word_gate import verdict
+from audiorestorer.stages.network import NO_KEY
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
@@ -65,7 +66,7 @@ class Bench:
     """What measures: loaded once. `recogniser` and `mos` None: the reason stands in `absent`."""
 
     enhancer: SpeechEnhancer
-    denoiser: Checkpoint | None
+    denoiser: MaskNetwork | None
     recogniser: Recogniser | None
     mos: Callable[[str, Item], Any] | None
     absent: Mapping[str, str]
@@ -113,7 +114,7 @@ def run(
     kind = read_json(recogniser)["kind"] if recogniser else EMBEDDED_RECOGNISER
     stage: Stage[Bench] = Stage(
         name="evaluate-enhancer",
-        settings=[config.model_dump(exclude={"enabled", "model", "batch_size"}), dnsmos, kind],
+        settings=[config.model_dump(exclude=NO_KEY), dnsmos, kind],
         code=code_digest("stages.training.evaluate_enhancer", f"metrics.recognisers.{kind}"),
         weights=":".join(sha256_file(path) if path else "" for path in (checkpoint, denoiser, recogniser)),
         load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, device, threads),
@@ -232,7 +233,7 @@ def _bench(
     other = None
     if denoiser is not None:
         network, metadata = load_checkpoint(denoiser)
-        other = Checkpoint(network, int(metadata["sample_rate"]), enhancer.device)
+        other = MaskNetwork(network, int(metadata["sample_rate"]), enhancer.device)
     listener = None if "wer" in absent else recognisers.load(context, "general")
     mos = None if "dnsmos_ovrl" in absent else group_dnsmos.load(context)
     return Bench(enhancer, other, listener, mos, absent, context)
@@ -299,7 +300,7 @@ def _versions(bench: Bench, given: Audio, rate: int, seed: int) -> dict[str, Aud
         versions["enhanced"] = made.enhanced
     if bench.denoiser is not None:
         recording = Recording(lambda: iter([given]), rate, *given.shape)
-        blocks = [full_band(block) for block in estimates(bench.denoiser, recording, How())]
+        blocks = [full_band(block) for block in estimates(Loaded(bench.denoiser), recording)]
         versions["denoiser"] = np.concatenate(blocks, axis=1).astype(np.float32)
     return versions
 
