@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import (
@@ -58,13 +59,24 @@ def test_shard_is_stable():
     assert min(counts) > 900
 
 
-def test_round_trip_keeps_extra_fields(tmp_path):
+def test_round_trip_keeps_the_fields_of_stages(tmp_path):
     path = tmp_path / "m.jsonl"
     rows = [Item(id="b", noisy="b.wav").updated(gain_db=1.5), Item(id="a", noisy="ä.wav").rejected("empty")]
     write_manifest(path, rows)
     back = read_manifest(path)
     assert [row.id for row in back] == ["a", "b"]
-    assert back[1].field("gain_db") == 1.5 and not back[0].ok and back[0].reason == "empty"
+    assert back[1].gain_db == 1.5 and not back[0].ok and back[0].reason == "empty"
+
+
+def test_a_field_that_no_stage_declares_is_an_error(tmp_path):
+    row = Item(id="a", noisy="a.wav")
+    with pytest.raises(ValidationError, match="gain_bd"):
+        row.updated(gain_bd=1.5)
+    with pytest.raises(AttributeError, match="gain_bd"):
+        _ = row.gain_bd
+    (tmp_path / "m.jsonl").write_text('{"id": "a", "noisy": "x", "gain_bd": 1}\n')
+    with pytest.raises(AudioRestorerError, match="m.jsonl:1: gain_bd"):
+        read_manifest(tmp_path / "m.jsonl")
 
 
 def test_empty_manifest_is_not_zero_bytes(tmp_path):

@@ -121,7 +121,7 @@ def run_folder(
     load = _loader(config, checkpoint, recogniser, device, threads)
     stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
     rows = delivered(run_items(stage, items, store), source, out, ROWS, store, stage.name)
-    count = sum(item.ok and bool(item.field("enhanced")) for item in rows)
+    count = sum(item.ok and bool(item.enhanced) for item in rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
     return rows
 

@@ -33,7 +33,7 @@ FIELDS = ("metrics", "missing", "heard")
 
 
 def _merged(item: Item, row: dict[str, Any]) -> Item:
-    return item.updated(**{name: {**(item.field(name) or {}), **row.get(name, {})} for name in FIELDS})
+    return item.updated(**{name: {**(getattr(item, name) or {}), **row.get(name, {})} for name in FIELDS})
 
 
 def _absent(items: Iterable[Item], reasons: dict[str, str]) -> list[Item]:
@@ -69,7 +69,7 @@ def measure_group(
 def _noted(module: Any, context: Context, item: Item) -> Item:
     """With what the group says of its figures, where the item has one."""
     of_group = {_of_side(name, side) for name in module.names(context) for side in module.SIDES}
-    text = module.note(item.transcript or "") if of_group.intersection(item.field("metrics") or {}) else None
+    text = module.note(item.transcript or "") if of_group.intersection(item.metrics or {}) else None
     return item.updated(notes={"wer": text}) if text else item
 
 
@@ -92,13 +92,13 @@ def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
             item.sha256,
             item.noisy_sha256,
             item.clean_sha256,
-            item.field("examined") if getattr(module, "EXAMINED", False) else None,
+            item.examined if getattr(module, "EXAMINED", False) else None,
         ],  # fmt: skip
     )
 
 
 def _examined(item: Item) -> Examined:
-    return Examined(**(item.field("examined") or {}))
+    return Examined(**(item.examined or {}))
 
 
 def examined(
@@ -167,7 +167,7 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
 
 def _view(item: Item, side: str) -> View | None:
     """In which the file is heard as one signal; None: as it suits the file by itself."""
-    if item.field("examined") is None:
+    if item.examined is None:
         return None
     found = _examined(item)
     return found.clean_view if side == "clean" else found.view

@@ -36,7 +36,7 @@ def separator_masks(
 def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> ItemResult:
     """Write `speech.wav`, float32, exactly as long as the mixture: V = M X with M the maximum or the mean of the masks."""
     info = audio.probe(item.noisy)
-    estimates: Estimates = item.field("estimates")
+    estimates: Estimates = item.estimates or []
     paths = [path for pair in estimates for path in pair if path]
     fuse = fuse_max if settings.method == "max" else fuse_mean
 
@@ -76,8 +76,8 @@ def join(manifests: list[list[Item]]) -> list[Item]:
 
 def _inputs(item: Item) -> Any:
     # an accompaniment's file name in the store is the key of what made it
-    accompaniments = [Path(path).name if path else None for _, path in item.field("estimates")]
-    return [item.noisy_sha256, item.field("estimates_sha256"), accompaniments]
+    accompaniments = [Path(path).name if path else None for _, path in item.estimates or ()]
+    return [item.noisy_sha256, item.estimates_sha256, accompaniments]
 
 
 def _describe(entry: Entry, item: Item) -> Item:

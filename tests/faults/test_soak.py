@@ -77,7 +77,7 @@ def test_the_chain_keeps_nothing_of_an_item(tmp_path: Path) -> None:
             wave = containers.voice(0.3 + 0.01 * (index % 4)) * (1 + 0.01 * number + 0.001 * index)
             (folder / "input" / f"{index}.wav").write_bytes(containers.wav(containers.pcm16(wave)))
         assert sum(row.ok for row in chain.ingest(folder)) == CHAIN_ITEMS
-        assert all(row.field("published") for row in chain.render(folder))
+        assert all(row.published for row in chain.render(folder))
         malloc.append(malloc_bytes() or 0)
         blocks.append(python_blocks())
     grown = [float(np.median(np.diff(held[1:]))) / CHAIN_ITEMS for held in (malloc, blocks)]

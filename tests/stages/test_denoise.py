@@ -64,6 +64,6 @@ def test_rows(tmp_path: Path) -> None:
     model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
     denoise.run(*places, DenoiseSettings(model="tiny", high_band="keep"), model, tmp_path / "store", "cpu", 1)
     (row,) = read_manifest(places[1])
-    assert row.field("high_band") == "keep" and row.field("denoiser_nyquist_hz") == 11_025
+    assert row.high_band == "keep" and row.denoiser_nyquist_hz == 11_025
     assert row.path != item.path and row.sha256 == sha256_file(row.path or "")
     assert audio.probe(row.path or "").frames == RATE

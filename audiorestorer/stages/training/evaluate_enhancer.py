@@ -120,7 +120,7 @@ def run(
         load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, device, threads),
         process=lambda bench, item, folder: _measured(bench, item, config.seed, config.max_wer, folder),
         describe=lambda entry, item: item.updated(**entry.row),
-        inputs=lambda item: [item.sha256, item.field("condition"), item.transcript],
+        inputs=lambda item: [item.sha256, item.condition, item.transcript],
     )
     rows = run_items(stage, items, store)
     entries = summary(rows, chosen)
@@ -128,8 +128,8 @@ def run(
         "settings": config.model_dump(), "checkpoint": sha256_file(checkpoint), "recordings": len(items) // len(chosen),
         "summary": entries,
         "items": [
-            {"id": row.id, "condition": row.field("condition"), "status": row.status, "reason": row.reason,
-             "figures": row.field("figures"), "missing": row.field("missing")} for row in rows
+            {"id": row.id, "condition": row.condition, "status": row.status, "reason": row.reason,
+             "figures": row.figures, "missing": row.missing} for row in rows
         ],
     }  # fmt: skip
     write_text_atomic(out / "quality.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
@@ -144,20 +144,18 @@ def summary(rows: list[Item], conditions: list[str]) -> list[dict[str, Any]]:
     """Statistics of each condition and system: `condition`, `system`, and each figure as `statistics.describe` gives it."""
     out = []
     for condition in conditions:
-        done = [row for row in rows if row.ok and row.field("condition") == condition]
+        done = [row for row in rows if row.ok and row.condition == condition]
         for system in SYSTEMS:
-            with_it = [row for row in done if system in row.field("figures")]
+            with_it = [row for row in done if system in (row.figures or {})]
             if not with_it:
                 continue
             entry: dict[str, Any] = {"condition": condition, "system": system, "n": len(with_it)}
             for name, *_ in FIGURES:
-                found = [row.field("figures")[system].get(name) for row in with_it]
-                reasons = [
-                    row.field("missing")[system][name] for row in with_it if name in row.field("missing")[system]
-                ]
+                found = [(row.figures or {})[system].get(name) for row in with_it]
+                reasons = [(row.missing or {})[system][name] for row in with_it if name in (row.missing or {})[system]]
                 entry[name] = describe([value for value in found if value is not None], reasons)
             if system == "enhanced":
-                entry["fallbacks"] = sum(bool(row.field("fallback")) for row in with_it)
+                entry["fallbacks"] = sum(bool(row.fallback) for row in with_it)
             out.append(entry)
     return out
 
@@ -247,7 +245,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
     """
     try:
         clean, rate = _clean(item.noisy)
-        given = degraded(clean, rate, item.field("condition"), seed)
+        given = degraded(clean, rate, item.condition or "", seed)
         versions = _versions(bench, given, rate, seed)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
