@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,6 +19,7 @@ from audiorestorer.files import MADE_AGAIN, read_rows, text_line, write_text_ato
 from audiorestorer.names import folded, short_hash
 
 ESCAPED_SURROGATE = "\\ud"
+NAME_MAX_BYTES = 255  # of a file name, on all common file systems
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 
@@ -141,15 +142,18 @@ def output_names(wanted: Mapping[str, str]) -> dict[str, str]:
     """Outputs by their input's relative path, no two alike (case folded too).
 
     Args:
-        wanted: the output of each input by itself. Where several inputs want one name, they keep their suffix in it
-            (`a.ogg -> a.ogg.flac`); what still collides gets a short hash of its input's path.
+        wanted: the output of each input by itself. Where several inputs want one name, the input that has it already keeps it, and
+            the others get a short hash of their path (`a.ogg -> a-1b2c3d4e.flac`). A name that its suffix makes too long for a file
+            system is cut, and gets a hash too.
     """
     names = dict(wanted)
-    for hashed in (False, True):
-        crowd = Counter(name.casefold() for name in names.values())
-        for relative, name in names.items():
-            if crowd[name.casefold()] > 1:
-                names[relative] = f"{relative}{f'-{short_hash(relative)}' if hashed else ''}{Path(name).suffix}"
+    taken = Counter(folded(name) for name in names.values())
+    for relative, name in wanted.items():
+        path = PurePosixPath(name)
+        if taken[folded(name)] > 1 and name != relative or len(os.fsencode(path.name)) > NAME_MAX_BYTES:
+            end = f"-{short_hash(relative)}{path.suffix}"
+            stem = os.fsencode(path.stem)[: NAME_MAX_BYTES - len(end)].decode(errors="ignore")
+            names[relative] = str(path.with_name(stem + end))
     return names
 
 

@@ -33,11 +33,12 @@ def test_colliding_ids_are_told_apart_and_stay_the_same_in_any_company():
 
 
 def test_outputs_of_one_name_stay_apart():
-    """`a.wav.wav` already has the name that `a.wav` would get beside `a.flac`; B and b are one file on some disks."""
+    """An input that has the name already keeps it; B and b are one file on some disks."""
     names = ["a.wav", "a.flac", "a.wav.wav", "B.wav", "b.ogg", "d/c.mp3"]
     outputs = output_names({name: f"{name.rpartition('.')[0]}.wav" for name in names})
     assert len({name.casefold() for name in outputs.values()}) == len(names)
-    assert outputs["d/c.mp3"] == "d/c.wav" and outputs["a.flac"] == "a.flac.wav" and outputs["b.ogg"] == "b.ogg.wav"
+    assert outputs["d/c.mp3"] == "d/c.wav" and outputs["a.wav"] == "a.wav" and outputs["B.wav"] == "B.wav"
+    assert outputs["a.flac"].startswith("a-") and outputs["b.ogg"].startswith("b-")
 
 
 @given(st.lists(st.text(min_size=1, max_size=300).filter(lambda t: "\0" not in t), unique=True, max_size=8))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -12,16 +11,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from audiorestorer import audio
+from audiorestorer import audio, manifest
 from audiorestorer.config import Config, bytes_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.formats import zipped
 from audiorestorer.intake import matching, pairs
 from audiorestorer.left_out import LeftOut, instead, left_out, of_formats
 from audiorestorer.manifest import shard_of, unique_ids
-from audiorestorer.names import NOT_TEXT, as_text, folded, is_text, short_hash
-
-NAME_MAX_BYTES = 255  # of a file name, on all common file systems
+from audiorestorer.names import NOT_TEXT, as_text, is_text, short_hash
 
 
 @dataclass(frozen=True)
@@ -190,11 +187,8 @@ def _matches(relative: str, pattern: str) -> bool:
 
 
 def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
-    """Where each file's cleaned version goes: same tree and name; the suffix follows the format. Collisions keep both, by a hash.
-
-    A name that its new suffix would make too long for a file system is cut, and gets a hash too.
-    """
-    names = {}
+    """The relative path of each file's cleaned version: same tree and name; the suffix follows the format."""
+    wanted = {}
     for relative in relatives:
         path = PurePosixPath(relative)
         suffix = path.suffix.lower()
@@ -202,15 +196,8 @@ def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
             suffix = "." + keep_format
         elif suffix in (".ogg", ".mp3"):
             suffix = ".flac"
-        names[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
-    taken = Counter(folded(name) for name in names.values())
-    for relative, name in names.items():
-        path = PurePosixPath(name)
-        if taken[folded(name)] > 1 and name != relative or len(os.fsencode(path.name)) > NAME_MAX_BYTES:
-            end = f"-{short_hash(relative)}{path.suffix}"
-            stem = os.fsencode(path.stem)[: NAME_MAX_BYTES - len(end)].decode(errors="ignore")
-            names[relative] = str(path.with_name(stem + end))
-    return names
+        wanted[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
+    return manifest.output_names(wanted)
 
 
 def state_of(path: Path | None) -> list[Any] | None:
