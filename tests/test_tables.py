@@ -155,7 +155,11 @@ def test_manifests_of_windows(tmp_path: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize(
     ("line", "reason"),
-    [("[1]", "not a JSON object"), ("{", "not valid JSON"), ('{"id": 1, "id": 2}', "not valid JSON: the key 'id' is there twice")],
+    [
+        ("[1]", "not a JSON object"),
+        ("{", "not valid JSON"),
+        ('{"id": 1, "id": 2}', "not valid JSON: the key 'id' is there twice"),
+    ],
 )
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str, reason: str) -> None:
     (tmp_path / "m.jsonl").write_text(f'{{"id": "a"}}\n\n{line}\n')

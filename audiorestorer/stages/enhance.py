@@ -20,6 +20,7 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json
+from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.separators import ModelFiles
@@ -153,12 +154,12 @@ def _written(enhancer: SpeechEnhancer, recording: Recording, seed: int, folder: 
     rate = enhancer.output_rate(recording.sample_rate)
     frames = round(recording.frames * rate / recording.sample_rate)
     peaks: dict[str, float] = {}
-    writers: dict[str, audio.Writer] = {}
+    writers: dict[str, Writer] = {}
     with ExitStack() as stack:
         for blocks in enhancer.stream(recording, seed):
             for name, block in blocks.items():
                 if name not in writers:
-                    writer = audio.Writer(
+                    writer = Writer(
                         folder / f"{name}.wav", rate, recording.channels, expected_frames=frames
                     )  # fmt: skip
                     writers[name] = stack.enter_context(writer)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from audiorestorer import audio
 from audiorestorer.config import SeparatorSettings
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.separators import Loaded
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
@@ -41,7 +41,7 @@ def separate_item(loaded: Loaded, item: Item, settings: SeparatorSettings, folde
     with ExitStack() as stack:
         writers = {
             path.stem: stack.enter_context(
-                audio.Writer(path, recording.sample_rate, recording.channels, expected_frames=recording.frames)
+                Writer(path, recording.sample_rate, recording.channels, expected_frames=recording.frames)
             )
             for path in files.values()
         }
