@@ -31,6 +31,7 @@ SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
 BLOCK = 1 << 20
+NO_FILES = "none"  # source of a kind that needs no weights
 
 VERBS = {
     "separate": "separate",
@@ -72,7 +73,8 @@ class EntrySettings(Settings):
     )
     task: Literal["separate", "denoise", "enhance", "recognise", "panns"] = Field(description="what the model does")
     source: str = Field(
-        min_length=4, description="hf:NAME, an https:// folder, or a local file or folder, relative to the registry"
+        min_length=4,
+        description="hf:NAME, an https:// folder, a local file or folder relative to the registry, or none",
     )
     files: list[FileSettings] = Field([], description="its files; may be left out for a local source")
     licence: str = Field(min_length=2, description="of the weights")
@@ -204,6 +206,8 @@ def load(path: str | Path) -> Registry:
 
 
 def _local_files(place: Path, entry: EntrySettings) -> list[Path]:
+    if entry.source == NO_FILES:
+        return []
     if place.is_dir():
         if entry.files:
             return [place / file.name for file in entry.files]
@@ -295,7 +299,7 @@ def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[
     place = registry.local(name)
     hashes = {file.name: file for file in entry.files}
     paths = _local_files(place, entry)
-    if not paths:
+    if not paths and entry.source != NO_FILES:
         raise AudioRestorerError(f"model {name}: {place}: no model files in this folder")
     for path in paths:
         if not path.is_file():

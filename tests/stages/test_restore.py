@@ -159,7 +159,7 @@ def test_an_output_is_a_file_of_its_own_and_an_edit_of_it_is_kept(
     rows = {item.relative: item for item in run(folder, checkpoint, wet=0.5)}
     assert target.read_bytes() == edited and "out/a.wav: it was changed after it was published: kept" in caplog.text
     assert rows["a.wav"].published_kept and rows["deep/c.wav"].published_kept is None
-    assert (folder / "out/d.wav").read_bytes() == b"mine" and sha256_file(folder / "out/d.flac.flac") == rows[
+    assert (folder / "out/d.wav").read_bytes() == b"mine" and sha256_file(folder / "out/d.flac") == rows[
         "d.flac"
     ].sha256
     target.unlink()
