@@ -37,24 +37,24 @@ def installed() -> list[str]:
 
 
 def visible(gpus: list[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """What `CUDA_VISIBLE_DEVICES` leaves of these GPUs: its entries (indices, or UUIDs or their beginnings) -> UUID.
+    """The GPUs that `CUDA_VISIBLE_DEVICES` leaves of these: its entries (indices, or UUIDs or their beginnings) -> UUID.
 
     As CUDA reads it: without the variable all, and nothing behind the first entry that names no GPU. Parts of a GPU (MIG) stand for
     themselves.
     """
     if VISIBLE not in environment:
         return {uuid: uuid for uuid in gpus}
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for entry in (part.strip() for part in environment[VISIBLE].split(",")):
         if entry.startswith("MIG-"):
-            found[entry] = entry
+            entries[entry] = entry
             continue
         named = gpus[int(entry) : int(entry) + 1] if entry.isdecimal() else []
         named = named or [uuid for uuid in gpus if entry.startswith("GPU-") and uuid.startswith(entry)]
         if len(named) != 1:
             break
-        found[entry] = named[0]
-    return found
+        entries[entry] = named[0]
+    return entries
 
 
 def claim(device: str) -> str | None:

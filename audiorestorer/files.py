@@ -35,7 +35,7 @@ def inside(folder: Path, relative: str) -> Path:
 
 
 def named_from(path: Path, base: Path) -> str:
-    """How a manifest in the folder `base` names a file: relative for what lies in it, else absolute."""
+    """The name of a file in a manifest of the folder `base`: relative for what lies in it, else absolute."""
     path, base = path.resolve(), base.resolve()
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 

@@ -1,4 +1,4 @@
-"""What the input holds: the recordings of a folder or a zip, by name, size and time. No audio is read."""
+"""The recordings of the input, a folder or a zip, by name, size and time. No audio is read."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Found:
 
 @dataclass
 class Scan:
-    """What an input holds: its recordings; by relative path files of other formats, links to folders, folders that cannot be read, and
-    recordings that pattern and exclude leave out."""
+    """The contents of an input: its recordings, and by relative path files of other formats, links to folders, folders that cannot be
+    read, and recordings that pattern and exclude leave out."""
 
     files: list[Found] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Scan:
 
 
 def scanned(config: Config) -> Scan:
-    """What the input holds, which is a folder or a zip.
+    """The contents of the input, a folder or a zip.
 
     Raises:
         AudioRestorerError: no such input, nothing in it matches, or an archive above the bounds.
@@ -62,11 +62,11 @@ def scanned(config: Config) -> Scan:
         return scan(config.input, config.pattern, config.exclude)
     settings = config.ingest
     bounds = zipped.Bounds(settings.max_files, bytes_of(settings.max_unpacked), settings.max_ratio)
-    chosen = _choice(config.pattern, config.exclude)
+    is_asked = _choice(config.pattern, config.exclude)
     held = Scan()
     for member in zipped.members(config.input, bounds):
         if not _hidden(member.name):
-            _sort_out(held, member.name, chosen, partial(Found, member.name, member.size, member.crc, member.problem))
+            _sort_out(held, member.name, is_asked, partial(Found, member.name, member.size, member.crc, member.problem))
     return _or_none(held, config.input, config.pattern)
 
 
@@ -85,13 +85,13 @@ def _choice(pattern: str, exclude: Sequence[str]) -> Callable[[str], bool]:
     return lambda relative: fits(relative, pattern) and not any(fits(relative, glob) for glob in exclude)
 
 
-def _sort_out(held: Scan, relative: str, chosen: Callable[[str], bool], found: Callable[[], Found]) -> None:
+def _sort_out(held: Scan, relative: str, is_asked: Callable[[str], bool], entry: Callable[[], Found]) -> None:
     """Note a file in the list that it belongs to."""
     if not relative.lower().endswith(audio.SUFFIXES):
-        if chosen(relative):
+        if is_asked(relative):
             held.others.append(relative)
-    elif chosen(relative):
-        held.files.append(found())
+    elif is_asked(relative):
+        held.files.append(entry())
     else:
         held.passed_over.append(relative)
 
@@ -112,7 +112,7 @@ def _or_none(held: Scan, source: str | Path, pattern: str) -> Scan:
 
 
 def scan(folder: str | Path, pattern: str, exclude: Sequence[str]) -> Scan:
-    """What lies below a folder, sorted. Links are followed to files, but not out of the tree; hidden files are left out.
+    """The contents of a folder at any depth, sorted. Links are followed to files, but not out of the tree; hidden files are left out.
 
     Raises:
         AudioRestorerError: no such folder, or nothing in it matches.
@@ -121,23 +121,23 @@ def scan(folder: str | Path, pattern: str, exclude: Sequence[str]) -> Scan:
     if not root.is_dir():
         raise AudioRestorerError(f"input: {root}: no such folder")
     real_root = os.path.realpath(root)
-    chosen = _choice(pattern, exclude)
+    is_asked = _choice(pattern, exclude)
     held = Scan()
     for relative, problem, is_link in _walk(real_root, ""):
         if problem is not None:  # a folder
-            if chosen(relative):
+            if is_asked(relative):
                 held.files.append(_found(real_root, relative, problem, False))
             else:
                 held.closed.append(relative)
         elif is_link and not relative.lower().endswith(audio.SUFFIXES) and os.path.isdir(f"{real_root}/{relative}"):
             held.links.append(relative)
         else:
-            _sort_out(held, relative, chosen, partial(_found, real_root, relative, None, is_link))
+            _sort_out(held, relative, is_asked, partial(_found, real_root, relative, None, is_link))
     return _or_none(held, root, pattern)
 
 
 def _found(root: str, relative: str, problem: str | None, is_link: bool) -> Found:
-    """What is under a name, by its directory entries alone: nothing is opened."""
+    """The file of a name, by its directory entries alone: nothing is opened."""
     path = os.path.join(root, relative)
     if problem is None:
         problem = _problem(root, relative, path, is_link)
@@ -208,7 +208,7 @@ def state_of(path: Path | None) -> list[Any] | None:
 
 
 class Listing(NamedTuple):
-    """What a shard holds: a digest of its files' names, sizes and times and of what belongs to them, and their number."""
+    """The contents of a shard: a digest of its files' names, sizes, times and partners, and the number of files."""
 
     digest: str
     files: int
@@ -231,7 +231,7 @@ class Batch:
         return short_hash(json.dumps([self.left_out, self.told]))
 
     def shards(self, count: int) -> dict[int, Listing]:
-        """Of each shard, what makes its ingest job stale. Shards without a file are left out: they need no job."""
+        """The listing of each shard; its change makes the ingest job stale. Shards without a file are left out: they need no job."""
         lines: dict[int, list[str]] = {}
         for file in self.files:
             name = file.relative
@@ -241,7 +241,7 @@ class Batch:
 
 
 def batch(config: Config) -> Batch:
-    """What a run is made of. Reads directories and the transcripts' table, no audio.
+    """The recordings of a run. Reads directories and the transcripts' table, no audio.
 
     Raises:
         AudioRestorerError: no such input or partners, nothing in it matches, or a table that cannot be read.

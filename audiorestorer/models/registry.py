@@ -160,7 +160,7 @@ class Registry(Settings):
             )
 
     def local(self, name: str) -> Path:
-        """Where a local entry's file or folder lies."""
+        """The place of a local entry's file or folder."""
         return self._path.parent / self.get(name).source
 
     def state(self, name: str) -> str:

@@ -119,7 +119,7 @@ class ModelFiles:
 
 @dataclass(frozen=True)
 class Options:
-    """How a network is to run.
+    """The settings that a network is loaded with.
 
     Attributes:
         stems: those wanted: `vocals`, or `vocals` and `accompaniment`.

@@ -37,7 +37,7 @@ def test_the_projects_registry_is_valid() -> None:
         ),
         (f"kind: my_net, source: a.safetensors, {LICENCE}", "its kinds: demucs, dns64, mask_network"),
         (
-            "kind: demucs, source: a, licence: MIT, task: enhance",
+            "kind: demucs, source: a.th, licence: MIT, task: enhance",
             "'demucs' is none of task enhance; its kinds: enhancer",
         ),
         (f"kind: demucs, source: 'http://x.org/a', {LICENCE}", "only https"),

@@ -46,7 +46,8 @@ class Recording:
 
 @dataclass
 class _Statistics:
-    """Of a recording, each `[C, 1]`: input = (limited to +-bound - mean) / scale; output times `back`.
+    """The level of a recording, each `[C, 1]`: the network gets (audio limited to +-bound - mean) / scale, its output is multiplied by
+    `back`.
 
     `bound` is infinite where no sample stands out.
     """
