@@ -159,7 +159,7 @@ def overview(metrics: Mapping[str, Any]) -> bytes:
     groups = _by_snr(items_ok(metrics))
     figure = Figure(figsize=(9.6, 4.3), dpi=DPI, layout="constrained")
     if not groups:
-        say(figure.add_subplot(), "no reference: SI-SDR could not be measured for any file")
+        say(figure.add_subplot(), "no file has an SI-SDR: it is measured against a clean reference")
         return png_bytes(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     low = min(min(before.min(), after.min()) for before, after in groups.values()) - 2

@@ -36,9 +36,9 @@ def section(
     return Section(title, said, head, rows, base64.b64encode(png).decode("ascii"))
 
 
-def page(title: str, intro: str, sections: Sequence[Section]) -> str:
-    """The page as HTML text; all that is put into it is escaped."""
-    return template("training.html.j2").render(title=title, intro=intro, sections=sections)
+def page(title: str, intro: str, sections: Sequence[Section] = (), body: str = "") -> str:
+    """The page as HTML text; all that is put into it is escaped, but for markup in `body`, which comes before the sections."""
+    return template("training.html.j2").render(title=title, intro=intro, sections=sections, body=body)
 
 
 def curve(

@@ -12,7 +12,7 @@ from audiorestorer.config import read_yaml
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, write_bytes_atomic, write_text_atomic
 from audiorestorer.progress import records as records_of
-from audiorestorer.report import batch_figures, blind, figures, listening, runtime, tables
+from audiorestorer.report import batch_figures, blind, figures, listening, results, runtime, tables
 from audiorestorer.report.summary import summary_markdown
 
 log = logging.getLogger("audiorestorer")
@@ -43,10 +43,11 @@ def run(
     settings = _settings(str(config))
     records = [read_json(path) for path in models]
     players = _players(read_json(snippets_json), metrics)
-    write_bytes_atomic(out_dir / "figures" / "overview.png", figures.overview(metrics))
+    overview = figures.overview(metrics)
+    write_bytes_atomic(out_dir / "figures" / "overview.png", overview)
     write_bytes_atomic(out_dir / "figures" / "distributions.png", batch_figures.distributions(metrics))
     write_bytes_atomic(out_dir / "figures" / "worst.png", batch_figures.worst(metrics))
-    write_text_atomic(out_dir / "results.html", tables.results_html(metrics))
+    write_text_atomic(out_dir / "results.html", results.page(metrics, players, overview))
     write_text_atomic(out_dir / "listening.html", listening.page(players, title="Listening: before and after"))
     write_text_atomic(out_dir / "details.html", listening.details_page(players))
     write_text_atomic(out_dir / "blind.html", blind.page(players, title="Blind listening test"))
