@@ -19,14 +19,15 @@ from audiorestorer.report.tables import both_title, sides_of
 COLUMNS = 4
 PANEL_INCHES = 2.75
 WORST = 10
-MAX_LABEL = 44  # characters of a file's name
-SINGLE_COLOUR = "#CC79A7"  # Okabe and Ito's purple: neither before, after nor clean
+MAX_LABEL = 44  # characters of a file name
+# Okabe and Ito's purple, for what is neither before, after nor clean
+SINGLE_COLOUR = "#CC79A7"
 MARKERS = {"before": "o", "after": "s", "clean": "^"}
 LEGEND = "bar: quartiles; thick line and number: median; thin line: its 95 % interval; grey: the same file"
 
 
 def distributions(metrics: Mapping[str, Any]) -> bytes:
-    """One panel a metric that any file has: before, after and clean side by side, each over all files that have it.
+    """One panel per metric that any file has: before, after and clean side by side, each over all files that have it.
 
     A bar spans the quartiles, the line and the number are the median, the thin line its 95 % interval where `metrics` has one.
     """
@@ -61,14 +62,14 @@ def _panel(
             axis.plot([0, 1], both[thinned(len(both))].T, color="#999999", linewidth=0.6, alpha=0.5, zorder=1)
     ticks = []
     for place, (side, name) in enumerate(names.items()):
-        found = values[there[:, place], place]
-        left = len(items) - len(found)
+        measured = values[there[:, place], place]
+        left = len(items) - len(measured)
         ticks.append(
-            (f"{side}\n" if len(names) > 1 else "") + f"n = {len(found)}" + (f"\n{left} missing" if left else "")
+            (f"{side}\n" if len(names) > 1 else "") + f"n = {len(measured)}" + (f"\n{left} missing" if left else "")
         )
-        if not len(found):
+        if not len(measured):
             continue
-        draw_group(axis, place, found, VERSION_COLOURS[side] if len(names) > 1 else SINGLE_COLOUR, MARKERS[side])
+        draw_group(axis, place, measured, VERSION_COLOURS[side] if len(names) > 1 else SINGLE_COLOUR, MARKERS[side])
         limits = _limits((summary.get(name) or {}).get("ci95"))
         if limits:
             axis.plot([place - 0.24] * 2, limits, color=INK, linewidth=1.2, marker="_", markersize=5, zorder=5)
@@ -82,11 +83,11 @@ def _panel(
     axis.margins(y=0.12)
 
 
-def _limits(found: Any) -> list[float] | None:
+def _limits(interval: Any) -> list[float] | None:
     """An interval as two numbers; None for anything else."""
-    if not isinstance(found, Sequence) or len(found) != 2:
+    if not isinstance(interval, Sequence) or len(interval) != 2:
         return None
-    limits = [value for limit in found if (value := number(limit)) is not None]
+    limits = [value for limit in interval if (value := number(limit)) is not None]
     return limits if len(limits) == 2 else None
 
 
@@ -97,25 +98,21 @@ def worst(metrics: Mapping[str, Any], count: int = WORST) -> bytes:
     """
     items = items_ok(metrics)
     by, ranks = ranked(items)
-    chosen = ranks[:count]
-    figure = Figure(figsize=(9.6, 0.9 + 0.36 * max(3, len(chosen))), dpi=DPI, layout="constrained")
+    least = ranks[:count]
+    figure = Figure(figsize=(9.6, 0.9 + 0.36 * max(3, len(least))), dpi=DPI, layout="constrained")
     axis = figure.add_subplot()
-    if not chosen:
+    if not least:
         say(axis, "no file can be ranked: neither SI-SDR nor music to speech was measured before and after")
         return png_bytes(figure)
     before_name, after_name, title, way = ENDS[by]
-    ends = np.array(
-        [[get_number(item, before_name), get_number(item, after_name)] for item in chosen], dtype=np.float64
-    )
+    ends = np.array([[get_number(item, before_name), get_number(item, after_name)] for item in least], dtype=np.float64)
     _dumbbells(axis, ends, way)
-    axis.set_yticks(
-        range(len(chosen)), [shortened(str(item.get("input") or item["id"])) for item in chosen], fontsize=8
-    )
+    axis.set_yticks(range(len(least)), [shortened(str(item.get("input") or item["id"])) for item in least], fontsize=8)
     axis.invert_yaxis()
     axis.set_xlabel(f"{title} (dB): circle before, square after; the number is the gain")
     left = len(items) - len(ranks)
     axis.set_title(
-        f"The {len(chosen)} of {len(ranks)} files that gained least, worst first" + (f"; {left} not measured" if left else ""),
+        f"The {len(least)} of {len(ranks)} files that gained least, worst first" + (f"; {left} not measured" if left else ""),
         fontsize=10,
     )  # fmt: skip
     axis.grid(alpha=0.3, axis="x")

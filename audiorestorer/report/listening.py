@@ -76,7 +76,7 @@ class Player:
 
     @property
     def page_bytes(self) -> int:
-        """About what the item adds to a page."""
+        """Estimate of the bytes that the item adds to a page."""
         return 4 * (len(self.picture) + sum(len(version.audio) for version in self.versions)) // 3 + 6000
 
 

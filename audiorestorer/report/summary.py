@@ -42,7 +42,7 @@ def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], mode
     Args:
         metrics: metrics.json.
         config: the settings of the stages, as they were resolved.
-        models: one record a model in use: name, kind, licence and a digest of the weights.
+        models: one record per model in use: name, kind, licence and a digest of the weights.
     """
     parts = [
         "# Summary of the run\n",
@@ -65,14 +65,14 @@ def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], mode
 
 
 def versions() -> list[tuple[str, str]]:
-    """Versions of what shaped the result. Reads the installed metadata only: torch is not imported."""
-    found = [("python", platform.python_version())]
+    """Versions of the packages that shaped the result. Reads the installed metadata only: torch is not imported."""
+    rows = [("python", platform.python_version())]
     for name in PACKAGES:
         try:
-            found.append((name, metadata.version(name)))
+            rows.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
-            found.append((name, "run from its source tree" if name == "audiorestorer" else "not installed"))
-    return found
+            rows.append((name, "run from its source tree" if name == "audiorestorer" else "not installed"))
+    return rows
 
 
 def _head(metrics: Mapping[str, Any]) -> list[str]:
@@ -155,14 +155,14 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
 def _missing(metrics: Mapping[str, Any]) -> str:
     rows = []
     for metric in METRICS:
-        found = metrics.get("summary", {}).get(metric.name) or {}
-        if found.get("n_missing"):
-            of = found["n_missing"] + found.get("n", 0)
+        statistics = metrics.get("summary", {}).get(metric.name) or {}
+        if statistics.get("n_missing"):
+            of = statistics["n_missing"] + statistics.get("n", 0)
             rows.append(
                 (
                     unit_title(metric),
-                    f"{found['n_missing']} of {of}",
-                    found.get("missing_reason") or "see the results table",
+                    f"{statistics['n_missing']} of {of}",
+                    statistics.get("missing_reason") or "see the results table",
                 )
             )
     return (
@@ -204,7 +204,7 @@ def _rejected(metrics: Mapping[str, Any]) -> str:
 
 
 def models_table(models: Sequence[Mapping[str, Any]]) -> str:
-    """A row a model, its licence and the hash of its weights; a warning below for what is not for commercial use."""
+    """One row per model with its licence and the hash of its weights; below it a warning for what is not for commercial use."""
     if not models:
         return "none\n"
     rows = [(m.get("name"), m.get("kind"), m.get("licence") or "unknown", _digest(m)) for m in models]

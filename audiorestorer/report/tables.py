@@ -141,33 +141,33 @@ def signed(value: float | None, metric: Metric) -> str:
 
 
 def condition_tables(metrics: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """For each condition (voice, music, snr_db): its name, the head, and a row a value with the medians of the main metrics."""
+    """For each condition (voice, music, snr_db): its name, the head, and one row per value with the medians of the main metrics."""
     out = []
     for condition, groups in (metrics.get("by_condition") or {}).items():
-        chosen = [BY_NAME[name] for name in CONDITION_METRICS if any(name in group["metrics"] for group in groups)]
+        columns = [BY_NAME[name] for name in CONDITION_METRICS if any(name in group["metrics"] for group in groups)]
         rows = [
             [
                 plain(f"{group['value']:g}" if isinstance(group["value"], float) else group["value"]),
                 str(group["n"]),
-                *(shown(number((group["metrics"].get(m.name) or {}).get("median")), m) for m in chosen),
+                *(shown(number((group["metrics"].get(m.name) or {}).get("median")), m) for m in columns),
             ]
             for group in groups
         ]
-        out.append((plain(condition), [plain(condition), "files", *(unit_title(metric) for metric in chosen)], rows))
+        out.append((plain(condition), [plain(condition), "files", *(unit_title(metric) for metric in columns)], rows))
     return out
 
 
 def wer_notes(metrics: Mapping[str, Any]) -> list[str]:
-    """Where WER says nothing, because the recogniser gets more than half of the clean speech wrong."""
+    """Sentences on where WER says nothing, because the recogniser gets more than half of the clean speech wrong."""
     notes = []
     for name, title in (("wer", "WER"), ("wer_open", "WER with the open vocabulary")):
-        found = [note for note in metrics.get("wer_not_informative") or () if note.get("metric") == name]
+        notes_of_metric = [note for note in metrics.get("wer_not_informative") or () if note.get("metric") == name]
         groups = [
             f"{note['condition']} {plain(note['value'])} ({100 * note['wer_clean']:.0f} %)"
-            for note in found
+            for note in notes_of_metric
             if "value" in note
         ]
-        if any("value" not in note for note in found):
+        if any("value" not in note for note in notes_of_metric):
             notes.append(
                 f"{title} is not informative here: the recogniser gets more than half of the clean speech wrong."
             )
@@ -193,22 +193,22 @@ NOTE_TITLES = {
 def note_groups(metrics: Mapping[str, Any], limit: int = 3) -> list[tuple[str, list[tuple[str, str, str]], int]]:
     """The notes of the rows by kind, those about speech first: (title, [(id, file, note)], how many files more)."""
     groups = []
-    for found in metrics.get("notes") or ():
-        shown_files = [(str(row["id"]), plain(row["input"]), plain(row["text"])) for row in found["first"][:limit]]
-        groups.append((NOTE_TITLES.get(found["kind"], found["kind"]), shown_files, found["count"] - len(shown_files)))
+    for group in metrics.get("notes") or ():
+        files = [(str(row["id"]), plain(row["input"]), plain(row["text"])) for row in group["first"][:limit]]
+        groups.append((NOTE_TITLES.get(group["kind"], group["kind"]), files, group["count"] - len(files)))
     return groups
 
 
 def left_out(metrics: Mapping[str, Any]) -> list[str]:
-    """What was left out of the run, a sentence a kind: other formats, references and transcripts without a recording."""
+    """One sentence per kind of file that the run left out: other formats, references and transcripts without a recording."""
     return [plain_text(entry["text"]) for entry in metrics.get("left_out") or ()]
 
 
 def snr_rows(metrics: Mapping[str, Any]) -> list[tuple[float, Mapping[str, Any]]]:
     """SI-SDR improvement by input SNR in rising order; conditions that hold no number are left out."""
-    found = metrics.get("summary", {}).get("si_sdr_improvement_db_by_snr") or {}
+    by_snr = metrics.get("summary", {}).get("si_sdr_improvement_db_by_snr") or {}
     rows = []
-    for name, statistics in found.items():
+    for name, statistics in by_snr.items():
         try:
             rows.append((float(name), statistics))
         except ValueError:

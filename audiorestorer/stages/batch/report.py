@@ -25,15 +25,20 @@ GROUPS = {
 
 
 def run(
-    metrics_json: Path, snippets_json: Path, config: str | Path, models: list[Path], out_dir: Path, manifests: Path | None = None
-) -> None:  # fmt: skip
+    metrics_json: Path,
+    snippets_json: Path,
+    config: str | Path,
+    models: list[Path],
+    out_dir: Path,
+    manifests: Path | None = None,
+) -> None:
     """Write the pages (`results`, `details`, `runtime`, `blind`, `listening`, `listening-{worst,best,sample}`), figures, `summary.md`.
 
     `listening.html` holds every snippet; the three others are small enough to be shown inside Snakemake's report.html.
 
     Args:
         config: the stages' settings, as inline JSON (`{...}`) or the path of a YAML or JSON file.
-        models: what `fetch-model` wrote: name, kind, licence, digest of the weights.
+        models: the records that `fetch-model` wrote: name, kind, licence, digest of the weights.
         manifests: folder of all stages' manifests, beside which the jobs noted their times.
 
     Raises:
@@ -53,8 +58,8 @@ def run(
     write_text_atomic(out_dir / "blind.html", blind.page(players, title="Blind listening test"))
     write_text_atomic(out_dir / "runtime.html", runtime.runtime_page(records_of(manifests) if manifests else ()))
     for name, title in GROUPS.items():
-        chosen = [player for player in players if player.chosen == name]
-        page = listening.page(chosen, title=title, limit_bytes=listening.REPORT_PAGE_BYTES)
+        group = [player for player in players if player.chosen == name]
+        page = listening.page(group, title=title, limit_bytes=listening.REPORT_PAGE_BYTES)
         write_text_atomic(out_dir / f"listening-{name}.html", page)
     write_text_atomic(out_dir / "summary.md", summary_markdown(metrics, settings, records))
     log.info("report: %d files, %d to listen to: %s", len(metrics.get("items", ())), len(players), out_dir)
@@ -87,7 +92,7 @@ def _settings(source: str) -> dict[str, Any]:
             return dict(json.loads(source))
         except ValueError as error:
             raise AudioRestorerError(f"--config: not valid JSON: {error}") from error
-    found = read_yaml(source)
-    if not isinstance(found, dict):
+    settings = read_yaml(source)
+    if not isinstance(settings, dict):
         raise AudioRestorerError(f"{source}: not a mapping of settings")
-    return found
+    return settings
