@@ -97,7 +97,8 @@ def worst(metrics: Mapping[str, Any], count: int = WORST) -> bytes:
     By SI-SDR; where no file has a reference, by the blind music to speech. What cannot be ranked is counted.
     """
     items = items_ok(metrics)
-    by, ranks = ranked(items)
+    by, by_gain = ranked(items)
+    ranks = [item for item in by_gain if all(get_number(item, end) is not None for end in ENDS[by][:2])]
     least = ranks[:count]
     figure = Figure(figsize=(9.6, 0.9 + 0.36 * max(3, len(least))), dpi=DPI, layout="constrained")
     axis = figure.add_subplot()

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from audiorestorer.report.listening import Player
-from audiorestorer.report.metricinfo import BY_NAME, benefit, get_number, items_ok, number, shown
+from audiorestorer.report.metricinfo import BY_NAME, benefit, items_ok, number, shown
 from audiorestorer.report.tables import better_and_worse, interval, plain, sides_of, signed, unit_title
 
 WORST = 3
@@ -97,11 +97,7 @@ def ranked(items: Sequence[Mapping[str, Any]]) -> tuple[str, list[Mapping[str, A
     """By which metric the files are ranked (the surest that any has), and those that have it, least gain first."""
     gains = [(*benefit(item), item) for item in items]
     by = next((name for name in ENDS if any(measure == name for _, measure, _ in gains)), "")
-    rows = [
-        (gain, item)
-        for gain, name, item in gains
-        if gain is not None and name == by and all(get_number(item, end) is not None for end in ENDS[by][:2])
-    ]
+    rows = [(gain, item) for gain, name, item in gains if gain is not None and name == by]
     return by, [item for _, item in sorted(rows, key=lambda row: (row[0], str(row[1]["id"])))]
 
 

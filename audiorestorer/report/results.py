@@ -5,12 +5,11 @@ File names and reasons come from outside: everything is escaped.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from audiorestorer.metrics.statistics import RESAMPLES
 from audiorestorer.report.listening import REPORT_PAGE_BYTES, Player, picture_uri, template
@@ -46,7 +45,6 @@ MAX_REJECTED = 300
 MIN_ROW_BYTES = 60  # a file's row in the table never takes fewer
 TABLE_SHARE = 0.25  # of a page that cannot hold all rows: the rest is the compressed table
 ARROWS = {"higher": "↑", "lower": "↓"}
-BREAK = re.compile("[/_]")  # where a file name may wrap
 GAIN = "si_sdr_improvement_db"  # the change of si_sdr_db: it takes no column beside it
 
 
@@ -175,9 +173,7 @@ def _row(item: Mapping[str, Any], columns: Sequence[Column], mixed: bool) -> Mar
     name = plain(item.get("input") or item["id"])
     snr = snr_of(item)
     cells = [
-        Markup('<td title="{}"><button type=button class=d data-d="{}">{}</button>').format(
-            name, details(item), Markup(BREAK.sub(r"\g<0><wbr>", str(escape(name))))
-        )
+        Markup('<td title="{0}"><button type=button class=d data-d="{1}">{0}</button>').format(name, details(item))
     ]
     if mixed:
         cells.append(
