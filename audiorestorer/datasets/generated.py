@@ -55,7 +55,7 @@ def make(
     Raises:
         AudioRestorerError: the folder holds recordings that are not of this set.
     """
-    chosen = {
+    arguments = {
         "tracks": tracks,
         "seconds": seconds,
         "noises": noises,
@@ -64,7 +64,7 @@ def make(
         "faults": faults,
     }
     index = out / INDEX
-    if index.exists() and read_json(index) == chosen:
+    if index.exists() and read_json(index) == arguments:
         return index
     held_out = max(1, round(TEST_SHARE * tracks))
     names = {f"track{k:02d}": "test" if k >= tracks - held_out else "train" for k in range(tracks)}
@@ -86,7 +86,7 @@ def make(
     for number in range(noises):
         kind, signal = noise_of(seed, number, sample_rate)
         audio.write(out / "noise" / f"{number:03d}-{kind}.wav", signal[None], sample_rate)
-    write_text_atomic(index, json.dumps(chosen, indent=1) + "\n")
+    write_text_atomic(index, json.dumps(arguments, indent=1) + "\n")
     return index
 
 
@@ -254,6 +254,6 @@ def training_set(out: Path, *, sample_rate: int = 22050, seed: int = 1) -> tuple
             }
         )
     manifests = out / "train.jsonl", out / "noise.jsonl"
-    for path, found in zip(manifests, (rows, noise_rows), strict=True):
-        write_rows(path, found)
+    for path, manifest_rows in zip(manifests, (rows, noise_rows), strict=True):
+        write_rows(path, manifest_rows)
     return manifests

@@ -120,10 +120,10 @@ class Bank(Generic[Clip]):
         Raises:
             AudioRestorerError: there are none.
         """
-        found = self._clips.get((kind, split))
-        if not found:
+        clips = self._clips.get((kind, split))
+        if not clips:
             raise AudioRestorerError(f"{self.source} has no {kind} in its split {split!r}")
-        return found
+        return clips
 
     def read(self, clip: Clip, start: int = 0, length: int | None = None) -> Mono:
         """Samples of a recording as float32 `[n]`."""
@@ -151,23 +151,23 @@ class Mixer:
     def example(self, epoch: int, index: int) -> Example:
         """One mixture with its target."""
         rng = np.random.default_rng((self.seed, epoch, index))
-        chosen = self.settings
+        settings = self.settings
         draw = rng.random()
         speech = self._coloured(rng, self._cut(rng, self._speech, gap=True))
         other = self._music_mix(rng) if self.task == "separate" else self._noise_mix(rng)
-        if self.task == "separate" and chosen.noise and rng.random() < chosen.noise:
+        if self.task == "separate" and settings.noise and rng.random() < settings.noise:
             noise = self._noise_mix(rng)
             other = noise if rng.random() < 0.5 else other + np.float32(10 ** (rng.uniform(-15, 3) / 20)) * noise
         wanted = float("nan")
-        if draw < chosen.pure_speech:
+        if draw < settings.pure_speech:
             other = np.zeros_like(speech)
-        elif draw < chosen.pure_speech + chosen.no_speech:
+        elif draw < settings.pure_speech + settings.no_speech:
             speech = np.zeros_like(speech)
         else:
-            wanted = float(rng.uniform(*chosen.snr_range(epoch / self.epochs if self.epochs else 1.0)))
+            wanted = float(rng.uniform(*settings.snr_range(epoch / self.epochs if self.epochs else 1.0)))
             other = scale_to_snr(speech, other, wanted, self.bank.sample_rate)
         mixture = speech + other
-        if rng.random() < chosen.band_limit:
+        if rng.random() < settings.band_limit:
             cutoff = float(rng.choice([4000, 5500, 8000])) * float(rng.uniform(0.9, 1.1))
             gain = noises.low_pass(self.length // 2 + 1, self.bank.sample_rate, cutoff)
             mixture, speech = (
@@ -175,7 +175,7 @@ class Mixer:
             )
             wanted = float("nan")  # the filter takes different shares of the two
         peak = float(np.abs(mixture).max())
-        scale = np.float32(10 ** (rng.uniform(*chosen.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
+        scale = np.float32(10 ** (rng.uniform(*settings.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
         return Example(mixture * scale, speech * scale, wanted)
 
     def _cut(self, rng: np.random.Generator, clips: list[Any], *, gap: bool = False) -> Mono:

@@ -59,12 +59,12 @@ class RealRecordings:
     ) -> None:
         self.sample_rate, self.where = sample_rate, where
         self._bad: set[Path] = set()
-        found = {name: recording for name, path in sorted(paths.items()) if (recording := self._open(path, min_sec))}
-        if not found:
+        usable = {name: recording for name, path in sorted(paths.items()) if (recording := self._open(path, min_sec))}
+        if not usable:
             raise AudioRestorerError(f"{where}: none of its {len(paths)} recordings can be used")
-        names = {split: [n for n in found if split_of(n, (1 - hold_out, hold_out, 0)) == split] for split in SPLITS}
+        names = {split: [n for n in usable if split_of(n, (1 - hold_out, hold_out, 0)) == split] for split in SPLITS}
         enough = all(names.values())
-        self._splits = {split: [found[n] for n in (names[split] if enough else found)] for split in SPLITS}
+        self._splits = {split: [usable[n] for n in (names[split] if enough else usable)] for split in SPLITS}
 
     @classmethod
     def of(cls, source: Path, sample_rate: int, hold_out: float = 0.15, min_sec: float = 1.0) -> RealRecordings:
@@ -103,16 +103,16 @@ class RealRecordings:
         rng = np.random.default_rng((seed, epoch, index, 2))
         recordings = self._splits[split]
         for _ in range(TRIES):
-            chosen = recordings[int(rng.integers(len(recordings)))]
-            held = int(chosen.frames * self.sample_rate / chosen.rate)
-            start = int(rng.integers(0, max(1, held - length + 1)))
+            recording = recordings[int(rng.integers(len(recordings)))]
+            available = int(recording.frames * self.sample_rate / recording.rate)
+            start = int(rng.integers(0, max(1, available - length + 1)))
             try:
-                found = segment(chosen.path, chosen.rate, self.sample_rate, start, length)
+                crop = segment(recording.path, recording.rate, self.sample_rate, start, length)
             except AudioRestorerError as error:
-                self._report(chosen.path, error)
+                self._report(recording.path, error)
                 continue
-            if len(found) and float(np.sqrt(np.mean(np.square(found, dtype=np.float64)))) > SILENCE_RMS:
-                return np.resize(found, length)
+            if len(crop) and float(np.sqrt(np.mean(np.square(crop, dtype=np.float64)))) > SILENCE_RMS:
+                return np.resize(crop, length)
         raise AudioRestorerError(f"{self.where}: {TRIES} crops in a row cannot be read or are silent")
 
     def _open(self, path: Path, min_sec: float) -> _Recording | None:

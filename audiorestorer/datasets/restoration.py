@@ -51,10 +51,10 @@ class DegradationMixer(Mixer):
         self._followed: tuple[DegradationSettings, float] | None = None
         self._clean = [*self._speech, *self._music]
 
-    def following(self, found: DegradationSettings, share: float) -> DegradationMixer:
+    def following(self, distribution: DegradationSettings, share: float) -> DegradationMixer:
         """The same, but this share of the examples is drawn from another distribution."""
         other = copy.copy(self)
-        other._followed = (found, share)
+        other._followed = (distribution, share)
         return other
 
     def degraded(self, epoch: int, index: int) -> Degraded:
@@ -66,23 +66,23 @@ class DegradationMixer(Mixer):
         if self._followed is not None and rng.random() < self._followed[1]:
             law = self._followed[0]
         level_db = rng.uniform(*self.settings.gain_db)
-        made = degrade(clean[None], self.bank.sample_rate, law, rng)
+        example = degrade(clean[None], self.bank.sample_rate, law, rng)
         if own:
-            made = replace(made, noisy=made.target, record={}, impulses=together([]))
-        peak = float(np.abs(made.noisy).max())
+            example = replace(example, noisy=example.target, record={}, impulses=together([]))
+        peak = float(np.abs(example.noisy).max())
         scale = np.float32(10 ** (level_db / 20) / peak) if peak > 1e-5 else np.float32(1)
         return replace(
-            made,
-            noisy=made.noisy * scale,
-            target=made.target * scale,
-            impulses=replace(made.impulses, amplitudes=made.impulses.amplitudes * scale),
-            record={**made.record, "scale": float(scale)},
+            example,
+            noisy=example.noisy * scale,
+            target=example.target * scale,
+            impulses=replace(example.impulses, amplitudes=example.impulses.amplitudes * scale),
+            record={**example.record, "scale": float(scale)},
         )
 
     def example(self, epoch: int, index: int) -> Example:
         """One degraded recording with its target; the SNR is that of the target to all that was added."""
-        made = self.degraded(epoch, index)
-        noisy, target = made.noisy[0], made.target[0]
+        degraded = self.degraded(epoch, index)
+        noisy, target = degraded.noisy[0], degraded.target[0]
         return Example(noisy, target, snr_db(target, noisy - target, self.bank.sample_rate))
 
 
@@ -139,7 +139,7 @@ class AdaptiveArtifactDataset(MixtureDataset):
         super().__init__(mixer, 0, size, repeat)
         self.base, self.real, self.analyse = mixer, real, analyse
         self.every_epochs, self.recordings, self.share = every_epochs, recordings, share
-        self.found: DegradationSettings | None = None
+        self.distribution: DegradationSettings | None = None
         self._turn: int | None = None
 
     def set_epoch(self, epoch: int) -> None:
@@ -149,14 +149,14 @@ class AdaptiveArtifactDataset(MixtureDataset):
         if turn == self._turn:
             return
         self._turn = turn
-        chosen = self.real.sample(self.base.seed, turn, self.recordings)
+        paths = self.real.sample(self.base.seed, turn, self.recordings)
         try:
-            self.found = self.analyse(chosen)
-            LOG.info("adaptive: from epoch %d on the degradations follow %d recordings", epoch + 1, len(chosen))
+            self.distribution = self.analyse(paths)
+            LOG.info("adaptive: from epoch %d on the degradations follow %d recordings", epoch + 1, len(paths))
         except AudioRestorerError as error:
             LOG.warning("adaptive: the real recordings cannot be analysed, the distribution stays: %s", error)
-            self.found = None
-        self.mixer = self.base if self.found is None else self.base.following(self.found, self.share)
+            self.distribution = None
+        self.mixer = self.base if self.distribution is None else self.base.following(self.distribution, self.share)
 
 
 class MixedRestorationDataset(Dataset[tuple[Wave, Wave, bool]]):

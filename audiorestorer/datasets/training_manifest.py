@@ -110,14 +110,14 @@ def _checked(
             problems.append(f"line {number}: {_reason(error)}")
             continue
         rows.append(row)
-        found = [f"id: {row.id!r} occurs twice"] if row.id in ids else []
-        found += [*more(row), *_file_problems(row, path.parent, min_sec)]
-        problems += [f"line {number} ({row.id}): {problem}" for problem in found]
+        row_problems = [f"id: {row.id!r} occurs twice"] if row.id in ids else []
+        row_problems += [*more(row), *_file_problems(row, path.parent, min_sec)]
+        problems += [f"line {number} ({row.id}): {problem}" for problem in row_problems]
         ids.add(row.id)
-    held: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for row in rows:
-        held[row.split] = held.get(row.split, 0) + 1
-    problems += [f"split: no row in {split!r}" for split in splits if not held.get(split)]
+        counts[row.split] = counts.get(row.split, 0) + 1
+    problems += [f"split: no row in {split!r}" for split in splits if not counts.get(split)]
     if problems:
         more_text = [f"... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
         raise AudioRestorerError("\n  ".join([f"{path}: cannot be trained on:", *problems[:MOST_PROBLEMS], *more_text]))

@@ -65,8 +65,8 @@ class Census:
 
     def count(self, false_per_sec: float = 0.0) -> Count:
         """Totals; `false_per_sec` is what clean speech shows, to be subtracted."""
-        found, seconds = int(self.counts[0].sum()), self.samples / self.sample_rate
-        if not found or not self.limits.sum():
+        detected, seconds = int(self.counts[0].sum()), self.samples / self.sample_rate
+        if not detected or not self.limits.sum():
             return Count(0, 0.0, 1 / max(seconds, 1e-9), math.nan, math.nan, math.nan)
         share = np.cumsum(self.limits) / self.limits.sum()
         weights = 1 / np.maximum(share, LEAST_SHARE)
@@ -76,7 +76,7 @@ class Census:
         spread = math.sqrt(max(square / number - mean**2, 0.0))
         error = math.sqrt(float((self.counts[0] * weights**2).sum())) / alone / seconds
         rate = max(float(number) / alone / seconds - false_per_sec, 0.0)
-        return Count(found, rate, error, float(mean), spread, math.exp(width / number))
+        return Count(detected, rate, error, float(mean), spread, math.exp(width / number))
 
 
 def _bins(values: NDArray[np.float64]) -> NDArray[np.int64]:

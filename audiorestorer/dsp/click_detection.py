@@ -83,11 +83,13 @@ class Clicks:
 
 def join(parts: Iterable[Clicks]) -> Clicks:
     """Clicks of consecutive stretches as one."""
-    found = list(parts)
-    if not found:
+    stretches = list(parts)
+    if not stretches:
         whole, real = np.zeros(0, np.int64), np.zeros(0)
         return Clicks(whole, whole, whole, real, real, real)
-    return Clicks(*(np.concatenate([getattr(part, name) for part in found]) for name in Clicks.__dataclass_fields__))
+    return Clicks(
+        *(np.concatenate([getattr(part, name) for part in stretches]) for name in Clicks.__dataclass_fields__)
+    )
 
 
 @dataclass(frozen=True)
@@ -154,14 +156,14 @@ def _finished(
     cell = max(1, round(CELL_SEC * sample_rate))
     frames = Frames(max(round(detector.frame_sec * sample_rate), 2 * detector.order), HOP_CELLS * cell, detector.order)
     signal, searched = window.astype(np.float64)
-    repaired, found, limits = _search(
+    repaired, in_window, limits = _search(
         signal, searched, frames, cell, sample_rate, level * 10 ** (detector.floor_db / 20), detector
     )
-    inside = (found.places >= past) & (found.places < past + length)
+    inside = (in_window.places >= past) & (in_window.places < past + length)
     shift = start - past
     clicks = Clicks(
-        found.places[inside] + shift, found.starts[inside] + shift, found.ends[inside] + shift,
-        found.amplitudes[inside], found.widths_sec[inside], found.errors[inside],
+        in_window.places[inside] + shift, in_window.starts[inside] + shift, in_window.ends[inside] + shift,
+        in_window.amplitudes[inside], in_window.widths_sec[inside], in_window.errors[inside],
     )  # fmt: skip
     core = slice(past, past + length)
     middle = limits[:, past + cell // 2 : past + length : cell]
@@ -238,12 +240,12 @@ def _measured(
     edges = np.flatnonzero(np.diff(np.concatenate([[0], damaged.astype(np.int8), [0]])))
     starts, ends = edges[::2], edges[1::2]
     places = np.zeros(len(starts), np.int64)
-    sizes, widths, found = np.zeros((3, len(starts)))
+    sizes, widths, peak_errors = np.zeros((3, len(starts)))
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         channel, place = np.unravel_index(int(scores[:, start:end].argmax()), (len(scores), end - start))
-        places[number], found[number] = start + place, errors[channel, start + place]
+        places[number], peak_errors[number] = start + place, errors[channel, start + place]
         shape = np.abs(difference[:, start:end]).max(axis=0)
         sizes[number] = shape.max()
         loud = np.flatnonzero(shape >= WIDTH_LEVEL * sizes[number])
         widths[number] = (loud[-1] - loud[0] + 1) / sample_rate
-    return Clicks(places, starts, ends, sizes, widths, found)
+    return Clicks(places, starts, ends, sizes, widths, peak_errors)

@@ -113,8 +113,8 @@ def _cross(
 
 def _lagged(cross: NDArray[np.complex128], size: int, lags: int) -> NDArray[np.float64]:
     """The correlation at the lags from -`lags` to `lags`, of the first against the second, on the scale of `_cross`."""
-    found = fft.irfft(cross, size) * (size / 2)
-    return np.concatenate([found[-lags:], found[: lags + 1]]) if lags else found[:1]
+    correlation = fft.irfft(cross, size) * (size / 2)
+    return np.concatenate([correlation[-lags:], correlation[: lags + 1]]) if lags else correlation[:1]
 
 
 def _peak(heights: NDArray[np.float64], lags: int, period: float) -> int:

@@ -115,8 +115,8 @@ class NoiseMeter:
         self._held = joined
 
     def _gather(self, power: NDArray[np.float64]) -> None:
-        for band, chosen in enumerate(self._slices):
-            self._counts[band] += np.bincount(_place(power[:, chosen].sum(axis=1), LEVELS), minlength=len(LEVELS))
+        for band, bins in enumerate(self._slices):
+            self._counts[band] += np.bincount(_place(power[:, bins].sum(axis=1), LEVELS), minlength=len(LEVELS))
         loud = _place(power[:, self._slices[1].start :].sum(axis=1), LOUDNESS)
         self._loudness += np.bincount(loud, minlength=len(LOUDNESS))
         np.add.at(self._spectra, loud, power)
@@ -124,11 +124,11 @@ class NoiseMeter:
     def result(self) -> NoiseFloor:
         """What can be said of the blocks so far."""
         frames = float(self._loudness.sum())
-        found = [self._noise(band) for band in range(self._bands)]
-        bands = np.array([level for level, _ in found])
+        estimates = [self._noise(band) for band in range(self._bands)]
+        bands = np.array([level for level, _ in estimates])
         noise = _total(bands[1:])
         strong = bands[1:] > bands[1:].max() - 15  # bands that make up the level
-        disagreement = float(np.mean(np.array([spread for _, spread in found])[1:][strong]))
+        disagreement = float(np.mean(np.array([spread for _, spread in estimates])[1:][strong]))
         confidence = min(1.0, frames / ENOUGH_FRAMES) * math.exp(-max(0.0, disagreement - AGREE_DB))
         speech = self._speech(noise)
         bandwidth, sure = self._bandwidth(noise)

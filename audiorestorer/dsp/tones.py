@@ -86,13 +86,13 @@ class HumMeter:
         share = np.cumsum(self._counts, axis=1) / self._frames
         level = HUM_LEVELS[np.argmax(share >= HUM_QUANTILE, axis=1)] + 0.5
         candidates = np.concatenate([np.arange(low, high, HUM_STEP_HZ) for low, high in HUM_RANGES_HZ])
-        found = [_lines(level, base) for base in candidates]
-        best = int(np.argmax([sum(over for over, *_ in lines) for lines in found]))
-        strength = sum(over for over, *_ in found[best])
+        lines_of = [_lines(level, base) for base in candidates]
+        best = int(np.argmax([sum(over for over, *_ in lines) for lines in lines_of]))
+        strength = sum(over for over, *_ in lines_of[best])
         seen = min(1.0, self._frames / HUM_SURE_FRAMES)
-        if len(found[best]) < LEAST_LINES:
+        if len(lines_of[best]) < LEAST_LINES:
             return HumLevel(math.nan, -120.0, round(seen, 3))
-        lines = tuple((frequency, power) for _, frequency, power in found[best])
+        lines = tuple((frequency, power) for _, frequency, power in lines_of[best])
         sure = min(1.0, strength / HUM_SURE_DB)
         level_dbfs = 10 * math.log10(max(sum(power for _, power in lines), 1e-12))
         return HumLevel(round(float(candidates[best]), 2), level_dbfs, round(seen * sure, 3), lines)
@@ -162,13 +162,13 @@ class WowMeter:
             if not near:
                 self._finish(track)
                 continue
-            chosen = min(near, key=lambda k: abs(pitches[k] - track.pitch[-1]))
-            free.remove(chosen)
-            track.pitch.append(float(pitches[chosen]))
-            track.power += 10 ** (levels[chosen] / 10)
+            nearest = min(near, key=lambda k: abs(pitches[k] - track.pitch[-1]))
+            free.remove(nearest)
+            track.pitch.append(float(pitches[nearest]))
+            track.power += 10 ** (levels[nearest] / 10)
             if len(track.pitch) * WOW_HOP > 8 * WOW_RATE:  # a tone without an end is measured in parts
                 self._finish(track)
-                track = _Track([float(pitches[chosen])])
+                track = _Track([float(pitches[nearest])])
             going.append(track)
         self._tracks = going + [_Track([float(pitches[k])]) for k in free]
 

@@ -56,11 +56,11 @@ def _between(
     frames: NDArray[np.float32], wanted: NDArray[np.bool_], matrix: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
     """Raise `out [K, FRAME]` to the peaks after each sample, in the frames that are wanted `[K]`."""
-    chosen = np.flatnonzero(wanted)
-    for begin in range(0, len(chosen), GROUP_FRAMES):
-        some = chosen[begin : begin + GROUP_FRAMES]
-        values = np.abs(frames[:, some] @ matrix).max(axis=0)
-        out[some] = np.maximum(out[some], values.reshape(len(some), FRAME, -1).max(axis=2))
+    numbers = np.flatnonzero(wanted)
+    for begin in range(0, len(numbers), GROUP_FRAMES):
+        group = numbers[begin : begin + GROUP_FRAMES]
+        values = np.abs(frames[:, group] @ matrix).max(axis=0)
+        out[group] = np.maximum(out[group], values.reshape(len(group), FRAME, -1).max(axis=2))
 
 
 def _peaks(x: Audio, sample_rate: int, above: float) -> NDArray[np.float32]:

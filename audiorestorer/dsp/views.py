@@ -42,10 +42,10 @@ class Energies:
 
 def view_of(blocks: Iterable[NDArray[Any]]) -> View:
     """The view that a signal in blocks `[C, n]` is best heard in."""
-    found = Energies()
+    energies = Energies()
     for block in blocks:
-        found.add(block)
-    return found.view
+        energies.add(block)
+    return energies.view
 
 
 def turned(block: NDArray[Any], view: View) -> NDArray[Any]:

@@ -90,10 +90,10 @@ def check_call(path: Path, network: type[nn.Module], args: Sequence[Any], kwargs
     _check_plain(path, "args", list(args))
     _check_plain(path, "kwargs", dict(kwargs))
     known = inspect.signature(network).parameters
-    chosen = {key: value for key, value in kwargs.items() if key in known}
+    accepted = {key: value for key, value in kwargs.items() if key in known}
     most = min(MAX_PARAMETERS, 1_000_000 + PARAMETERS_A_BYTE * os.path.getsize(path))
     try:
-        check_size(lambda: network(*args, **chosen), str(path), most)
+        check_size(lambda: network(*args, **accepted), str(path), most)
     except AudioRestorerError:
         raise
     except Exception as error:  # whatever impossible arguments lead to

@@ -71,17 +71,17 @@ def pilot(folder: Path, tracks: int, sample_rate: int, seed: int) -> list[Source
     Raises:
         AudioRestorerError: no such table, or a recording that it names is missing.
     """
-    found = []
+    sources = []
     for number, (name, voice) in enumerate(_voices(folder / "transcripts.tsv")):
         recording = Source(
             f"speech{number:02d}", VOICES.get(voice, "train"), (folder / "clean" / name).with_suffix(".flac")
         )
-        found.append(replace(recording, path=None, audio=recording.read(sample_rate)))
+        sources.append(replace(recording, path=None, audio=recording.read(sample_rate)))
     for number in range(tracks):
         stems = generated.stems_of(np.random.default_rng((seed, 4, number)), TRACK_SEC, sample_rate)
         role = TRACK_ROLES[number % len(TRACK_ROLES)]
-        found.append(Source(f"track{number:03d}", role, audio=generated.mixed(stems)[None]))
-    return found
+        sources.append(Source(f"track{number:03d}", role, audio=generated.mixed(stems)[None]))
+    return sources
 
 
 def of_manifest(manifest: Path, *, keep_some: bool, seed: int) -> list[Source]:
@@ -91,16 +91,16 @@ def of_manifest(manifest: Path, *, keep_some: bool, seed: int) -> list[Source]:
         AudioRestorerError: the manifest cannot be used, or a role has no recording.
     """
     rows = check_manifest(manifest, splits=("train", "valid", "test"), min_sec=LEAST_SEC)
-    found = []
+    sources = []
     for row in rows:
         group = row.speaker or row.track or row.id
         hold = keep_some and row.split == "train" and split_of(group, (1 - REAL_SHARE, REAL_SHARE, 0), seed) == "valid"
-        found.append(Source(row.id, "real" if hold else row.split, row.clean_path(manifest.parent)))
+        sources.append(Source(row.id, "real" if hold else row.split, row.clean_path(manifest.parent)))
     wanted = [role for role in ROLES if role != "real" or keep_some]
-    empty = [role for role in wanted if not any(source.role == role for source in found)]
+    empty = [role for role in wanted if not any(source.role == role for source in sources)]
     if empty:
         raise AudioRestorerError(f"{manifest}: no recording is left for {', '.join(empty)}: too few speakers or tracks")
-    return found
+    return sources
 
 
 def of_role(sources: Sequence[Source], role: str) -> list[Source]:
@@ -123,10 +123,10 @@ def item_of(
     rng = np.random.default_rng((seed, 2 if condition == UNSEEN else 3, number))
     part = _part(rng, source.read(sample_rate), int(seconds * sample_rate))
     if condition == UNSEEN:
-        made = degradations_held_out.degrade(part, sample_rate, degradations_held_out.HeldOutSettings(), rng)
+        degraded = degradations_held_out.degrade(part, sample_rate, degradations_held_out.HeldOutSettings(), rng)
     else:
-        made = stand_ins.degrade(part, sample_rate, rng)
-    return source, _scaled(made)
+        degraded = stand_ins.degrade(part, sample_rate, rng)
+    return source, _scaled(degraded)
 
 
 def _voices(table: Path) -> list[tuple[str, str]]:
@@ -136,19 +136,19 @@ def _voices(table: Path) -> list[tuple[str, str]]:
 
 def _part(rng: np.random.Generator, clean: Audio, length: int) -> Audio:
     """A stretch that is not silent, if one of some tries finds one; the whole of a shorter recording."""
-    found = clean[:, :length]
+    part = clean[:, :length]
     for _ in range(TRIES):
         start = int(rng.integers(0, max(1, clean.shape[1] - length + 1)))
-        found = clean[:, start : start + length]
-        if float(np.sqrt(np.mean(np.square(found, dtype=np.float64)))) > SILENCE_RMS:
+        part = clean[:, start : start + length]
+        if float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))) > SILENCE_RMS:
             break
-    return found
+    return part
 
 
-def _scaled(made: Degraded) -> Degraded:
+def _scaled(degraded: Degraded) -> Degraded:
     """With the degraded recording's peak at 0.7."""
-    peak = float(np.abs(made.noisy).max(initial=0.0))
+    peak = float(np.abs(degraded.noisy).max(initial=0.0))
     scale = np.float32(PEAK / peak) if peak > 1e-5 else np.float32(1)
-    noisy: NDArray[np.float32] = made.noisy * scale
-    record: dict[str, Any] = {**made.record, "scale": float(scale)}
-    return Degraded(noisy, made.target * scale, record, made.impulses)
+    noisy: NDArray[np.float32] = degraded.noisy * scale
+    record: dict[str, Any] = {**degraded.record, "scale": float(scale)}
+    return Degraded(noisy, degraded.target * scale, record, degraded.impulses)

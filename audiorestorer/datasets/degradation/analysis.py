@@ -86,8 +86,8 @@ def _plain(value: Any) -> Any:
 
 def false_per_sec(sample_rate: int) -> float:
     """What clean speech shows at a sample rate, along straight lines over log rate."""
-    rates, found = zip(*FALSE_PER_SEC, strict=True)
-    return float(np.interp(np.log(sample_rate), np.log(rates), found))
+    sample_rates, counts = zip(*FALSE_PER_SEC, strict=True)
+    return float(np.interp(np.log(sample_rate), np.log(sample_rates), counts))
 
 
 def measure(path: Path, false_rate_per_sec: float | None = None) -> Analysis:
@@ -163,7 +163,7 @@ def false_rate(paths: Iterable[Path]) -> float:
     """
     seconds = impulses = 0.0
     for path in paths:
-        found = measure(path, 0.0)
-        seconds += found.duration_sec
-        impulses += found.impulses_per_sec * found.duration_sec
+        analysis = measure(path, 0.0)
+        seconds += analysis.duration_sec
+        impulses += analysis.impulses_per_sec * analysis.duration_sec
     return impulses / seconds if seconds else 0.0

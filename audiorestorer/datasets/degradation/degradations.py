@@ -63,18 +63,18 @@ def degrade(clean: Audio, sample_rate: int, settings: DegradationSettings, rng: 
     target = limited(target, sample_rate, band)
     noise = np.zeros_like(target)
     for name, make in (("hiss", _hiss), ("rumble", _rumble), ("hum", _hum), ("revolution", _revolution)):
-        chosen = getattr(settings, name)
-        drawn, record[name] = make(rng, chosen, clean.shape, sample_rate) if _happens(rng, chosen) else (None, None)
+        artefact = getattr(settings, name)
+        drawn, record[name] = make(rng, artefact, clean.shape, sample_rate) if _happens(rng, artefact) else (None, None)
         if drawn is not None:
-            snr_db = float(rng.uniform(*chosen.snr_db))
+            snr_db = float(rng.uniform(*artefact.snr_db))
             record[name]["snr_db"] = snr_db
             noise += drawn * np.float32(level * 10 ** (-snr_db / 20))
     trains = []
     for name in ("crackle", "clicks", "pops"):
-        chosen = getattr(settings, name)
+        artefact = getattr(settings, name)
         record[name] = None
-        if _happens(rng, chosen):
-            train, impulses, record[name] = _impulses(rng, chosen, clean.shape, sample_rate, level)
+        if _happens(rng, artefact):
+            train, impulses, record[name] = _impulses(rng, artefact, clean.shape, sample_rate, level)
             noise += train
             trains.append(impulses)
     if band and band["noise_too"]:
@@ -140,12 +140,12 @@ def _phase(rng: np.random.Generator) -> float:
 
 
 def _band(rng: np.random.Generator, settings: DegradationSettings) -> dict[str, Any] | None:
-    chosen = settings.band
-    if not _happens(rng, chosen):
+    band = settings.band
+    if not _happens(rng, band):
         return None
     return {
-        "low_hz": log_uniform(rng, chosen.low_hz), "high_hz": log_uniform(rng, chosen.high_hz),
-        "order": int(rng.choice(chosen.orders)), "noise_too": bool(rng.random() < chosen.noise_too),
+        "low_hz": log_uniform(rng, band.low_hz), "high_hz": log_uniform(rng, band.high_hz),
+        "order": int(rng.choice(band.orders)), "noise_too": bool(rng.random() < band.noise_too),
     }  # fmt: skip
 
 

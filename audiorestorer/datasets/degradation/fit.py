@@ -77,14 +77,16 @@ def _impulses(rows: Rows, base: ImpulseSettings, above: float, below: float) -> 
     if not known:
         return base
     least = max(above, LEAST_IMPULSES_PER_SEC)
-    chosen = [row for row in known if least <= row["impulses_per_sec"] < below and row["impulse_level_db"] is not None]
-    changes: dict[str, Any] = {"probability": round(len(chosen) / len(known), 4)}
-    if chosen:
+    matching = [
+        row for row in known if least <= row["impulses_per_sec"] < below and row["impulse_level_db"] is not None
+    ]
+    changes: dict[str, Any] = {"probability": round(len(matching) / len(known), 4)}
+    if matching:
         changes |= {
-            "rate_per_sec": _factors([row["impulses_per_sec"] for row in chosen], 0.1, 5000.0),
-            "level_db": _levels([row["impulse_level_db"] for row in chosen]),
-            "spread_db": _levels([row["impulse_spread_db"] for row in chosen], 1.0, 20.0),
-            "width_ms": _factors([row["impulse_width_ms"] for row in chosen], 0.02, 20.0),
+            "rate_per_sec": _factors([row["impulses_per_sec"] for row in matching], 0.1, 5000.0),
+            "level_db": _levels([row["impulse_level_db"] for row in matching]),
+            "spread_db": _levels([row["impulse_spread_db"] for row in matching], 1.0, 20.0),
+            "width_ms": _factors([row["impulse_width_ms"] for row in matching], 0.02, 20.0),
         }
     return ImpulseSettings.model_validate({**base.model_dump(), **changes})
 

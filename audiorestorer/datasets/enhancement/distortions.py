@@ -80,13 +80,13 @@ def distort(
     """
     kinds = ["room", *KINDS] if rooms is not None else list(KINDS)
     count = max(least, int(rng.binomial(len(kinds), settings.probability)))
-    chosen = [kinds[number] for number in rng.permutation(len(kinds))[:count]]
+    sequence = [kinds[number] for number in rng.permutation(len(kinds))[:count]]
     level = rms(speech)
     if level < RMS_FLOOR:
         return speech, []
     record: list[dict[str, Any]] = []
     out = speech
-    for kind in chosen:
+    for kind in sequence:
         if kind == "room":
             assert rooms is not None
             response, direct, name = rooms(rng)
@@ -108,16 +108,16 @@ def align(response: NDArray[Any], from_rate: int, sample_rate: int) -> tuple[Flo
 
     The direct sound is the first peak that reaches half of the largest: a reflection may be stronger than it.
     """
-    found = np.asarray(response, np.float64)
+    aligned = np.asarray(response, np.float64)
     if from_rate != sample_rate:
         # a short response needs room for the filter's own ringing before its first sample
         lead = int(0.005 * from_rate)
-        found = soxr.resample(np.pad(found, (lead, lead)), from_rate, sample_rate, quality="VHQ")
-    size = np.abs(found)
+        aligned = soxr.resample(np.pad(aligned, (lead, lead)), from_rate, sample_rate, quality="VHQ")
+    size = np.abs(aligned)
     direct = int(np.argmax(size >= DIRECT_SHARE * size.max()))
-    while direct + 1 < len(found) and size[direct + 1] > size[direct]:
+    while direct + 1 < len(aligned) and size[direct + 1] > size[direct]:
         direct += 1
-    return found / size[direct] * np.sign(found[direct]), direct
+    return aligned / size[direct] * np.sign(aligned[direct]), direct
 
 
 def through(speech: Mono, response: Floats, direct: int = 0) -> Mono:

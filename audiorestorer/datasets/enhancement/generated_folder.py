@@ -29,9 +29,9 @@ def make(
     Args:
         takes: files of each speaker, of so many seconds.
     """
-    chosen = {"speakers": speakers, "takes": takes, "seconds": seconds, "sample_rate": sample_rate, "seed": seed}
+    arguments = {"speakers": speakers, "takes": takes, "seconds": seconds, "sample_rate": sample_rate, "seed": seed}
     index = out / INDEX
-    if index.exists() and read_json(index) == chosen:
+    if index.exists() and read_json(index) == arguments:
         return index
     index.unlink(missing_ok=True)  # from here on, what it said is no longer so
     for number in range(speakers):
@@ -43,7 +43,7 @@ def make(
             audio.write(path, signal[None], sample_rate, subtype="PCM_16")
     write_backgrounds(out / "bg", sample_rate, seed)
     write_rooms(out / "rir", seed)
-    write_text_atomic(index, json.dumps(chosen, indent=1) + "\n")
+    write_text_atomic(index, json.dumps(arguments, indent=1) + "\n")
     return index
 
 

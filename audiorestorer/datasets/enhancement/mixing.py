@@ -159,8 +159,8 @@ class EnhancementFolder:
         share = self.settings.valid_share
         names = sorted({group(clip) for clip in clips})
         if len(names) < 2:
-            what = "speaker (folder or file)" if folder == "fg" else "file"
-            raise AudioRestorerError(f"{self.root / folder}: one {what} only: training and validation need one each")
+            unit = "speaker (folder or file)" if folder == "fg" else "file"
+            raise AudioRestorerError(f"{self.root / folder}: one {unit} only: training and validation need one each")
         splits = {name: split_of(f"{folder}/{name}", (1 - share, share, 0), seed) for name in names}
         for wanted in ("train", "valid"):
             if wanted not in splits.values():
@@ -196,8 +196,8 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
     def __getitem__(self, index: int) -> tuple[Mono, Mono, Mono]:
         if not 0 <= index < self.size:
             raise IndexError(index)
-        made = self.example(index)
-        return made.mixture, made.distorted, made.clean
+        example = self.example(index)
+        return example.mixture, example.distorted, example.clean
 
     def example(self, index: int) -> EnhancementExample:
         """An example with everything that was drawn.
@@ -209,23 +209,23 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
             index %= self.repeat
         epoch = VALIDATION_EPOCH if self.split == "valid" else 0 if self.repeat else self.epoch
         rng = np.random.default_rng((self.seed, epoch, index))
-        chosen = self.folder.settings
+        settings = self.folder.settings
         clean, record = self._foreground(rng)
         clean = _unit(clean)
         distorted, record["distortions"] = clean, []
         # both are drawn in any case: what follows does not depend on it
         draw, own = rng.random(), np.random.default_rng(rng.integers(2**63))
-        validating = self.split == "valid" and chosen.distorted > 0
-        if validating or draw < chosen.distorted:
+        validating = self.split == "valid" and settings.distorted > 0
+        if validating or draw < settings.distorted:
             rooms = self.folder.room if self.folder.rooms else None
             distorted, record["distortions"] = distortions.distort(
-                own, clean, self.folder.sample_rate, chosen.distortions, rooms, least=int(validating)
+                own, clean, self.folder.sample_rate, settings.distortions, rooms, least=int(validating)
             )
-        weight = float(rng.uniform(*chosen.mix)) if self._noises and rng.random() < chosen.background else 0.0
+        weight = float(rng.uniform(*settings.mix)) if self._noises and rng.random() < settings.background else 0.0
         other = self._background(rng, record) if weight else np.zeros_like(clean)
         mixture = np.float32(1 - weight) * distorted + np.float32(weight) * other
         peak = float(np.abs(mixture).max(initial=0))
-        scale = np.float32(10 ** (rng.uniform(*chosen.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
+        scale = np.float32(10 ** (rng.uniform(*settings.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
         record.update(mix=weight, scale=float(scale))
         speech = scale * np.float32(1 - weight)
         return EnhancementExample(mixture * scale, distorted * speech, clean * speech, record)

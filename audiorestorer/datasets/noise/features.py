@@ -111,8 +111,8 @@ def _bins(low: float, high: float) -> slice:
 
 def _tones(power: NDArray[np.float64]) -> NDArray[np.float64]:
     """Frequency of each frame's tone, 0 where there is none."""
-    chosen = _bins(*TONE_BAND_HZ)
-    peak = power[:, chosen].argmax(axis=1) + chosen.start
+    band = _bins(*TONE_BAND_HZ)
+    peak = power[:, band].argmax(axis=1) + band.start
     rows = np.arange(len(power))
     energy = power[rows, peak - 1] + power[rows, peak] + power[rows, peak + 1]
     return np.where(energy > TONE_SHARE * (power.sum(axis=1) + 1e-12), peak * RATE / FRAME, 0.0)
@@ -150,13 +150,15 @@ def measure(path: Path) -> Features:
             samples += block.size
             yield block.mean(axis=0, keepdims=True)
 
-    held = np.zeros(0, np.float32)
+    buffer = np.zeros(0, np.float32)
     for part in audio.resample_blocks(mono(), info.sample_rate, RATE, 1):
-        held = np.concatenate([held, part[0]])
-        if len(held) >= 10 * RATE:
-            frames.add(held)
-            held = held[len(held) - (len(held) % HOP) - FRAME :] if frames.count < LONGEST_FRAMES else held[:0]
-    frames.add(held)
+        buffer = np.concatenate([buffer, part[0]])
+        if len(buffer) >= 10 * RATE:
+            frames.add(buffer)
+            buffer = (
+                buffer[len(buffer) - (len(buffer) % HOP) - FRAME :] if frames.count < LONGEST_FRAMES else buffer[:0]
+            )
+    frames.add(buffer)
     if not frames.level:
         raise AudioRestorerError(f"{path}: {info.duration_sec:.2f} s is too short to measure")
     rms = np.sqrt(square / samples)
@@ -222,11 +224,11 @@ def _hum(spectrum: NDArray[np.float64]) -> float:
     shares = []
     for base in (50.0, 60.0):
         centres = np.round(np.arange(base, 1000, base) * FRAME / RATE).astype(int)
-        chosen = np.unique(np.concatenate([centres - 1, centres, centres + 1]))
+        line_bins = np.unique(np.concatenate([centres - 1, centres, centres + 1]))
         # broadband noise fills these bins too: only what stands above their neighbours counts
-        between = np.setdiff1d(np.arange(chosen[0], chosen[-1]), chosen)
+        between = np.setdiff1d(np.arange(line_bins[0], line_bins[-1]), line_bins)
         floor = float(np.median(spectrum[between])) if len(between) else 0.0
-        shares.append(float(np.maximum(spectrum[chosen] - floor, 0).sum()))
+        shares.append(float(np.maximum(spectrum[line_bins] - floor, 0).sum()))
     return max(shares)
 
 

@@ -80,10 +80,12 @@ class Discriminators(nn.Module):
 
     def __init__(self, settings: DiscriminatorSettings | None = None) -> None:
         super().__init__()
-        chosen = settings or DiscriminatorSettings()
-        self.periods = nn.ModuleList(PeriodDiscriminator(period, chosen.period_channels) for period in chosen.periods)
+        settings = settings or DiscriminatorSettings()
+        self.periods = nn.ModuleList(
+            PeriodDiscriminator(period, settings.period_channels) for period in settings.periods
+        )
         self.resolutions = nn.ModuleList(
-            ResolutionDiscriminator(*resolution, chosen.resolution_channels) for resolution in chosen.resolutions
+            ResolutionDiscriminator(*resolution, settings.resolution_channels) for resolution in settings.resolutions
         )
 
     def forward(self, audio: Tensor) -> list[Tensor]:

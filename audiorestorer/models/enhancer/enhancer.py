@@ -41,15 +41,15 @@ class Enhancer(nn.Module):
 
     def __init__(self, settings: EnhancerSettings | None = None) -> None:
         super().__init__()
-        self.settings = chosen = settings or EnhancerSettings()
-        n_mels, latent = chosen.features.n_mels, chosen.irmae.latent
-        self.denoiser = Denoiser(chosen.denoiser)
-        self.mel = MelSpectrogram(chosen.features)
+        self.settings = settings = settings or EnhancerSettings()
+        n_mels, latent = settings.features.n_mels, settings.irmae.latent
+        self.denoiser = Denoiser(settings.denoiser)
+        self.mel = MelSpectrogram(settings.features)
         self.normaliser = Normaliser()
-        self.irmae = Irmae(n_mels, chosen.irmae)
-        self.flow = Flow(latent, n_mels, chosen.flow)
-        self.vocoder = UnivNet(n_mels + chosen.irmae.extra, chosen.vocoder)
-        self.register_buffer("z_scale", torch.tensor(chosen.irmae.z_scale))
+        self.irmae = Irmae(n_mels, settings.irmae)
+        self.flow = Flow(latent, n_mels, settings.flow)
+        self.vocoder = UnivNet(n_mels + settings.irmae.extra, settings.vocoder)
+        self.register_buffer("z_scale", torch.tensor(settings.irmae.z_scale))
 
     @property
     def sample_rate(self) -> int:

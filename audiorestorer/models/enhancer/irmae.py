@@ -36,27 +36,27 @@ class Irmae(nn.Module):
 
     def __init__(self, n_mels: int, settings: IrmaeSettings | None = None) -> None:
         super().__init__()
-        self.settings = chosen = settings or IrmaeSettings()
+        self.settings = settings = settings or IrmaeSettings()
         self.n_mels = n_mels
-        widths = [chosen.hidden] + [chosen.latent] * chosen.linears
-        self.encoder = nn.Sequential(nn.Conv1d(n_mels, chosen.hidden, 3, padding=1), *self._blocks())
+        widths = [settings.hidden] + [settings.latent] * settings.linears
+        self.encoder = nn.Sequential(nn.Conv1d(n_mels, settings.hidden, 3, padding=1), *self._blocks())
         self.linears = nn.Sequential(
             *(nn.Conv1d(a, b, 1, bias=False) for a, b in itertools.pairwise(widths))
         )  # fmt: skip
         self.decoder = nn.Sequential(
-            nn.Conv1d(chosen.latent, chosen.hidden, 3, padding=1),
+            nn.Conv1d(settings.latent, settings.hidden, 3, padding=1),
             *self._blocks(),
-            nn.Conv1d(chosen.hidden, n_mels + chosen.extra, 1),
+            nn.Conv1d(settings.hidden, n_mels + settings.extra, 1),
         )
         self.head = nn.Sequential(
-            nn.Conv1d(n_mels + chosen.extra, chosen.hidden, 3, padding=1),
+            nn.Conv1d(n_mels + settings.extra, settings.hidden, 3, padding=1),
             nn.GELU(),
-            nn.Conv1d(chosen.hidden, n_mels, 1),
+            nn.Conv1d(settings.hidden, n_mels, 1),
         )
 
     def _blocks(self) -> list[_Residual]:
-        chosen = self.settings
-        return [_Residual(chosen.hidden, chosen.groups, chosen.dilations) for _ in range(chosen.blocks)]
+        settings = self.settings
+        return [_Residual(settings.hidden, settings.groups, settings.dilations) for _ in range(settings.blocks)]
 
     def encode(self, mel: Tensor) -> Tensor:
         """Code of mel values: `[B, M, N] -> [B, latent, N]`, not scaled by `z_scale`."""

@@ -50,18 +50,18 @@ class MelSpectrogram(nn.Module):
         return -(-length // self.settings.hop_length)
 
     def forward(self, audio: Tensor) -> Tensor:
-        chosen = self.settings
+        settings = self.settings
         audio = audio.float()
-        sharp = torch.cat([audio[:, :1], audio[:, 1:] - chosen.preemphasis * audio[:, :-1]], dim=1)
-        half, length = chosen.n_fft // 2, audio.shape[1]
+        sharp = torch.cat([audio[:, :1], audio[:, 1:] - settings.preemphasis * audio[:, :-1]], dim=1)
+        half, length = settings.n_fft // 2, audio.shape[1]
         # frames are centred on multiples of the hop; the one after the last sample is not made
-        end = (self.frames(length) - 1) * chosen.hop_length + half
+        end = (self.frames(length) - 1) * settings.hop_length + half
         sharp = functional.pad(sharp, (half, max(0, end - length)))
         spectrum = torch.stft(
-            sharp, chosen.n_fft, chosen.hop_length, window=self.window, center=False, return_complex=True
+            sharp, settings.n_fft, settings.hop_length, window=self.window, center=False, return_complex=True
         )[..., : self.frames(length)]
         magnitude = (spectrum.real.square() + spectrum.imag.square() + TINY_POWER).sqrt()
-        level_db = 20 * torch.log10((self.filters @ magnitude).clamp_min(chosen.floor))
+        level_db = 20 * torch.log10((self.filters @ magnitude).clamp_min(settings.floor))
         return (level_db - LEAST_DB) / SPAN_DB
 
 

@@ -23,8 +23,8 @@ def seeded(
     Args:
         starts: the first frame of each item in its recording (any sign); None: 0.
     """
-    chosen = starts if starts is not None else [0] * len(seeds)
-    drawn = [_stretch(seed, channels, first, frames) for seed, first in zip(seeds, chosen, strict=True)]
+    firsts = starts if starts is not None else [0] * len(seeds)
+    drawn = [_stretch(seed, channels, first, frames) for seed, first in zip(seeds, firsts, strict=True)]
     return torch.stack(drawn).to(like)
 
 

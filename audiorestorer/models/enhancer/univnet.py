@@ -93,9 +93,9 @@ class _Stage(nn.Module):
         biases, bias_bias = (table[number * outputs : (number + 1) * outputs] for table in tables[2:])
 
         def make(item: int, begin: int, end: int) -> tuple[Tensor, Tensor]:
-            chosen = frames[item, begin:end]
-            made = linear(chosen, kernels, kernel_bias).view(-1, *predictor.shape)
-            return made, functional.linear(chosen, biases, bias_bias)
+            inputs = frames[item, begin:end]
+            weights = linear(inputs, kernels, kernel_bias).view(-1, *predictor.shape)
+            return weights, functional.linear(inputs, biases, bias_bias)
 
         return lvc_made(x, frames.shape[1], size, predictor.shape[2], make, finish=_gated)
 
@@ -111,10 +111,10 @@ class UnivNet(nn.Module):
 
     def __init__(self, condition: int, settings: VocoderSettings | None = None) -> None:
         super().__init__()
-        self.settings = chosen = settings or VocoderSettings()
-        self.entry = weight_norm(nn.Conv1d(chosen.noise, chosen.channels, 7, padding=3))
-        self.stages = nn.ModuleList(_Stage(condition, stride, chosen) for stride in chosen.strides)
-        self.exit = weight_norm(nn.Conv1d(chosen.channels, 1, 7, padding=3))
+        self.settings = settings = settings or VocoderSettings()
+        self.entry = weight_norm(nn.Conv1d(settings.noise, settings.channels, 7, padding=3))
+        self.stages = nn.ModuleList(_Stage(condition, stride, settings) for stride in settings.strides)
+        self.exit = weight_norm(nn.Conv1d(settings.channels, 1, 7, padding=3))
 
     @property
     def hop_length(self) -> int:
