@@ -81,17 +81,6 @@ class Clicks:
         return len(self.places)
 
 
-def join(parts: Iterable[Clicks]) -> Clicks:
-    """Clicks of consecutive stretches as one."""
-    stretches = list(parts)
-    if not stretches:
-        whole, real = np.zeros(0, np.int64), np.zeros(0)
-        return Clicks(whole, whole, whole, real, real, real)
-    return Clicks(
-        *(np.concatenate([getattr(part, name) for part in stretches]) for name in Clicks.__dataclass_fields__)
-    )
-
-
 @dataclass(frozen=True)
 class Block:
     """A finished stretch of a stream.
@@ -106,11 +95,6 @@ class Block:
     repaired: Audio
     clicks: Clicks
     limits: Floats
-
-
-def detect(audio: Audio, sample_rate: int, level: float, detector: Detector = DETECTOR) -> Clicks:
-    """Clicks of `[C, T]`; see `blocks`."""
-    return join(block.clicks for block in blocks([audio], sample_rate, level, detector))
 
 
 def blocks(source: Iterable[Audio], sample_rate: int, level: float, detector: Detector = DETECTOR) -> Iterator[Block]:

@@ -245,10 +245,6 @@ class MaskUNet(nn.Module):
         seen = spectrum if torch.equal(limited, audio) else self.spectrum(limited)
         return self.features(seen.abs(), activity.frame_weights(audio, *frames))
 
-    def mask(self, mixture: Tensor) -> Tensor:
-        """The magnitude mask of `[B, 1, T]`: `[B, 1, F, N]` in [mask_floor, mask_limit]."""
-        return self.network(self.features(self.spectrum(mixture[:, 0].float()).abs()))
-
     def forward(self, mixture: Tensor) -> Tensor:
         """Speech of a mixture: `[B, 1, T] -> [B, 1, T]`. Any length, any level; one item does not depend on the others (in `eval`)."""
         return self.speech_and_mask(mixture)[0]
@@ -256,7 +252,7 @@ class MaskUNet(nn.Module):
     def speech_and_mask(
         self, mixture: Tensor, overlap: int | None = None, floor: float = 0.0, *, by_activity: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """What `forward` and `mask` give, by one pass of the network.
+        """Speech `[B, 1, T]` and the magnitude mask `[B, 1, F, N]` in [mask_floor, mask_limit], by one pass of the network.
 
         Args:
             overlap: frames that cover a sample when the mask is applied (n_fft / hop); more than the trained ones smooth what a
