@@ -29,10 +29,12 @@ NOISE_SHARES = (0.24, 0.12, 0.22, 0.12, 0.1, 0.06, 0.07, 0.07)
 
 
 class CurriculumStage(Settings):
-    """SNRs up to a share of the epochs."""
+    """The range of the SNR in one part of the training."""
 
-    until: float = Field(gt=0, le=1, description="share of the epochs at which the next stage begins")
-    snr_db: tuple[float, float]
+    until: float = Field(
+        gt=0, le=1, description="Share of the epochs at which this stage ends; the last stage ends at 1"
+    )
+    snr_db: tuple[float, float] = Field(description="Range of the SNR in this stage, dB")
 
     @model_validator(mode="after")
     def _range(self) -> CurriculumStage:
@@ -42,36 +44,62 @@ class CurriculumStage(Settings):
 
 
 class MixtureSettings(Settings):
-    """What the mixer makes. Probabilities are shares of the examples."""
+    """Distribution of the examples that the mixer makes."""
 
-    segment_sec: float = Field(1.5, gt=0.1, le=30, description="length of an example")
-    snr_db: tuple[float, float] = Field((-2.0, 12.0), description="speech-active SNR, uniform")
-    pure_speech: float = Field(0.08, ge=0, le=1, description="no interference: target = input")
-    no_speech: float = Field(0.04, ge=0, le=1, description="interference only: target = silence")
-    second_source: float = Field(0.2, ge=0, le=1, description="one more piece of music, or one more noise")
+    segment_sec: float = Field(1.5, gt=0.1, le=30, description="Length of an example, s")
+    snr_db: tuple[float, float] = Field(
+        (-2.0, 12.0), description="Range of the SNR, measured where the speech is active, dB, drawn evenly"
+    )
+    pure_speech: float = Field(
+        0.08, ge=0, le=1, description="Share of examples without interference: the target is the input"
+    )
+    no_speech: float = Field(0.04, ge=0, le=1, description="Share of examples without speech: the target is silence")
+    second_source: float = Field(
+        0.2, ge=0, le=1, description="Probability of one more piece of music, or of each further noise"
+    )
     noise: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="separate: share of examples with noise: half of them instead of music, half beside it",
+        description="Task separate: share of examples with noise, in half of them instead of music, in half beside it",
     )
-    most_noises: int = Field(2, ge=1, le=8, description="denoise: so many noises at once at most")
+    most_noises: int = Field(2, ge=1, le=8, description="Task denoise: largest number of noises in an example")
     recorded_noise: float = Field(
-        0.6, ge=0, le=1, description="share of noises from the noise manifest, where there is one"
+        0.6, ge=0, le=1, description="Share of the noises that come from the noise manifest, where there is one"
     )
-    resample: bool = Field(False, description="recordings of a manifest may have another rate than the network")
+    resample: bool = Field(
+        False,
+        description="Allow recordings of a manifest at another sample rate than the network's; they are resampled",
+    )
     curriculum: list[CurriculumStage] = Field(
-        [], description="SNR ranges of parts of the training; empty: snr_db throughout"
+        [], description="Ranges of the SNR for parts of the training; empty: snr_db throughout"
     )
-    equaliser: float = Field(0.4, ge=0, le=1, description="random smooth EQ, of speech and interference each")
-    equaliser_db: float = Field(6.0, ge=0, le=30, description="its range")
-    speed: float = Field(0.5, ge=0, le=1, description="resampled by up to 1.2 (pitch, formants and rate)")
-    reverb: float = Field(0.12, ge=0, le=1, description="synthetic room; the reverberant speech is the target")
-    band_limit: float = Field(0.15, ge=0, le=1, description="mixture and target low-passed at 4, 5.5 or 8 kHz")
+    equaliser: float = Field(
+        0.4, ge=0, le=1, description="Probability of a random smooth equaliser, for speech and interference each"
+    )
+    equaliser_db: float = Field(6.0, ge=0, le=30, description="Largest gain of that equaliser, up or down, dB")
+    speed: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Probability of resampling by up to a factor of 1.2 (changes pitch, formants and rate)",
+    )
+    reverb: float = Field(
+        0.12,
+        ge=0,
+        le=1,
+        description="Probability of a room, for speech and interference each; the reverberant speech is the target",
+    )
+    band_limit: float = Field(
+        0.15, ge=0, le=1, description="Share of examples with mixture and target low-passed at about 4, 5.5 or 8 kHz"
+    )
     residue: float = Field(
-        0.45, ge=0, le=1, description="denoise: share of examples with residues of music, where there is music"
+        0.45,
+        ge=0,
+        le=1,
+        description="Task denoise: share of the noises made on the fly that are residues of music, where there is music",
     )
-    gain_db: tuple[float, float] = Field((-30.0, 0.0), description="peak of the mixture, uniform")
+    gain_db: tuple[float, float] = Field((-30.0, 0.0), description="Range of the mixture's peak, dBFS, drawn evenly")
 
     @model_validator(mode="after")
     def _ranges(self) -> MixtureSettings:

@@ -30,28 +30,36 @@ JITTER_SEC = 0.0005
 
 
 class HeldOutSettings(RangedSettings):
-    """Ranges; levels in dB over (or, as SNR, below) the clean signal's active RMS."""
+    """Shares of the examples and ranges; levels in dB over (or, as SNR, below) the clean signal's active RMS."""
 
-    clicks: Share = Field(0.9, description="probability")
-    clicks_per_sec: tuple[Rate, Rate] = Field((0.5, 60.0), description="evenly over the logarithm")
-    click_db: tuple[Level, Level] = Field((-6.0, 24.0), description="each click's peak, evenly in dB")
-    click_ms: tuple[Width, Width] = (0.05, 1.5)
-    scratches: Share = 0.4
-    scratch_db: tuple[Level, Level] = (0.0, 20.0)
-    crackle: Share = 0.4
-    crackle_snr_db: tuple[Level, Level] = (14.0, 34.0)
-    hiss: Share = 0.9
-    hiss_snr_db: tuple[Level, Level] = (5.0, 30.0)
-    rumble: Share = 0.4
-    rumble_snr_db: tuple[Level, Level] = (5.0, 30.0)
-    buzz: Share = 0.3
-    buzz_snr_db: tuple[Level, Level] = (12.0, 40.0)
-    wow: Share = 0.25
-    wow_percent: tuple[Percent, Percent] = Field((0.05, 1.0), description="standard deviation of the speed")
-    band: Share = 0.4
-    band_hz: tuple[Hertz, Hertz] = Field((2500.0, 7500.0), description="evenly over the logarithm")
-    saturation: Share = 0.15
-    saturation_db: tuple[Level, Level] = (2.0, 10.0)
+    clicks: Share = Field(0.9, description="Share of the examples with clicks")
+    clicks_per_sec: tuple[Rate, Rate] = Field(
+        (0.5, 60.0), description="Clicks per second, drawn evenly over the logarithm"
+    )
+    click_db: tuple[Level, Level] = Field((-6.0, 24.0), description="Peak of each click, drawn evenly in dB")
+    click_ms: tuple[Width, Width] = Field(
+        (0.05, 1.5), description="Width of each pulse, ms, drawn evenly over the logarithm"
+    )
+    scratches: Share = Field(0.4, description="Share of the examples with scratches, a burst of ticks per turn")
+    scratch_db: tuple[Level, Level] = Field((0.0, 20.0), description="Peak of each tick, drawn evenly in dB")
+    crackle: Share = Field(0.4, description="Share of the examples with crackle")
+    crackle_snr_db: tuple[Level, Level] = Field((14.0, 34.0), description="Signal over crackle, dB")
+    hiss: Share = Field(0.9, description="Share of the examples with hiss")
+    hiss_snr_db: tuple[Level, Level] = Field((5.0, 30.0), description="Signal over hiss, dB")
+    rumble: Share = Field(0.4, description="Share of the examples with rumble")
+    rumble_snr_db: tuple[Level, Level] = Field((5.0, 30.0), description="Signal over rumble, dB")
+    buzz: Share = Field(0.3, description="Share of the examples with the buzz of a rectifier")
+    buzz_snr_db: tuple[Level, Level] = Field((12.0, 40.0), description="Signal over buzz, dB")
+    wow: Share = Field(0.25, description="Share of the examples whose speed wanders")
+    wow_percent: tuple[Percent, Percent] = Field((0.05, 1.0), description="Standard deviation of the speed, percent")
+    band: Share = Field(0.4, description="Share of the examples that are low-passed")
+    band_hz: tuple[Hertz, Hertz] = Field(
+        (2500.0, 7500.0), description="Corner of the low-pass, Hz, drawn evenly over the logarithm"
+    )
+    saturation: Share = Field(0.15, description="Share of the examples that are saturated")
+    saturation_db: tuple[Level, Level] = Field(
+        (2.0, 10.0), description="Limit of the saturation over the active RMS, dB"
+    )
 
 
 def degrade(clean: Audio, sample_rate: int, settings: HeldOutSettings, rng: np.random.Generator) -> Degraded:

@@ -20,22 +20,40 @@ CLASSES = ("crowd", "hvac", "room_tone", "hiss", "rumble", "hum", "clicks", "oth
 
 
 class NoiseFilterSettings(Settings):
-    """Thresholds; see `Features` for what is compared."""
+    """Thresholds for the figures of `features.Features`."""
 
-    min_sec: float = Field(1.0, gt=0, description="shorter recordings are rejected")
-    max_clipped_share: float = Field(0.001, ge=0, le=1, description="samples in runs at full scale")
-    max_silence_share: float = Field(0.5, ge=0, le=1, description="frames below -75 dBFS")
+    min_sec: float = Field(1.0, gt=0, description="Shorter recordings are rejected, s")
+    max_clipped_share: float = Field(0.001, ge=0, le=1, description="Largest share of samples in runs at full scale")
+    max_silence_share: float = Field(0.5, ge=0, le=1, description="Largest share of frames below -75 dBFS")
     max_tonal_share: float = Field(
-        0.35, ge=0, le=1, description="frames that are one narrow tone above 300 Hz: beep or siren"
+        0.35,
+        ge=0,
+        le=1,
+        description="Largest share of frames that are one narrow tone above 300 Hz; more is a beep or a siren",
     )
-    siren_range_oct: float = Field(1 / 3, gt=0, description="a tone that moves by more is called a siren, not a beep")
+    siren_range_oct: float = Field(
+        1 / 3, gt=0, description="A tone that moves by more octaves is called a siren, not a beep"
+    )
     max_blow_db: float = Field(
-        20.0, gt=0, description="an event over 0.1 s this far above the median frame: sudden transient"
+        20.0,
+        gt=0,
+        description="Rejected as a sudden transient: an event longer than 0.1 s that stands this many dB above the median frame",
     )
-    speech_voiced_share: float = Field(0.15, ge=0, le=1, description="with speech_depth_db: speech")
-    speech_depth_db: float = Field(22.0, gt=0, description="10th to 90th percentile of the 300 to 3400 Hz band's level")
-    allow_speech: bool = Field(False, description="keep speech (for babble)")
-    shares: tuple[float, float, float] = Field((0.8, 0.1, 0.1), description="of train, valid and test")
+    speech_voiced_share: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="Taken for speech: at least this share of frames has a pitch, and the level varies by speech_depth_db",
+    )
+    speech_depth_db: float = Field(
+        22.0,
+        gt=0,
+        description="Taken for speech: the level from 300 to 3400 Hz spans this many dB from the 10th to the 90th percentile",
+    )
+    allow_speech: bool = Field(False, description="Keep recordings of speech (for babble)")
+    shares: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="Shares of the splits train, valid and test"
+    )
 
 
 @dataclass(frozen=True)
