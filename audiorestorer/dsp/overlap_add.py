@@ -41,13 +41,13 @@ def no_context(length: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stream is cut.
+    """Segments of a stream.
 
     Attributes:
-        segment: samples a segment, >= 1.
+        segment: samples per segment, >= 1.
         stride: samples from one segment's start to the next's, 1 .. segment.
         context: samples (left, right) that the network sees beside a segment of the given length; its output for them is dropped.
-        edges: what stands in for context outside of the recording: `zeros`, or `cut` for a shorter window there (a causal
+        edges: replacement for context outside of the recording: `zeros`, or `cut` for a shorter window there (a causal
             recurrent network starts at the recording's start, not in silence before it).
         batch_size: windows that go through the network together. Windows of unequal length go apart.
     """

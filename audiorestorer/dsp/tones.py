@@ -35,13 +35,13 @@ WOW_RATE = 8000
 WOW_FFT = 1024
 WOW_HOP = 160  # 20 ms
 WOW_BAND_HZ = (150.0, 3000.0)
-TRACKS = 6  # loudest peaks a frame
+TRACKS = 6  # loudest peaks per frame
 PEAK_DB = 40.0  # below the loudest of the frame, peaks are left out
 NEAR = 0.012  # largest relative step of a tone from frame to frame
 LEAST_TRACK_SEC = 1.5
 WOW_HZ = (0.3, 8.0)
 DEPTHS = np.arange(0.0, 5.0, 0.01)  # percent
-SURE_SEC = 10.0  # of tones
+SURE_SEC = 10.0  # length of all tones at which the confidence is full
 MOST_NEVER_TONE = 0.02  # standard deviation of a track's pitch: what moves more is a melody
 
 
@@ -154,7 +154,7 @@ class WowMeter:
         self._held = held
 
     def _follow(self, pitches: NDArray[np.float64], levels: NDArray[np.float64]) -> None:
-        """Go on with the tracks that have a peak near, begin new ones, finish the others."""
+        """Continue the tracks that have a peak near, finish the others, begin new tracks."""
         free = list(range(len(pitches)))
         going = []
         for track in self._tracks:
