@@ -1,6 +1,6 @@
 """Mixtures made on the fly: speech with music (task `separate`) or with noise and residues (task `denoise`).
 
-An example depends on (seed, epoch, index) alone: not on workers, order or what was made before.
+An example depends on (seed, epoch, index) alone: not on workers, order or earlier examples.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from audiorestorer.errors import AudioRestorerError
 Mono = NDArray[np.float32]
 Task = Literal["separate", "denoise"]
 Clip = TypeVar("Clip")
-# what people record in: other people, things that are struck, motors, wind; and what equipment adds
+# Noises of the places where people record (voices, impacts, motors, wind) and of the equipment, with their shares
 NOISES = ("babble", "speech_shaped", "coloured", "impacts", "engine", "wind", "hum", "crackle")
 NOISE_SHARES = (0.24, 0.12, 0.22, 0.12, 0.1, 0.06, 0.07, 0.07)
 
@@ -122,7 +122,7 @@ class MixtureSettings(Settings):
 
 @dataclass(frozen=True)
 class Example:
-    """`mixture` and `target` `[T]` float32, aligned and at the same scale; `snr_db` NaN where there is only one of the two."""
+    """`mixture` and `target` `[T]` float32, aligned and at the same scale; `snr_db` NaN without speech or interference."""
 
     mixture: Mono
     target: Mono
@@ -130,7 +130,7 @@ class Example:
 
 
 class Bank(Generic[Clip]):
-    """Where recordings come from, mono at one rate: `AudioBank` (all in one array) or `ManifestBank` (files)."""
+    """A source of recordings, mono at one rate: `AudioBank` (all in one array) or `ManifestBank` (files)."""
 
     source = "the training audio"
 
@@ -162,8 +162,8 @@ class Mixer:
     """Makes example (epoch, index) of a seed.
 
     Args:
-        bank: recordings of kind speech (what is wanted), music (what `separate` takes out), and, if there are any, noise and rir.
-        epochs: of the whole training, for the curriculum; 0 holds its last stage.
+        bank: recordings of kind speech (the target), music (removed by task `separate`), and, if there are any, noise and rir.
+        epochs: number of epochs of the whole training, for the curriculum; 0: its last stage throughout.
     """
 
     def __init__(
@@ -242,7 +242,7 @@ class Mixer:
         return np.asarray(filtered[: self.length], np.float32)
 
     def _room(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """A measured room where there are some, else a synthetic one; the direct path comes first, at 1, so that nothing moves."""
+        """Response of a measured room where there are some, else of a synthetic one; the direct path is 1 at sample 0: no delay."""
         if not self._rooms:
             return noises.room(rng, self.bank.sample_rate)
         response = self.bank.read(self._rooms[int(rng.integers(len(self._rooms)))]).astype(np.float64)
@@ -296,7 +296,7 @@ def _unit(signal: Mono) -> Mono:
 
 
 class MixtureDataset(Dataset[tuple[NDArray[np.float32], NDArray[np.float32]]]):
-    """One epoch of the mixer: `(mixture [1, T], target [1, T])`; with `repeat` always the first so many examples of epoch 0."""
+    """One epoch of the mixer: `(mixture [1, T], target [1, T])`; with `repeat` always the first `repeat` examples of epoch 0."""
 
     def __init__(self, mixer: Mixer, epoch: int, size: int, repeat: int = 0) -> None:
         self.mixer, self.epoch, self.size, self.repeat = mixer, epoch, size, repeat

@@ -1,4 +1,4 @@
-"""Real degraded recordings: nobody knows their clean side. They stay in their files, and examples are read a crop at a time."""
+"""Real degraded recordings, without a clean version. They stay in their files; examples are read crop by crop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Split = Literal["train", "valid"]
 SPLITS: tuple[Split, Split] = ("train", "valid")
 TRIES = 50  # recordings drawn for one crop before all are taken to be bad
 SILENCE_RMS = 1e-4  # a crop below it teaches nothing: another is drawn
-HEAD_BYTES = 1 << 16  # of each file, that with its size tell whether it is still the same
+HEAD_BYTES = 1 << 16  # first bytes of a file that, with its size, identify it
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class RealRecordings:
     """Crops of recordings, mono at one rate. A recording that cannot be read is named once in the log and left out.
 
     Args:
-        paths: the files, by name: the name decides for the split.
-        sample_rate: what is delivered.
-        hold_out: share of the recordings that `valid` gets. Where they are too few to share, both splits have all of them.
-        min_sec: shorter ones are left out.
+        paths: the files by name; the name decides the split.
+        sample_rate: rate of the crops.
+        hold_out: share of the recordings for `valid`. Where there are too few to share, both splits have all of them.
+        min_sec: shorter recordings are left out.
 
     Raises:
-        AudioRestorerError: not one can be used.
+        AudioRestorerError: none can be used.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class RealRecordings:
 
     @classmethod
     def of(cls, source: Path, sample_rate: int, hold_out: float = 0.15, min_sec: float = 1.0) -> RealRecordings:
-        """Those of a folder (any depth), or of a manifest: its rows without `clean`, their `noisy`.
+        """The recordings of a folder (any depth), or `noisy` of a manifest's rows without `clean`.
 
         Raises:
             AudioRestorerError: no such folder or manifest, or nothing in it that can be used.
@@ -83,22 +83,22 @@ class RealRecordings:
 
     @cached_property
     def digest(self) -> str:
-        """Changes when a recording is added, removed or another one: names no folder."""
+        """A hash that changes when a recording is added, removed or replaced; it holds no folder."""
         every = {recording.path: None for split in SPLITS for recording in self._splits[split]}
         lines = [f"{path.name} {path.stat().st_size} {_head(path)}" for path in every]
         return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def sample(self, seed: int, turn: int, count: int, split: Split = "train") -> list[Path]:
-        """So many different recordings (or all) of a split, drawn by (seed, turn) alone."""
+        """`count` different recordings (or all) of a split, drawn by (seed, turn) alone."""
         recordings = self._splits[split]
         order = np.random.default_rng((seed, turn, 3)).permutation(len(recordings))
         return [recordings[int(place)].path for place in sorted(order[:count])]
 
     def crop(self, seed: int, epoch: int, index: int, length: int, split: Split = "train") -> Mono:
-        """`length` samples of some recording, `[length]`; what follows from (seed, epoch, index) alone. A short one is repeated.
+        """Samples `[length]` of a recording, drawn by (seed, epoch, index) alone. A short recording is repeated.
 
         Raises:
-            AudioRestorerError: so many recordings in a row are bad or silent that none seems to be left.
+            AudioRestorerError: `TRIES` recordings in a row are bad or silent.
         """
         rng = np.random.default_rng((seed, epoch, index, 2))
         recordings = self._splits[split]

@@ -1,4 +1,4 @@
-"""Stem data sets on disk: finding tracks (MUSDB18-HQ's and MoisesDB's layouts) and measuring whether a mixture is its stems' sum."""
+"""Stem data sets on disk: tracks in the layouts of MUSDB18-HQ and MoisesDB, and the residual of a mixture less its stems."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SUFFIXES = (".wav", ".flac")
 SUBSETS = ("train", "test", "valid")
 MIXTURE = "mixture"
 FULL_SCALE = 32767 / 32768  # PCM_16's highest sample: at or above it a sample may have been cut
-CLIPPED_RUN = 3  # so many such samples in a row are clipping; one alone may be a peak
+CLIPPED_RUN = 3  # least number of such samples in a row that is clipping; one alone may be a peak
 SILENCE_DBFS = -90.0  # peak below this: a file of dither or nothing
 MIN_DB = -120.0  # residuals are reported no lower: float32 sums carry no more
 LENGTH_TOLERANCE_SEC = 0.01  # an exporter's rounding; a shorter stem is filled with silence, a longer one is cut
-QUIET_CHANNEL = 1e-4  # of the loudest channel's power (-40 dB): a quieter channel's residual is measured against that
+QUIET_CHANNEL = 1e-4  # share of the loudest channel's power (-40 dB): the least that a residual is measured against
 CHANNELS = {1: ("the only channel",), 2: ("the left channel", "the right channel")}
 
 
 @dataclass(frozen=True)
 class Track:
-    """One track. `stems` by name (MoisesDB has several files a stem); `mixture` None where the layout has none. Names: `as_text`."""
+    """One track. `stems` by name (MoisesDB has several files per stem); `mixture` None where the layout has none. Names: `as_text`."""
 
     name: str
     subset: str
@@ -101,8 +101,8 @@ def _moises(folder: Path, root: Path) -> Track:
 
 @dataclass
 class Finding:
-    """What an audit found of one track. `residual_db` is that of the worst channel, None with its reason in `residual_missing`;
-    `reasons` say why the track failed, `notes` what was let pass."""
+    """Audit of one track. `residual_db` is that of the worst channel, None with its reason in `residual_missing`;
+    `reasons` say why the track failed, `notes` name what was tolerated."""
 
     track: Track
     residual_db: float | None = None
@@ -124,7 +124,7 @@ class Finding:
 def audit(track: Track, tol_db: float) -> Finding:
     """Measure one track, in blocks.
 
-    The residual is 10 log10(|mixture - sum of stems|^2 / |mixture|^2) over the whole track, of each channel by itself: the worst
+    The residual is 10 log10(|mixture - sum of stems|^2 / |mixture|^2) over the whole track, for each channel by itself: the worst
     counts, so that a good channel cannot hide a bad one. Above `tol_db` the track fails; so it does for files that differ in rate,
     in channels, or in length by more than LENGTH_TOLERANCE_SEC, that hold NaN, that cannot be read, and for a silent mixture.
     Clipping and silent stems are reported (mastered mixtures clip, and a stem may rest).
@@ -167,7 +167,7 @@ def audit(track: Track, tol_db: float) -> Finding:
 
 
 def _compare(first: Path, infos: dict[Path, audio.AudioInfo], finding: Finding) -> None:
-    """Whether the files fit to the first one, which is the mixture where there is one."""
+    """Compare rate, channels and length of the files with the first one, which is the mixture where there is one."""
     wanted = infos[first]
     for attribute in ("sample_rate", "channels"):
         wrong = [

@@ -47,8 +47,7 @@ MOST_NEVER_TONE = 0.02  # standard deviation of a track's pitch: what moves more
 
 @dataclass(frozen=True)
 class HumLevel:
-    """Result: ``base_hz` NaN and `level_dbfs` -120 where there is none; confidence 0 .. 1 of what is
-    said; `lines` are Hz and power of each."""
+    """Result: `base_hz` NaN and `level_dbfs` -120 where there is no hum; confidence 0 .. 1; `lines`: Hz and power of each."""
 
     base_hz: float
     level_dbfs: float

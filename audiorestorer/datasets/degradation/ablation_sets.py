@@ -2,7 +2,7 @@
 
 Three generators that never meet: training draws pairs from `degradations`; the stand-ins, heard without their clean side, come from
 `stand_ins`; the condition `unseen` comes from `degradations_held_out`. `like_real` is the stand-ins' generator on other voices.
-A recording depends on (seed, what it is for, number) alone, and no voice or track has two roles.
+A recording depends on (seed, role, number) alone, and no voice or track has two roles.
 """
 
 from __future__ import annotations
@@ -30,10 +30,19 @@ ROLES = ("train", "valid", "real", "test")
 VOICES = {
     "flite:awb": "test", "espeak:en-gb-x-rp+Alicia": "test", "espeak:en-us-nyc+victor": "real", "espeak:en-gb-x-rp+linda": "real",
 }  # fmt: skip
-TRACK_ROLES = ("train", "train", "test", "train", "real", "train", "test", "valid")  # of eight generated tracks
+TRACK_ROLES = (
+    "train",
+    "train",
+    "test",
+    "train",
+    "real",
+    "train",
+    "test",
+    "valid",
+)  # in turns over the generated tracks
 TRACK_SEC = 6.0
 STAND_IN_SEC = 12.0
-REAL_SHARE = 0.25  # of a user's training recordings, where stand-ins are made of some
+REAL_SHARE = 0.25  # share of a user's training recordings that stand-ins are made of
 LEAST_SEC = 1.0
 SILENCE_RMS = 1e-3
 TRIES = 20
@@ -43,7 +52,7 @@ UNSEEN, LIKE_REAL = "unseen", "like_real"
 
 @dataclass(frozen=True)
 class Source:
-    """A clean recording: `audio` `[1, T]`, or the file that it is in."""
+    """A clean recording: `audio` `[1, T]`, or its file."""
 
     id: str
     role: str
@@ -85,7 +94,7 @@ def pilot(folder: Path, tracks: int, sample_rate: int, seed: int) -> list[Source
 
 
 def of_manifest(manifest: Path, *, keep_some: bool, seed: int) -> list[Source]:
-    """A training manifest's recordings by their splits; with `keep_some`, a quarter of the training groups are for the stand-ins.
+    """A training manifest's recordings by their splits; with `keep_some`, stand-ins are made of a quarter of the training groups.
 
     Raises:
         AudioRestorerError: the manifest cannot be used, or a role has no recording.
@@ -118,7 +127,7 @@ def stand_in(sources: Sequence[Source], number: int, sample_rate: int, seed: int
 def item_of(
     sources: Sequence[Source], condition: str, number: int, seconds: float, sample_rate: int, seed: int
 ) -> tuple[Source, Degraded]:
-    """Item `number` of a condition, with the recording it was made of."""
+    """Item `number` of a condition, and the clean recording that it was made of."""
     source = sources[number % len(sources)]
     rng = np.random.default_rng((seed, 2 if condition == UNSEEN else 3, number))
     part = _part(rng, source.read(sample_rate), int(seconds * sample_rate))
@@ -135,7 +144,7 @@ def _voices(table: Path) -> list[tuple[str, str]]:
 
 
 def _part(rng: np.random.Generator, clean: Audio, length: int) -> Audio:
-    """A stretch that is not silent, if one of some tries finds one; the whole of a shorter recording."""
+    """A stretch that is not silent, if one of `TRIES` draws finds one; the whole of a shorter recording."""
     part = clean[:, :length]
     for _ in range(TRIES):
         start = int(rng.integers(0, max(1, clean.shape[1] - length + 1)))
@@ -146,7 +155,7 @@ def _part(rng: np.random.Generator, clean: Audio, length: int) -> Audio:
 
 
 def _scaled(degraded: Degraded) -> Degraded:
-    """With the degraded recording's peak at 0.7."""
+    """The example scaled so that the degraded recording's peak is 0.7."""
     peak = float(np.abs(degraded.noisy).max(initial=0.0))
     scale = np.float32(PEAK / peak) if peak > 1e-5 else np.float32(1)
     noisy: NDArray[np.float32] = degraded.noisy * scale

@@ -1,7 +1,7 @@
 """Old recordings made from clean ones, with every drawn number recorded.
 
-The chain is that of a transfer: speed (wow), the recording's band, then what groove and playback add (hiss, rumble, noise that
-repeats with the record, crackle, clicks, pops, hum), then clipping. An example depends on its generator alone.
+The chain is that of a transfer: speed (wow), the recording's band, then the noises of groove and playback (hiss, rumble, noise
+that repeats with the record, crackle, clicks, pops, hum), then clipping. An example depends on its generator alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from audiorestorer.datasets.levels import active_mask
 from audiorestorer.dsp import artefacts, wow
 from audiorestorer.dsp.clicks import ImpulseLaw, Impulses, as_dict, draw
 
-SILENT_LEVEL = 0.05  # -26 dBFS: what levels refer to where the clean signal is silent
+SILENT_LEVEL = 0.05  # -26 dBFS: reference of levels where the clean signal is silent
 CHANNEL_DB = 6.0  # an impulse's level differs by up to this between channels
 OCTAVE_FROM_HZ = 1000.0
 CURVE_HZ = tuple(float(20 * 2 ** (k / 3)) for k in range(33))
@@ -31,11 +31,11 @@ CURVE_HZ = tuple(float(20 * 2 ** (k / 3)) for k in range(33))
 
 @dataclass(frozen=True)
 class Degraded:
-    """Result.
+    """A degraded recording.
 
     Attributes:
         noisy, target: `[C, T]` float32, aligned and at the same scale; the target has the clean signal's new speed and band.
-        record: everything that was drawn, JSON-able; an artefact that was not drawn is None.
+        record: all drawn numbers, JSON-able; None for an artefact that was not drawn.
         impulses: all clicks, pops and crackle in order of time, for metrics (also in the record); not the scratches of a turn.
     """
 

@@ -19,14 +19,14 @@ from audiorestorer.datasets.degradation.settings import (
 
 Rows = Sequence[Mapping[str, Any]]
 
-LEAST_CONFIDENCE = 0.3  # what is less sure says nothing
-PERCENTILES = (10, 90)  # of the recordings: a range
-LEVEL_MARGIN_DB = 3.0  # on either side: a few recordings do not show all there is
+LEAST_CONFIDENCE = 0.3  # a less sure figure is not used
+PERCENTILES = (10, 90)  # of the recordings, which make a range
+LEVEL_MARGIN_DB = 3.0  # on either side: a few recordings do not show the whole range
 FACTOR_MARGIN = 1.3  # likewise for rates, widths and frequencies
 LEAST_IMPULSES_PER_SEC = 0.3  # fewer: clean
 CRACKLE_PER_SEC = 60.0  # more are crackle: single clicks cannot be told apart
 MOST_SPECTRA = 64
-BAND_BELOW_HZ = 9000.0  # a bandwidth above this is as much the voice's as the recording's
+BAND_BELOW_HZ = 9000.0  # a higher bandwidth may be the voice's own
 LEAST_NOISE_DBFS = -95.0  # below it: digital silence, whose spectrum says nothing
 MOST_SNR_DB = 60.0  # above it a noise is not heard
 
@@ -35,9 +35,9 @@ def degradation_settings(rows: Rows, base: DegradationSettings | None = None) ->
     """The distribution that follows an analysis.
 
     Args:
-        rows: of `analyse-degradation` (JSON rows, or `Analysis.row()`); rejected ones are left out.
-        base: what artefacts keep of which no recording says anything, and those that are not measured (pops, noise of a turn,
-            clipping); the defaults if left out.
+        rows: rows of `analyse-degradation` (JSON rows, or `Analysis.row()`); rejected ones are left out.
+        base: distribution of the artefacts that no recording shows or that are not measured (pops, noise of a turn, clipping);
+            the defaults if left out.
     """
     base = base or DegradationSettings()
     usable = [row for row in rows if row.get("status", "ok") == "ok"]
@@ -72,7 +72,7 @@ def _bounded(first: float, last: float, low: float, high: float) -> tuple[float,
 
 
 def _impulses(rows: Rows, base: ImpulseSettings, above: float, below: float) -> ImpulseSettings:
-    """A train of recordings whose rate lies within [above, below)."""
+    """Settings of impulses, from the recordings whose rate lies within [above, below)."""
     known = _sure(rows, "impulses_per_sec", "impulses_confidence")
     if not known:
         return base

@@ -1,7 +1,7 @@
 """A second family of degradations, for tests only: training must never draw from it, or the ablation would measure its own generator.
 
 Every part differs from `degradations` in kind, not only in range: clustered instead of Poisson times, uniform-dB amplitudes, N-shaped,
-rectangular and overshooting pulses, scratches that come as bursts once a turn, crackle of gated Laplace samples, swishing hiss
+rectangular and overshooting pulses, scratches that come as bursts once per turn, crackle of gated Laplace samples, swishing hiss
 through resonances, rumble of wandering tones, a rectifier's buzz, a random walk of the speed, Chebyshev bands, saturation.
 """
 
@@ -21,7 +21,7 @@ from audiorestorer.dsp import artefacts, wow
 from audiorestorer.dsp.clicks import Impulses
 
 PULSES = ("n_wave", "rectangle", "overshoot")
-CLUSTER_SHAPE = 0.5  # of the gamma distribution of intervals; 1 would be Poisson
+CLUSTER_SHAPE = 0.5  # shape of the gamma distribution of intervals; 1 would be Poisson
 SWISH_DB = 3.0
 WALK_HZ = 1.0  # bandwidth of the speed's random walk
 TONES = 4
@@ -63,7 +63,7 @@ class HeldOutSettings(RangedSettings):
 
 
 def degrade(clean: Audio, sample_rate: int, settings: HeldOutSettings, rng: np.random.Generator) -> Degraded:
-    """Degrade a clean recording `[C, T]`; the same call and the same result as `degradations.degrade`."""
+    """Degrade a clean recording `[C, T]`; arguments and result are those of `degradations.degrade`."""
     channels, length = clean.shape
     if not length:
         return Degraded(clean, clean, {"family": "held_out", "sample_rate": sample_rate}, together([]))
@@ -122,7 +122,7 @@ Part = tuple[NDArray[np.float64], dict[str, Any]]
 
 
 def _hiss(rng: np.random.Generator, channels: int, length: int, rate: int) -> Part:
-    """White noise, a broad resonance in it, louder and softer once a turn."""
+    """White noise with a broad resonance, louder and softer once per turn."""
     centre, quality = log_uniform(rng, (1500.0, min(9000.0, 0.4 * rate))), float(rng.uniform(1, 4))
     turn_hz, depth = float(rng.choice([5 / 9, 0.75, 1.3])), float(rng.uniform(0, SWISH_DB))
     white = rng.standard_normal((channels, length))

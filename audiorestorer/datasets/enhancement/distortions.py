@@ -1,7 +1,7 @@
-"""What happens to speech on its way to a recording: six distortions, none of which moves it in time. All take and give mono `[T]`.
+"""Six distortions of speech on its way to a recording, none of which moves it in time. All take and give mono `[T]`.
 
 Room, artificial reverb, Gaussian noise, overdrive, one band of an equaliser, a band limit; the ranges are those of Resemble Enhance
-where a comment does not say otherwise. Every draw comes from a generator, and each example can say what was drawn.
+where a comment does not say otherwise. Every draw comes from a generator and is recorded.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 SPLIT_HZ = 2000.0  # above it a room's damping shortens the decay
 DECAY_SEC = (0.1, 1.6)  # reverberation time at reverberance 0 and 100
 LARGEST_DAMPING = 0.8  # at damping 100 high frequencies decay in a fifth of the time
-LARGEST_DELAY_SEC = 0.03  # of the first reflection, at room scale 100
+LARGEST_DELAY_SEC = 0.03  # delay of the first reflection at room scale 100
 WET_DB = (-18.0, 3.0)  # energy of the tail over that of the direct sound, at reverberance 0 and 100
-DIRECT_SHARE = 0.5  # of the largest sample: the first that reaches it belongs to the direct sound (-6 dB)
+DIRECT_SHARE = 0.5  # share of the largest sample (-6 dB): the first that reaches it belongs to the direct sound
 RMS_FLOOR = 1e-6  # -120 dBFS: below it there is nothing to distort
 
 
 class DistortionSettings(Settings):
-    """Ranges are [lowest, highest]; drawn evenly, frequencies evenly over the logarithm."""
+    """Ranges are [lowest, highest]; values are drawn evenly where the field does not say otherwise."""
 
     probability: float = Field(0.5, ge=0, le=1, description="Probability of each distortion; their number is binomial")
     reverb: tuple[Percent, Percent] = Field(
@@ -87,10 +87,10 @@ def distort(
 
     Args:
         rooms: draws a response, the sample of its direct sound (see `align`), and its name; None: the other five.
-        least: so many distortions at least.
+        least: least number of distortions.
 
     Returns:
-        `[T]`, and what was done in order, JSON-able.
+        `[T]`, and the record of the distortions in order, JSON-able.
     """
     kinds = ["room", *KINDS] if rooms is not None else list(KINDS)
     count = max(least, int(rng.binomial(len(kinds), settings.probability)))

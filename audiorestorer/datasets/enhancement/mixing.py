@@ -2,8 +2,8 @@
 
 An example is (mixture, distorted, clean), aligned and at one scale: mixture - distorted is the background exactly. The denoiser goes
 from the first to the second, the enhancer from the first to the third. An example depends on (seed, epoch, index) alone; in
-validation on (seed, index), so that every epoch is measured on the same. Files are read a segment at a time: memory does not grow
-with the data set.
+validation on (seed, index), so that every epoch is measured on the same examples. Files are read segment by segment: memory does
+not grow with the data set.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from audiorestorer.names import NOT_TEXT, as_text, is_text
 Split = Literal["train", "valid"]
 VALIDATION_EPOCH = 2**31  # takes the epoch's place in the seed of validation examples: no epoch of the training has it
 LONGEST_ROOM_SEC = 4.0  # a longer response is cut: memory and time are bounded
-SILENT_RMS = 1e-4  # -80 dBFS: such a stretch of speech is drawn again
-DRAWS = 6  # so often at most
+SILENT_RMS = 1e-4  # -80 dBFS: a stretch of speech below it is drawn again
+DRAWS = 6  # largest number of draws of a stretch
 PITCH_OCTAVES = 0.25  # largest shift of pitch and formants, either way
-SHOWN = 5  # problems in a message
+SHOWN = 5  # largest number of problems in a message
 
 
 class EnhancementSettings(Settings):
@@ -156,7 +156,7 @@ class EnhancementFolder:
         return clips
 
     def _usable_room(self, path: Path) -> bool:
-        """By its name and its header alone."""
+        """Whether a room can be used, by its name and its header alone."""
         if not is_text(str(path)):
             self._problems.append(f"{as_text(str(path))}: {NOT_TEXT}")
             return False
@@ -193,8 +193,8 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
     """One epoch of examples: `(mixture, distorted, clean)`, each `[T]`.
 
     Args:
-        size: examples an epoch.
-        repeat: with a number, always the first so many examples of epoch 0.
+        size: examples per epoch.
+        repeat: above 0, always the first `repeat` examples of epoch 0.
     """
 
     def __init__(
@@ -234,7 +234,7 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
         clean, record = self._foreground(rng)
         clean = _unit(clean)
         distorted, record["distortions"] = clean, []
-        # both are drawn in any case: what follows does not depend on it
+        # both are drawn in any case, so that later draws do not depend on the first
         draw, own = rng.random(), np.random.default_rng(rng.integers(2**63))
         validating = self.split == "valid" and settings.distorted > 0
         if validating or draw < settings.distorted:
@@ -283,6 +283,6 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
 
 
 def _unit(audio: Mono) -> Mono:
-    """RMS 1; what is silent stays."""
+    """RMS 1; silence stays."""
     level = rms(audio)
     return np.asarray(audio / np.float32(level), np.float32) if level > distortions.RMS_FLOOR else audio

@@ -1,4 +1,4 @@
-"""Which noises a denoiser should learn: decisions from measured features, and from labels where a data set has them.
+"""Decision which noises a denoiser should learn, by measured features, and by labels where a data set has them.
 
 Thresholds were set on about eighty public recordings (ESC-10, LibriSpeech, LibriTTS, VCTK, LJSpeech, vinyl, hums, fans, crowds):
 voiced share and envelope depth tell every one of the 49 speech recordings from every kept noise. Limits: music is known by its label
@@ -58,7 +58,7 @@ class NoiseFilterSettings(Settings):
 
 @dataclass(frozen=True)
 class Label:
-    """What a data set says: `noise_class` or the reason for rejection."""
+    """Label of a data set: `noise_class` or the reason for rejection."""
 
     name: str
     noise_class: str | None = None
@@ -95,7 +95,7 @@ MUSAN_REJECTED = {"speech": "speech", "music": "music"}
 
 
 def label_of(path: Path, root: Path) -> Label | None:
-    """What file name and folders say: ESC-50's naming, DEMAND's rooms, MUSAN's three parts; None where they say nothing."""
+    """The label by file name and folders: ESC-50's naming, DEMAND's rooms, MUSAN's three parts; None where they have none."""
     relative = path.relative_to(root)
     match = ESC50_FILE.match(path.stem)
     if match and int(match[1]) < len(ESC50_NAMES):
@@ -117,7 +117,7 @@ def label_of(path: Path, root: Path) -> Label | None:
 
 
 def rejection(features: Features, label: Label | None, settings: NoiseFilterSettings) -> str | None:
-    """Why a noise is rejected, or None. Damage is looked at first, then the label, then what it sounds like."""
+    """The reason why a noise is rejected, or None. Damage is checked first, then the label, then the sound."""
     if features.duration_sec < settings.min_sec:
         return f"too short: {features.duration_sec:.2f} s"
     if features.silence_share > settings.max_silence_share:
@@ -127,7 +127,7 @@ def rejection(features: Features, label: Label | None, settings: NoiseFilterSett
     if label and label.rejected and not (label.rejected == "speech" and settings.allow_speech):
         return f"{label.rejected} (label)"
     if label and label.noise_class:
-        return None  # somebody listened: features only say what kind, and those are coarser
+        return None  # somebody has listened: a label is finer than the features
     speaks = features.voiced_share >= settings.speech_voiced_share and features.depth_db >= settings.speech_depth_db
     # a voice's strongest harmonic moves; a beep goes on and off as syllables do, but stands still
     if features.tonal_share > settings.max_tonal_share and not (speaks and features.tone_step_oct > 0):
