@@ -61,7 +61,7 @@ class Exportable(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         config = self.model.config
         hop, half, bins = config.hop_length, config.n_fft // 2, config.n_fft // 2 + 1
-        # one more hop than needed at most: frames beyond the last sample change nothing but are cut
+        # at most one hop more than needed: frames beyond the last sample are cut off again
         padded = functional.pad(mixture, (half, half + hop - 1))
         both = functional.conv1d(padded, self.analysis, stride=hop)
         real, imaginary = both[:, :bins], both[:, bins:]
@@ -76,7 +76,7 @@ def export(model: MaskUNet, metadata: dict[str, Any], length: int) -> bytes:
     """The ONNX file's content.
 
     Args:
-        metadata: put into the file as text (architecture, task, sha256 of the checkpoint, ...), beside config and rate.
+        metadata: texts for the file (architecture, task, sha256 of the checkpoint, ...), beside config and rate.
         length: samples of the example that is traced; any other length works too.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from audiorestorer.models.enhancer.settings import DenoiserSettings
 
-GROUP_CHANNELS = 16  # channels a group of a norm
+GROUP_CHANNELS = 16  # channels per group of a norm
 TINY = 1e-6  # added to squared lengths: below -60 dB of full scale a bin has no direction to speak of
 START = (1.0, 1.0, 0.0)  # biases: most of the magnitude, no turn
 SILENT_RMS = 1e-8  # of full scale (-160 dBFS)
@@ -57,8 +57,8 @@ class _Block(nn.Module):
 class Denoiser(nn.Module):
     """Noisy speech to speech with less noise: `[B, T] -> [B, T]`, any length.
 
-    Phase and magnitude of a bin are changed apart: out = m |X| e^(i(arg X + d)), 0 <= m <= 1. The input is scaled by `level` and the
-    output back: give the level of a whole recording, and its windows do not depend on how it was cut.
+    Phase and magnitude of a bin are changed separately: out = m |X| e^(i(arg X + d)), 0 <= m <= 1. The input is scaled by `level` and
+    the output back: give the level of a whole recording, and its windows do not depend on how it was cut.
     """
 
     window: Tensor
@@ -88,7 +88,7 @@ class Denoiser(nn.Module):
         )
 
     def inverse(self, spectrum: Tensor, length: int) -> Tensor:
-        """What `spectrum` undoes: `[B, length]`."""
+        """The inverse of `spectrum`: `[B, length]`."""
         settings = self.settings
         return torch.istft(
             spectrum, settings.n_fft, settings.hop_length, window=self.window, center=True, length=length

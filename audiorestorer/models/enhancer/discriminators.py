@@ -76,7 +76,7 @@ class ResolutionDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """All of them: `[B, T]` to one tensor of scores a discriminator, multi-period ones first."""
+    """All discriminators: `[B, T]` to one tensor of scores per discriminator, multi-period ones first."""
 
     def __init__(self, settings: DiscriminatorSettings | None = None) -> None:
         super().__init__()

@@ -40,9 +40,7 @@ class Irmae(nn.Module):
         self.n_mels = n_mels
         widths = [settings.hidden] + [settings.latent] * settings.linears
         self.encoder = nn.Sequential(nn.Conv1d(n_mels, settings.hidden, 3, padding=1), *self._blocks())
-        self.linears = nn.Sequential(
-            *(nn.Conv1d(a, b, 1, bias=False) for a, b in itertools.pairwise(widths))
-        )  # fmt: skip
+        self.linears = nn.Sequential(*(nn.Conv1d(a, b, 1, bias=False) for a, b in itertools.pairwise(widths)))
         self.decoder = nn.Sequential(
             nn.Conv1d(settings.latent, settings.hidden, 3, padding=1),
             *self._blocks(),
@@ -63,17 +61,17 @@ class Irmae(nn.Module):
         return torch.tanh(self.linears(self.encoder(mel)))
 
     def decode(self, code: Tensor) -> Tensor:
-        """What the vocoder hears of a code: `[B, latent, N] -> [B, M + extra, N]`."""
+        """The vocoder's input for a code: `[B, latent, N] -> [B, M + extra, N]`."""
         out: Tensor = self.decoder(code)
         return out
 
     def to_mel(self, decoded: Tensor) -> Tensor:
-        """Mel values of what `decode` gave: `[B, M + extra, N] -> [B, M, N]`."""
+        """Mel values of `decode`'s output: `[B, M + extra, N] -> [B, M, N]`."""
         out: Tensor = self.head(decoded)
         return out
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Through the code and back: what `decode` and what `to_mel` give. The loss is the latter's MSE."""
+        """Outputs of `decode` and of `to_mel` for the code of mel values. The loss is the latter's MSE."""
         decoded = self.decode(self.encode(mel))
         return decoded, self.to_mel(decoded)
 

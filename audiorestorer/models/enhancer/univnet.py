@@ -18,14 +18,14 @@ from audiorestorer.models.enhancer.settings import VocoderSettings
 
 SLOPE = 0.2  # of the leaky activations
 PREDICTOR_SLOPE = 0.1
-PREDICTOR_TAPS = 3  # frames that a kernel is predicted from, after the predictor's residual layers
+PREDICTOR_TAPS = 3  # frames that a kernel is predicted from after the predictor's residual layers
 RESIDUALS = 3
 
 
 class KernelPredictor(nn.Module):
     """Kernels of a stage's location-variable convolutions, from the condition's frames.
 
-    The last convolution makes layers x O x C x K numbers a frame, in this order: one layer's kernels of one frame lie together.
+    The last convolution makes layers x O x C x K numbers per frame, in this order: one layer's kernels of one frame lie together.
     """
 
     def __init__(self, condition: int, settings: VocoderSettings) -> None:
@@ -48,7 +48,7 @@ class KernelPredictor(nn.Module):
         self.bias = weight_norm(nn.Conv1d(hidden, layers * 2 * channels, PREDICTOR_TAPS))
 
     def forward(self, condition: Tensor) -> Tensor:
-        """What kernels are made of: `[B, condition, N] -> [B, N, hidden * 3]`, each frame with its neighbours."""
+        """Features that kernels are made of: `[B, condition, N] -> [B, N, hidden * 3]`, each frame with its neighbours."""
         x = functional.leaky_relu(self.entry(condition), PREDICTOR_SLOPE)
         for residual in self.residuals:
             x = x + residual(x)
@@ -129,7 +129,7 @@ class UnivNet(nn.Module):
         return out[:, 0].float().tanh()
 
     def synthesise(self, condition: Tensor, seeds: Sequence[int], starts: Sequence[int] | None = None) -> Tensor:
-        """`forward` with noise by a seed an item; the ends are repeated by `pad_frames` on both sides and cut off again.
+        """`forward` with noise by one seed per item; the ends are repeated by `pad_frames` on both sides and cut off again.
 
         `starts`: see `noise.seeded`.
         """
