@@ -68,10 +68,10 @@ def files(root: Path, pattern: str) -> list[Path]:
     Raises:
         FileNotFoundError: there are none; names the folder and the pattern.
     """
-    found = sorted(path for path in root.glob(pattern) if path.suffix in SUFFIXES)
-    if not found:
+    recordings = sorted(path for path in root.glob(pattern) if path.suffix in SUFFIXES)
+    if not recordings:
         raise FileNotFoundError(f"{root}: no recordings like {pattern}; scripts/audio/free_recordings.py fetches them")
-    return found
+    return recordings
 
 
 def quiet(data: np.ndarray, sample_rate: int) -> bool:

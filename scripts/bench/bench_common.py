@@ -128,16 +128,16 @@ def write_clips(folder: Path, count: int, seconds: float, rate: int, channels: i
 
 def rows(path: Path, clips: list[Path], seconds: float, rate: int, channels: int = 1) -> Path:
     """A manifest of clips as any stage takes it."""
-    found = []
+    items = []
     for clip in clips:
         digest = sha256_file(clip)
-        found.append(
+        items.append(
             Item(
                 id=clip.stem, noisy=str(clip), path=str(clip), sha256=digest, noisy_sha256=digest, sr=rate, channels=channels,
                 duration=seconds, stems={"vocals": str(clip)}, output=clip.name,
             )
         )  # fmt: skip
-    write_manifest(path, found)
+    write_manifest(path, items)
     return path
 
 

@@ -30,8 +30,8 @@ def loader_rate(settings: TrainSettings, folder: Path, seconds: float, copies: i
     """Samples a second of one process, and its peak memory in MB; every recording is listed `copies` times."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        found: tuple[float, float] = pool.apply(_deliver, (settings.model_dump(), folder, seconds, copies))
-    return found
+        rate_and_peak: tuple[float, float] = pool.apply(_deliver, (settings.model_dump(), folder, seconds, copies))
+    return rate_and_peak
 
 
 def _deliver(values: dict[str, Any], folder: Path, seconds: float, copies: int) -> tuple[float, float]:

@@ -66,12 +66,12 @@ class Bench:
             AudioRestorerError: the pair cannot be used.
         """
         with Clip(pair) as clip:
-            found = {
+            figures = {
                 system.name: self._figures(system, clip, given.alone)
                 for system in self.on(given)
                 if system.run is not None and not (given.alone and system.mixtures_only)
             }
-            return {"name": pair.name, "seconds": clip.seconds, "rate": clip.rate, "systems": found}
+            return {"name": pair.name, "seconds": clip.seconds, "rate": clip.rate, "systems": figures}
 
     def _figures(self, system: System, clip: Clip, alone: bool) -> dict[str, Any]:
         key = key_of(
@@ -131,8 +131,8 @@ def say(text: str) -> None:
 
 def _over(system: System, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     mine = [(row["seconds"], row["systems"][system.name]) for row in rows if system.name in row["systems"]]
-    done = [(seconds, found) for seconds, found in mine if "failed" not in found]
-    failed = [found["failed"] for _, found in mine if "failed" in found]
+    done = [(seconds, figures) for seconds, figures in mine if "failed" not in figures]
+    failed = [figures["failed"] for _, figures in mine if "failed" in figures]
     reason = system.missing or (failed[0] if failed else NOT_FOR_CLEAN if rows else "no pair could be used")
     out: dict[str, Any] = {
         "n": len(done),
@@ -147,30 +147,30 @@ def _over(system: System, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def chosen_sets(args: argparse.Namespace) -> list[PairSet]:
     """Raises AudioRestorerError: a folder is missing, a wrong `--set`, or none at all."""
-    found = default_sets(args.data) if args.data else []
-    found += [parsed(text) for text in args.set] + [parsed(text, alone=True) for text in args.clean]
-    found = [one for one in found if not args.only or one.name in args.only]
-    if not found:
+    sets = default_sets(args.data) if args.data else []
+    sets += [parsed(text) for text in args.set] + [parsed(text, alone=True) for text in args.clean]
+    sets = [one for one in sets if not args.only or one.name in args.only]
+    if not sets:
         raise AudioRestorerError("no set: --data DIR, --set NAME=NOISY_DIR:CLEAN_DIR or --clean NAME=DIR")
-    if len({one.name for one in found}) < len(found):
-        raise AudioRestorerError(f"two sets have one name: {', '.join(one.name for one in found)}")
+    if len({one.name for one in sets}) < len(sets):
+        raise AudioRestorerError(f"two sets have one name: {', '.join(one.name for one in sets)}")
     if args.limit:
-        found = [PairSet(one.name, one.pairs[: args.limit], one.alone, one.unusable) for one in found]
-    return found
+        sets = [PairSet(one.name, one.pairs[: args.limit], one.alone, one.unusable) for one in sets]
+    return sets
 
 
 def chosen_systems(args: argparse.Namespace, config: Config, networks: Networks) -> list[System]:
     extra = [text.partition("=")[0] for text in args.model]
-    found = [INPUT, *peer_systems(networks), *our_systems(config, networks, extra)]
-    found += ablation_systems(config, networks) if args.ablation else []
-    return [one for one in found if not args.system or any(fnmatch(one.name, pattern) for pattern in args.system)]
+    systems = [INPUT, *peer_systems(networks), *our_systems(config, networks, extra)]
+    systems += ablation_systems(config, networks) if args.ablation else []
+    return [one for one in systems if not args.system or any(fnmatch(one.name, pattern) for pattern in args.system)]
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Raises AudioRestorerError: what the user gave cannot be used."""
     sets = chosen_sets(args)
     config = load(Config, str(args.config))
-    replaced = {name: Path(path) for name, found, path in (text.partition("=") for text in args.model) if found}
+    replaced = {name: Path(path) for name, results, path in (text.partition("=") for text in args.model) if results}
     networks = Networks(config, replaced, args.models, args.out, args.threads)
     texts = None
     if args.transcripts:
@@ -179,16 +179,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         texts = {name: row.get("transcript", "") for name, row in rows.items()}
     meter = Meter(args.dnsmos, texts, args.threads)
     bench = Bench(chosen_systems(args, config, networks), meter, args.out, args.threads, args.ablation)
-    found = [measured(bench, given) for given in sets]
+    results = [measured(bench, given) for given in sets]
     return {
         "threads": args.threads,
         "systems": [
             {"name": one.name, "kind": one.kind, "weights_bytes": one.weights, "missing": one.missing} for one in bench.systems
         ],
-        "delays_samples": delays(bench.systems, {row["rate"] for one in found for row in one["pairs"]}),
+        "delays_samples": delays(bench.systems, {row["rate"] for one in results for row in one["pairs"]}),
         "embedded_bytes": embedded_bytes(networks),
         "absent": bench.meter.absent,
-        "sets": found,
+        "sets": results,
     }  # fmt: skip
 
 

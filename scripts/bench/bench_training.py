@@ -106,7 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    chosen = parser.parse_args()
+    args = parser.parse_args()
     settings = load_settings(ROOT / "config/experiments/pilot_denoiser.yaml")
     rate, size = settings.network.sample_rate, 1_000_000
     length = int(settings.mixtures.segment_sec * rate)
@@ -122,16 +122,16 @@ def main() -> None:
             "manifest": MixtureDataset(ManifestMixer(files, settings.mixtures, "denoise", 1), 0, size),
             "bank": MixtureDataset(Mixer(bank, settings.mixtures, "separate", 1), 0, size),
         }
-        found = {key: measure(settings, feed, chosen.seconds) for key, feed in feeds.items()}
+        results = {key: measure(settings, feed, args.seconds) for key, feed in feeds.items()}
     print(
         f"{machine()}; one thread, one loader process, batch {settings.batch_size}, {settings.mixtures.segment_sec} s\n"
     )
     print("| data from | steps per second | ratio | waits for data |\n| --- | ---: | ---: | ---: |")
-    for key, row in found.items():
-        ratio = row["steps_a_second"] / found["plain"]["steps_a_second"]
+    for key, row in results.items():
+        ratio = row["steps_a_second"] / results["plain"]["steps_a_second"]
         print(f"| {key} | {row['steps_a_second']:.2f} | {ratio:.2f} | {row['wait_share']:.1%} |")
-    if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": machine(), "training": found}, indent=1) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps({"machine": machine(), "training": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -127,9 +127,9 @@ def lag_of(output: Audio, given: Audio, rate: int) -> int:
     """
     most = int(LONGEST_DELAY_SEC * rate)
     late, early = (np.diff(signal[0].astype(np.float64)) for signal in (output, given))
-    found = correlate(late, early, mode="full", method="fft")
+    correlation = correlate(late, early, mode="full", method="fft")
     middle = len(early) - 1
-    return int(found[middle - most : middle + most + 1].argmax()) - most
+    return int(correlation[middle - most : middle + most + 1].argmax()) - most
 
 
 class Aligned:
@@ -177,7 +177,7 @@ def peer_systems(networks: Networks) -> list[System]:
     systems = []
     for name, (package, function) in PEERS.items():
         try:
-            found = importlib.import_module(package)
+            module = importlib.import_module(package)
             version = metadata.version(package)
         except (ImportError, OSError) as error:
             systems.append(System(name, "peer", "", missing=f"{package} cannot be imported ({error})"))
@@ -185,5 +185,5 @@ def peer_systems(networks: Networks) -> list[System]:
         aligned = Aligned(function)
         identity = key_of(peer=name, version=version, own=sha256_file(__file__))
         title = f"{name} ({package} {version})"
-        systems.append(System(title, "peer", identity, _weights(found), _run(aligned), delay=aligned.measure))
+        systems.append(System(title, "peer", identity, _weights(module), _run(aligned), delay=aligned.measure))
     return [*systems, *(model_system(name, name, networks, "peer") for name in RELEASED)]

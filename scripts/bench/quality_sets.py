@@ -50,10 +50,10 @@ class PairSet:
 def _below(folder: Path, name: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise AudioRestorerError(f"set {name}: {folder}: no such folder")
-    found = audio.below(folder)
-    if not found:
+    recordings = audio.below(folder)
+    if not recordings:
         raise AudioRestorerError(f"set {name}: {audio.none_in(folder)}")
-    return found
+    return recordings
 
 
 def two_folders(name: str, noisy: Path, clean: Path) -> PairSet:
@@ -63,10 +63,10 @@ def two_folders(name: str, noisy: Path, clean: Path) -> PairSet:
         AudioRestorerError: a folder is missing or empty.
     """
     _below(clean, name)
-    found = _below(noisy, name)
-    references = references_of(clean, list(found))
+    recordings = _below(noisy, name)
+    references = references_of(clean, list(recordings))
     pairs, unusable = [], []
-    for relative, path in found.items():
+    for relative, path in recordings.items():
         if relative in references.of:
             pairs.append(Pair(str(Path(relative).with_suffix("")), path, references.of[relative]))
         else:
@@ -80,14 +80,14 @@ def one_folder(name: str, folder: Path) -> PairSet:
     Raises:
         AudioRestorerError: the folder is missing, or holds no such pair.
     """
-    found = {str(Path(relative).with_suffix("")): path for relative, path in _below(folder, name).items()}
+    recordings = {str(Path(relative).with_suffix("")): path for relative, path in _below(folder, name).items()}
     pairs, unusable = [], []
-    for stem, path in found.items():
+    for stem, path in recordings.items():
         if not stem.endswith(NOISY):
             continue
         own = stem.removesuffix(NOISY)
-        if own + CLEAN in found:
-            pairs.append(Pair(own, path, found[own + CLEAN]))
+        if own + CLEAN in recordings:
+            pairs.append(Pair(own, path, recordings[own + CLEAN]))
         else:
             unusable.append((stem, f"no {own}{CLEAN} beside it"))
     if not pairs:
@@ -97,8 +97,8 @@ def one_folder(name: str, folder: Path) -> PairSet:
 
 def clean_speech(name: str, folder: Path) -> PairSet:
     """Clean speech alone: what a system does to it is all its error."""
-    found = _below(folder, name)
-    return PairSet(name, [Pair(str(Path(key).with_suffix("")), path, path) for key, path in found.items()], True)
+    recordings = _below(folder, name)
+    return PairSet(name, [Pair(str(Path(key).with_suffix("")), path, path) for key, path in recordings.items()], True)
 
 
 def parsed(text: str, alone: bool = False) -> PairSet:
@@ -131,12 +131,12 @@ class Cost:
 
 
 def _mono(path: Path) -> tuple[Audio, int]:
-    found, rate = audio.read(path)
-    if found.shape[1] < SHORTEST_SEC * rate:
+    signal, rate = audio.read(path)
+    if signal.shape[1] < SHORTEST_SEC * rate:
         raise AudioRestorerError(f"{path}: shorter than {SHORTEST_SEC} s")
-    if not np.isfinite(found).all() or not np.any(found):
+    if not np.isfinite(signal).all() or not np.any(signal):
         raise AudioRestorerError(f"{path}: silent, or NaN or infinite samples")
-    return found.mean(axis=0, keepdims=True, dtype=np.float32), rate
+    return signal.mean(axis=0, keepdims=True, dtype=np.float32), rate
 
 
 def at_rate(signal: Audio, rate: int, wanted: int, frames: int | None = None) -> Audio:

@@ -137,8 +137,8 @@ def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> di
 
 
 def _stems(clip: Clip, chain: Chain, networks: Networks) -> Estimates:
-    found = [separated(clip, one, networks) for one in chain.separators]
-    return [(str(one["vocals.wav"]), str(one["accompaniment.wav"]) if len(one) > 1 else None) for one in found]
+    files = [separated(clip, one, networks) for one in chain.separators]
+    return [(str(one["vocals.wav"]), str(one["accompaniment.wav"]) if len(one) > 1 else None) for one in files]
 
 
 def fused(clip: Clip, chain: Chain, networks: Networks) -> Path:
@@ -155,11 +155,11 @@ def learned_weights(chain: Chain, networks: Networks) -> Weights:
     """Weights of the masks by band, learned on data/pilot; made once for a chain's separators and masks."""
     key = _fusion_key(chain)
     if key not in networks.learned:
-        found: list[tuple[Weights, Weights]] = []
+        equations: list[tuple[Weights, Weights]] = []
         for pair in two_folders("pilot", ROOT / "data/pilot/input", ROOT / "data/pilot/clean").pairs:
             with Clip(pair) as clip:
-                found.append(normal_equations(clip, _stems(clip, chain, networks), chain.fuse))
-        squares, products = (np.sum(parts, axis=0) for parts in zip(*found, strict=True))
+                equations.append(normal_equations(clip, _stems(clip, chain, networks), chain.fuse))
+        squares, products = (np.sum(parts, axis=0) for parts in zip(*equations, strict=True))
         networks.learned[key] = least_squares(squares, products)
     return networks.learned[key]
 
@@ -173,8 +173,8 @@ def stepped(clip: Clip, item: Item, step: Step, before: str, networks: Networks)
     if step.model is None:
         return item, before
     network = networks.get(step.model, step)
-    made = clip.part(key, lambda folder: denoise_item(network, item, step, folder))
-    return item.updated(path=str(made.files["denoised.wav"]), high_band=step.high_band, **made.row), key
+    denoised = clip.part(key, lambda folder: denoise_item(network, item, step, folder))
+    return item.updated(path=str(denoised.files["denoised.wav"]), high_band=step.high_band, **denoised.row), key
 
 
 def run_chain(clip: Clip, chain: Chain, networks: Networks) -> Audio:
@@ -279,8 +279,8 @@ def named_fusion(fuse: FuseSettings) -> str:
 
 def fusions(fuse: FuseSettings) -> dict[str, FuseSettings]:
     """Maximum and mean of plain and of sharpened masks, by name."""
-    found = [with_(fuse, method=method, power=power) for method in ("max", "mean") for power in (1.0, 2.0)]
-    return {named_fusion(one): one for one in found}
+    variants = [with_(fuse, method=method, power=power) for method in ("max", "mean") for power in (1.0, 2.0)]
+    return {named_fusion(one): one for one in variants}
 
 
 def with_(settings: Any, **changes: Any) -> Any:

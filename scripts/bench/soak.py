@@ -99,9 +99,9 @@ def commands(folder: Path, shard: int) -> list[list[str]]:
     store = ["--store", str(folder / "store")]
     out = [["ingest", manifest("ingest"), "--config", json.dumps(config), *store]]
     for name in ("a", "b"):
-        chosen = json.dumps({"name": name, "model": f"pilot_sep_{name}"})
+        separator = json.dumps({"name": name, "model": f"pilot_sep_{name}"})
         files = [manifest("ingest"), manifest(f"separate/{name}")]
-        out.append(["separate", *files, "--config", chosen, *model(f"pilot_sep_{name}"), *store])
+        out.append(["separate", *files, "--config", separator, *model(f"pilot_sep_{name}"), *store])
     out.append(["fuse", manifest("separate/a"), manifest("separate/b"), manifest("fuse"), "--config", "{}", *store])
     denoiser = json.dumps({"model": "pilot_denoiser"})
     out.append(
@@ -158,18 +158,18 @@ def soak(folder: Path, items: int, shard_items: int, ceiling_mb: float) -> list[
 def verdict(samples: list[Sample], first: int) -> dict[str, dict[str, Any]]:
     """The rise of each figure from item `first` on, against its bound."""
     late = [sample for sample in samples if sample.item >= first]
-    found = {}
+    figures = {}
     for name, bound in BOUNDS.items():
         values = [float(getattr(sample, name)) for sample in late]
         grown = rise([sample.item for sample in late], values)
-        found[name] = {
+        figures[name] = {
             "first": values[0], "last": values[-1], "highest": max(values), "rise": round(grown, 3), "bound": bound,
             "ok": grown <= bound,
         }  # fmt: skip
-    return found
+    return figures
 
 
-def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
+def section(samples: list[Sample], figures_of: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     lines = [
         "## Soak",
         "",
@@ -180,7 +180,7 @@ def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: ar
         f"| | at item {options.first} | at item {samples[-1].item} | highest | rise | bound |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, row in found.items():
+    for name, row in figures_of.items():
         figures = [f"{row[key]:g}" for key in ("first", "last", "highest", "rise", "bound")]
         lines.append(f"| {UNITS[name]} | {' | '.join(figures)} |")
     return "\n".join(lines)
@@ -197,13 +197,13 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         samples = soak(Path(folder), options.items, options.shard_items, options.ceiling_mb)
-    found = verdict(samples, options.first)
-    result = {"items": options.items, "verdict": found, "samples": [asdict(sample) for sample in samples]}
+    figures = verdict(samples, options.first)
+    result = {"items": options.items, "verdict": figures, "samples": [asdict(sample) for sample in samples]}
     write_text_atomic(options.json, json.dumps(result, indent=1) + "\n")
-    print(section(samples, found, options))
+    print(section(samples, figures, options))
     if options.docs:
-        write_section(ROOT / "docs/lab/reliability.md", "soak", section(samples, found, options))
-    return int(not all(row["ok"] for row in found.values()))
+        write_section(ROOT / "docs/lab/reliability.md", "soak", section(samples, figures, options))
+    return int(not all(row["ok"] for row in figures.values()))
 
 
 if __name__ == "__main__":

@@ -158,12 +158,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--licences", type=Path)
     parser.add_argument("--sbom", type=Path)
-    chosen = parser.parse_args()
-    if chosen.licences:
-        write_text_atomic(chosen.licences, licences())
-    if chosen.sbom:
-        chosen.sbom.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(chosen.sbom, json.dumps(sbom(), indent=1) + "\n")
+    args = parser.parse_args()
+    if args.licences:
+        write_text_atomic(args.licences, licences())
+    if args.sbom:
+        args.sbom.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(args.sbom, json.dumps(sbom(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -128,8 +128,8 @@ def measure(system: System, given: PairSet) -> np.ndarray:
     rows = []
     for pair in given.pairs:
         with Clip(pair) as noisy, Clip(Pair(pair.name, pair.clean, pair.clean)) as clean:
-            made, alone = system.run(noisy), system.run(clean)
-            pairs = ((noisy.noisy, noisy.truth), (made, noisy.truth), (alone, clean.noisy))
+            output, alone = system.run(noisy), system.run(clean)
+            pairs = ((noisy.noisy, noisy.truth), (output, noisy.truth), (alone, clean.noisy))
             rows.append([_si_sdr_db(estimate, truth) for estimate, truth in pairs])
     return np.array(rows)
 

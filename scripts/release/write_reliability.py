@@ -48,15 +48,15 @@ def _counts(name: str, rows: Sequence[dict[str, Any]]) -> list[Any]:
     ]
 
 
-def numerics_part(found: dict[str, dict[str, dict[str, float | None]]]) -> str:
+def numerics_part(chains: dict[str, dict[str, dict[str, float | None]]]) -> str:
     """For each comparison the worst figure of each chain, with its stage, and the tolerance that the test holds."""
     from tests.faults.numerics import EXACT, LIMITS_DB
 
     rows = []
     for what, limit in LIMITS_DB.items():
-        worst = [_worst(chain[what]) for chain in found.values()]
+        worst = [_worst(chain[what]) for chain in chains.values()]
         rows.append([what, *worst, "exact" if limit == EXACT else f"{limit:g} dB"])
-    return table(("compared", *found, "tolerance"), rows)
+    return table(("compared", *chains, "tolerance"), rows)
 
 
 def _worst(stages: dict[str, float | None]) -> str:
