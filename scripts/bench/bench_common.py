@@ -1,4 +1,4 @@
-"""What the benchmarks share: models of the released sizes with random weights, clips, a timer, the machine's GEMM peak."""
+"""Common parts of the benchmarks: models of the released sizes with random weights, clips, a timer, the machine's GEMM peak."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def started(command: list[str], **environment: str) -> subprocess.Popen[bytes]:
 
 
 def _watch(process: psutil.Process, highest: dict[int, float], ended: threading.Event) -> None:
-    """Highest resident memory (MB) of a process and what it starts. The kernel's own figure counts what the parent held."""
+    """Highest resident memory (MB) of a process and its children. The kernel's own figure counts the parent's memory too."""
     while not ended.wait(0.1):
         try:
             family = [process, *process.children(recursive=True)]

@@ -27,7 +27,7 @@ from scripts.bench.bench_common import ROOT, stage
 PILOT = ROOT / "data/pilot"
 SECONDS = 10.0
 LIMIT_SEC = 180.0
-# as Snakemake sets them for a job
+# Variables that Snakemake sets for a job
 ONE_THREAD = {
     "OMP_WAIT_POLICY": "passive",
     "OMP_NUM_THREADS": "1",
@@ -91,8 +91,8 @@ def evaluate(manifest: Path, store: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--items", type=int, default=200)
-    parser.add_argument("--jobs", type=int, default=2, help="at a time, one thread each")
+    parser.add_argument("--items", type=int, default=200, help="number of items")
+    parser.add_argument("--jobs", type=int, default=2, help="jobs at a time, one thread each")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-evaluate-") as folder:
         manifests = make_items(Path(folder), args.items, shards=2 * args.jobs)

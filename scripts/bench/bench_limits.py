@@ -1,4 +1,4 @@
-"""What must not grow: memory with the length of a file, seconds an item with the number of items, the time of two jobs side by side.
+"""Growth: memory with the length of a file, seconds per item with the number of items, the time of two jobs side by side.
 
     python -m scripts.bench.bench_limits memory [--hours 3]     every stage on a long file and on one of three minutes
     python -m scripts.bench.bench_limits growth [--most 1000]   the pilot chain on 10, 100, ... items
@@ -42,18 +42,12 @@ MINUTES = 3
 GROWTH_SEC = 2.0
 SEPARATORS = ("pilot_sep_a", "pilot_sep_b")
 PILOTS = (*SEPARATORS, "pilot_denoiser")
-MEASURED = [
-    "loudness",
-    "music",
-    "signal",
-    "intelligibility",
-    "pesq",
-    "dnsmos",
-]  # wer: it hears every second, at real time
+# without wer: it hears every second, at real time
+MEASURED = ["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos"]
 
 
 def small_demucs(folder: Path) -> Path:
-    """The record of a small HTDemucs: what streams a recording is the same for all sizes."""
+    """The record of a small HTDemucs: recordings are streamed alike for all sizes."""
     from demucs.htdemucs import HTDemucs
 
     torch.manual_seed(0)
@@ -115,7 +109,7 @@ def bench_memory(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def bench_growth(args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of a whole run on 10, 100, ... clips, and what an item more costs. One shard, so that only its items grow."""
+    """Seconds of a whole run on 10, 100, ... clips, and the cost of one more item. One shard, so that only its items grow."""
     counts = [count for count in (10, 100, 1000, 10_000) if count <= args.most]
     runs = []
     with tempfile.TemporaryDirectory(prefix="bench-growth-") as name:
@@ -185,12 +179,12 @@ def bench_threads(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("memory", "growth", "threads"))
-    parser.add_argument("--hours", type=float, default=3.0)
-    parser.add_argument("--most", type=int, default=1000)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--spin", action="store_true", help="threads: with OMP_WAIT_POLICY=active, the worst case")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("what", choices=("memory", "growth", "threads"), help="the limit to measure")
+    parser.add_argument("--hours", type=float, default=3.0, help="memory: length of the long file")
+    parser.add_argument("--most", type=int, default=1000, help="growth: largest number of items")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads per job")
+    parser.add_argument("--spin", action="store_true", help="threads: run with OMP_WAIT_POLICY=active, the worst case")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     args = parser.parse_args()
     figures = {"memory": bench_memory, "growth": bench_growth, "threads": bench_threads}[args.what](args)
     if args.json:

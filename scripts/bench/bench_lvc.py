@@ -84,7 +84,7 @@ class Stage:
         return lvc_made(self.x, self.around.shape[1], size, self.predictor.shape[2], make)
 
     def all_kernels(self) -> tuple[Tensor, Tensor]:
-        """Of all layers, frames last: `[B, layers, C, O, K, L]`, and biases `[B, layers, O, L]`."""
+        """Kernels of all layers, frames last: `[B, layers, C, O, K, L]`, and biases `[B, layers, O, L]`."""
         outputs, channels, taps = self.predictor.shape
         padded = functional.pad(self.hidden, (1, 1))
         kernels = functional.conv1d(padded, self.einsum_weight, self.einsum_bias)
@@ -113,7 +113,7 @@ def operation(stage: Stage, repeats: int) -> dict[str, float]:
 
 
 def with_kernels(stage: Stage, repeats: int) -> dict[str, float]:
-    """All layers of a stage, and what makes their kernels."""
+    """All layers of a stage, and the predictor of their kernels."""
     return best(
         {
             "unfold + einsum": stage.theirs,
@@ -157,15 +157,21 @@ def whole(model: UnivNet, condition: Tensor, drawn: Tensor, repeats: int) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--size", choices=SIZES, default="reference")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of the audio")
+    parser.add_argument("--size", choices=SIZES, default="reference", help="size of the enhancer")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions; the fastest counts")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=("float32", "bfloat16"),
+        default=["float32", "bfloat16"],
+        help="types of the weights",
+    )
     parser.add_argument("--parts", nargs="+", choices=("operation", "with kernels", "vocoder"),
                         default=["operation", "with kernels", "vocoder"])  # fmt: skip
     parser.add_argument("--no-peak", action="store_true", help="do not measure the machine's GEMM peak")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="file for the figures")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     settings = of_size(args.size)

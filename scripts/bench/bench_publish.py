@@ -1,4 +1,4 @@
-"""What it costs that published files are copies: seconds and disk space of links, copies and clones of the same finished files.
+"""Cost of publishing by copies: seconds and disk space of links, copies and clones of the same finished files.
 
 python -m scripts.bench.bench_publish [FOLDER]     FOLDER: on the file system to measure (a temporary folder in it is used)
 """
@@ -22,12 +22,12 @@ FILES, MEGABYTES, ROUNDS = 200, 5, 3
 
 
 def link(source: Path, target: Path) -> None:
-    """As it was done before: output and store were one file."""
+    """The former way: output and store are one file."""
     os.link(source, target)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Without the attempt to share blocks."""
+    """Copy without the attempt to share blocks."""
     cloned, store._cloned = store._cloned, lambda *_: False
     try:
         store.place(source, target)

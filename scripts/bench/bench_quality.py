@@ -11,7 +11,7 @@ Sets: `--data` takes `mixtures` (references `mixtures_clean`), `noisy` (`speech`
 
 Choices: recordings are made mono. Figures are medians over a set's files. SI-SDR (no removal of the mean), LSD and the
 composite are at the reference's rate, PESQ-wb and DNSMOS at 16 kHz, STOI and ESTOI at 10 kHz. Peers' delays are measured and
-taken out. RTF is CPU seconds (all threads, measured clip by clip, the networks loaded and warm) over seconds of audio, summed
+compensated. RTF is CPU seconds (all threads, measured clip by clip, the networks loaded and warm) over seconds of audio, summed
 over a set: other work on the machine does not change it, and on idle cores the clock shows no more. Weights are the bytes of
 the files that a row loads. Nothing is downloaded. Finished figures lie in `--out` by content, system and code: a second run
 computes what changed. A pair that cannot be used is named and the rest goes on.
@@ -47,7 +47,7 @@ INPUT = System("input", "input", "input", run=lambda clip: clip.part("input", la
 
 @dataclass
 class Bench:
-    """What a run measures with: `out` is the folder of finished figures, `ablation` the sets on which that is measured."""
+    """Systems and meter of a run; `out`: folder of finished figures; `ablation`: sets on which the ablation is measured."""
 
     systems: Sequence[System]
     meter: Meter
@@ -201,23 +201,45 @@ def delays(systems: Sequence[System], rates: set[int]) -> dict[str, dict[str, in
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("--data", type=Path, help="folder with the default sets")
-    out.add_argument("--set", action="append", default=[], metavar="NAME=NOISY:CLEAN")
-    out.add_argument("--clean", action="append", default=[], metavar="NAME=DIR")
-    out.add_argument("--only", action="append", metavar="SET", help="these sets only")
-    out.add_argument("--system", action="append", metavar="GLOB", help="these rows only")
-    out.add_argument("--limit", type=int, help="so many pairs of each set")
-    out.add_argument("--model", action="append", default=[], metavar="NAME or LABEL=FILE")
     out.add_argument(
-        "--ablation", action="append", default=[], metavar="SET", help="there, too, the chain with one thing changed"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=NOISY:CLEAN",
+        help="a set of recordings and references; may be repeated",
     )
-    out.add_argument("--dnsmos", action="store_true")
-    out.add_argument("--transcripts", type=Path, help="TSV with path (below a set's folder) and transcript: WER")
-    out.add_argument("--config", type=Path, default=ROOT / "config/config.yaml")
+    out.add_argument(
+        "--clean", action="append", default=[], metavar="NAME=DIR", help="a set of clean speech; may be repeated"
+    )
+    out.add_argument("--only", action="append", metavar="SET", help="measure only this set; may be repeated")
+    out.add_argument(
+        "--system", action="append", metavar="GLOB", help="measure only the rows that match; may be repeated"
+    )
+    out.add_argument("--limit", type=int, help="largest number of pairs per set")
+    out.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME or LABEL=FILE",
+        help="a further model, or a checkpoint under a label; may be repeated",
+    )
+    out.add_argument(
+        "--ablation",
+        action="append",
+        default=[],
+        metavar="SET",
+        help="measure the chain with one thing changed on this set too; may be repeated",
+    )
+    out.add_argument("--dnsmos", action="store_true", help="measure DNSMOS too")
+    out.add_argument(
+        "--transcripts", type=Path, help="TSV with path (below a set's folder) and transcript, for the WER"
+    )
+    out.add_argument("--config", type=Path, default=ROOT / "config/config.yaml", help="configuration of the chain")
     out.add_argument("--models", type=Path, default=ROOT / "artifacts/models", help="folder of fetched models")
     out.add_argument("--out", type=Path, default=ROOT / "artifacts/quality", help="folder of finished figures")
-    out.add_argument("--threads", type=int, default=1)
-    out.add_argument("--json", type=Path)
-    out.add_argument("--write", action="store_true", help="the tables into docs/lab/quality.md")
+    out.add_argument("--threads", type=int, default=1, help="threads of each network")
+    out.add_argument("--json", type=Path, help="file for the figures")
+    out.add_argument("--write", action="store_true", help="put the tables into docs/lab/quality.md")
     return out
 
 

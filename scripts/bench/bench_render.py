@@ -260,13 +260,13 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="four clips")
-    parser.add_argument("--clips", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--only", choices=("htdemucs_ft", "mdx_extra_q", "dns64"), help="one model")
-    parser.add_argument("--many", type=int, default=0, help="our chain on so many clips as well")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--quick", action="store_true", help="measure four clips")
+    parser.add_argument("--clips", type=int, default=12, help="number of clips")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each program")
+    parser.add_argument("--only", choices=("htdemucs_ft", "mdx_extra_q", "dns64"), help="measure one model")
+    parser.add_argument("--many", type=int, default=0, help="run our chain on this many clips as well")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     args = parser.parse_args()
     args.clips = 4 if args.quick else args.clips
     args.peak = {precision: gemm_peak(precision, args.threads) for precision in precisions()}

@@ -1,4 +1,4 @@
-"""How a run's cost grows with the number of items: tiny clips, a tiny network, all of the workflow.
+"""Growth of a run's cost with the number of items: tiny clips, a tiny network, the whole workflow.
 
     python -m scripts.bench.bench_scale [--items 10000] [--json FILE] [--write]
 
@@ -27,7 +27,7 @@ from tests.tiny_models import write_tiny_mask_unet
 RATE, CLIP_SEC = 16_000, 0.02
 PER_SHARD = 250
 PER_FOLDER = 100
-MANY_SHARDS = 4000  # a million items at 250 a shard: its plan is made (a dry run), on the items that there are
+MANY_SHARDS = 4000  # a million items at 250 per shard: planned in a dry run on the items of the largest batch
 STAGES = ("ingest", "separate/tiny", "fuse", "postmask", "loudness", "evaluate/loudness", "evaluate/music")
 HEAD = (
     "| items | shards | from nothing, s | one more item, s | nothing to be done, s | of it parsing, s | peak, MB | one more file, s |"
@@ -49,7 +49,7 @@ class Batch:
         )
 
     def add(self, count: int) -> None:
-        """Clips with content of their own: equal ones would be computed once."""
+        """Add clips that all differ: equal ones would be computed once."""
         for number in range(self.items, self.items + count):
             rng = np.random.default_rng(number)
             path = self.folder / "in" / f"{number // PER_FOLDER:05d}" / f"clip_{number:07d}.wav"
@@ -115,8 +115,8 @@ def measure(folder: Path, items: int, plan: bool) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--items", type=int, default=10_000, help="of the largest batch")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--items", type=int, default=10_000, help="number of items in the largest batch")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--write", action="store_true", help="put the table into docs/lab/performance.md")
     args = parser.parse_args()
     sizes = [size for size in (100, 1000, 10_000, 100_000) if size < args.items] + [args.items]

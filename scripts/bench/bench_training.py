@@ -35,7 +35,7 @@ FILE_RATE, FILE_SEC, FILES = 44_100, 30.0, 12
 
 
 class PlainDataset(Dataset[Any]):
-    """What one writes first: open both files, resample, cut, mix."""
+    """The obvious loader: open both files, resample, cut, mix."""
 
     def __init__(self, speech: list[Path], noise: list[Path], rate: int, length: int, size: int) -> None:
         self.speech, self.noise, self.rate, self.length, self.size = speech, noise, rate, length, size
@@ -85,7 +85,7 @@ def data_set(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def measure(settings: TrainSettings, dataset: Dataset[Any], seconds: float) -> dict[str, float]:
-    """Steps a second and the share of a step that waits for its batch; the loader's start is not counted."""
+    """Steps per second and the share of a step that waits for its batch; the loader's start is not counted."""
     step = training_step(settings)
     batches = iter(DataLoader(dataset, settings.batch_size, num_workers=1, drop_last=True))
     waited, steps, start = 0.0, -2, time.perf_counter()
@@ -104,8 +104,8 @@ def measure(settings: TrainSettings, dataset: Dataset[Any], seconds: float) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     args = parser.parse_args()
     settings = load_settings(ROOT / "config/experiments/pilot_denoiser.yaml")
     rate, size = settings.network.sample_rate, 1_000_000

@@ -1,4 +1,4 @@
-"""Sets of (noisy, clean) recordings, and one of their pairs in memory with what was made of it and how long that took."""
+"""Sets of (noisy, clean) recordings, and one of their pairs in memory, with the signals made of it and their cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHORTEST_SEC = 0.5  # STOI's least
 
 @dataclass(frozen=True)
 class Pair:
-    """A recording and its reference; of clean speech alone they are one file."""
+    """A recording and its reference; for clean speech alone they are one file."""
 
     name: str
     noisy: Path
@@ -39,7 +39,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs of one kind. `alone`: clean speech is what goes in. `unusable`: (name, reason)."""
+    """Pairs of one kind. `alone`: the input is clean speech. `unusable`: (name, reason)."""
 
     name: str
     pairs: list[Pair]
@@ -96,13 +96,13 @@ def one_folder(name: str, folder: Path) -> PairSet:
 
 
 def clean_speech(name: str, folder: Path) -> PairSet:
-    """Clean speech alone: what a system does to it is all its error."""
+    """Clean speech alone: every change that a system makes to it is an error."""
     recordings = _below(folder, name)
     return PairSet(name, [Pair(str(Path(key).with_suffix("")), path, path) for key, path in recordings.items()], True)
 
 
 def parsed(text: str, alone: bool = False) -> PairSet:
-    """`NAME=NOISY_DIR:CLEAN_DIR`, `NAME=DIR` (pairs in one folder), or, of clean speech, `NAME=DIR`."""
+    """The set of `NAME=NOISY_DIR:CLEAN_DIR`, of `NAME=DIR` (pairs in one folder), or with `alone` of clean speech `NAME=DIR`."""
     name, found, places = text.partition("=")
     if not (name and found and places):
         raise AudioRestorerError(f"{text!r}: a set is NAME=NOISY_DIR:CLEAN_DIR or NAME=DIR")
@@ -148,7 +148,7 @@ def at_rate(signal: Audio, rate: int, wanted: int, frames: int | None = None) ->
 
 
 class Clip:
-    """A pair as mono, with a folder of its own for what is made of it.
+    """A pair as mono, with a folder of its own for the signals made of it.
 
     Attributes:
         noisy, rate: the recording `[1, T]` at its own rate. item: the same as the pipeline's stages take it.
@@ -192,7 +192,7 @@ class Clip:
         self._temporary.cleanup()
 
     def part(self, key: str, make: Callable[[Path], Any]) -> Any:
-        """What `make(empty folder)` gives, made once. Parts do not nest: what a part needs is asked for before it."""
+        """Result of `make(empty folder)`, made once. Parts do not nest: ask for the inputs of a part before it."""
         self._used.add(key)
         if key not in self._made:
             folder = self.folder / str(len(self._made))
@@ -203,7 +203,7 @@ class Clip:
         return self._made[key][0]
 
     def made_by(self, system: Callable[[Clip], Audio]) -> tuple[Audio, Cost]:
-        """A system's output `[1, T]` at the recording's rate, and what all its parts cost, those made before included."""
+        """A system's output `[1, T]` at the recording's rate, and the cost of all its parts, those made before included."""
         self._used = set()
         out = system(self)
         costs = [self._made[key][1] for key in self._used]

@@ -1,4 +1,4 @@
-"""The tables of scripts/bench/bench_quality.py: a set each, the ablation, and the targets of the whole chain."""
+"""The tables of scripts/bench/bench_quality.py: one per set, the ablation, and the targets of the whole chain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts.bench.bench_common import machine
 from scripts.bench.quality_systems import ABLATION, WHOLE
 
 ABSENT = "–"
-NOT_FOR_CLEAN = "not for clean speech"  # such a row is left out of a table
+NOT_FOR_CLEAN = "not for clean speech"  # a row that is left out of the table
 # figure, title, digits
 PAIRS = (
     ("si_sdr_improvement_db", "SI-SDRi, dB ↑", 1), ("stoi", "STOI ↑", 3), ("estoi", "ESTOI ↑", 3), ("pesq", "PESQ-wb ↑", 2),
@@ -43,7 +43,7 @@ def _cells(row: Mapping[str, Any], columns: Sequence[tuple[str, str, int]], name
 
 
 def set_table(result: Mapping[str, Any], systems: Sequence[Mapping[str, Any]]) -> str:
-    """A row a system; one that is missing says why. A column without any figure is left out."""
+    """One row per system; a missing one says why. A column without any figure is left out."""
     columns = CLEAN if result["alone"] else PAIRS
     rows = result["systems"]
     columns = tuple(one for one in columns if any(one[0] in row["figures"] for row in rows.values()))

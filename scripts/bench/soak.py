@@ -3,8 +3,8 @@
     python -m scripts.bench.soak --items 2000 --docs
 
 Each item is a fresh recording of half a second that goes through the whole chain, stage by stage, as the jobs of `snakemake` take
-it through; all stages share this process, so that what any of them keeps is seen. Sampled by item: resident memory, open files and
-sockets, threads, and what lies in the store beside finished entries. From item `--from` on a straight line is fitted to each; its
+it through; all stages share this process, so that a leak in any of them shows. Sampled by item: resident memory, open files and
+sockets, threads, and files in the store beside finished entries. From item `--from` on a straight line is fitted to each; its
 rise over the rest of the run must stay below its bound. Writes artifacts/eval/soak.json and, with --docs, the section "Soak" of
 docs/lab/reliability.md. Ends with 1 where something grew.
 """
@@ -24,12 +24,8 @@ from typing import Any
 from audiorestorer.files import write_text_atomic
 from scripts.sections import ROOT, write_section
 
-BOUNDS = {
-    "rss_mb": 16.0,
-    "handles": 1.0,
-    "threads": 1.0,
-    "garbage": 0.5,
-}  # rise of the fitted line from `--from` to the end
+# largest rise of the fitted line from `--from` to the end
+BOUNDS = {"rss_mb": 16.0, "handles": 1.0, "threads": 1.0, "garbage": 0.5}
 UNITS = {
     "rss_mb": "resident memory, MB",
     "handles": "open files and sockets",
@@ -52,7 +48,7 @@ class Sample:
 
 
 def rise(items: list[int], values: list[float]) -> float:
-    """How much a straight line (least squares) through the points rises from the first to the last."""
+    """Rise of a straight line (least squares) through the points, from the first to the last."""
     import numpy as np
 
     return float(np.polyfit(items, values, 1)[0] * (items[-1] - items[0]))
@@ -117,7 +113,7 @@ def commands(folder: Path, shard: int) -> list[list[str]]:
 
 
 def soak(folder: Path, items: int, shard_items: int, ceiling_mb: float) -> list[Sample]:
-    """Run the items, so many a shard; a sample after each shard.
+    """Run the items, `shard_items` per shard; a sample after each shard.
 
     Raises:
         SystemExit: a stage failed, or the memory is above the ceiling.
@@ -188,12 +184,12 @@ def section(samples: list[Sample], figures_of: dict[str, dict[str, Any]], option
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=2000)
-    parser.add_argument("--shard-items", type=int, default=20)
-    parser.add_argument("--from", dest="first", type=int, default=200, help="items before this are warming up")
-    parser.add_argument("--ceiling-mb", type=float, default=2000)
-    parser.add_argument("--json", type=Path, default=ROOT / "artifacts/eval/soak.json")
-    parser.add_argument("--docs", action="store_true")
+    parser.add_argument("--items", type=int, default=2000, help="number of items")
+    parser.add_argument("--shard-items", type=int, default=20, help="items per shard")
+    parser.add_argument("--from", dest="first", type=int, default=200, help="number of items that count as warming up")
+    parser.add_argument("--ceiling-mb", type=float, default=2000, help="largest resident memory; more ends the run")
+    parser.add_argument("--json", type=Path, default=ROOT / "artifacts/eval/soak.json", help="file for the figures")
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/lab/reliability.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         samples = soak(Path(folder), options.items, options.shard_items, options.ceiling_mb)

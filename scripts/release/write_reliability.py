@@ -77,9 +77,9 @@ def names_part() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--campaign", type=Path)
-    parser.add_argument("--numerics", type=Path)
-    parser.add_argument("--names", action="store_true")
+    parser.add_argument("--campaign", type=Path, help="results of the campaign of hostile files")
+    parser.add_argument("--numerics", type=Path, help="results of the numerical comparison")
+    parser.add_argument("--names", action="store_true", help="write the section on file names")
     options = parser.parse_args()
     if options.campaign:
         write_section(PAGE, "hostile audio", campaign_part(json.loads(options.campaign.read_text())))
