@@ -154,9 +154,7 @@ def _environment() -> dict[str, str]:
 def started(command: list[str], **environment: str) -> subprocess.Popen[bytes]:
     """`environment`: what differs; an empty value takes the variable away."""
     chosen = {key: value for key, value in {**_environment(), **environment}.items() if value}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=chosen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )  # fmt: skip
+    return subprocess.Popen(command, cwd=ROOT, env=chosen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def _watch(process: psutil.Process, highest: dict[int, float], ended: threading.Event) -> None:

@@ -183,13 +183,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "threads": args.threads,
         "systems": [
-            {"name": one.name, "kind": one.kind, "weights_bytes": one.weights, "missing": one.missing} for one in bench.systems
+            {"name": one.name, "kind": one.kind, "weights_bytes": one.weights, "missing": one.missing}
+            for one in bench.systems
         ],
         "delays_samples": delays(bench.systems, {row["rate"] for one in results for row in one["pairs"]}),
         "embedded_bytes": embedded_bytes(networks),
         "absent": bench.meter.absent,
         "sets": results,
-    }  # fmt: skip
+    }
 
 
 def delays(systems: Sequence[System], rates: set[int]) -> dict[str, dict[str, int]]:

@@ -39,7 +39,7 @@ from scripts.bench.bench_common import (
     timed,
     write_clips,
     write_models,
-)  # fmt: skip
+)
 
 DNS_CLIPS = 40  # at least: the network is so fast that with few clips start-up is what is measured
 ITEMS_A_SHARD = 64
@@ -200,8 +200,9 @@ def work_seconds(artifacts: Path) -> dict[str, float]:
     for path in sorted((artifacts / "logs").rglob("*.log")):
         for name, total, before in re.findall(
             r"^(\S+): \d+/\d+ items \([^)]*\), ([\d.]+) s, ([\d.]+) s of it before the first.*second$",
-            path.read_text(errors="replace"), re.M,
-        ):  # fmt: skip
+            path.read_text(errors="replace"),
+            re.M,
+        ):
             found[name] = found.get(name, 0.0) + float(total) - float(before)
     return found
 

@@ -97,6 +97,7 @@ def nn_filter(signal: Audio, rate: int) -> Audio:
     return np.asarray(librosa.istft(spectrum * mask, length=signal.shape[1]), np.float32)[None]
 
 
+# name -> package that must import, function
 PEERS: dict[str, tuple[str, Function]] = {
     "RNNoise": ("pyrnnoise", rnnoise),
     "noisereduce, non-stationary": ("noisereduce", noisereduce),
@@ -105,7 +106,7 @@ PEERS: dict[str, tuple[str, Function]] = {
     "HPSS, harmonic part": ("librosa", hpss("harmonic")),
     "HPSS, percussive part": ("librosa", hpss("percussive")),
     "nn_filter, foreground": ("librosa", nn_filter),
-}  # name -> package that must import, function
+}
 
 
 def probe(rate: int) -> Audio:

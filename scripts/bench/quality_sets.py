@@ -168,8 +168,9 @@ class Clip:
         common = min(self.rate, self.reference_rate)
         match = compare(
             [(at_rate(self.noisy, self.rate, common)[0], at_rate(self.reference, self.reference_rate, common)[0])],
-            common, LONGEST_DELAY_SEC,
-        )  # fmt: skip
+            common,
+            LONGEST_DELAY_SEC,
+        )
         if not match.alike or abs(match.delay_sec) > LEAST_DELAY_SEC:
             what = f"{1000 * match.delay_sec:.2f} ms late" if match.alike else "another recording"
             raise AudioRestorerError(f"{pair.noisy}: its reference is {what}")

@@ -30,16 +30,8 @@ ROLES = ("train", "valid", "real", "test")
 VOICES = {
     "flite:awb": "test", "espeak:en-gb-x-rp+Alicia": "test", "espeak:en-us-nyc+victor": "real", "espeak:en-gb-x-rp+linda": "real",
 }  # fmt: skip
-TRACK_ROLES = (
-    "train",
-    "train",
-    "test",
-    "train",
-    "real",
-    "train",
-    "test",
-    "valid",
-)  # in turns over the generated tracks
+# Roles of the generated tracks, in turns
+TRACK_ROLES = ("train", "train", "test", "train", "real", "train", "test", "valid")
 TRACK_SEC = 6.0
 STAND_IN_SEC = 12.0
 REAL_SHARE = 0.25  # share of a user's training recordings that stand-ins are made of

@@ -179,8 +179,9 @@ def _revolution(rng: np.random.Generator, settings: RevolutionSettings, shape: t
     noise = artefacts.shaped_noise(rng, shape[0], size, rate, [(100.0, 6.0), (1000.0, 0.0), (16_000.0, -6.0)])
     law = ImpulseLaw(
         log_uniform(rng, settings.clicks_per_turn) * rate / period,
-        10 ** (float(rng.uniform(*settings.click_level_db)) / 20), resonance_hz=(1500.0, 6000.0),
-    )  # fmt: skip
+        10 ** (float(rng.uniform(*settings.click_level_db)) / 20),
+        resonance_hz=(1500.0, 6000.0),
+    )
     ticks, impulses = draw(rng, law, size, rate)
     start = int(rng.integers(period))
     out = artefacts.loop(noise + ticks, period, shape[1], start=start)

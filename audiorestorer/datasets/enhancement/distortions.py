@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from scipy import signal as scipy_signal
 
 from audiorestorer.config import Settings
+from audiorestorer.datasets.degradation.degradations import log_uniform
 from audiorestorer.dsp import artefacts
 
 Mono = NDArray[np.float32]
@@ -190,7 +191,7 @@ def _overdrive(rng: np.random.Generator, speech: Mono, rate: int, settings: Dist
 
 
 def _equaliser(rng: np.random.Generator, speech: Mono, rate: int, settings: DistortionSettings) -> Drawn:
-    centre = min(_log_uniform(rng, settings.equaliser_hz), 0.45 * rate)
+    centre = min(log_uniform(rng, settings.equaliser_hz), 0.45 * rate)
     drawn = {
         "centre_hz": centre,
         "quality": float(rng.uniform(*settings.equaliser_q)),
@@ -203,16 +204,12 @@ def _band(rng: np.random.Generator, speech: Mono, rate: int, settings: Distortio
     """A low-pass or a band-pass, one as often as the other."""
     low: float | None = None
     if rng.random() < 0.5:
-        high = _log_uniform(rng, settings.low_pass_hz)
+        high = log_uniform(rng, settings.low_pass_hz)
     else:
-        low = _log_uniform(rng, settings.band_start_hz)
+        low = log_uniform(rng, settings.band_start_hz)
         high = low + float(rng.uniform(*settings.band_width_hz))
     out = artefacts.band_limit(speech[None], rate, low_hz=low, high_hz=high, order=settings.order)
     return out[0], {"low_hz": low, "high_hz": high}
-
-
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
 
 
 KINDS: dict[str, Callable[..., Drawn]] = {
