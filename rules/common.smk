@@ -296,7 +296,7 @@ def publishing_round(shard):
     if not os.path.exists(path):
         return last
     try:
-        absent = any(row.ok and not os.path.lexists(row.field("published")) for row in read_manifest(path))
+        absent = any(row.ok and not os.path.lexists(row.published) for row in read_manifest(path))
     except AudioRestorerError:
         absent = True  # damaged: published again
     return last + absent
