@@ -1,4 +1,4 @@
-"""All decoded training audio as one memory-mapped int16 array: no decoding an item, no copy a worker."""
+"""All decoded training audio as one memory-mapped int16 array: no decoding per item, no copy per worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from audiorestorer.store import Store, key_of
 
 @dataclass(frozen=True)
 class Clip:
-    """Where one recording lies in the array."""
+    """The place of one recording in the array."""
 
     start: int
     length: int
@@ -29,7 +29,7 @@ class AudioBank(Bank[Clip]):
 
     Args:
         data: the folder.
-        cache: where the decoded array goes (made once, keyed by the index's content and the rate); None: into memory.
+        cache: folder for the decoded array (made once, keyed by the index's content and the rate); None: into memory.
         split: only this split's recordings.
 
     Raises:
@@ -88,7 +88,7 @@ def _decode(data: Path, rows: list[dict[str, str]], sample_rate: int) -> list[ND
 def _cached(
     store: Store, key: str, data: Path, rows: list[dict[str, str]], sample_rate: int
 ) -> tuple[NDArray[np.int16], list[int]]:
-    """The memory-mapped samples of all rows and each one's length; made at the first call, and again where it is damaged."""
+    """The memory-mapped samples of all rows and the length of each; made at the first call, and again where it is damaged."""
     entry = store.get(key)
     if entry is None:
         parts = _decode(data, rows, sample_rate)

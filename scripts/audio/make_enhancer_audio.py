@@ -47,10 +47,10 @@ def make(job: tuple[int, int, str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the data set")
+    parser.add_argument("--minutes", type=float, default=60, help="minutes of speech")
+    parser.add_argument("--seed", type=int, default=3, help="seed of everything that is drawn")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     args = parser.parse_args()
     count = round(args.minutes * 60 / CLIP_SEC)
     with ProcessPoolExecutor(args.jobs) as pool:
