@@ -128,6 +128,7 @@ class FuseSettings(StftSettings):
 
 
 class DenoiseSettings(Settings):
+    enabled: bool = Field(True, description="false: this stage is left out")
     model: str | None = Field("pilot_denoiser", description="entry of the registry; null: no denoising")
     wet: float = Field(0.55, ge=0, le=1, description="out = wet * denoised + (1 - wet) * input")
     high_band: Literal["keep", "mask", "drop"] = Field(
@@ -141,6 +142,7 @@ class DenoiseSettings(Settings):
 
 
 class PostmaskSettings(StftSettings):
+    enabled: bool = Field(True, description="false: this stage is left out")
     beta: float = Field(1.0, gt=0, le=8, description="exponent of the beta-Wiener mask")
     floor: float = Field(
         1.0, ge=0, le=1, description="the mask never goes below this (0.1 is -20 dB); 1 is no post-mask"

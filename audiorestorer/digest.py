@@ -16,6 +16,7 @@ PLUMBING = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "__main__",
+        "chain",
         "checking",
         "config",
         "devices",
@@ -25,11 +26,13 @@ PLUMBING = frozenset(
         "folders",
         "left_out",
         "manifest",
+        "memory",
         "names",
         "progress",
         "resources",
         "store",
         "tables",
+        "workflow",
         "stages.shard",
         "stages.inputs",
         "stages.network",

@@ -15,7 +15,12 @@ from audiorestorer.separators import ModelFiles, Options, Separator, load, modul
 from audiorestorer.stages.shard import Made, Stage
 from audiorestorer.store import Entry
 
-NO_KEY = {"name", "model", "batch_size"}  # they change no result beyond rounding; the model's weights are in the key
+NO_KEY = {
+    "enabled",
+    "name",
+    "model",
+    "batch_size",
+}  # they change no result beyond rounding; the model's weights are in the key
 
 
 def network_stage(
