@@ -9,7 +9,7 @@ import ctypes
 def keep_freed_memory() -> None:
     """For commands that need the same tensors again and again: glibc hands what is larger than 128 KiB back to the system as soon as
     it is freed, and asking for it anew (page faults) was 40 % of a training step and a quarter of a network's pass
-    (docs/performance.md). With another C library nothing changes."""
+    (docs/lab/performance.md). With another C library nothing changes."""
     m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)

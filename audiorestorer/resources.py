@@ -1,6 +1,6 @@
 """What a job needs: memory and minutes as functions of its shard, its stage or model, and the attempt.
 
-The figures are docs/performance.md's (a test compares them), the margins are for slower machines. A first attempt that was cut too
+The figures are docs/lab/performance.md's (a test compares them), the margins are for slower machines. A first attempt that was cut too
 short is corrected by the next one, which asks for twice as much and finds the finished items in the store. No torch import.
 """
 
