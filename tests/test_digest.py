@@ -34,7 +34,7 @@ def test_imports_go_down_only():
     """The design's layers: a module imports only from its own layer (dsp from dsp) or from below."""
     layers = [
         {"errors", "names", "devices", "memory", "resources", "digest"}, {"checking", "left_out", "tables"}, {"files"},
-        {"manifest", "windows_names"}, {"config"}, {"chain", "folders"},
+        {"manifest", "windows_names"}, {"config_values", "config_text"}, {"config_training"}, {"config"}, {"chain", "folders"},
         {"progress", "store", "packed", "store_users", "formats"}, {"published"}, {"audio"}, {"intake"}, {"dsp"},
         {"losses", "models", "metrics"}, {"datasets"}, {"report", "training", "separators", "workflow"}, {"stages"},
         {"commands"}, {"__main__"},

@@ -111,7 +111,9 @@ def test_a_section_without_a_stage_and_a_stage_after_the_last_are_refused():
 
 
 def test_models_recognisers_and_digests_of_a_stage():
-    run = flow(enhance={"enabled": True, "recogniser": "wav2vec2_base_960h"}, evaluate={"recogniser": "whisper_base_en"})
+    run = flow(
+        enhance={"enabled": True, "recogniser": "wav2vec2_base_960h"}, evaluate={"recogniser": "whisper_base_en"}
+    )
     denoise, enhance = run.stage("denoise"), run.stage("enhance")
     assert run.models_of(run.stage("fuse")) == {} and run.models_of(denoise) == {"model": "pilot_denoiser"}
     assert run.models_of(enhance) == {"model": "pilot_enhancer", "recogniser": "wav2vec2_base_960h"}

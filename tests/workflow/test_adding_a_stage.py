@@ -29,7 +29,7 @@ PARTS = (
     "scripts",
     "Snakefile",
 )
-EDIT = re.compile(r"^(?:New file|In) `([^`]+)`(?:, before `([^`]+)`)?:\n\n```python\n(.*?)```$", re.M | re.S)
+EDIT = re.compile(r"^(?:New file|In) `([^`]+)`(?:, before `([^`]+)`)?:\n\n```(?:python)?\n(.*?)```$", re.M | re.S)
 RATE, TONES_HZ = 22_050, (40, 1000)
 
 
@@ -57,6 +57,7 @@ def apply(house: Path, skipped: int | None = None) -> None:
         if not anchor:
             path.write_text(block, encoding="utf-8")
             continue
+        block += "" if block.startswith(" ") else "\n\n"
         text = path.read_text(encoding="utf-8")
         assert text.count(f"\n{anchor}") == 1, f"{name}: {anchor}"
         path.write_text(text.replace(f"\n{anchor}", f"\n{block}{anchor}"), encoding="utf-8")
