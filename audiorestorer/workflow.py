@@ -365,7 +365,7 @@ class Workflow:
         if not os.path.exists(path):
             return last
         try:
-            is_absent = any(row.ok and not os.path.lexists(row.field("published")) for row in read_manifest(path))
+            is_absent = any(row.ok and not os.path.lexists(row.published or "") for row in read_manifest(path))
         except AudioRestorerError:
             is_absent = True  # damaged: published again
         return last + is_absent

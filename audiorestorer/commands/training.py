@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from audiorestorer.checking import json_object
 from audiorestorer.config import AblationDataSettings, load, read_yaml
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart
@@ -200,13 +201,7 @@ def join_enhancer(
 
 
 def _object(text: str | None, where: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError as error:
-        raise AudioRestorerError(f"{where}: not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{where}: not a JSON object")
-    return found
+    return json_object(text, where) if text else {}
 
 
 def evaluate_model(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from audiorestorer import audio
 from audiorestorer.datasets.manifest_mixer import segment
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import read_lines
+from audiorestorer.files import read_objects
 
 Mono = NDArray[np.float32]
 LOG = logging.getLogger(__name__)
@@ -138,13 +137,11 @@ def listed(manifest: Path) -> dict[str, Path]:
         AudioRestorerError: no such manifest, or none of recordings.
     """
     paths = {}
-    try:
-        for number, line in read_lines(manifest):
-            row = json.loads(line)
-            if row and not row.get("clean"):
-                paths[str(row.get("id", number))] = manifest.parent / str(row["noisy"])
-    except (ValueError, KeyError, AttributeError) as error:
-        raise AudioRestorerError(f"{manifest}: no manifest of recordings (JSON Lines with noisy): {error!r}") from error
+    for number, row in read_objects(manifest):
+        if row and not row.get("clean"):
+            if "noisy" not in row:
+                raise AudioRestorerError(f"{manifest}:{number}: no manifest of recordings (JSON Lines with noisy)")
+            paths[str(row.get("id", number))] = manifest.parent / str(row["noisy"])
     return paths
 
 

@@ -20,6 +20,7 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json
+from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.separators import ModelFiles
@@ -27,11 +28,11 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.runtime.streaming import Recording
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages.folder import delivered, describe, items_of
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items, run_shard
+from audiorestorer.stages.network import NO_KEY
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items, run_shard
 from audiorestorer.store import sha256_file
 
 ROWS = "enhance.jsonl"
-NO_KEY = {"enabled", "model", "batch_size"}  # they change no result beyond rounding; the model's weights are in the key
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,11 @@ def run(
     """
     model = ModelFiles.read(model_json)
 
-    def process(worker: Worker, item: Item, folder: Path) -> Made:
+    def process(worker: Worker, item: Item, folder: Path) -> ItemResult:
         chosen = enhance_item(worker, item, config.seed, folder)
         target = folder / "speech.wav"
         chosen.path.rename(target)
-        return Made({target.name: target}, chosen.row)
+        return ItemResult({target.name: target}, chosen.row)
 
     load = _loader(config, model.one(".safetensors"), recogniser, device, threads)
     stage = _stage("enhance", config, model.digest, load, process, recogniser)
@@ -111,17 +112,17 @@ def run_folder(
     """
     items = items_of(source, out, "enhance", store)
 
-    def process(worker: Worker, item: Item, scratch: Path) -> Made:
+    def process(worker: Worker, item: Item, scratch: Path) -> ItemResult:
         chosen = enhance_item(worker, item, config.seed, scratch)
         kind, subtype = audio.output_format(audio.probe(item.noisy), _suffix(item))
         target = scratch / f"output{_suffix(item)}"
         gain_db = audio.write_below_full_scale(chosen.path, target, chosen.peak, format=kind, subtype=subtype)
-        return Made({target.name: target}, {**chosen.row, "gain_db": gain_db})
+        return ItemResult({target.name: target}, {**chosen.row, "gain_db": gain_db})
 
     load = _loader(config, checkpoint, recogniser, device, threads)
     stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
     rows = delivered(run_items(stage, items, store), source, out, ROWS, store, stage.name)
-    count = sum(item.ok and bool(item.field("enhanced")) for item in rows)
+    count = sum(item.ok and bool(item.enhanced) for item in rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
     return rows
 
@@ -153,12 +154,12 @@ def _written(enhancer: SpeechEnhancer, recording: Recording, seed: int, folder: 
     rate = enhancer.output_rate(recording.sample_rate)
     frames = round(recording.frames * rate / recording.sample_rate)
     peaks: dict[str, float] = {}
-    writers: dict[str, audio.Writer] = {}
+    writers: dict[str, Writer] = {}
     with ExitStack() as stack:
         for blocks in enhancer.stream(recording, seed):
             for name, block in blocks.items():
                 if name not in writers:
-                    writer = audio.Writer(
+                    writer = Writer(
                         folder / f"{name}.wav", rate, recording.channels, expected_frames=frames
                     )  # fmt: skip
                     writers[name] = stack.enter_context(writer)
@@ -196,7 +197,7 @@ def _stage(
     config: EnhanceSettings,
     weights: str,
     load: Callable[[], Worker],
-    process: Callable[[Worker, Item, Path], Made],
+    process: Callable[[Worker, Item, Path], ItemResult],
     recogniser: Path | None,
     suffix: Callable[[Item], str | None] = lambda item: None,
 ) -> Stage[Worker]:

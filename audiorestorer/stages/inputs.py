@@ -1,6 +1,6 @@
-"""What an item is made from: checked before a stage reads it and after.
+"""The files that an item is made from: checked before a stage reads them and after.
 
-An item's key names the content of its inputs. So what is stored under it must have come from that content: a file that was damaged,
+An item's key names the content of its inputs, so all that is stored under it must come from that content: a file that was damaged,
 replaced or removed since the manifest was written must not be used, and one that changes while it is read must not be believed.
 """
 
@@ -25,7 +25,7 @@ class InputChanged(AudioRestorerError):
 
 
 class InputDamaged(AudioRestorerError):
-    """What an earlier stage made is not there any more as it was made."""
+    """A file of an earlier stage is gone, or is not any more as it was made."""
 
 
 def files_of(item: Item) -> dict[str, str | None]:
@@ -51,7 +51,7 @@ def _with_digests(value: Any, digest: Any) -> Iterator[tuple[str, str | None]]:
 
 
 def state_of(path: str) -> State | None:
-    """What tells that a file was replaced; None: it is not there."""
+    """The state by which a replaced file is noticed; None: there is no file."""
     try:
         info = os.stat(path)
     except OSError:
@@ -69,7 +69,7 @@ def checked(item: Item, store: Path) -> Iterator[None]:
     """Around the reading of an item's files.
 
     Raises:
-        InputChanged: a recording is not the one that ingest saw, or was changed meanwhile. It replaces what the reading raised: a file
+        InputChanged: a recording is not the one that ingest saw, or was changed meanwhile. It replaces an error of the reading: a file
             that vanished is no bad recording.
         InputDamaged: the same of a file that a stage made; its entry in the store is deleted, so that the stage makes it again.
     """

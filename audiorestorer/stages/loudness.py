@@ -20,7 +20,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
 from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry
 
 log = logging.getLogger("audiorestorer")
@@ -201,7 +201,7 @@ def read_level(path: str | Path, info: audio.AudioInfo, spikes: Spikes | None = 
         raise RejectItem(str(error)) from error
 
 
-def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
+def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemResult:
     """Write `output.wav` or `output.flac`, measure it as it stands on disk, and correct gain and ceiling until both fit.
 
     Raises:
@@ -236,7 +236,7 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
         **lost.row(), **({"notes": notes} if notes else {}),
     }  # fmt: skip
     log.info("loudness: %s: gain %+.2f dB%s", item.id, plan.gain_db, ", limited" if row["limited"] else "")
-    return Made({target.name: target}, row)
+    return ItemResult({target.name: target}, row)
 
 
 def _describe(entry: Entry, item: Item) -> Item:

@@ -16,11 +16,12 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import Config, DenoiseSettings, FuseSettings, PostmaskSettings, SeparatorSettings
+from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.models import registry
-from audiorestorer.separators import ModelFiles, Options, Separator, load, pick_device
+from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.stages.denoise import denoise_item
 from audiorestorer.stages.fuse import Estimates, fuse_item
 from audiorestorer.stages.postmask import postmask_item
@@ -69,7 +70,7 @@ class Networks:
         self.registry = registry.load(ROOT / config.registry)
         self.replaced, self.cache, self.work, self.threads = replaced, cache, work, threads
         self.device = pick_device("cpu", threads)
-        self._loaded: dict[str, Separator] = {}
+        self._loaded: dict[str, Loaded] = {}
         self.learned: dict[str, Weights] = {}
 
     def files(self, name: str) -> ModelFiles:
@@ -87,23 +88,30 @@ class Networks:
         registry.fetch(name, self.registry._path, record, self.cache)
         return ModelFiles.read(record)
 
-    def get(self, name: str, settings: SeparatorSettings | DenoiseSettings) -> Separator:
+    def get(self, name: str, settings: SeparatorSettings | DenoiseSettings) -> Loaded:
         """The network; loading and the first pass are outside of what is timed."""
         stems = wanted_stems(settings) if isinstance(settings, SeparatorSettings) else ("vocals",)
         key = key_of(name=name, settings=settings.model_dump(exclude={"name"}), stems=stems)
         if key not in self._loaded:
             options = Options(
-                self.device, stems, settings.segment_sec, settings.backend, settings.precision, self.threads,
-                self.work / "compiled", settings.batch_size,
-            )  # fmt: skip
-            network = load(self.files(name), options)
+                device=self.device,
+                stems=stems,
+                segment_sec=settings.segment_sec,
+                backend=settings.backend,
+                precision=settings.precision,
+                threads=self.threads,
+                cache=self.work / "compiled",
+                batch_size=settings.batch_size,
+            )
+            loaded = load(self.files(name), options)
+            network = loaded.network
             noise = np.random.default_rng(0).normal(
                 scale=0.01, size=(1, network.channels, int(WARM_UP_SEC * network.sample_rate))
             )
             window = np.zeros((1, network.channels, network.padded(noise.shape[-1])), np.float32)
             window[..., : noise.shape[-1]] = noise
             network(window)
-            self._loaded[key] = network
+            self._loaded[key] = loaded
         return self._loaded[key]
 
 
@@ -131,9 +139,9 @@ def _fusion_key(chain: Chain) -> str:
 
 def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> dict[str, Path]:
     """The stems of one separator: what stage `separate` writes."""
-    network = networks.get(settings.model, settings)
+    loaded = networks.get(settings.model, settings)
     key = f"separate {_named(settings)}"
-    return clip.part(key, lambda folder: dict(separate_item(network, clip.item, settings, folder).files))  # type: ignore[no-any-return]
+    return clip.part(key, lambda folder: dict(separate_item(loaded, clip.item, settings, folder).files))  # type: ignore[no-any-return]
 
 
 def _stems(clip: Clip, chain: Chain, networks: Networks) -> Estimates:
@@ -172,9 +180,9 @@ def stepped(clip: Clip, item: Item, step: Step, before: str, networks: Networks)
         return item.updated(path=str(path)), key
     if step.model is None:
         return item, before
-    network = networks.get(step.model, step)
-    made = clip.part(key, lambda folder: denoise_item(network, item, step, folder))
-    return item.updated(path=str(made.files["denoised.wav"]), high_band=step.high_band, **made.row), key
+    loaded = networks.get(step.model, step)
+    result = clip.part(key, lambda folder: denoise_item(loaded, item, step, folder))
+    return item.updated(path=str(result.files["denoised.wav"]), high_band=step.high_band, **result.row), key
 
 
 def run_chain(clip: Clip, chain: Chain, networks: Networks) -> Audio:

@@ -144,7 +144,7 @@ def test_no_manifest_holds_what_no_reader_takes(tmp_path: Path) -> None:
         write_rows(path, [{"id": "a", "path": bad}])
     rows = [Item(id="a", noisy="x", relative=GOOD[1])]
     with pytest.raises(AudioRestorerError, match=r"m\.jsonl: a row holds text that is not UTF-8.*bad\\xff\.wav"):
-        write_manifest(path, [rows[0].updated(published=[bad])])
+        write_manifest(path, [rows[0].updated(heard={"x": bad})])
     assert path.read_bytes() == before and not list(tmp_path.glob(".*"))
     write_manifest(path, rows)
     assert read_manifest(path) == rows

@@ -54,7 +54,7 @@ def test_every_file_has_an_output_of_its_own(batch: Path) -> None:
     rows = read_manifest(batch / "publish.0.jsonl")
     done = {row.relative: row for row in rows if row.ok}
     assert set(done) == {*HOSTILE_FILES, *OTHER_FORMATS}
-    outputs = [Path(str(row.field("published"))) for row in done.values()]
+    outputs = [Path(str(row.published)) for row in done.values()]
     assert len(set(outputs)) == len(done) and all(audio.probe(path).frames for path in outputs)
     found = {path for path in (batch / "output").rglob("*") if path.is_file()}
     assert found == set(outputs)

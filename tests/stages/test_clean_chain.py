@@ -69,7 +69,7 @@ def fused(tmp_path, name, mixture, *estimates, settings=SHARP):
         manifests.append(tmp_path / f"s{number}.jsonl")
     fuse.run(manifests, tmp_path / "f.jsonl", settings, tmp_path / "store")
     row = read_manifest(tmp_path / "f.jsonl")[0]
-    assert row.stems is None and row.field("estimates") is None
+    assert row.stems is None and row.estimates is None
     return audio.read(row.path)[0]
 
 
@@ -169,7 +169,7 @@ def test_loudness_reaches_its_target_in_the_input_s_format(tmp_path, subtype, su
     assert (info.format, info.subtype) == want and info.frames == x.shape[1] and info.channels == 2
     level = measure(audio.blocks(row.path), RATE, 2)
     assert level.lufs == pytest.approx(-23, abs=0.1) and level.true_peak_dbtp <= -1
-    assert row.field("output_lufs") == pytest.approx(level.lufs) and not row.field("limited")
+    assert row.output_lufs == pytest.approx(level.lufs) and not row.limited
 
 
 def test_low_bits_of_24_bit_output_are_really_there(tmp_path):
@@ -184,7 +184,7 @@ def test_peaky_speech_hits_target_and_ceiling_together_or_says_so(tmp_path, targ
     x[:, 8000:40000:2500] = 0.9
     row = levelled(tmp_path, x, target_lufs=target, true_peak_dbtp=-3)
     level = measure(audio.blocks(row.path), RATE, 1)
-    assert level.true_peak_dbtp <= -3 and row.field("limited")
+    assert level.true_peak_dbtp <= -3 and row.limited
     assert abs(level.lufs - target) <= 0.1 or "short of the target" in row.notes["loudness"]
     if target == -16:
         assert level.lufs == pytest.approx(target, abs=0.1)
@@ -192,10 +192,10 @@ def test_peaky_speech_hits_target_and_ceiling_together_or_says_so(tmp_path, targ
 
 def test_silence_stays_silent_and_quiet_files_keep_the_gain_limit(tmp_path):
     row = levelled(tmp_path, np.zeros((1, RATE), np.float32))
-    assert row.field("gain_db") == 0 and "no loudness" in row.notes["loudness"]
+    assert row.gain_db == 0 and "no loudness" in row.notes["loudness"]
     assert not np.any(audio.read(row.path)[0])
     row = levelled(tmp_path, voice(1) * np.float32(10 ** (-30 / 20)), max_gain_db=6, subtype="FLOAT")
-    assert row.field("gain_db") == 6 and "max_gain_db" in row.notes["loudness"]
+    assert row.gain_db == 6 and "max_gain_db" in row.notes["loudness"]
 
 
 @pytest.fixture
@@ -254,7 +254,7 @@ def test_adding_a_metric_computes_only_that_metric(measured, monkeypatch):
     evaluate.run(tmp_path / "l.jsonl", tmp_path / "e2.jsonl", few, tmp_path / "store")
     assert {path.name for path in (tmp_path / "store/evaluate").glob("*/??/*.json")} == before
     row = next(row for row in read_manifest(tmp_path / "e2.jsonl") if row.id == "good")
-    assert "stoi" not in row.field("metrics") and "si_sdr_db" in row.field("metrics")
+    assert "stoi" not in row.metrics and "si_sdr_db" in row.metrics
 
 
 def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
@@ -275,9 +275,9 @@ def test_packages_that_are_not_installed_are_reasons(measured, monkeypatch):
     settings = EvaluateSettings(metrics=["loudness", "pesq", "dnsmos", "wer", "panns"])
     evaluate.run(tmp_path / "l.jsonl", tmp_path / "e3.jsonl", settings, tmp_path / "store")
     row = next(row for row in read_manifest(tmp_path / "e3.jsonl") if row.id == "good")
-    assert set(row.field("metrics")) == {"lufs", "lufs_in", "true_peak_dbtp"}
+    assert set(row.metrics) == {"lufs", "lufs_in", "true_peak_dbtp"}
     for name in ("pesq", "pesq_in", "dnsmos_ovrl_in", "dnsmos_sig", "wer_in", "wer_open_clean"):
-        assert "not installed" in row.field("missing")[name], name
+        assert "not installed" in row.missing[name], name
 
 
 def test_a_recogniser_that_was_not_fetched_is_an_error(measured):

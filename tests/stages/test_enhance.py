@@ -54,7 +54,7 @@ def test_a_folder_is_mirrored_at_full_band(checkpoint: Path, folder: Path) -> No
     rows = run(folder, checkpoint)
     for name, (rate, shape, subtype) in FILES.items():
         info = sf.info(folder / "out" / str(rows[name].output))
-        assert rows[name].ok and rows[name].field("enhanced") is True
+        assert rows[name].ok and rows[name].enhanced is True
         assert info.samplerate == max(rate, RATE) and info.channels == (1 if len(shape) == 1 else shape[1])
         assert info.frames == round(shape[0] * info.samplerate / rate)
         assert info.subtype == (subtype or "PCM_16")
@@ -169,7 +169,7 @@ def test_the_command_s_gate_delivers_the_denoised_recording(
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x.flac").write_bytes(Path(path).read_bytes())
     (row,) = run(tmp_path, checkpoint, max_wer=0.3).values()
-    assert row.field("enhanced") is False and row.field("enhance_wer") > 0.3
+    assert row.enhanced is False and row.enhance_wer > 0.3
     fallen, rate = sf.read(tmp_path / "out/x.flac")
     run(tmp_path, checkpoint, out="denoised", sample_rate="keep", denoise_only=True)
     denoised, own = sf.read(tmp_path / "denoised/x.flac")
@@ -195,7 +195,7 @@ def test_a_shard_keeps_its_rows_and_passes_rejected_ones_on(
     record = write_model_json(tmp_path / "m.json", "m", "enhancer", [checkpoint])
     enhance.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", QUICK, record, tmp_path / "store", device="cpu")
     first, second = read_manifest(tmp_path / "out.jsonl")
-    assert first.field("enhanced") is True and first.sr == whole.sr and first.transcript == text
+    assert first.enhanced is True and first.sr == whole.sr and first.transcript == text
     assert sf.info(str(first.path)).subtype == "FLOAT" and first.sha256 == sha256_file(str(first.path))
     assert second.reason == "ingest: silent"
 

@@ -41,7 +41,7 @@ def test_parts_that_come_above_the_absolute_gate_with_the_gain_are_counted(tmp_p
     x = np.concatenate([noise(2, 10 ** (-67 / 20)), noise(20, 10 ** (-74 / 20))], axis=1)
     row = levelled(tmp_path, x, max_gain_db=80)
     assert measure(audio.blocks(row.path), RATE, 1).lufs == pytest.approx(-23, abs=0.1)
-    assert row.field("output_lufs") == pytest.approx(-23, abs=0.1)
+    assert row.output_lufs == pytest.approx(-23, abs=0.1)
 
 
 def test_what_is_no_number_is_rejected(tmp_path):
@@ -59,7 +59,7 @@ def test_row_says_what_is_on_disk_and_the_ceiling_holds(tmp_path, target, ceilin
     row = levelled(tmp_path, x, target_lufs=target, true_peak_dbtp=ceiling)
     level = measure(audio.blocks(row.path), RATE, 1)
     assert level.true_peak_dbtp <= ceiling
-    assert row.field("true_peak_dbtp") == pytest.approx(level.true_peak_dbtp, abs=1e-4)
+    assert row.true_peak_dbtp == pytest.approx(level.true_peak_dbtp, abs=1e-4)
     assert abs(level.lufs - target) <= 0.1 or f"{target - level.lufs:+.2f} LU" in row.notes["loudness"]
 
 

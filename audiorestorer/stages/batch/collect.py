@@ -46,11 +46,11 @@ def row_of(item: Item) -> dict[str, Any]:
     if not item.ok:
         return {**row, "reason": item.reason}
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
-    row |= {name: item.field(name) for name in (*ENHANCED, *TAKEN, DELAY) if item.field(name) is not None}
-    row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
+    row |= {name: getattr(item, name) for name in (*ENHANCED, *TAKEN, DELAY) if getattr(item, name) is not None}
+    row |= {name: round(value, DIGITS) for name, value in sorted((item.metrics or {}).items())}
     row |= {"notes": item.notes} if item.notes else {}
-    row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}
-    return {**row, "missing": item.field("missing") or {}}
+    row |= {"transcript": item.transcript, "heard": item.heard} if item.heard else {}
+    return {**row, "missing": item.missing or {}}
 
 
 def conditions_of(item: Item) -> dict[str, Any]:

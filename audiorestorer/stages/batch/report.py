@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.config import read_yaml
+from audiorestorer.checking import content_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, write_bytes_atomic, write_text_atomic
 from audiorestorer.progress import records as records_of
@@ -81,12 +80,7 @@ def _bytes(path: str) -> bytes:
 
 
 def _settings(source: str) -> dict[str, Any]:
-    if source.lstrip().startswith("{"):
-        try:
-            return dict(json.loads(source))
-        except ValueError as error:
-            raise AudioRestorerError(f"--config: not valid JSON: {error}") from error
-    found = read_yaml(source)
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{source}: not a mapping of settings")
-    return found
+    settings, where = content_of(source)
+    if not isinstance(settings, dict):
+        raise AudioRestorerError(f"{where}: not a mapping of settings")
+    return settings

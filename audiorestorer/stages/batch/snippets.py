@@ -141,7 +141,7 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
 
 def reached_lufs(row: Item) -> float | None:
     """The target of the stage `loudness` where the output's loudness is at it; else None."""
-    level, target = row.field("output_lufs"), row.field("target_lufs")
+    level, target = row.output_lufs, row.target_lufs
     if level is None or target is None or abs(float(level) - float(target)) > REACHED_LU:
         return None
     return round(float(target), 1)

@@ -74,11 +74,7 @@ def run(
     packed = archives(deliveries) if deliveries else []
     if not removed and not left:  # a zip says quickly what it holds, a tar must be read whole
         packed = [path for path in packed if not path.name.endswith(TAR)]
-    kept = [
-        {"file": str(row.field("published")), "reason": row.field("published_kept")}
-        for row in rows
-        if row.field("published_kept")
-    ]
+    kept = [{"file": str(row.published), "reason": row.published_kept} for row in rows if row.published_kept]
     result = {
         "output": str(output), "published": sum(row.ok for row in rows) - len(kept), "kept": kept, "removed": removed, "stale": left,
         "archives": [str(path) for path in holding(packed, lambda name: name not in now)],

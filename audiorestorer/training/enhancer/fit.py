@@ -15,7 +15,7 @@ from audiorestorer.models.enhancer.checkpoint import load_checkpoint, save_check
 from audiorestorer.models.enhancer.enhancer import Enhancer
 from audiorestorer.store import sha256_file
 from audiorestorer.training import running, runs
-from audiorestorer.training.enhancer.epoch_samples import Held, batches
+from audiorestorer.training.enhancer.epoch_samples import HeldOutExamples, batches
 from audiorestorer.training.enhancer.module import DenoiserModule, EnhancementData, EnhancerModule
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, Stage1Settings, Stage2Settings
 from audiorestorer.training.enhancer.stages import Stage1Module, Stage2Module
@@ -64,7 +64,7 @@ def fit(
         epochs = min(settings.epochs, stop_after or settings.epochs)
         trainer = running.trainer(
             run,
-            [Held(run.logs, held, settings), curve],
+            [HeldOutExamples(run.logs, held, settings), curve],
             epochs=epochs,
             steps=settings.steps,
             accelerator=settings.accelerator,
