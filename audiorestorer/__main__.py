@@ -17,8 +17,8 @@ from audiorestorer.errors import AudioRestorerError, of_the_machine
 from audiorestorer.files import write_text_atomic
 from audiorestorer.folders import Place, keep_apart, keep_rows_apart
 from audiorestorer.manifest import in_range, read_manifests
+from audiorestorer.memory import keep_freed_memory
 from audiorestorer.names import as_text, is_text
-from audiorestorer.resources import keep_freed_memory
 
 app = typer.Typer(
     name="audiorestorer", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

@@ -49,7 +49,7 @@ def run(in_manifest: Path, out_manifest: Path, config: PostmaskSettings, store: 
     """Post-mask a shard."""
     stage: Stage[None] = Stage(
         name="postmask",
-        settings=config.model_dump(),
+        settings=config.model_dump(exclude={"enabled"}),
         code=code_digest("stages.postmask"),
         load=lambda: None,
         process=lambda _, item, folder: postmask_item(item, config, folder),
