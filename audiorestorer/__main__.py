@@ -103,7 +103,7 @@ def fetch_model(
     models_dir: Annotated[Path, typer.Option(help="folder of downloaded models")] = Path("artifacts/models"),
 ) -> None:
     """Make a registry's model ready: download it once, or check the local file."""
-    stage("fetch_model").run(name, out_json, registry, models_dir)
+    import_module("audiorestorer.models.registry").fetch(name, registry, out_json, models_dir)
 
 
 @app.command("fetch-weights")
@@ -113,7 +113,9 @@ def fetch_weights(
     entry: Annotated[str, typer.Option("--entry", help="the registry's entry with this file alone, as JSON")],
 ) -> None:
     """Download one file of a model and check it."""
-    stage("fetch_model").run_file(name, out, entry)
+    from audiorestorer.models.registry import EntrySettings, fetch_file
+
+    fetch_file(name, settings.load(EntrySettings, entry), out)
 
 
 @app.command()
@@ -175,8 +177,8 @@ def restore(
     )
 
 
-@app.command()
-def enhance(
+@app.command("enhance-folder")
+def enhance_folder(
     source: Annotated[Path, typer.Argument(metavar="IN", help="a recording, or a folder of them")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="folder; of a single recording also the .wav or .flac to write")],
     denoise_only: Annotated[bool, typer.Option("--denoise-only", help="stop after the enhancer's denoiser")] = False,
@@ -231,8 +233,8 @@ def evaluate_enhancer(
     )  # fmt: skip
 
 
-@app.command("enhance-shard")
-def enhance_shard(
+@app.command()
+def enhance(
     in_manifest: InManifest, out_manifest: OutManifest, config: ConfigOption,
     model: Annotated[Path, typer.Option("--model", help="the fetched model's JSON (command fetch-model)")],
     recogniser: Annotated[Path | None, typer.Option("--recogniser", help="the fetched recogniser's JSON")] = None,

@@ -432,7 +432,7 @@ class Config(Settings):
     deliver: DeliverSettings = DeliverSettings()
     training: TrainingSettings = TrainingSettings()
     ablation: AblationSettings = AblationSettings()
-    enhancer: EnhancerTrainingSettings = EnhancerTrainingSettings()
+    enhancer_training: EnhancerTrainingSettings = EnhancerTrainingSettings()
 
     @model_validator(mode="after")
     def _shared_store(self) -> Config:

@@ -93,7 +93,7 @@ rule enhance:
         recogniser=lambda wildcards, input: [f"--recogniser={input.recogniser}"] if input.recogniser else [],
         device=CFG.device,
     shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance-shard {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'
         " --model {input.model:q} {params.recogniser:q} --store {params.store:q} --device {params.device:q}"
         " --threads {threads} 2>&1 | tee {log:q}"
 

@@ -25,6 +25,7 @@ def test_shipped_configs_are_valid(path):
     ("values", "message"),
     [
         ({"postmask": {"betta": 1}}, r"postmask\.betta: unknown key; did you mean 'beta'"),
+        ({"enhancer": {"data": "voices"}}, "enhancer: unknown key; did you mean 'enhancer_training'"),
         ({"separatorz": []}, "separatorz: unknown key; did you mean 'separators'"),
         ({"separators": [{"name": "a", "model": "m", "overlap": 1.0}]}, r"separators\.0\.overlap: .*less than 1"),
         ({"separators": [{"name": "a", "model": "m", "overlop": 0.1}]}, "did you mean 'overlap'"),

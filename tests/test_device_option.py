@@ -22,7 +22,7 @@ COMMANDS = {
     "separate": ["in.jsonl", "out.jsonl", "--config", json.dumps({"name": "a", "model": "m"}), "--model", "m.json"],
     "denoise": ["in.jsonl", "out.jsonl", "--config", json.dumps({"model": "m"}), "--model", "m.json"],
     "restore": ["in", "restored", "--checkpoint", "m.safetensors"],
-    "enhance": ["in", "enhanced", "--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2"],
+    "enhance-folder": ["in", "enhanced", "--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2"],
     "infer-batch": ["--in", "in", "--out", "inferred", "--checkpoint", "m.safetensors"],
 }
 

@@ -162,11 +162,12 @@ def train(
         "--config": config,
     }
     keep_apart(read, {"--out": out, "--work": work})
-    from audiorestorer.training.fit import Data
+    differing = _object(changes, "--changes")
+    from audiorestorer.training.fit import Data, fit
+    from audiorestorer.training.settings import load_settings
 
-    stage("training.train").run(
-        config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")
-    )
+    sources = Data(data, manifest, noise, rooms, real)
+    fit(load_settings(config, differing), sources, out, work, threads)
 
 
 def train_enhancer(
@@ -185,9 +186,11 @@ def train_enhancer(
     """Train a part of the enhancer: the denoiser, then stage 1, then stage 2; goes on from its last checkpoint."""
     read = {"--data": data, "--config": config, **{f"--previous {path}": path for path in previous or ()}}
     keep_apart(read, {"--out": out, "--work": work})
-    stage("training.train_enhancer").run(
-        config, data, out, work, previous or (), threads, changes=_object(changes, "--changes")
-    )  # fmt: skip
+    differing = _object(changes, "--changes")
+    from audiorestorer.training.enhancer.fit import fit
+    from audiorestorer.training.enhancer.settings import load_settings
+
+    fit(load_settings(config, differing), data, out, work, previous or (), threads)
 
 
 def join_enhancer(
@@ -196,7 +199,7 @@ def join_enhancer(
 ) -> None:
     """Put the enhancer's trained parts together into one file."""
     keep_apart({f"CHECKPOINT {path}": path for path in parts}, {"--out": out})
-    stage("training.join_enhancer").run(parts, out)
+    import_module("audiorestorer.models.enhancer.checkpoint").join_checkpoints(parts, out)
 
 
 def _object(text: str | None, where: str) -> dict[str, Any]:

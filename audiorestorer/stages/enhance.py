@@ -1,6 +1,6 @@
 """enhance: denoise, then regenerate the speech at full band (`models.enhancer`); where that changes the words, the denoised speech.
 
-Two ways in: a shard of the pipeline, between postmask and loudness, and a folder of recordings (`enhance IN OUT`). Finished items
+Two ways in: a shard of the pipeline, between postmask and loudness, and a folder of recordings (`enhance-folder IN OUT`). Finished items
 lie in the store: a killed run goes on with the same line.
 """
 

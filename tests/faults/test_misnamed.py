@@ -64,7 +64,7 @@ def done(bench: Workbench, *command: str) -> Ended:
     ("command", "options"),
     [
         ("restore", ["--checkpoint", "m.safetensors"]),
-        ("enhance", ["--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2", "--solver", "euler"]),
+        ("enhance-folder", ["--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2", "--solver", "euler"]),
     ],
 )
 def test_a_folder_of_recordings(bench: Workbench, command: str, options: list[str]) -> None:

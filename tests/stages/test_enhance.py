@@ -213,6 +213,6 @@ def test_a_shard_keeps_its_rows_and_passes_rejected_ones_on(
 def test_mistakes_end_with_two_and_a_message(tmp_path: Path, arguments: list[str], message: str) -> None:
     given = ["--checkpoint", "README.md"] if "--checkpoint" not in arguments and "--model" not in arguments else []
     code, text = command(
-        "enhance", "data/pilot/clean/podcast", str(tmp_path), "--store", str(tmp_path / "s"), *given, *arguments
+        "enhance-folder", "data/pilot/clean/podcast", str(tmp_path), "--store", str(tmp_path / "s"), *given, *arguments
     )
     assert code == 2 and message in text and "Traceback" not in text
