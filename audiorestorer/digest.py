@@ -32,6 +32,7 @@ PLUMBING = frozenset(
         "tables",
         "stages.shard",
         "stages.inputs",
+        "stages.job",
         "stages.network",
         "stages.folder",
     )  # fmt: skip

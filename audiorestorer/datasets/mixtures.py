@@ -32,7 +32,7 @@ class CurriculumStage(Settings):
     """SNRs up to a share of the epochs."""
 
     until: float = Field(gt=0, le=1, description="share of the epochs at which the next stage begins")
-    snr_db: tuple[float, float]
+    snr_db: tuple[float, float] = Field(description="range of the SNR until then, [lowest, highest]")
 
     @model_validator(mode="after")
     def _range(self) -> CurriculumStage:
@@ -44,34 +44,50 @@ class CurriculumStage(Settings):
 class MixtureSettings(Settings):
     """What the mixer makes. Probabilities are shares of the examples."""
 
-    segment_sec: float = Field(1.5, gt=0.1, le=30, description="length of an example")
-    snr_db: tuple[float, float] = Field((-2.0, 12.0), description="speech-active SNR, uniform")
-    pure_speech: float = Field(0.08, ge=0, le=1, description="no interference: target = input")
-    no_speech: float = Field(0.04, ge=0, le=1, description="interference only: target = silence")
-    second_source: float = Field(0.2, ge=0, le=1, description="one more piece of music, or one more noise")
+    segment_sec: float = Field(1.5, gt=0.1, le=30, description="length of an example in seconds")
+    snr_db: tuple[float, float] = Field(
+        (-2.0, 12.0), description="range of the SNR while there is speech, drawn evenly"
+    )
+    pure_speech: float = Field(
+        0.08, ge=0, le=1, description="share of examples without interference: the target is the input"
+    )
+    no_speech: float = Field(
+        0.04, ge=0, le=1, description="share of examples with interference only: the target is silence"
+    )
+    second_source: float = Field(
+        0.2, ge=0, le=1, description="share of examples with one more piece of music, or one more noise"
+    )
     noise: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="separate: share of examples with noise: half of them instead of music, half beside it",
+        description="task separate: share of examples with noise, half of them instead of music and half beside it",
     )
-    most_noises: int = Field(2, ge=1, le=8, description="denoise: so many noises at once at most")
+    most_noises: int = Field(2, ge=1, le=8, description="task denoise: largest number of noises at once")
     recorded_noise: float = Field(
-        0.6, ge=0, le=1, description="share of noises from the noise manifest, where there is one"
+        0.6, ge=0, le=1, description="share of the noises that come from the noise manifest, where there is one"
     )
-    resample: bool = Field(False, description="recordings of a manifest may have another rate than the network")
+    resample: bool = Field(False, description="true: recordings of a manifest may have another rate than the network")
     curriculum: list[CurriculumStage] = Field(
-        [], description="SNR ranges of parts of the training; empty: snr_db throughout"
+        [], description="SNR ranges for parts of the training; empty: snr_db throughout"
     )
-    equaliser: float = Field(0.4, ge=0, le=1, description="random smooth EQ, of speech and interference each")
-    equaliser_db: float = Field(6.0, ge=0, le=30, description="its range")
-    speed: float = Field(0.5, ge=0, le=1, description="resampled by up to 1.2 (pitch, formants and rate)")
-    reverb: float = Field(0.12, ge=0, le=1, description="synthetic room; the reverberant speech is the target")
-    band_limit: float = Field(0.15, ge=0, le=1, description="mixture and target low-passed at 4, 5.5 or 8 kHz")
+    equaliser: float = Field(
+        0.4, ge=0, le=1, description="share of signals (speech and interference, each) with a random smooth equaliser"
+    )
+    equaliser_db: float = Field(6.0, ge=0, le=30, description="range of the equaliser's gain")
+    speed: float = Field(
+        0.5, ge=0, le=1, description="share of signals that are resampled by up to 1.2 (pitch, formants and rate)"
+    )
+    reverb: float = Field(
+        0.12, ge=0, le=1, description="share of examples in a synthetic room; the reverberant speech is the target"
+    )
+    band_limit: float = Field(
+        0.15, ge=0, le=1, description="share of examples of which mixture and target are low-passed at 4, 5.5 or 8 kHz"
+    )
     residue: float = Field(
-        0.45, ge=0, le=1, description="denoise: share of examples with residues of music, where there is music"
+        0.45, ge=0, le=1, description="task denoise: share of examples with residues of music, where there is music"
     )
-    gain_db: tuple[float, float] = Field((-30.0, 0.0), description="peak of the mixture, uniform")
+    gain_db: tuple[float, float] = Field((-30.0, 0.0), description="range of the mixture's peak in dBFS, drawn evenly")
 
     @model_validator(mode="after")
     def _ranges(self) -> MixtureSettings:

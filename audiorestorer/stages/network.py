@@ -12,6 +12,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.separators import ModelFiles, Options, Separator, load, module_of, on_gpu, pick_device
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import Made, Stage
 from audiorestorer.store import Entry
 
@@ -25,10 +26,7 @@ def network_stage(
     stems: tuple[str, ...],
     process: Callable[[Separator, Item, Path], Made],
     describe: Callable[[Entry, Item], Item],
-    *,
-    store: Path,
-    device: str,
-    threads: int,
+    job: Job,
 ) -> Stage[Separator]:
     """The stage of a network, to be given to `run_shard`.
 
@@ -47,8 +45,8 @@ def network_stage(
 
     def loaded() -> Separator:
         options = Options(
-            pick_device(device, threads), stems, config.segment_sec, config.backend, config.precision, threads,
-            store.parent / "compiled", config.batch_size,
+            pick_device(job.device, job.threads), stems, config.segment_sec, config.backend, config.precision, job.threads,
+            job.store.parent / "compiled", config.batch_size,
         )  # fmt: skip
         return load(model, options)
 

@@ -11,6 +11,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.separators import Separator
 from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import network_stage
 from audiorestorer.stages.shard import Made, RejectItem, run_shard
 from audiorestorer.store import Entry
@@ -69,10 +70,8 @@ def run(
     in_manifest: Path,
     out_manifest: Path,
     config: SeparatorSettings,
+    job: Job,
     model_json: Path | None,
-    store: Path,
-    device: str = "auto",
-    threads: int = 1,
 ) -> None:
     """Separate a shard.
 
@@ -82,7 +81,6 @@ def run(
     """
     stage = network_stage(
         f"separate/{config.name}", config, model_json, wanted_stems(config),
-        lambda network, item, folder: separate_item(network, item, config, folder), _describe,
-        store=store, device=device, threads=threads,
+        lambda network, item, folder: separate_item(network, item, config, folder), _describe, job,
     )  # fmt: skip
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+    run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

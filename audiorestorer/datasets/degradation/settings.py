@@ -34,10 +34,12 @@ class RangedSettings(Settings):
 class ImpulseSettings(RangedSettings):
     """Clicks, pops or crackle: one train of Poisson impulses."""
 
-    probability: Share = Field(0.9, description="of a train")
-    rate_per_sec: tuple[Rate, Rate] = Field((1.0, 40.0), description="evenly over the logarithm")
-    level_db: tuple[Level, Level] = Field((0.0, 18.0), description="median of the peaks")
-    spread_db: tuple[Spread, Spread] = Field((3.0, 9.0), description="standard deviation of the peaks' level")
+    probability: Share = Field(0.9, description="share of examples that have such a train of impulses")
+    rate_per_sec: tuple[Rate, Rate] = Field(
+        (1.0, 40.0), description="impulses per second, drawn evenly over the logarithm"
+    )
+    level_db: tuple[Level, Level] = Field((0.0, 18.0), description="median level of the peaks in dB")
+    spread_db: tuple[Spread, Spread] = Field((3.0, 9.0), description="standard deviation of the peaks' level in dB")
     pareto: Share = Field(
         0.3, description="share of trains whose amplitudes follow a Pareto law; the others log-normal"
     )
@@ -45,17 +47,19 @@ class ImpulseSettings(RangedSettings):
         (0.1, 0.8), description="median time in which a pulse falls to a tenth; evenly over the logarithm"
     )
     width_spread: Share = Field(0.5, description="standard deviation of the widths' logarithm")
-    resonance_hz: tuple[Hertz, Hertz] = Field((1500.0, 9000.0), description="a train's resonances lie within")
+    resonance_hz: tuple[Hertz, Hertz] = Field(
+        (1500.0, 9000.0), description="range in which the resonances of a train lie"
+    )
 
 
 class HissSettings(RangedSettings):
-    probability: Share = 0.9
-    snr_db: tuple[Level, Level] = (8.0, 35.0)
-    tilt_db: tuple[Level, Level] = Field((-4.0, 2.0), description="an octave, added to the spectrum")
+    probability: Share = Field(0.9, description="share of examples with hiss")
+    snr_db: tuple[Level, Level] = Field((8.0, 35.0), description="range of the SNR")
+    tilt_db: tuple[Level, Level] = Field((-4.0, 2.0), description="slope per octave that is added to the spectrum")
     spectra: list[list[tuple[Hertz, CurveLevel]]] = Field(
         [[(50.0, 0.0), (20_000.0, 0.0)]],
         min_length=1,
-        description="power densities as [Hz, dB] points, one drawn an example; the analysis of real recordings gives them",
+        description="power densities as [Hz, dB] points, of which each example draws one; the analysis of real recordings gives them",
     )
 
     @model_validator(mode="after")
@@ -67,18 +71,18 @@ class HissSettings(RangedSettings):
 
 
 class RumbleSettings(RangedSettings):
-    probability: Share = 0.4
-    snr_db: tuple[Level, Level] = (5.0, 35.0)
-    corner_hz: tuple[Hertz, Hertz] = (20.0, 90.0)
+    probability: Share = Field(0.4, description="share of examples with rumble")
+    snr_db: tuple[Level, Level] = Field((5.0, 35.0), description="range of the SNR")
+    corner_hz: tuple[Hertz, Hertz] = Field((20.0, 90.0), description="range of the frequency above which it falls")
 
 
 class HumSettings(RangedSettings):
-    probability: Share = 0.3
-    snr_db: tuple[Level, Level] = (10.0, 45.0)
-    base_hz: list[Hertz] = Field([50.0, 60.0], min_length=1)
-    detune_percent: Percent = Field(1.0, description="largest deviation, either way")
-    harmonics: tuple[int, int] = Field((3, 20), description="how many")
-    slope_db: tuple[Level, Level] = Field((2.0, 10.0), description="fall an octave")
+    probability: Share = Field(0.3, description="share of examples with hum")
+    snr_db: tuple[Level, Level] = Field((10.0, 45.0), description="range of the SNR")
+    base_hz: list[Hertz] = Field([50.0, 60.0], min_length=1, description="mains frequencies, of which one is drawn")
+    detune_percent: Percent = Field(1.0, description="largest deviation of the mains frequency, either way")
+    harmonics: tuple[int, int] = Field((3, 20), description="range of the number of harmonics")
+    slope_db: tuple[Level, Level] = Field((2.0, 10.0), description="range by which the harmonics fall per octave")
 
     @model_validator(mode="after")
     def _harmonics(self) -> HumSettings:
@@ -90,33 +94,47 @@ class HumSettings(RangedSettings):
 class RevolutionSettings(RangedSettings):
     """Noise that comes again with each turn of the record."""
 
-    probability: Share = 0.3
-    snr_db: tuple[Level, Level] = (12.0, 35.0)
-    rpm: list[Annotated[float, Field(ge=10, le=120)]] = Field([78.0], min_length=1)
-    clicks_per_turn: tuple[Rate, Rate] = Field((1.0, 12.0), description="scratches; evenly over the logarithm")
-    click_level_db: tuple[Level, Level] = Field((8.0, 26.0), description="median of their peaks over the noise's RMS")
-    fade_sec: float = Field(0.05, gt=0, le=0.3, description="cross-fade of the loop")
+    probability: Share = Field(0.3, description="share of examples with such noise")
+    snr_db: tuple[Level, Level] = Field((12.0, 35.0), description="range of the SNR")
+    rpm: list[Annotated[float, Field(ge=10, le=120)]] = Field(
+        [78.0], min_length=1, description="turns per minute, of which one is drawn"
+    )
+    clicks_per_turn: tuple[Rate, Rate] = Field(
+        (1.0, 12.0), description="scratches per turn, drawn evenly over the logarithm"
+    )
+    click_level_db: tuple[Level, Level] = Field(
+        (8.0, 26.0), description="median of the scratches' peaks over the RMS of the noise"
+    )
+    fade_sec: float = Field(0.05, gt=0, le=0.3, description="length of the cross-fade from one turn to the next")
 
 
 class WowSettings(RangedSettings):
     """Depths in percent of the speed, peak. The target is warped too: wow is no noise that a mask could remove."""
 
-    probability: Share = 0.2
-    depth_percent: tuple[Percent, Percent] = (0.05, 0.8)
-    rate_hz: tuple[Rate, Rate] = Field((0.5, 1.5), description="evenly over the logarithm; a record's turns")
-    flutter_percent: tuple[Percent, Percent] = (0.0, 0.1)
-    flutter_hz: tuple[Rate, Rate] = Field((6.0, 20.0), description="evenly over the logarithm")
+    probability: Share = Field(0.2, description="share of examples with wow and flutter")
+    depth_percent: tuple[Percent, Percent] = Field((0.05, 0.8), description="depth of the wow")
+    rate_hz: tuple[Rate, Rate] = Field(
+        (0.5, 1.5), description="frequency of the wow, a record's turns; drawn evenly over the logarithm"
+    )
+    flutter_percent: tuple[Percent, Percent] = Field((0.0, 0.1), description="depth of the flutter")
+    flutter_hz: tuple[Rate, Rate] = Field(
+        (6.0, 20.0), description="frequency of the flutter, drawn evenly over the logarithm"
+    )
 
 
 class BandSettings(RangedSettings):
     """Band limits of the recording; the target is limited too: nothing is left from which a mask could bring the rest back."""
 
-    probability: Share = 0.4
-    low_hz: tuple[Hertz, Hertz] = Field((40.0, 250.0), description="evenly over the logarithm")
-    high_hz: tuple[Hertz, Hertz] = Field((3000.0, 9000.0), description="evenly over the logarithm")
-    orders: list[int] = Field([4, 6, 8], min_length=1, description="of the filters, even; 6 dB an octave each")
+    probability: Share = Field(0.4, description="share of examples with a limited band")
+    low_hz: tuple[Hertz, Hertz] = Field((40.0, 250.0), description="lower limit, drawn evenly over the logarithm")
+    high_hz: tuple[Hertz, Hertz] = Field((3000.0, 9000.0), description="upper limit, drawn evenly over the logarithm")
+    orders: list[int] = Field(
+        [4, 6, 8],
+        min_length=1,
+        description="even orders of the filters, of which one is drawn; each order is 6 dB per octave",
+    )
     noise_too: Share = Field(
-        0.3, description="share where the noises are limited too: a poor transfer of a whole record"
+        0.3, description="share of them in which the noises are limited too, as in a poor transfer of a whole record"
     )
 
     @model_validator(mode="after")
@@ -127,8 +145,10 @@ class BandSettings(RangedSettings):
 
 
 class ClippingSettings(RangedSettings):
-    probability: Share = 0.1
-    limit_db: tuple[Level, Level] = Field((3.0, 12.0), description="of the sum; over its active RMS")
+    probability: Share = Field(0.1, description="share of examples that are clipped")
+    limit_db: tuple[Level, Level] = Field(
+        (3.0, 12.0), description="level at which the sum is clipped, over its active RMS"
+    )
 
 
 class DegradationSettings(Settings):

@@ -36,18 +36,28 @@ RMS_FLOOR = 1e-6  # -120 dBFS: below it there is nothing to distort
 class DistortionSettings(Settings):
     """Ranges are [lowest, highest]; drawn evenly, frequencies evenly over the logarithm."""
 
-    probability: float = Field(0.5, ge=0, le=1, description="of each distortion: their number is binomial")
-    reverb: tuple[Percent, Percent] = Field((0.0, 100.0), description="reverberance, damping and room scale, each")
-    noise_snr_db: tuple[float, float] = Field((15.0, 45.0), description="of Gaussian noise; no published value")
-    overdrive_db: tuple[float, float] = Field((5.0, 40.0), description="gain before the tube, over a peak of 1")
-    colour: tuple[Percent, Percent] = Field((20.0, 80.0), description="asymmetry of the tube: even harmonics")
-    equaliser_hz: tuple[Hertz, Hertz] = (100.0, 4000.0)
-    equaliser_q: tuple[float, float] = (1.0, 5.0)
-    equaliser_db: tuple[float, float] = (-30.0, 30.0)
-    low_pass_hz: tuple[Hertz, Hertz] = (2000.0, 16_000.0)
-    band_start_hz: tuple[Hertz, Hertz] = (100.0, 1000.0)
-    band_width_hz: tuple[Hertz, Hertz] = (2000.0, 4000.0)
-    order: int = Field(8, ge=2, le=16, multiple_of=2, description="of the band limits; 6 dB an octave each")
+    probability: float = Field(0.5, ge=0, le=1, description="probability of each distortion; their number is binomial")
+    reverb: tuple[Percent, Percent] = Field(
+        (0.0, 100.0), description="range of reverberance, damping and room scale, each in percent"
+    )
+    noise_snr_db: tuple[float, float] = Field(
+        (15.0, 45.0), description="range of the SNR of Gaussian noise; not a published value"
+    )
+    overdrive_db: tuple[float, float] = Field(
+        (5.0, 40.0), description="range of the gain before the tube, over a peak of 1"
+    )
+    colour: tuple[Percent, Percent] = Field(
+        (20.0, 80.0), description="range of the tube's asymmetry in percent, which gives even harmonics"
+    )
+    equaliser_hz: tuple[Hertz, Hertz] = Field((100.0, 4000.0), description="centre of the equaliser's band")
+    equaliser_q: tuple[float, float] = Field((1.0, 5.0), description="Q of the equaliser's band")
+    equaliser_db: tuple[float, float] = Field((-30.0, 30.0), description="gain of the equaliser's band")
+    low_pass_hz: tuple[Hertz, Hertz] = Field((2000.0, 16_000.0), description="limit of a low-pass")
+    band_start_hz: tuple[Hertz, Hertz] = Field((100.0, 1000.0), description="lower limit of a band-pass")
+    band_width_hz: tuple[Hertz, Hertz] = Field((2000.0, 4000.0), description="width of a band-pass")
+    order: int = Field(
+        8, ge=2, le=16, multiple_of=2, description="order of the band limits; each order is 6 dB per octave"
+    )
 
     @model_validator(mode="after")
     def _ranges(self) -> DistortionSettings:

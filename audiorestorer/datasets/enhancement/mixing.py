@@ -39,14 +39,35 @@ SHOWN = 5  # problems in a message
 class EnhancementSettings(Settings):
     """What the examples are made of. Probabilities are shares of the examples."""
 
-    segment_sec: float = Field(3.0, gt=0.05, le=30, description="length of an example")
-    background: float = Field(1.0, ge=0, le=1, description="has a background; 0 for the autoencoder and the vocoder")
-    mix: tuple[float, float] = Field((0.2, 0.8), description="weight of the background in a sum of unit energies")
-    distorted: float = Field(0.8, ge=0, le=1, description="speech is distorted; in validation it always is, unless 0")
-    pitch: float = Field(0.0, ge=0, le=1, description="resampled by up to a quarter octave (pitch, formants and rate)")
-    gain_db: tuple[float, float] = Field((-20.0, 0.0), description="peak of the mixture")
-    rir_rate_hz: int = Field(44_100, ge=8000, le=192_000, description="rate of rir/*.npy, which carry none")
-    valid_share: float = Field(0.1, gt=0, lt=1, description="of the speakers (folders of fg/) and of the files of bg/")
+    segment_sec: float = Field(3.0, gt=0.05, le=30, description="length of an example in seconds")
+    background: float = Field(
+        1.0, ge=0, le=1, description="share of examples with a background; 0 for the autoencoder and the vocoder"
+    )
+    mix: tuple[float, float] = Field(
+        (0.2, 0.8), description="range of the background's weight in a sum of unit energies"
+    )
+    distorted: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="share of examples whose speech is distorted; in validation all are, unless this is 0",
+    )
+    pitch: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of examples that are resampled by up to a quarter octave (pitch, formants and rate)",
+    )
+    gain_db: tuple[float, float] = Field((-20.0, 0.0), description="range of the mixture's peak in dBFS")
+    rir_rate_hz: int = Field(
+        44_100, ge=8000, le=192_000, description="sample rate of rir/*.npy, which do not carry one"
+    )
+    valid_share: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of the speakers (folders of fg/) and of the files of bg/ that only validation sees",
+    )
     distortions: DistortionSettings = DistortionSettings()
 
     @model_validator(mode="after")

@@ -40,8 +40,8 @@ class DenoiserSettings(Settings):
     n_fft: int = Field(1680, ge=64, le=16384, description="window and transform, samples")
     hop_length: int = Field(420, ge=16, description="samples between frames; divides n_fft, at most its half")
     hidden: int = Field(16, ge=1, le=256, description="channels before the first level")
-    levels: int = Field(4, ge=1, le=6)
-    middle: int = Field(2, ge=0, le=8, description="blocks at the bottom")
+    levels: int = Field(4, ge=1, le=6, description="number of levels")
+    middle: int = Field(2, ge=0, le=8, description="number of blocks at the bottom")
 
     @model_validator(mode="after")
     def _hop(self) -> DenoiserSettings:
@@ -53,13 +53,15 @@ class DenoiserSettings(Settings):
 class IrmaeSettings(Settings):
     """Autoencoder with implicit rank minimisation: linear layers in a row before the latent code."""
 
-    hidden: int = Field(1024, ge=1, le=8192)
+    hidden: int = Field(1024, ge=1, le=8192, description="channels of the layers")
     latent: int = Field(64, ge=1, le=1024, description="channels of the code")
     extra: int = Field(32, ge=0, le=1024, description="channels that the vocoder gets beside the mels")
-    blocks: int = Field(4, ge=1, le=16, description="residual blocks, of encoder and decoder each")
-    linears: int = Field(4, ge=1, le=16, description="linear layers in a row; merged into one for inference")
-    groups: int = Field(32, ge=1, description="of the group norms; divides hidden")
-    dilations: Counts = (1, 2, 4, 8)
+    blocks: int = Field(
+        4, ge=1, le=16, description="number of residual blocks in the encoder, and as many in the decoder"
+    )
+    linears: int = Field(4, ge=1, le=16, description="number of linear layers in a row; merged into one for inference")
+    groups: int = Field(32, ge=1, description="number of groups of the group norms; divides hidden")
+    dilations: Counts = Field((1, 2, 4, 8), description="dilations of a block's convolutions")
     z_scale: float = Field(
         5.0, gt=0, le=1000, description="the flow sees the code times this; 1 / std(code) of a trained autoencoder"
     )
@@ -74,11 +76,13 @@ class IrmaeSettings(Settings):
 class FlowSettings(Settings):
     """Vector field of the flow: gated dilated convolutions as in WaveNet."""
 
-    hidden: int = Field(512, ge=1, le=8192)
-    layers: int = Field(30, ge=1, le=100)
+    hidden: int = Field(512, ge=1, le=8192, description="channels of the layers")
+    layers: int = Field(30, ge=1, le=100, description="number of layers")
     cycle: int = Field(5, ge=1, le=12, description="dilations 1, 2, ... 2^(cycle - 1), over and over")
-    kernel: int = Field(3, ge=1, le=15)
-    frequencies: int = Field(64, ge=1, le=1024, description="of the time embedding: twice as many values")
+    kernel: int = Field(3, ge=1, le=15, description="taps of the convolutions")
+    frequencies: int = Field(
+        64, ge=1, le=1024, description="frequencies of the time embedding, which has twice as many values"
+    )
 
     @model_validator(mode="after")
     def _odd(self) -> FlowSettings:
@@ -90,15 +94,19 @@ class FlowSettings(Settings):
 class VocoderSettings(Settings):
     """UnivNet with alias-free blocks. The product of `strides` is the mels' hop."""
 
-    channels: int = Field(96, ge=1, le=1024)
-    noise: int = Field(128, ge=1, le=1024, description="channels of noise a frame")
-    strides: Counts = (7, 5, 4, 3)
-    dilations: Counts = Field((1, 3, 9, 27), description="of the convolution before each location-variable one")
+    channels: int = Field(96, ge=1, le=1024, description="channels of the layers")
+    noise: int = Field(128, ge=1, le=1024, description="channels of noise per frame")
+    strides: Counts = Field(
+        (7, 5, 4, 3), description="factors by which the stages raise the rate; their product is the hop"
+    )
+    dilations: Counts = Field(
+        (1, 3, 9, 27), description="dilations of the convolution before each location-variable one"
+    )
     kernel: int = Field(3, ge=1, le=15, description="taps of the location-variable convolutions")
     predictor_hidden: int = Field(64, ge=1, le=1024, description="channels of the kernel predictors")
     alias_free: Counts = Field((1, 3, 5), description="dilations of each stage's alias-free layers")
     alias_free_taps: Literal[12, 16, 24, 32, 48] = Field(
-        12, description="of their filters; what each reaches: alias_free.py"
+        12, description="taps of their filters; what each reaches: alias_free.py"
     )
     pad_frames: int = Field(
         10, ge=0, le=100, description="frames repeated at both ends at inference, and cut off again"
@@ -114,10 +122,13 @@ class VocoderSettings(Settings):
 class DiscriminatorSettings(Settings):
     """Multi-period and multi-resolution discriminators. A resolution is (n_fft, hop, window) in samples."""
 
-    periods: Counts = (2, 3, 7, 13, 17)
-    period_channels: Counts = (64, 128, 256, 512, 1024)
-    resolutions: tuple[tuple[Count, Count, Count], ...] = ((512, 100, 400), (1024, 256, 1024), (2048, 512, 2048))
-    resolution_channels: int = Field(32, ge=1, le=1024)
+    periods: Counts = Field((2, 3, 7, 13, 17), description="periods in samples, a discriminator each")
+    period_channels: Counts = Field((64, 128, 256, 512, 1024), description="channels of their layers")
+    resolutions: tuple[tuple[Count, Count, Count], ...] = Field(
+        ((512, 100, 400), (1024, 256, 1024), (2048, 512, 2048)),
+        description="n_fft, hop and window in samples, a discriminator each",
+    )
+    resolution_channels: int = Field(32, ge=1, le=1024, description="channels of their layers")
 
 
 class EnhancerSettings(Settings):
