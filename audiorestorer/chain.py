@@ -21,11 +21,10 @@ SPEECH_TASKS = ("denoise", "separate")  # networks of either task give speech: e
 
 @dataclass(frozen=True)
 class ChainStage:
-    """One stage of the chain. Its module is `stages/<name>.py`; its rule and its folder of manifests have its name.
+    """One stage of the chain. Its module is `stages/<name>.py`; its command, its rule and its folder of manifests have its name.
 
     Attributes:
         section: of the configuration, where it is not the name; empty: settings of the top level.
-        command: of the command line, where it is not the name.
         cost: what a job takes; of a stage that runs a network the registry's entry says it.
         runs_network: its section names a `model` of the registry, and it takes --device and --threads.
         tasks: that such a model may have.
@@ -36,7 +35,6 @@ class ChainStage:
 
     name: str
     section: str | None = None
-    command: str = ""
     cost: Cost | None = None
     runs_network: bool = False
     tasks: Sequence[str] = SPEECH_TASKS
@@ -47,10 +45,6 @@ class ChainStage:
     @property
     def section_name(self) -> str:
         return self.name if self.section is None else self.section
-
-    @property
-    def command_name(self) -> str:
-        return self.command or self.name
 
 
 # The order of this list is the order of the work. A stage that is off (`enabled: false`, or idle) is left out.
@@ -64,7 +58,6 @@ CHAIN = (
     ChainStage("postmask", cost=Cost(164, channel=0.01)),
     ChainStage(
         "enhance",
-        command="enhance-shard",
         runs_network=True,
         tasks=("enhance",),
         judges_words=lambda settings: settings.max_wer is not None and not settings.denoise_only,
@@ -79,7 +72,7 @@ OTHER_SECTIONS = (
     "deliver",
     "training",
     "ablation",
-    "enhancer",
+    "enhancer_training",
 )  # of the configuration, for rules of no stage
 
 
@@ -111,8 +104,8 @@ def check_chain(
             missing.append(f"audiorestorer/config.py: the section {stage.section_name!r} names no `model`")
         if stage.cost is None and not stage.runs_network and not stage.has_own_rule:
             missing.append(f"audiorestorer/chain.py: CHAIN: {stage.name!r} has no cost and runs no network")
-        if stage.command_name not in commands:
-            missing.append(f"audiorestorer/commands: no command {stage.command_name!r}, which CHAIN names")
+        if stage.name not in commands:
+            missing.append(f"audiorestorer/commands: no command {stage.name!r}, which CHAIN names")
     if [stage.name for stage in chain if not stage.has_own_rule][-1:] != [FINISHED]:
         missing.append(
             f"audiorestorer/chain.py: CHAIN: {FINISHED!r} (FINISHED) is not the last of the stages without a rule of their own"

@@ -41,6 +41,7 @@ PLUMBING = frozenset(
         "workflow",
         "stages.shard",
         "stages.inputs",
+        "stages.job",
         "stages.network",
         "stages.folder",
     )  # fmt: skip

@@ -88,7 +88,7 @@ rule ablation_train:
             }
         ),
         work=f"{ART}/runs",
-        code=code_digest("stages.training.train"),
+        code=code_digest("training.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --changes {params.changes:q} --manifest {input.manifest:q}'
         " --real {params.real:q} --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"

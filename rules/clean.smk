@@ -22,7 +22,7 @@ for STAGE in FLOW.looped:
             gpu=gpus if STAGE.runs_network else 0,
         params:
             store=STORE,
-            command=STAGE.command_name,
+            command=STAGE.name,
             cfg=as_is(FLOW.section_json(STAGE.section_name)),
             code=FLOW.code_of(STAGE),
             models=lambda wildcards, input: [

@@ -26,7 +26,7 @@ os.environ.update(
 
 from audiorestorer import config as settings
 from audiorestorer import folders, progress
-from audiorestorer.__main__ import app
+from audiorestorer.__main__ import command_names
 from audiorestorer.chain import FINISHED, check_chain
 from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
@@ -46,8 +46,7 @@ def or_stop(function, *args):
         raise WorkflowError(str(error)) from None
 
 
-COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}
-or_stop(check_chain, COMMANDS)
+or_stop(check_chain, command_names())
 DEFAULTS = os.path.join(ROOT, "config", "config.yaml")
 NAMED = texts(config or workflow.config_settings.overwrite_config)
 

@@ -1,15 +1,15 @@
-# Needs: nothing (it generates its data), or a folder with fg/, bg/ and rir/ (`--config enhancer='{data: DIR}'`).
+# Needs: nothing (it generates its data), or a folder with fg/, bg/ and rir/ (`--config enhancer_training='{data: DIR}'`).
 # Makes: the enhancer, in three trainings of which each goes on from the one before, one file of their parts, and what it makes of the pilot's
 # recordings, to listen to.
 
 ENHANCER = f"{ART}/enhancer"
-ENHANCER_DATA = CFG.enhancer.data or f"{ENHANCER}/data"
+ENHANCER_DATA = CFG.enhancer_training.data or f"{ENHANCER}/data"
 ENHANCER_EXPERIMENTS = {
-    "denoiser": located(CFG.enhancer.denoiser),
-    "stage1": located(CFG.enhancer.stage1),
-    "stage2": located(CFG.enhancer.stage2),
+    "denoiser": located(CFG.enhancer_training.denoiser),
+    "stage1": located(CFG.enhancer_training.stage1),
+    "stage2": located(CFG.enhancer_training.stage2),
 }
-ENHANCER_NFE = 16  # a look at what was trained; `enhance` takes 64
+ENHANCER_NFE = 16  # a look at what was trained; `enhance-folder` takes 64
 ENHANCER_BEFORE = {"denoiser": [], "stage1": ["denoiser"], "stage2": ["denoiser", "stage1"]}
 
 
@@ -36,7 +36,7 @@ rule generate_enhancement_data:
 # The checkpoints of an unfinished run lie in `work`, undeclared, as those of `train_pilot_model`.
 rule train_enhancer:
     input:
-        [] if CFG.enhancer.data else f"{ENHANCER}/data/index.json",
+        [] if CFG.enhancer_training.data else f"{ENHANCER}/data/index.json",
         config=lambda wildcards: ENHANCER_EXPERIMENTS[wildcards.part],
         previous=lambda wildcards: [f"{ENHANCER}/{part}.safetensors" for part in ENHANCER_BEFORE[wildcards.part]],
     output:
@@ -56,7 +56,7 @@ rule train_enhancer:
         data=as_is(ENHANCER_DATA),
         previous=lambda wildcards, input: [word for path in input.previous for word in ("--previous", path)],
         work=f"{ART}/runs",
-        code=code_digest("stages.training.train_enhancer"),
+        code=code_digest("training.enhancer.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train-enhancer --config {input.config:q} --data {params.data:q} {params.previous:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -72,7 +72,7 @@ rule join_enhancer:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code_digest("stages.training.join_enhancer"),
+        code=code_digest("models.enhancer.checkpoint"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer join-enhancer {input:q} --out {output.model:q} 2>&1 | tee {log:q}'
 
@@ -97,7 +97,7 @@ rule enhance_by_trained:
         store=as_is(STORE),
         code=code_digest("stages.enhance"),
     shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance {params.recordings:q} {params.folder:q} --checkpoint {input.model:q} --nfe {params.nfe} --no-gate'
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance-folder {params.recordings:q} {params.folder:q} --checkpoint {input.model:q} --nfe {params.nfe} --no-gate'
         " --store {params.store:q} --threads {threads} 2>&1 | tee {log:q}"
 
 

@@ -162,7 +162,7 @@ rule train_denoiser:
     params:
         work=f"{ART}/runs",
         real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
-        code=code_digest("stages.training.train"),
+        code=code_digest("training.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -92,7 +92,7 @@ rule train_pilot_model:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
         changes=lambda wildcards, input: json.dumps({"initial": str(input.initial)} if input.initial else {}),
-        code=code_digest("stages.training.train"),
+        code=code_digest("training.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}'
         " --changes {params.changes:q} --work {params.work:q} --threads 1 2>&1 | tee {log:q}"

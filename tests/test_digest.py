@@ -57,6 +57,6 @@ def test_imports_go_down_only():
                 if target in level:
                     assert level[target] <= level[own], f"{path} imports {name}: upward"
                 if own == "stages" and target == "stages":
-                    assert name.split(".")[2] in ("shard", "network", "folder", "inputs"), (
+                    assert name.split(".")[2] in ("shard", "network", "folder", "inputs", "job"), (
                         f"{path} imports another stage"
                     )

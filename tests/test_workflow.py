@@ -21,7 +21,7 @@ from audiorestorer.resources import Cost
 from audiorestorer.workflow import Workflow
 
 REGISTRY = registry.load(Path(__file__).parents[1] / "config/models.yaml")
-COMMANDS = {stage.command_name for stage in CHAIN}
+COMMANDS = {stage.name for stage in CHAIN}
 
 
 def flow(**values: Any) -> Workflow:

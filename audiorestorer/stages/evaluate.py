@@ -24,6 +24,7 @@ from audiorestorer.metrics.examination import Examined, examine
 from audiorestorer.metrics.files import Files
 from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.progress import work_file
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, Stage, run_items
 from audiorestorer.store import Entry
 from audiorestorer.tables import is_table, read_table, read_text
@@ -226,16 +227,22 @@ def sentences_of(path: Path | None) -> list[str]:
         raise AudioRestorerError(f"sentences: {error}") from error
 
 
-def _device(device: str, threads: int) -> str:
+def _device(job: Job) -> str:
     from audiorestorer.devices import pick_device
 
-    return str(pick_device(device, threads))
+    return str(pick_device(job.device, job.threads))
 
 
 def run(
-    in_manifest: Path, out_manifest: Path, config: EvaluateSettings, store: Path, *, recogniser: Path | None = None,
-    tagger: Path | None = None, sentences: Path | None = None, device: str = "cpu", threads: int = 1,
-) -> None:  # fmt: skip
+    in_manifest: Path,
+    out_manifest: Path,
+    config: EvaluateSettings,
+    job: Job,
+    *,
+    recogniser: Path | None = None,
+    tagger: Path | None = None,
+    sentences: Path | None = None,
+) -> None:
     """Measure a shard, group by group.
 
     Args:
@@ -254,12 +261,12 @@ def run(
         if config.tagger
         else Context.tagger_hint,
         language_models=("batch", "general") if config.language_model == "both" else (config.language_model,),
-        device=_device(device, threads) if recogniser or tagger else "cpu",
-        threads=threads,
+        device=_device(job) if recogniser or tagger else "cpu",
+        threads=job.threads,
     )
     context = replace(context, sentences=group_wer.sentences(context, sentences_of(sentences)))
     items = read_manifest(in_manifest)
-    items = examined(items, store, out_manifest, [in_manifest])
+    items = examined(items, job.store, out_manifest, [in_manifest])
     for group in config.metrics:
-        items = measure_group(group, items, store, context, out_manifest, [in_manifest])
+        items = measure_group(group, items, job.store, context, out_manifest, [in_manifest])
     write_manifest(out_manifest, items)

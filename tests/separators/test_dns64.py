@@ -17,6 +17,7 @@ from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import ModelFiles, Options, load
 from audiorestorer.separators.runtime.streaming import Recording, at_network_rate, estimates
 from audiorestorer.stages import denoise
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests.tiny_models import write_model_json, write_tiny_dns64
 
@@ -91,7 +92,7 @@ def test_recordings_share_passes_and_company_changes_no_byte(tmp_path: Path, den
 
     def run(store: str, chosen: list[Item]) -> dict[str, str | None]:
         write_manifest(tmp_path / "in.jsonl", chosen)
-        denoise.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", config, model, tmp_path / store / "store")
+        denoise.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", config, Job(tmp_path / store / "store"), model)
         return {item.id: item.sha256 for item in read_manifest(tmp_path / "out.jsonl")}
 
     whole = run("a", rows)

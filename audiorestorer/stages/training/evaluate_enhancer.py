@@ -45,6 +45,7 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.mask_network import MaskNetwork
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.separators.word_gate import verdict
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import NO_KEY
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
@@ -78,6 +79,7 @@ def run(
     checkpoint: Path,
     out: Path,
     config: EnhanceSettings,
+    job: Job,
     *,
     denoiser: Path | None = None,
     transcripts: Path | None = None,
@@ -85,9 +87,6 @@ def run(
     conditions: list[str] | None = None,
     limit: int | None = None,
     dnsmos: bool = False,
-    store: Path = Path("artifacts/store"),
-    device: str = "auto",
-    threads: int = 1,
 ) -> dict[str, Any]:
     """Write `quality.json`, `quality.csv` and `quality.md`.
 
@@ -117,12 +116,12 @@ def run(
         settings=[config.model_dump(exclude=NO_KEY), dnsmos, kind],
         code=code_digest("stages.training.evaluate_enhancer", f"metrics.recognisers.{kind}"),
         weights=":".join(sha256_file(path) if path else "" for path in (checkpoint, denoiser, recogniser)),
-        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, device, threads),
+        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, job),
         process=lambda bench, item, folder: _measured(bench, item, config.seed, config.max_wer, folder),
         describe=lambda entry, item: item.updated(**entry.row),
         inputs=lambda item: [item.sha256, item.condition, item.transcript],
     )
-    rows = run_items(stage, items, store)
+    rows = run_items(stage, items, job.store)
     entries = summary(rows, chosen)
     result = {
         "settings": config.model_dump(), "checkpoint": sha256_file(checkpoint), "recordings": len(items) // len(chosen),
@@ -216,11 +215,12 @@ def _weights(path: Path) -> Path:
 
 
 def _bench(
-    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, device: str,
-    threads: int,
-) -> Bench:  # fmt: skip
-    enhancer = SpeechEnhancer.load(checkpoint, config.model_copy(update={"sample_rate": "keep"}), device, threads)
-    context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=threads)
+    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, job: Job
+) -> Bench:
+    enhancer = SpeechEnhancer.load(
+        checkpoint, config.model_copy(update={"sample_rate": "keep"}), job.device, job.threads
+    )
+    context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
     absent = {"speaker_similarity": NO_SPEAKER}
     reasons = {
         "wer": recognisers.unavailable(context),
