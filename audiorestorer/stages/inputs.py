@@ -35,7 +35,7 @@ def files_of(item: Item) -> dict[str, str | None]:
     for name, digest_name in FILE_FIELDS.items():
         for path, sha256 in _with_digests(row.get(name), row.get(digest_name or "")):
             if name != "clean" or sha256:  # a reference that nobody hashed is not read
-                files[path] = files.get(path) or sha256
+                files[path] = sha256 or files.get(path)
     return files
 
 
