@@ -162,7 +162,7 @@ def train(
         "--config": config,
     }
     keep_apart(read, {"--out": out, "--work": work})
-    from audiorestorer.training.fit import Data
+    from audiorestorer.training.data import Data
 
     stage("training.train").run(
         config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")
@@ -279,13 +279,26 @@ def sanity_suite(
     out_json: Annotated[Path | None, typer.Option("--json")] = None,
     out_html: Annotated[Path | None, typer.Option("--html")] = None,
     threads: Threads = 2,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long", help="the micro overfit with a larger network and five times the steps: minutes instead of one"
+        ),
+    ] = False,
 ) -> None:
     """Eight checks of the training half, green or red; exit code 1 when one is red."""
     if noise and not manifest:
         raise AudioRestorerError("--noise goes with --manifest")
     keep_apart({"--manifest": manifest, "--noise": noise}, {"--json": out_json, "--html": out_html})
     if not stage("training.sanity_suite").run(
-        manifest, noise=noise, sample_rate=sr, mono=mono, out_json=out_json, out_html=out_html, threads=threads
+        manifest,
+        noise=noise,
+        sample_rate=sr,
+        mono=mono,
+        out_json=out_json,
+        out_html=out_html,
+        threads=threads,
+        long=long,
     ):
         raise typer.Exit(1)
 

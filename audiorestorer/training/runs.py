@@ -96,11 +96,11 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
 def _followed(runs: Path, name: str, digest: str) -> RunFolder:
     """The folder that the training's first process made or is about to make."""
     deadline = time.monotonic() + FOLLOW_SEC
-    while (found := _find(runs, name, digest)) is None:
+    while (path := _find(runs, name, digest)) is None:
         if time.monotonic() > deadline:
             raise AudioRestorerError(f"{runs}: the first process of the training of {name} made no run folder")
         time.sleep(0.1)
-    return RunFolder(found)
+    return RunFolder(path)
 
 
 def _leave_locks() -> None:
@@ -115,10 +115,10 @@ os.register_at_fork(after_in_child=_leave_locks)
 def _find(runs: Path, name: str, digest: str) -> Path | None:
     for record in sorted(runs.glob(f"*_{name}/{RECORD}"), reverse=True):
         try:
-            found = read_json(record).get("digest")
+            known = read_json(record).get("digest")
         except AudioRestorerError as error:
             raise AudioRestorerError(f"{error} (with its folder: then that training begins anew)") from error
-        if found == digest:
+        if known == digest:
             return record.parent
     return None
 
