@@ -162,7 +162,7 @@ def train(
         "--config": config,
     }
     keep_apart(read, {"--out": out, "--work": work})
-    from audiorestorer.training.data import Data
+    from audiorestorer.training.fit import Data
 
     stage("training.train").run(
         config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")

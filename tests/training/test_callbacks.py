@@ -15,7 +15,7 @@ from audiorestorer.files import read_csv, read_json
 from audiorestorer.metrics import triads
 from audiorestorer.stages.training import learning_from_audio_debug, train, triad_diagnostics
 from audiorestorer.training import runs
-from audiorestorer.training.data import Data
+from audiorestorer.training.fit import Data
 
 RATE = 8000
 CONFIG: dict[str, Any] = {

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.training.data import Data
-from audiorestorer.training.fit import fit
+from audiorestorer.training.fit import Data, fit
 from audiorestorer.training.settings import load_settings
 
 
