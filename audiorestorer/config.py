@@ -48,16 +48,16 @@ def bytes_of(text: str) -> int:
 
 
 class IngestSettings(Settings):
-    min_duration_sec: float = Field(0.1, gt=0, le=86_400, description="shorter files are rejected")
+    min_duration_sec: float = Field(0.1, gt=0, le=86_400, description="Files shorter than this are rejected")
     silence_dbfs: float = Field(
-        -80.0, ge=-300, le=0, description="files whose highest sample stays below this are rejected as silent"
+        -80.0, ge=-300, le=0, description="Files whose highest sample stays below this are rejected as silent"
     )
-    max_files: int = Field(100_000, ge=1, description="of an input archive: more files than this are an error")
-    max_unpacked: str = Field("500GB", description="of an input archive: more than this when unpacked is an error")
+    max_files: int = Field(100_000, ge=1, description="Most files in an input archive; more are an error")
+    max_unpacked: str = Field("500GB", description="Largest size of an input archive once unpacked; more is an error")
     max_ratio: float = Field(
         100.0,
         ge=1,
-        description="of an input archive: more times its own size than this, when above 100 MB, is an error",
+        description="Largest ratio of unpacked to packed size of an input archive; more is an error if above 100 MB come out",
     )
 
     @field_validator("max_unpacked")
@@ -68,38 +68,41 @@ class IngestSettings(Settings):
 
 
 # how any network runs
-Overlap = Annotated[float, Field(ge=0, lt=1, description="share of a segment that overlaps the next")]
-SegmentSec = Annotated[float | None, Field(gt=0, le=600, description="seconds a segment; null: the model's own")]
+Overlap = Annotated[float, Field(ge=0, lt=1, description="Share of a segment that overlaps the next one")]
+SegmentSec = Annotated[float | None, Field(gt=0, le=600, description="Seconds per segment; null: the model's own")]
 BatchSize = Annotated[
     int | None,
     Field(
         ge=1, le=256,
-        description="windows that go through the network together; null: 4 on a CPU, on a GPU what its free memory holds",
+        description="Windows per pass through the network; null: 4 on a CPU, on a GPU as many as its free memory holds",
     ),
 ]  # fmt: skip
 Backend = Annotated[
     Literal["auto", "torch", "openvino"],
-    Field(description="auto: OpenVINO on a CPU where the network's kind can, torch elsewhere"),
+    Field(description="Runtime of the network; auto: OpenVINO on a CPU if the network supports it, else PyTorch"),
 ]
 Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
-    Field(description="auto: bfloat16 where the hardware and the network's kind can, float32 elsewhere"),
+    Field(description="Number format of the network; auto: bfloat16 if hardware and network support it, else float32"),
 ]
 
 
 class SeparatorSettings(Settings):
     """One separator. Its stems are a soft ratio mask; `fuse` makes one of all separators' masks."""
 
-    name: str = Field(pattern=NAME_PATTERN, description="folder of its artifacts")
-    model: str = Field(pattern=NAME_PATTERN, description="entry of the registry (config/models.yaml)")
+    name: str = Field(pattern=NAME_PATTERN, description="Name of the separator and of its folder in the artifacts")
+    model: str = Field(pattern=NAME_PATTERN, description="Model, an entry of the registry (config/models.yaml)")
     shifts: int = Field(
-        0, ge=0, le=20, description="random shifts that are averaged (demucs' shift trick); seeded by the item"
+        0,
+        ge=0,
+        le=20,
+        description="Randomly shifted passes that are averaged (Demucs' shift trick), seeded by the recording's id",
     )
     overlap: Overlap = 0.25
     segment_sec: SegmentSec = None
     accompaniment: Literal["residual", "stems"] = Field(
         "residual",
-        description="residual: mixture minus vocals; stems: sum of the other stems (runs every member of a bag)",
+        description="Estimate of the music; residual: mixture minus vocals; stems: sum of the other stems (runs all members of a bag)",
     )
     batch_size: BatchSize = None
     backend: Backend = "auto"
@@ -107,9 +110,9 @@ class SeparatorSettings(Settings):
 
 
 class StftSettings(Settings):
-    n_fft: int = Field(2048, ge=64, le=65536, description="STFT size at the item's own rate")
-    hop_length: int = Field(512, ge=16, description="samples between frames; divides n_fft, at most n_fft / 2")
-    eps: float = Field(1e-12, gt=0, le=0.01, description="keeps the ratio finite where there is no energy")
+    n_fft: int = Field(2048, ge=64, le=65536, description="Window of the STFT in samples, at the recording's own rate")
+    hop_length: int = Field(512, ge=16, description="Samples between frames; divides n_fft, at most half of it")
+    eps: float = Field(1e-12, gt=0, le=0.01, description="Keeps a mask finite where there is no energy")
 
     @model_validator(mode="after")
     def _hop(self) -> StftSettings:
@@ -120,18 +123,18 @@ class StftSettings(Settings):
 
 class FuseSettings(StftSettings):
     method: Literal["max", "mean"] = Field(
-        "mean", description="of the separators' masks: max (what any of them keeps) or their mean"
+        "mean", description="How the separators' masks are joined; max: what any of them keeps stays; mean: their mean"
     )
     power: float = Field(
-        1.0, gt=0, le=4, description="of the magnitudes in a mask: 1 is a mask network's own mask, 2 a sharper one"
+        1.0, gt=0, le=4, description="Exponent of the magnitudes in a mask; 1: a mask network's own mask; 2: sharper"
     )
 
 
 class DenoiseSettings(Settings):
-    model: str | None = Field("pilot_denoiser", description="entry of the registry; null: no denoising")
-    wet: float = Field(0.55, ge=0, le=1, description="out = wet * denoised + (1 - wet) * input")
+    model: str | None = Field("pilot_denoiser", description="Model, an entry of the registry; null: no denoising")
+    wet: float = Field(0.55, ge=0, le=1, description="Share of the denoised signal: wet * denoised + (1 - wet) * input")
     high_band: Literal["keep", "mask", "drop"] = Field(
-        "mask", description="the band above the denoiser's Nyquist: keep, mask (by the post-mask) or drop"
+        "mask", description="Band above the denoiser's Nyquist: keep it, mask it by the post-mask or drop it"
     )
     overlap: Overlap = 0.25
     segment_sec: SegmentSec = None
@@ -141,46 +144,46 @@ class DenoiseSettings(Settings):
 
 
 class PostmaskSettings(StftSettings):
-    beta: float = Field(1.0, gt=0, le=8, description="exponent of the beta-Wiener mask")
-    floor: float = Field(
-        1.0, ge=0, le=1, description="the mask never goes below this (0.1 is -20 dB); 1 is no post-mask"
-    )
+    beta: float = Field(1.0, gt=0, le=8, description="Exponent of the beta-Wiener mask")
+    floor: float = Field(1.0, ge=0, le=1, description="Lowest value of the mask (0.1 is -20 dB); 1: no post-mask")
 
 
 class EnhanceSettings(Settings):
     """Denoise, then regenerate the speech; see docs/enhancer.md."""
 
-    enabled: bool = Field(False, description="run this stage between postmask and loudness")
-    model: str = Field("pilot_enhancer", pattern=NAME_PATTERN, description="entry of the registry")
-    denoise_only: bool = Field(False, description="stop after the enhancer's denoiser")
-    nfe: int = Field(64, ge=1, le=1000, description="evaluations of the flow's field: fewer are faster")
-    solver: Literal["euler", "midpoint", "rk4"] = "midpoint"
+    enabled: bool = Field(False, description="Whether this stage runs, between postmask and loudness")
+    model: str = Field("pilot_enhancer", pattern=NAME_PATTERN, description="Model, an entry of the registry")
+    denoise_only: bool = Field(False, description="Whether to stop after the enhancer's own denoiser")
+    nfe: int = Field(64, ge=1, le=1000, description="Number of evaluations of the flow's field; fewer are faster")
+    solver: Literal["euler", "midpoint", "rk4"] = Field(
+        "midpoint", description="Method that integrates the flow; midpoint needs an nfe of 2 or more, rk4 of 4"
+    )
     lambd: float = Field(
-        0.9, ge=0, le=1, description="share of the denoised speech in the condition; the rest is the input"
+        0.9, ge=0, le=1, description="Share of the denoised speech in the flow's condition; the rest is the input"
     )
     tau: float = Field(
-        0.5, ge=0, le=1, description="share of noise in the flow's start: more is freer, less is closer to the input"
+        0.5, ge=0, le=1, description="Share of noise in the flow's start; more is freer, less stays closer to the input"
     )
     seed: int = Field(
-        0, ge=0, description="of the noise, together with the recording's content: equal input, equal output"
+        0, ge=0, description="Seed of the noise, together with the recording's content: equal input, equal output"
     )
     sample_rate: Literal["auto", "keep"] = Field(
-        "auto", description="auto: the input's or the model's, whichever is higher; keep: the input's"
+        "auto", description="Output rate; auto: the input's or the model's, whichever is higher; keep: the input's"
     )
-    window_sec: float = Field(10.0, ge=1, le=120, description="longest window; longer recordings are cross-faded")
-    overlap_sec: float = Field(0.5, ge=0.05, le=10, description="length of a cross-fade; at most half of window_sec")
+    window_sec: float = Field(10.0, ge=1, le=120, description="Longest window; longer recordings are cross-faded")
+    overlap_sec: float = Field(0.5, ge=0.05, le=10, description="Length of a cross-fade; at most half of window_sec")
     batch_size: int | None = Field(
-        None, ge=1, le=256, description="windows that go through the network together; null: 1 on a CPU, 8 on a GPU"
+        None, ge=1, le=256, description="Windows per pass through the networks; null: 1 on a CPU, 8 on a GPU"
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="Number format of the networks")
     max_wer: float | None = Field(
         0.3, gt=0, le=2,
-        description="where more words than this share change, the denoised recording is taken; null: never",
+        description="Largest share of words that may change; above it the denoised recording is taken; null: no limit",
     )  # fmt: skip
     recogniser: str = Field(
         "pocketsphinx",
         pattern=NAME_PATTERN,
-        description="that judges: pocketsphinx (built in, English), or an entry of the registry",
+        description="Recogniser that counts changed words: pocketsphinx (built in, English), or an entry of the registry",
     )
 
     @model_validator(mode="after")
@@ -194,21 +197,23 @@ class EnhanceSettings(Settings):
 
 
 class LoudnessSettings(Settings):
-    target_lufs: float = Field(-23.0, ge=-60, le=-5, description="ITU-R BS.1770 integrated loudness; -23 is EBU R 128")
-    true_peak_dbtp: float = Field(
-        -1.0, ge=-20, le=0, description="ceiling of the true peak, held by a look-ahead limiter"
+    target_lufs: float = Field(
+        -23.0, ge=-60, le=-5, description="Integrated loudness (ITU-R BS.1770); -23 is EBU R 128"
     )
-    max_gain_db: float = Field(40.0, ge=0, le=80, description="quieter files are not raised by more than this")
+    true_peak_dbtp: float = Field(
+        -1.0, ge=-20, le=0, description="Ceiling of the true peak, held by a look-ahead limiter"
+    )
+    max_gain_db: float = Field(40.0, ge=0, le=80, description="Largest gain: quieter files are not raised by more")
     dual_mono: bool = Field(
         False,
-        description="true: a mono file is measured as if it were on two channels, and plays as loud as stereo with equal channels."
-        " By BS.1770 it reads 3 LU less, so at one target it plays 3 dB louder",
+        description="Whether a mono file is measured as if on two channels, to play as loud as stereo with equal channels."
+        " By BS.1770 alone a mono file reads 3 LU less, so at the same target it plays 3 dB louder",
     )
     format: Literal["keep", "wav", "flac"] = Field(
-        "keep", description="keep: WAV and FLAC stay, OGG and MP3 become FLAC"
+        "keep", description="Format of the outputs; keep: WAV and FLAC stay, OGG and MP3 become FLAC"
     )
     subtype: Literal["keep", "PCM_16", "PCM_24", "FLOAT"] = Field(
-        "keep", description="sample format of the output; where a file is FLAC, FLOAT means PCM_24: FLAC has no float"
+        "keep", description="Sample format of the outputs; in a FLAC file FLOAT means PCM_24, since FLAC has no float"
     )
 
     @model_validator(mode="after")
@@ -221,41 +226,46 @@ class LoudnessSettings(Settings):
 class EvaluateSettings(Settings):
     metrics: list[Literal["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"]] = Field(
         ["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"],
-        description="groups of metrics; what cannot be measured is missing, with its reason",
+        description="Groups of metrics to measure; a figure that cannot be measured is missing, with its reason",
     )
     recogniser: str = Field(
         "pocketsphinx",
         pattern=NAME_PATTERN,
-        description="for WER: pocketsphinx (built in), or an entry of the registry",
+        description="Recogniser for word error rates: pocketsphinx (built in, English), or an entry of the registry",
     )
     language_model: Literal["batch", "general", "both"] = Field(
-        "both", description="of pocketsphinx. batch: made of the batch's transcripts (wer); general: its own (wer_open)"
+        "both", description="Model of pocketsphinx; batch: made of the transcripts (wer); general: its own (wer_open)"
     )
     sentences: PathOrNull = Field(
-        None, description="text file to make the batch's language model of, a sentence a line; null: the transcripts"
+        None, description="Text file, one sentence per line, for the batch's language model; null: the transcripts"
     )
     tagger: str | None = Field(
         "panns_cnn14", pattern=NAME_PATTERN,
-        description="for PANNs: an entry of the registry. Not fetched unasked: `snakemake evaluation_models` does",
+        description="Tagger for PANNs: an entry of the registry; only `snakemake evaluation_models` fetches its weights",
     )  # fmt: skip
 
 
 class SnippetSettings(Settings):
     count: int = Field(
-        12, ge=0, le=200, description="items in the report: worst, best and a sample, never all of a large batch"
+        12,
+        ge=0,
+        le=200,
+        description="Recordings in the report: worst, best, a random sample; never all of a large batch",
     )
-    seconds: float = Field(6.0, gt=0, le=60, description="length of an A/B snippet")
-    seed: int = Field(0, ge=0, le=SEED_MAX, description="of the sample")
+    seconds: float = Field(6.0, gt=0, le=60, description="Length of an A/B snippet in seconds")
+    seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of the random sample of recordings in the report")
 
 
 class DeliverSettings(Settings):
-    name: str = Field("cleaned", pattern=NAME_PATTERN, description="artifacts/delivery/<name>.zip")
-    format: Literal["zip", "tar.zst"] = Field("zip", description="zip or tar.zst")
+    name: str = Field("cleaned", pattern=NAME_PATTERN, description="Name of the archive: artifacts/delivery/<name>.zip")
+    format: Literal["zip", "tar.zst"] = Field("zip", description="Format of the archive: zip or tar.zst")
     max_size: str | None = Field(
-        None, description="of an archive, e.g. 2GB: above it there are several, each complete; null: one archive"
+        None,
+        description="Largest size of an archive, e.g. 2GB; more becomes several archives, each complete; null: one",
     )
     windows_names: Literal["map", "keep"] = Field(
-        "map", description="map: names that Windows cannot hold are changed in the archive (names.tsv); keep: they stay"
+        "map",
+        description="Names that Windows cannot hold; map: changed in the archive (names.tsv lists them); keep: kept",
     )
 
     @property
@@ -281,22 +291,30 @@ class TrainingSettings(Settings):
     """`snakemake training`: from stems and noise to a registered model."""
 
     experiment: PathName = Field(
-        "config/experiments/denoiser_demo.yaml", description="experiment file: network, losses, steps"
+        "config/experiments/denoiser_demo.yaml", description="Experiment file, which holds network, losses and steps"
     )
-    stems: PathOrNull = Field(None, description="MUSDB18-HQ or MoisesDB folder; null: generated, to try it")
-    noises: PathOrNull = Field(None, description="folder of noises; null: generated")
+    stems: PathOrNull = Field(
+        None, description="Folder of stems like MUSDB18-HQ or MoisesDB; null: generated, to try it"
+    )
+    noises: PathOrNull = Field(None, description="Folder of noises; null: generated")
     noisy: PathOrNull = Field(
-        None, description="folder of noisy recordings to run the trained model on; null: generated"
+        None, description="Folder of noisy recordings to run the trained model on; null: generated"
     )
-    clean: PathOrNull = Field(None, description="folder of their references, the same names")
+    clean: PathOrNull = Field(None, description="Folder of references of the noisy recordings, same names")
     real: PathOrNull = Field(
         None,
-        description="folder of real degraded recordings: `analyse_degradation`, `ablation`, and what an experiment's strategies use",
+        description="Folder of real degraded recordings, for analysis, ablation and the strategies of experiments; null: none",
     )
-    target: str = Field("sum", pattern=NAME_PATTERN, description="what is clean: the sum of the stems, or one stem")
-    tol_db: float = Field(-40.0, ge=-300, le=0, description="stem audit: largest residual, dB below the mixture")
+    target: str = Field(
+        "sum", pattern=NAME_PATTERN, description="What counts as clean: the sum of the stems, or the name of one stem"
+    )
+    tol_db: float = Field(
+        -40.0, ge=-300, le=0, description="Largest residual that the stem audit accepts, dB relative to the mixture"
+    )
     name: str = Field(
-        "trained_denoiser", pattern=NAME_PATTERN, description="of the model in artifacts/training/models.yaml"
+        "trained_denoiser",
+        pattern=NAME_PATTERN,
+        description="Name of the trained model in artifacts/training/models.yaml",
     )
 
 
@@ -310,13 +328,13 @@ class AblationRow(Settings):
 class AblationDataSettings(Settings):
     """What the ablation is tested on, and what it trains on where no folders are given."""
 
-    tracks: int = Field(24, ge=8, le=1000, description="generated tracks beside data/pilot's speech, for all sets")
+    tracks: int = Field(24, ge=8, le=1000, description="Generated tracks beside the speech of data/pilot, for all sets")
     stand_ins: int = Field(
-        24, ge=2, le=10_000, description="stand-ins of real recordings, where there is no training.real"
+        24, ge=2, le=10_000, description="Generated recordings that stand in for real ones where training.real is null"
     )
-    items: int = Field(32, ge=5, le=5000, description="test items of each condition")
-    item_sec: float = Field(4.0, ge=1, le=60, description="length of a test item")
-    seed: int = Field(7, ge=0, le=SEED_MAX, description="of test set and stand-ins")
+    items: int = Field(32, ge=5, le=5000, description="Test items per condition")
+    item_sec: float = Field(4.0, ge=1, le=60, description="Seconds per test item")
+    seed: int = Field(7, ge=0, le=SEED_MAX, description="Seed of the test set and of the stand-ins")
 
 
 def _ablation_rows() -> list[AblationRow]:
@@ -335,19 +353,31 @@ def _ablation_rows() -> list[AblationRow]:
 class AblationSettings(Settings):
     """`snakemake ablation`: which strategy helps, by how much. The defaults are the small form."""
 
-    experiment: PathName = Field("config/experiments/restorer_ablation.yaml", description="the base of every training")
+    experiment: PathName = Field(
+        "config/experiments/restorer_ablation.yaml", description="Experiment file that every training is based on"
+    )
     steps: int = Field(
-        300, ge=1, le=100_000_000, description="optimiser steps of each training: a multiple of its steps_per_epoch"
+        300,
+        ge=1,
+        le=100_000_000,
+        description="Optimiser steps per training; a multiple of the experiment's steps_per_epoch",
     )
-    seeds: list[int] = Field([31, 32, 33], min_length=1, description="each row is trained with each of them")
-    threads: int = Field(1, ge=1, le=256, description="of each training: two of one thread do more than one of two")
+    seeds: list[int] = Field(
+        [31, 32, 33], min_length=1, description="Seeds; each row is trained once with each of them"
+    )
+    threads: int = Field(
+        1, ge=1, le=256, description="Threads per training; two trainings of one thread get more done than one of two"
+    )
     clean: PathOrNull = Field(
-        None, description="folder of clean recordings to train and test on; null: data/pilot's speech, generated tracks"
+        None,
+        description="Folder of clean recordings to train and test on; null: speech of data/pilot, generated tracks",
     )
-    baseline: str = Field("baseline", pattern=NAME_PATTERN, description="the row that all others are compared with")
+    baseline: str = Field(
+        "baseline", pattern=NAME_PATTERN, description="Name of the row that all others are compared with"
+    )
     rows: list[AblationRow] = Field(
         default_factory=_ablation_rows, min_length=1,
-        description="trainings; strategies as in docs/real_recordings.md. A list in another config file replaces this one whole",
+        description="Rows of the table: a name and its strategies (docs/real_recordings.md). Another config file's list replaces all",
     )  # fmt: skip
     data: AblationDataSettings = AblationDataSettings()
 
@@ -372,55 +402,66 @@ class EnhancerTrainingSettings(Settings):
     """`snakemake enhancer`: the enhancer's trainings. What each does is in its experiment file."""
 
     data: PathOrNull = Field(
-        None, description="folder with fg/ (clean speech), bg/ (noise) and rir/**/*.npy; null: generated, to try it"
+        None,
+        description="Folder with fg/ (clean speech), bg/ (noise) and rir/**/*.npy (rooms); null: generated, to try it",
     )
-    denoiser: PathName = Field("config/experiments/denoiser.yaml", description="experiment file of the denoiser")
+    denoiser: PathName = Field("config/experiments/denoiser.yaml", description="Experiment file of the denoiser")
     stage1: PathName = Field(
-        "config/experiments/enhancer_stage1.yaml", description="of the autoencoder and the vocoder"
+        "config/experiments/enhancer_stage1.yaml", description="Experiment file of autoencoder and vocoder"
     )
-    stage2: PathName = Field("config/experiments/enhancer_stage2.yaml", description="of the flow")
+    stage2: PathName = Field("config/experiments/enhancer_stage2.yaml", description="Experiment file of the flow")
 
 
 class Config(Settings):
     """The whole configuration."""
 
-    input: PathName = Field("data/pilot/input", min_length=1, description="folder of recordings, or a .zip of them")
-    output: PathName = Field("artifacts/output", min_length=1, description="folder of the cleaned tree")
+    input: PathName = Field(
+        "data/pilot/input", min_length=1, description="Folder of recordings, or a .zip archive of them"
+    )
+    output: PathName = Field("artifacts/output", min_length=1, description="Folder of the cleaned tree")
     replace_edited: bool = Field(
-        False, description="true: files in the output folder that somebody changed or put there are replaced, not kept"
+        False, description="Whether files in the output folder that somebody changed or put there are replaced"
     )
     stale_outputs: Stale = Field(
         "auto",
-        description="published files that this input calls for no more. auto: removed where their recording is still there (renamed,"
-        " excluded, another format), named where it is gone; remove: all that nobody changed; keep: all are named",
+        description="Published files that this input no longer calls for. auto: removed if the recording still exists (renamed,"
+        " excluded, in another format), else kept and named; remove: removed, unless somebody changed them; keep: kept and named",
     )
-    artifacts: PathName = Field(
-        "artifacts", min_length=1, description="folder of everything the pipeline makes; see README"
-    )
+    artifacts: PathName = Field("artifacts", min_length=1, description="Folder of everything that the pipeline makes")
     store: PathOrNull = Field(
-        None, description="folder of finished items; null: `store` in the artifacts. Several runs may share one"
+        None, description="Folder of finished items, which several runs may share; null: `store` in the artifacts"
     )
     references: PathOrNull = Field(
         "auto",
-        description="folder of clean references, same tree; auto: `clean` beside the input folder where there is one",
+        description="Folder of clean references, same tree as the input; auto: `clean` beside the input folder, if it exists",
     )
     transcripts: PathOrNull = Field(
         "auto",
-        description="table with the columns path and transcript (TSV or CSV); auto: `transcripts.tsv` beside the input folder",
+        description="Table (TSV, CSV) with the columns path and transcript; auto: `transcripts.tsv` beside the input, if it exists",
     )
-    pattern: str = Field("**/*", description="glob below the input folder; only WAV, FLAC, OGG and MP3 files are taken")
-    exclude: list[str] = Field([], description="globs of files to leave out")
-    alias_separator: Literal["_", "__"] = Field("_", description="joins folders in an id: a/b.wav is a_b or a__b")
-    shards: int = Field(4, ge=1, le=100_000, description="jobs a stage; about 64 files a shard are good")
-    keep_intermediates: bool = Field(True, description="false: stems and masks' results go when an item is finished")
-    strict: bool = Field(False, description="true: rejected files end the run with an error, after all else is done")
-    registry: PathName = Field("config/models.yaml", min_length=1, description="the model registry")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: a GPU where there is one")
+    pattern: str = Field("**/*", description="Glob below the input folder; only WAV, FLAC, OGG and MP3 files are taken")
+    exclude: list[str] = Field([], description="Globs of files to leave out")
+    alias_separator: Literal["_", "__"] = Field(
+        "_", description="Text that joins folders in an id: a/b.wav becomes a_b or a__b"
+    )
+    shards: int = Field(
+        4, ge=1, le=100_000, description="Number of shards, or jobs per stage; about 64 files per shard are good"
+    )
+    keep_intermediates: bool = Field(
+        True, description="Whether the stages' results stay; false: they go when their recording is finished"
+    )
+    strict: bool = Field(False, description="Whether rejected files end the run with an error, after all else is done")
+    registry: PathName = Field("config/models.yaml", min_length=1, description="File of the model registry")
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Device; auto: a GPU if there is one, else the CPU; or cpu, cuda, cuda:N",
+    )
     ingest: IngestSettings = IngestSettings()
     separators: list[SeparatorSettings] = Field(
         [SeparatorSettings(name="pilot_a", model="pilot_sep_a")],
         min_length=1,
-        description="any number; a list in another config file replaces this one whole",
+        description="Separators; a list in another config file replaces this whole list",
     )
     fuse: FuseSettings = FuseSettings()
     denoise: DenoiseSettings = DenoiseSettings()

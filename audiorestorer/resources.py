@@ -1,6 +1,6 @@
 """What a job needs: memory and minutes as functions of its shard, its stage or model, and the attempt; and that it keeps its memory.
 
-The figures are docs/performance.md's (a test compares them), the margins are for slower machines. A first attempt that was cut too
+The figures are docs/lab/performance.md's (a test compares them), the margins are for slower machines. A first attempt that was cut too
 short is corrected by the next one, which asks for twice as much and finds the finished items in the store. No torch import.
 """
 
@@ -129,7 +129,7 @@ def _read(manifest: str, mtime_ns: int, size: int) -> Load:
 def keep_freed_memory() -> None:
     """For commands that need the same tensors again and again: glibc hands what is larger than 128 KiB back to the system as soon as
     it is freed, and asking for it anew (page faults) was 40 % of a training step and a quarter of a network's pass
-    (docs/performance.md). With another C library nothing changes."""
+    (docs/lab/performance.md). With another C library nothing changes."""
     m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)

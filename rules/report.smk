@@ -169,7 +169,7 @@ rule analysis:
 # Of no batch: nothing but the page itself waits for it.
 rule quality_page:
     input:
-        f"{ROOT}/docs/quality.md",
+        f"{ROOT}/docs/lab/quality.md",
     output:
         report(
             f"{ART}/report/quality.html",

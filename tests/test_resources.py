@@ -1,4 +1,4 @@
-"""What jobs ask for, against what was measured: the tables of docs/performance.md."""
+"""What jobs ask for, against what was measured: the tables of docs/lab/performance.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from audiorestorer import resources
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.resources import Cost, Load
 
-TEXT = (Path(__file__).parents[1] / "docs/performance.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[1] / "docs/lab/performance.md").read_text(encoding="utf-8")
 CLIP_SEC, THREADS = 10, 2
 
 

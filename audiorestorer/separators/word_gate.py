@@ -2,7 +2,7 @@
 
 With a text (the manifest's transcript) the measure is by how much the word error rate rose; without one it is the word error rate of
 what is heard after, with what is heard before as the truth. Recognisers make errors of their own: the threshold must lie above what
-an inaudible change does (docs/enhancer.md has figures).
+an inaudible change does (docs/lab/enhancer.md has figures).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m scripts.bench.bench_evaluate [--items 200] [--jobs 2]
 
 The items are the pilot's clips (mixture, clean, and clean with a tenth of what was mixed in as the output), cut to ten seconds and
-different in level, so that nothing is in the store. Prints a Markdown table; docs/performance.md has one.
+different in level, so that nothing is in the store. Prints a Markdown table; docs/lab/performance.md has one.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def main() -> None:
     for group, seconds in PROGRESS.findall("\n".join(logs)):
         if group in spent:
             spent[group] += float(seconds)
-    print("| metric group | core seconds an item | share |\n| --- | ---: | ---: |")
+    print("| metric group | core seconds per item | share |\n| --- | ---: | ---: |")
     for group, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
         print(f"| {group} | {seconds / chosen.items:.3f} | {seconds / sum(spent.values()):.0%} |")
     limit = LIMIT_SEC * chosen.items / 200

@@ -4,7 +4,7 @@
     python -m scripts.bench.bench_limits growth [--most 1000]   the pilot chain on 10, 100, ... items
     python -m scripts.bench.bench_limits threads                two jobs of two threads at once against one after the other
 
-Each prints Markdown; docs/performance.md has it. `--json FILE` writes the figures.
+Each prints Markdown; docs/lab/performance.md has it. `--json FILE` writes the figures.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def bench_growth(chosen: argparse.Namespace) -> dict[str, Any]:
             found.append(timed(command))
             print(f"growth: {count} items: {found[-1][0]:.1f} s", file=sys.stderr, flush=True)
     print(f"{machine()}; clips of {GROWTH_SEC:g} s, one shard\n")
-    print("| items | seconds | an item more, s | peak memory, MB |\n| ---: | ---: | ---: | ---: |")
+    print("| items | seconds | one more item, s | peak memory, MB |\n| ---: | ---: | ---: | ---: |")
     result: dict[str, Any] = {}
     for number, (count, (seconds, memory)) in enumerate(zip(counts, found, strict=True)):
         more = (seconds - found[number - 1][0]) / (count - counts[number - 1]) if number else None
@@ -176,7 +176,7 @@ def bench_threads(chosen: argparse.Namespace) -> dict[str, Any]:
                     sys.exit("a job failed")
                 jobs[f"{model}, {backend}"] = {"serial_sec": serial, "together_sec": together}
     print(f"{machine()}; each job with {chosen.threads} threads\n")
-    print("| two jobs of | one after the other, s | at once, s | ratio |\n| --- | ---: | ---: | ---: |")
+    print("| two jobs of | one after the other, s | at the same time, s | ratio |\n| --- | ---: | ---: | ---: |")
     for key, row in jobs.items():
         ratio = row["together_sec"] / row["serial_sec"]
         print(f"| {key} | {row['serial_sec']:.1f} | {row['together_sec']:.1f} | {ratio:.2f} |")

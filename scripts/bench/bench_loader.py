@@ -3,7 +3,7 @@
     python -m scripts.bench.bench_loader [--seconds 20]
 
 The consumer is the pilot separator's training step (config/experiments/pilot_sep_b.yaml, one thread); the loader is one process that
-makes its mixtures from a manifest. Prints a Markdown table; docs/performance.md has one.
+makes its mixtures from a manifest. Prints a Markdown table; docs/lab/performance.md has one.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def main() -> None:
         small, small_mb = loader_rate(settings, folder, args.seconds, 1)
         large, large_mb = loader_rate(settings, folder, args.seconds, args.large)
     used = consumer_rate(settings, args.seconds)
-    print("| what | samples a second | against the network | peak memory, MB |\n| --- | --- | --- | --- |")
+    print("| what | samples per second | against the network | peak memory, MB |\n| --- | --- | --- | --- |")
     print(f"| network, one thread (consumes) | {used:,.0f} | 1.0 | |")
     print(f"| loader, one process | {small:,.0f} | {small / used:.1f} | {small_mb:.0f} |")
     print(f"| loader, {args.large} times the recordings | {large:,.0f} | {large / used:.1f} | {large_mb:.0f} |")

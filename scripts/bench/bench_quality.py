@@ -217,7 +217,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--out", type=Path, default=ROOT / "artifacts/quality", help="folder of finished figures")
     out.add_argument("--threads", type=int, default=1)
     out.add_argument("--json", type=Path)
-    out.add_argument("--write", action="store_true", help="the tables into docs/quality.md")
+    out.add_argument("--write", action="store_true", help="the tables into docs/lab/quality.md")
     return out
 
 
@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = report(result)
     print(text)
     if args.write:
-        write_section(ROOT / "docs/quality.md", "quality", text)
+        write_section(ROOT / "docs/lab/quality.md", "quality", text)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 The networks have the released ones' sizes and random weights (time does not depend on the values), in demucs' local format. Peers:
 `demucs -n htdemucs_ft --two-stems vocals`, `demucs -n mdx_extra_q --two-stems vocals`, `denoiser.enhance`, all with `shifts 0` and
 their other defaults, and pyloudnorm for the loudness; ours: the stages' commands, and for the chain `snakemake`. The denoiser's file
-functions are gone from torchaudio 2.9 and later: for the peer they are soundfile's. Prints Markdown; docs/performance.md has it.
+functions are gone from torchaudio 2.9 and later: for the peer they are soundfile's. Prints Markdown; docs/lab/performance.md has it.
 `--quick`: four clips, under ten minutes on two cores. `--many N`: our chain on N clips as well, for the share of its time that is
 start-up, Snakemake and Python, which few clips exaggerate.
 """

@@ -2,8 +2,8 @@
 
     python -m scripts.bench.bench_scale [--items 10000] [--json FILE] [--write]
 
-For 100, 1,000, ... items: a run from nothing, one with nothing to be done, one with a file more, one with other shards, the report.
-Prints the table; `--write` puts it into docs/performance.md. `--json` has `noop_seconds`, `parse_seconds`, `peak_mb` (of the run with
+For 100, 1,000, ... items: a run from nothing, one with nothing to be done, one with one more file, one with other shards, the report.
+Prints the table; `--write` puts it into docs/lab/performance.md. `--json` has `noop_seconds`, `parse_seconds`, `peak_mb` (the run with
 nothing to be done) and `seconds_per_item` of the largest, and every step's figures.
 """
 
@@ -30,7 +30,7 @@ PER_FOLDER = 100
 MANY_SHARDS = 4000  # a million items at 250 a shard: its plan is made (a dry run), on the items that there are
 STAGES = ("ingest", "separate/tiny", "fuse", "postmask", "loudness", "evaluate/loudness", "evaluate/music")
 HEAD = (
-    "| items | shards | from nothing, s | an item more, s | nothing to be done, s | of it parsing, s | peak, MB | a file more, s |"
+    "| items | shards | from nothing, s | one more item, s | nothing to be done, s | of it parsing, s | peak, MB | one more file, s |"
     " other shards, s | results.html, MB | report.html, MB |\n| " + "---: | " * 11
 )
 
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--items", type=int, default=10_000, help="of the largest batch")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/lab/performance.md")
     chosen = parser.parse_args()
     sizes = [size for size in (100, 1000, 10_000, 100_000) if size < chosen.items] + [chosen.items]
     found: dict[int, dict[str, Any]] = {}
@@ -142,7 +142,7 @@ def main() -> None:
     table += f"\n\n{machine()}; clips of {1000 * CLIP_SEC:.0f} ms, {PER_SHARD} to a shard, one core."
     print(table)
     if chosen.write:
-        write_section(ROOT / "docs/performance.md", "scale", table)
+        write_section(ROOT / "docs/lab/performance.md", "scale", table)
     if chosen.json:
         names = ("noop_seconds", "parse_seconds", "peak_mb", "seconds_per_item")
         figures = {"machine": machine(), **{name: last[name] for name in names}, "sizes": found}

@@ -1,10 +1,10 @@
-"""Training steps a second of a mask network: our loaders against a plain DataLoader that decodes its files for each example.
+"""Training steps per second of a mask network: our loaders against a plain DataLoader that decodes its files for each example.
 
     python -m scripts.bench.bench_training [--seconds 20] [--json FILE]
 
 The network is the pilot denoiser's (config/experiments/pilot_denoiser.yaml), one thread; the loader has one process. The files
 are 30 s of FLAC at 44.1 kHz. `bank`: our decoded, memory-mapped training audio; `manifest`: segments read from the files; `plain`:
-whole files read, resampled and cut. Prints Markdown; docs/performance.md has it.
+whole files read, resampled and cut. Prints Markdown; docs/lab/performance.md has it.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def main() -> None:
     print(
         f"{machine()}; one thread, one loader process, batch {settings.batch_size}, {settings.mixtures.segment_sec} s\n"
     )
-    print("| fed by | steps a second | ratio | waits for data |\n| --- | ---: | ---: | ---: |")
+    print("| data from | steps per second | ratio | waits for data |\n| --- | ---: | ---: | ---: |")
     for key, row in found.items():
         ratio = row["steps_a_second"] / found["plain"]["steps_a_second"]
         print(f"| {key} | {row['steps_a_second']:.2f} | {ratio:.2f} | {row['wait_share']:.1%} |")

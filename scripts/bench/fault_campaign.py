@@ -3,7 +3,7 @@
     python -m scripts.bench.fault_campaign                         200 faults; killed, the same command goes on
     python -m scripts.bench.fault_campaign --faults 60 --seed 3 --only kill,full_disk
 
-Writes artifacts/eval/faults.json, and with --docs the section "Faults" of docs/reliability.md. Ends with 1 if anything was lost.
+Writes artifacts/eval/faults.json, and with --docs the section "Faults" of docs/lab/reliability.md. Ends with 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--only", help="kinds, separated by commas")
     parser.add_argument("--short", action="store_true", help="the form that the tests run")
     parser.add_argument("--json", type=Path, default=ROOT / "artifacts/eval/faults.json")
-    parser.add_argument("--docs", action="store_true", help="write the section of docs/reliability.md")
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/lab/reliability.md")
     parser.add_argument(
         "--folder", type=Path, help="where to work; default: a folder in memory, else the temporary folder"
     )
@@ -59,7 +59,7 @@ def finished(result: dict[str, Any], options: argparse.Namespace) -> int:
     print(fault_campaign.table(result))
     print(f"{result['seconds']:.0f} s; {options.json}")
     if options.docs:
-        write_section(ROOT / "docs/reliability.md", "faults", section(result))
+        write_section(ROOT / "docs/lab/reliability.md", "faults", section(result))
     return int(bool(result["lost"]))
 
 

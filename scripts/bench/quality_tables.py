@@ -82,7 +82,7 @@ def targets(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _rtf(result: Mapping[str, Any]) -> float | None:
-    """CPU seconds a second of audio of the whole chain, over all sets."""
+    """CPU seconds per second of audio of the whole chain, over all sets."""
     rows = [(row["seconds"], row["systems"].get(WHOLE, {})) for found in result["sets"] for row in found["pairs"]]
     done = [(seconds, one["cpu_sec"]) for seconds, one in rows if "cpu_sec" in one]
     return sum(cost for _, cost in done) / sum(seconds for seconds, _ in done) if done else None
@@ -92,7 +92,7 @@ def report(result: Mapping[str, Any]) -> str:
     """All tables as Markdown."""
     threads = result["threads"]
     parts = [
-        f"Measured on {machine()}; {threads} thread{'s' if threads > 1 else ''}. RTF: CPU seconds a second of audio.\n"
+        f"Measured on {machine()}; {threads} thread{'s' if threads > 1 else ''}. RTF: CPU seconds per second of audio.\n"
     ]
     parts += [
         "### Targets, the whole chain\n",

@@ -6,7 +6,7 @@ Each item is a fresh recording of half a second that goes through the whole chai
 it through; all stages share this process, so that what any of them keeps is seen. Sampled by item: resident memory, open files and
 sockets, threads, and what lies in the store beside finished entries. From item `--from` on a straight line is fitted to each; its
 rise over the rest of the run must stay below its bound. Writes artifacts/eval/soak.json and, with --docs, the section "Soak" of
-docs/reliability.md. Ends with 1 where something grew.
+docs/lab/reliability.md. Ends with 1 where something grew.
 """
 
 from __future__ import annotations
@@ -174,8 +174,8 @@ def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: ar
         "## Soak",
         "",
         f"`python -m scripts.bench.soak --items {options.items} --docs` wrote this: {options.items} recordings of half a second,",
-        f"through the pilot chain in one process, {options.shard_items} a shard, in {samples[-1].seconds / 60:.0f} minutes, with a",
-        f"ceiling of {options.ceiling_mb:g} MB. The rise is that of a straight line fitted to the samples from item {options.first} on.",
+        f"through the pilot chain in one process, {options.shard_items} per shard, in {samples[-1].seconds / 60:.0f} minutes, with a",
+        f"ceiling of {options.ceiling_mb:g} MB. The rise is that of a straight line through the samples from item {options.first} on.",
         "",
         f"| | at item {options.first} | at item {samples[-1].item} | highest | rise | bound |",
         "|---|---:|---:|---:|---:|---:|",
@@ -202,7 +202,7 @@ def main() -> int:
     write_text_atomic(options.json, json.dumps(result, indent=1) + "\n")
     print(section(samples, found, options))
     if options.docs:
-        write_section(ROOT / "docs/reliability.md", "soak", section(samples, found, options))
+        write_section(ROOT / "docs/lab/reliability.md", "soak", section(samples, found, options))
     return int(not all(row["ok"] for row in found.values()))
 
 

@@ -22,17 +22,17 @@ from scripts.bench.quality_sets import ROOT, Clip, Pair, PairSet, two_folders
 from scripts.bench.quality_systems import Networks, System, model_system
 
 PURPOSE = {
-    "pilot_sep_a": "Speech out of music and noise; fine in frequency.",
-    "pilot_sep_b": "Speech out of music and noise; finer in time, more noise in its training.",
-    "pilot_denoiser": "Steady noise, hiss, hum, crackle, babble and the residues of music that a separator leaves.",
+    "pilot_sep_a": "This model separates speech from music and noise. It is fine in frequency.",
+    "pilot_sep_b": "This model separates speech from music and noise. It is finer in time, with more noise in its training.",
+    "pilot_denoiser": "This model removes steady noise, hiss, hum, crackle, babble and the residues of music that a separator leaves.",
 }
 CARD = """# {name}
 
 {purpose}
-One of the small models that let the main job run on a fresh machine with no download; not a rival of the full models.
+This is one of the small models with which the pipeline runs on a fresh machine without a download. The full models are larger.
 
 - Architecture: {shape} (`audiorestorer/models/mask_unet.py`), {params:,} parameters, {storage} weights;
-  {rate} Hz, n_fft {n_fft}, hop {hop}; a real mask in [{floor:g}, {limit:g}], the mixture's phase; level-invariant.
+  {rate} Hz, n_fft {n_fft}, hop {hop}; a real mask in [{floor:g}, {limit:g}] with the mixture's phase; level-invariant.
 - sha256: `{sha256}`
 - Training: {steps} steps of {batch} examples of {seconds} s, seed {seed}, on two shared CPU cores;
   `python -m audiorestorer train --config config/experiments/{name}.yaml --data artifacts/training_audio --out MODEL --work DIR`
@@ -41,19 +41,19 @@ One of the small models that let the main job run on a fresh machine with no dow
 
 ## Measured
 
-Median SI-SDR, dB. Held out: voices (flite awb, festival cmu_us_slt_arctic_hts, espeak-ng languages and variants) that the
-training never used, and pieces of music that it never used (of genres and instruments that it did).
+The figures are medians of SI-SDR in dB. *Held out* are voices (flite awb, festival cmu_us_slt_arctic_hts, espeak-ng languages and
+variants) and pieces of music that the training never used; it did use music of the same genres and instruments.
 flite slt (trained) and festival slt-hts (held out) were built from one person's voice.
-No checkpoint was chosen by these figures. Up to 40 of the test mixtures were looked at while the loss and the network's shape were
-changed, and earlier versions of the separators were replaced because of their figures (convolutional ones of 5.3 dB at 0 dB and less;
-recurrent ones; the bands won a race of ten minutes): read them as those of a development set.
+No checkpoint was chosen by these figures, but they are those of a development set: up to 40 of the test mixtures were looked at while
+the loss and the network's shape were changed, and earlier versions of the separators were replaced because of their figures
+(convolutional ones with 5.3 dB and less at 0 dB, then recurrent ones; the bands won a race of ten minutes).
 
 | test | in | out | improvement |
 | --- | --- | --- | --- |
 {rows}
 
-- Pure speech in, SI-SDR out: {clean} dB (held out), {pilot_clean} dB (data/pilot).
-- No speech in: {no_speech} dB quieter.
+- With pure speech as input, the SI-SDR of the output is {clean} dB (held out), {pilot_clean} dB (data/pilot).
+- Input without speech comes out {no_speech} dB quieter.
 
 ## Limits
 
@@ -64,9 +64,9 @@ SYNTHETIC = """\
   and nine voices of Italian, Czech, Finnish, Russian and Catalan: `RECORDED` in scripts/audio/synth_speech.py)
   and {music} minutes of music composed by rules and rendered with the FluidR3 GM soundfont;
   `python -m scripts.audio.make_training_audio --out artifacts/training_audio --minutes-speech 180 --minutes-music 200 --seed 2`.
-  No recording of a person was used as such (flite's and festival's voices were built by their authors from recordings).
-- Licences: the weights are under this repository's (MIT). FluidR3 GM: MIT. espeak-ng: GPL-3 (the program; not its output).
-  flite, festival and its kal and ked voices: BSD-like; the other festival voices: GPL, LGPL or BSD-like (not their output)."""
+  No recording of a person was used directly (the authors of flite's and festival's voices built them from recordings).
+- Licences: the weights are under this repository's licence (MIT). FluidR3 GM is MIT. espeak-ng is GPL-3. flite, festival and its kal
+  and ked voices are BSD-like; the other festival voices are GPL, LGPL or BSD-like. Programs' licences do not cover their output."""
 RECORDED = """\
 - Data: {speech} minutes of speech: synthetic (espeak-ng, flite, festival, RHVoice, Pico: `RECORDED` in scripts/audio/synth_speech.py)
   and {people} minutes of recordings of people (announcements of Asterisk, dialogues of the Dutch Fish Fillets; Debian packages,
@@ -77,30 +77,29 @@ RECORDED = """\
   crackle) and {noise} minutes of recorded sounds of things and animals (games and Tux Paint; Debian packages);
   `python -m scripts.audio.free_recordings --out DIR`, then `python -m scripts.audio.make_training_audio --out artifacts/training_audio
   --minutes-speech 200 --minutes-music 120 --seed 5 --recordings DIR --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30`.
-- Licences: the weights are under this repository's (MIT). FluidR3 GM: MIT. The recordings: CC-BY-SA-3.0 and GPL-2.0 (speech),
-  GPL-2.0, CC-BY-SA and CC-BY (music and sounds), see docs/licences.md; the programs' licences do not cover their output."""
+- Licences: the weights are under this repository's licence (MIT). FluidR3 GM is MIT. The recordings are CC-BY-SA-3.0 and GPL-2.0
+  (speech), GPL-2.0, CC-BY-SA and CC-BY (music and sounds), see docs/licences.md. Programs' licences do not cover their output."""
 # name in the card, kind of the index, part of the recordings' file names (make_training_audio.py)
 MINUTES = (
     ("speech", "speech", ""), ("people", "speech", "_r"), ("music", "music", ""), ("tracks", "music", "_r"), ("noise", "noise", ""),
 )  # fmt: skip
 BEGAN = {
     "pilot_sep_a": """\
-  Two trainings came before: `pilot_sep_a_begin.yaml` (4,900 steps from random weights, on 403 minutes of speech and 269 of music: the
-  same without Fish Fillets, the games Widelands and Unknown Horizons, and the sounds), then `pilot_sep_a_middle.yaml` (1,400 steps, on
-  577 minutes of speech, 121 of them Tux Paint's words and 41 the Czech Fish Fillets, which hold noise and are
-  left out since). `snakemake train_pilot` gives all three what `make_training_audio.py` makes now.
+  Two trainings came before. `pilot_sep_a_begin.yaml` ran 4,900 steps from random weights on 403 minutes of speech and 269 of
+  music: the data below without Fish Fillets, the games Widelands and Unknown Horizons, and the sounds. `pilot_sep_a_middle.yaml`
+  ran 1,400 steps on 577 minutes of speech, of which 121 are Tux Paint's words and 41 the Czech Fish Fillets; these hold noise and
+  are left out since. `snakemake train_pilot` gives all three trainings the audio that `make_training_audio.py` makes now.
 """
 }
 DATA = {"pilot_sep_a": RECORDED, "pilot_sep_b": RECORDED, "pilot_denoiser": SYNTHETIC}
 LIMITS = {
-    "separate": """Choirs, solo instruments that glide like a voice and singing are taken for speech, in part.
-Music in the speech's own bins stays: one real mask cannot do better than its oracle (the ideal ratio mask: about 11 dB of improvement
+    "separate": """Choirs, singing and solo instruments that glide like a voice are partly taken for speech.
+Music in the speech's own bins stays, because a real mask cannot be better than the ideal ratio mask (about 11 dB of improvement
 at 0 dB in this test).
-Real voices fare worse than synthetic ones; distant, reverberant or noisy recordings worst (the real set's figures are above).
-Above 11.025 kHz the network sees nothing; the pipeline extends its gain
-(`separators/mask_network.py`).""",
-    "denoise": """Loud music is not its task. Sudden sounds (doors, dogs) were not in its training.
-Babble of other voices is only reduced in part.""",
+Real voices come out worse than synthetic ones, and distant, reverberant or noisy recordings worst (see the figures of the real set).
+The network sees nothing above 11.025 kHz; the pipeline extends its gain there (`separators/mask_network.py`).""",
+    "denoise": """It is not made for loud music. Sudden sounds (doors, dogs) were not in its training.
+It reduces babble of other voices only in part.""",
 }
 
 

@@ -1,4 +1,4 @@
-"""Write the figures of docs/reliability.md from the results of the programs that made them.
+"""Write the figures of docs/lab/reliability.md from the results of the programs that made them.
 
     python -m tests.faults.campaign /tmp/campaign --json campaign.json
     python -m tests.faults.numerics /tmp/numerics --json numerics.json
@@ -17,7 +17,7 @@ from typing import Any
 
 from scripts.sections import ROOT, write_section
 
-PAGE = ROOT / "docs" / "reliability.md"
+PAGE = ROOT / "docs" / "lab" / "reliability.md"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -204,7 +204,7 @@ def together(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The section of docs/reliability.md."""
+    """The section of docs/lab/reliability.md."""
     rows: Sequence[dict[str, Any]] = result["kinds"]
 
     def total(name: str) -> int:

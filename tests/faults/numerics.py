@@ -43,7 +43,7 @@ QUIET = {"loudness": {"max_gain_db": 80.0, "subtype": "FLOAT"}, "ingest": {"sile
 SMALL = {
     "separator": {"segment_sec": 0.7, "backend": "torch", "precision": "float32"},
     "denoise": {"segment_sec": 1.0},
-    "fuse": {"method": "max", "power": 2.0},  # what the table in docs/reliability.md was measured with
+    "fuse": {"method": "max", "power": 2.0},  # what the table in docs/lab/reliability.md was measured with
     **QUIET,
 }
 

@@ -38,7 +38,7 @@ def test_a_heading_begins_a_section_with_its_prose_and_its_table() -> None:
 
 def test_the_page_holds_every_system_of_the_benchmark_and_escapes_what_it_shows(tmp_path: Path) -> None:
     out = tmp_path / "quality.html"
-    quality_page.run(ROOT / "docs/quality.md", out)
+    quality_page.run(ROOT / "docs/lab/quality.md", out)
     html = out.read_text()
     for text in (
         "mixtures: 18 pairs",

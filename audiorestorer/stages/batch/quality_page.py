@@ -1,4 +1,4 @@
-"""How the embedded models compare with what people install: the tables of docs/quality.md as a page of the report."""
+"""How the embedded models compare with what people install: the tables of docs/lab/quality.md as a page of the report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(markdown: Path, out_html: Path) -> None:
     """Write the page.
 
     Args:
-        markdown: docs/quality.md.
+        markdown: docs/lab/quality.md.
 
     Raises:
         AudioRestorerError: it cannot be read, or lacks the marks between which the benchmark writes.
