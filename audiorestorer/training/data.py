@@ -1,4 +1,4 @@
-"""What a mask network is trained on: recordings, the mixers over them, an epoch's examples, and Lightning's loader."""
+"""The data of a mask network's training: recordings, the mixers over them, an epoch's examples, and Lightning's loader."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Examples = MixtureDataset | MixedRestorationDataset
 
 @dataclass(frozen=True)
 class Data:
-    """What to train on: either `folder` (with `index.jsonl`), or `manifest` with, if wanted, `noise` (a manifest) and `rooms`.
+    """Where the recordings are: either `folder` (with `index.jsonl`), or `manifest` with, if wanted, `noise` (a manifest) and `rooms`.
 
     `real`: degraded recordings without a clean side, a folder or a manifest, beside either; else the settings' `real.folder`.
     """

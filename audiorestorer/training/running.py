@@ -32,7 +32,7 @@ IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker")
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run trains, on what, and who watches."""
+    """The module that a run trains, the data it trains on, and the callbacks that watch."""
 
     module: lightning.LightningModule
     data: lightning.LightningDataModule

@@ -1,4 +1,4 @@
-"""Run folders: `RUNS/<date_time>_<name>/{checkpoints,logs}`; a run is found again by what it trains, not by its date.
+"""Run folders: `RUNS/<date_time>_<name>/{checkpoints,logs}`; a run is found again by its settings and data, not by its date.
 
 They are no output of a rule: Snakemake deletes the outputs of a failed job, and the checkpoints in here are what the next attempt
 goes on from.
@@ -66,7 +66,7 @@ def _is_whole(checkpoint: Path) -> bool:
 def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
     """The newest run of this digest (settings and data), or a new folder; held by a lock that dies with the process.
 
-    Of a training by several processes (`devices`) the first holds the lock, and the others use the folder that it made.
+    Where several processes train (`devices`), the first holds the lock, and the others use the folder that it made.
 
     Raises:
         AudioRestorerError: another process trains the same.

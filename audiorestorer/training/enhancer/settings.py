@@ -52,7 +52,7 @@ class FlowDataSettings(EnhancementSettings):
 
 
 class SampleSettings(Settings):
-    """What is written of fixed validation examples: audio and spectrograms, as files and for TensorBoard."""
+    """Audio and spectrograms of fixed validation examples, written as files and for TensorBoard."""
 
     every_epochs: int = Field(
         1, ge=0, description="epochs between two sets of samples, the last epoch always; 0: never"
@@ -61,7 +61,7 @@ class SampleSettings(Settings):
 
 
 class EnhancerTrainSettings(RunSettings):
-    """What the enhancer's three trainings have in common."""
+    """The settings that the enhancer's three trainings have in common."""
 
     parts: ClassVar[tuple[str, ...]]
     needs: ClassVar[tuple[str, ...]]
