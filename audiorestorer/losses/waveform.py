@@ -79,7 +79,12 @@ def mr_stft(
     return total / len(resolutions)
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"mr_stft": mr_stft, "l1": l1, "si_sdr": si_sdr, "stoi": stoi}
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "mr_stft": mr_stft,
+    "l1": l1,
+    "si_sdr": si_sdr,
+    "stoi": stoi,
+}
 
 
 def weighted(

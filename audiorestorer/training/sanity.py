@@ -43,11 +43,8 @@ ROUND_TRIP_EXAMPLES = 40
 STFT_DB = -100.0  # of the reconstruction's error, relative to the signal: float32
 NOISE_CLASSES = 3  # fewer than these and a denoiser learns one noise
 LIGHT = {"channels": [16, 24, 32], "time_strides": [1, 2, 2], "bottleneck": "gru", "rnn_hidden": 64}
-PLAIN = {
-    "pure_speech": 0.0,
-    "no_speech": 0.0,
-    "band_limit": 0.0,
-}  # both parts, and no low-pass: it takes different shares
+# Both parts in every mixture, and no low-pass, which would take different shares of the two
+PLAIN = {"pure_speech": 0.0, "no_speech": 0.0, "band_limit": 0.0}
 WINDOW_SEC = 0.023  # of the short form's network
 BANDS = 64  # that the short form's network has at any rate: neighbouring bins are folded
 
