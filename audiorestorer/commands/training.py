@@ -64,7 +64,8 @@ def train(
     config: Path, out: Path, work: Path, threads: int | None, changes: str | None, **sources: Path | None
 ) -> None:
     differing = json_object(changes, "--changes")
-    from audiorestorer.training.fit import Data, fit
+    from audiorestorer.training.data import Data
+    from audiorestorer.training.fit import fit
     from audiorestorer.training.settings import load_settings
 
     data = Data(**{"folder": sources.pop("data"), **sources})
@@ -210,6 +211,12 @@ command("sanity-suite", sanity_suite)(
     out_json=option(Path | None, "Results to write, as JSON.", None, "--json", role=WRITTEN),
     out_html=option(Path | None, "Page to write.", None, "--html", role=WRITTEN),
     threads=opt.THREADS._replace(default=2),
+    long=option(
+        bool,
+        "Use a larger network and five times the steps in the micro overfit: minutes instead of one.",
+        False,
+        "--long",
+    ),
 )
 command("export-onnx", "training.export_onnx")(
     "Export a checkpoint as ONNX, checked against PyTorch.",

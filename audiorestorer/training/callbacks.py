@@ -1,4 +1,4 @@
-"""What a mask network's run writes beside its model: triads to listen to, an audit of its data, figures on held-out items."""
+"""The logs that a mask network's run writes beside its model: triads to listen to, an audit of its data, figures on held-out items."""
 
 from __future__ import annotations
 
@@ -25,9 +25,16 @@ from audiorestorer.training.settings import AudioDebugSettings, DataAuditSetting
 LOG = logging.getLogger(__name__)
 AUDIT_FIELDS = ("index", "snr_db", "silence_share", "mixture_dbfs", "too_clean", "silent")
 PERCEPTUAL_FIELDS = (
-    "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
-    "stoi_in", "stoi",
-)  # fmt: skip
+    "si_sdr_in_db",
+    "si_sdr_db",
+    "si_sdr_improvement_db",
+    "lsd_in_db",
+    "lsd_db",
+    "residual_ratio",
+    "composite",
+    "stoi_in",
+    "stoi",
+)
 
 
 class DataAudit(lightning.Callback):
@@ -99,7 +106,7 @@ class AudioDebug(_OnHeldOut):
 
 
 class PerceptualEval(_OnHeldOut):
-    """`perceptual.csv`: one row an epoch, medians over the items; a figure that no item has is left empty."""
+    """`perceptual.csv`: one row per epoch, medians over the items; a figure that no item has is left empty."""
 
     def __init__(self, path: Path, mixer: Mixer, settings: PerceptualEvalSettings) -> None:
         super().__init__(mixer)
@@ -108,14 +115,14 @@ class PerceptualEval(_OnHeldOut):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not due(trainer, self.settings.every_epochs):
             return
-        found: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
+        figures_of: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
         rate = self.mixer.bank.sample_rate
         for _, example, output in self.outputs(pl_module, self.settings.items):
             figures, _ = triads.signal_figures(example.mixture[None], output[None], example.target[None], rate)
             values = {**figures, **_stoi(example, output, rate)}
             for name in PERCEPTUAL_FIELDS:
-                found[name] += [values[name]] if name in values else []
-        medians = {name: statistics.median(values) for name, values in found.items() if values}
+                figures_of[name] += [values[name]] if name in values else []
+        medians = {name: statistics.median(values) for name, values in figures_of.items() if values}
         for logger in trainer.loggers:
             logger.log_metrics({f"valid/{name}": value for name, value in medians.items()}, trainer.global_step)
         epoch = trainer.current_epoch + 1

@@ -15,7 +15,9 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.stages.training import evaluate_model
-from audiorestorer.training import fit, runs
+from audiorestorer.training import runs
+from audiorestorer.training.data import Data
+from audiorestorer.training.fit import inputs_of
 from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import load_settings
 from tests.datasets.conftest import RATE, write_training_audio
@@ -37,6 +39,12 @@ BANDS: dict[str, Any] = {
         "bottleneck": "lstm", "rnn_hidden": 6, "rnn_layers": 2, "bands": 8, "band_width": 8, "band_hidden": 4,
     },
 }  # fmt: skip
+
+
+def digest(experiment: dict[str, Any], data: Path) -> str:
+    """What names the run of an experiment on a training folder."""
+    settings = load_settings(experiment)
+    return settings.digest(inputs_of(settings, Data(folder=data)))
 
 
 @pytest.fixture(scope="module")
@@ -92,9 +100,7 @@ def test_fine_tuning_begins_with_the_given_weights(data: Path, tmp_path: Path) -
     for name, value in before.named_parameters():
         assert torch.equal(value, after.get_parameter(name)), name
     assert len(metadata["card"]["initial"]) == 64
-    assert fit.digest(load_settings(still), fit.Data(folder=data)) != fit.digest(
-        load_settings({**still, "initial": None}), fit.Data(folder=data)
-    )
+    assert digest(still, data) != digest({**still, "initial": None}, data)
     wider = {**still, "network": {**NETWORK, "rnn_hidden": 8}}
     with pytest.raises(AudioRestorerError, match=r"first\.safetensors: network: rnn_hidden 8, the checkpoint has 16"):
         train(wider, data, second, tmp_path / "work", 1)
@@ -131,8 +137,10 @@ def test_two_processes_train_as_one_does_with_their_batches(data: Path, tmp_path
 
 
 def test_a_second_writer_is_refused(data: Path, tmp_path: Path) -> None:
-    digest = fit.digest(load_settings(TINY), fit.Data(folder=data))
-    with runs.opened(tmp_path / "work", "tiny", digest), pytest.raises(AudioRestorerError, match="another process"):
+    with (
+        runs.opened(tmp_path / "work", "tiny", digest(TINY, data)),
+        pytest.raises(AudioRestorerError, match="another process"),
+    ):
         train(TINY, data, tmp_path / "m.safetensors", tmp_path / "work", 1)
 
 

@@ -21,7 +21,7 @@ from audiorestorer.models.enhancer.checkpoint import join_checkpoints, load_chec
 from audiorestorer.models.enhancer.enhancer import Enhancer
 from audiorestorer.training.enhancer.epoch_samples import batches
 from audiorestorer.training.enhancer.fit import module_of
-from audiorestorer.training.enhancer.module import Draws
+from audiorestorer.training.enhancer.module import StepRandom
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, load_settings
 from tests.models.enhancer.test_enhancer import SMALL
 from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
@@ -101,7 +101,7 @@ def test_stage_1_learns_normaliser_and_scale(data: Path, trained: dict[str, Path
     dataset = EnhancementDataset(folder, "train", 4, settings.seed)
     module: Any = module_of(settings, model).eval()
     audio = [
-        module.speech(batch[2], Draws(5, number))
+        module.speech(batch[2], StepRandom(5, number))
         for number, batch in enumerate(batches(dataset, 4, 2, torch.device("cpu")))
     ]
     codes = torch.cat([model.code(model.features(part)).flatten() for part in audio])
@@ -121,7 +121,7 @@ def test_a_few_steps_lower_the_loss_on_one_batch(name: str, data: Path) -> None:
     optimiser = torch.optim.Adam(module.trained(), lr=3e-3)
     losses = []
     for _ in range(25):
-        loss, _ = module.losses(batch, Draws(0, 0), step=10)
+        loss, _ = module.losses(batch, StepRandom(0, 0), step=10)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -261,11 +261,11 @@ def test_parts_are_joined(trained: dict[str, Path], tmp_path: Path) -> None:
         join_checkpoints(parts[:2], out)
 
 
-def test_draws_depend_on_seed_and_step_alone() -> None:
+def test_random_numbers_depend_on_seed_and_step_alone() -> None:
     like = torch.zeros(1)
-    first, again, other = (Draws(3, step).normal(like, 2, 5) for step in (7, 7, 8))
+    first, again, other = (StepRandom(3, step).normal(like, 2, 5) for step in (7, 7, 8))
     assert torch.equal(first, again) and not torch.equal(first, other)
-    assert not torch.equal(first, Draws(3, 7, epoch=1).normal(like, 2, 5))
+    assert not torch.equal(first, StepRandom(3, 7, epoch=1).normal(like, 2, 5))
 
 
 def test_the_committed_pilot_is_whole_and_small() -> None:
