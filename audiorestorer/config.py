@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
@@ -15,6 +16,12 @@ from audiorestorer.checking import NAME_READ_AS, PATH_FORMAT, Settings, load, re
 from audiorestorer.windows_names import device_of
 
 __all__ = ["NAME_PATTERN", "Config", "Settings", "default_yaml", "load", "read_yaml", "validate"]
+# The modules of metrics/groups, by their names alone: nothing is imported here.
+METRIC_GROUPS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("metrics/groups/[a-z]*.py")))
+if TYPE_CHECKING:
+    MetricGroup = str
+else:
+    MetricGroup = Annotated[Literal[METRIC_GROUPS], Field(description="a module of audiorestorer/metrics/groups")]
 Stale = Literal["auto", "remove", "keep"]  # what becomes of outputs that the input calls for no more
 NULL_WORDS = ("null", "Null", "NULL", "~")  # Snakemake's `--config` hands them on as text
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
@@ -219,8 +226,8 @@ class LoudnessSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    metrics: list[Literal["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"]] = Field(
-        ["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"],
+    metrics: list[MetricGroup] = Field(
+        list(METRIC_GROUPS),
         description="groups of metrics; what cannot be measured is missing, with its reason",
     )
     recogniser: str = Field(

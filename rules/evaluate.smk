@@ -1,8 +1,9 @@
 # Needs: the finished files and, where there are any, references and transcripts; a recogniser and a tagger by config.
 # Makes: metrics.json and metrics.csv.
 
-from audiorestorer.metrics.context import optional_packages
+from audiorestorer.metrics import groups as metric_groups
 
+or_stop(metric_groups.known)  # a declaration that is not complete stops the run before it starts
 SENTENCES = or_stop(sentences_file)
 
 
@@ -19,13 +20,13 @@ rule evaluate:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        **needs(needed.of_evaluation(CFG.evaluate.metrics)),
+        **needs(needed.one_after_the_other(metric_groups.costs(CFG.evaluate.metrics))),
         gpu=USE_GPU if EVALUATION_MODELS else 0,
     params:
         store=STORE,
         cfg=as_is(cfg_json("evaluate")),
         code=code("stages.evaluate", *EVALUATION_MODULES),
-        packages=optional_packages(),
+        packages=metric_groups.optional_packages(),
         sentences=as_is([f"--sentences={SENTENCES}"] if SENTENCES else []),
         sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
         models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],

@@ -12,13 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.dsp.views import View
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing, scripts, texts
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
-from audiorestorer.metrics.files import one_signal
+from audiorestorer.metrics.files import Sound
 from audiorestorer.metrics.languages import NAMES, foreign_to, speaks_for_others
 
 RATE_HZ = 16_000
@@ -110,19 +109,17 @@ def _module(context: Context) -> Any:
 
 
 def transcribe(recogniser: Recogniser, path: str, view: View | None = None) -> str:
-    """What the recogniser hears in a file: its channels as one signal at 16 kHz, long files utterance by utterance.
+    """What the recogniser hears in a file: its channels as one signal at 16 kHz.
 
     Raises:
         Missing: unreadable.
     """
-    try:
-        info = audio.probe(path)
-        mono = one_signal(path, view)
-        return " ".join(
-            filter(None, map(recogniser, utterances(audio.resample_blocks(mono, info.sample_rate, RATE_HZ, 1))))
-        )
-    except AudioRestorerError as error:
-        raise Missing(str(error)) from error
+    return hear(recogniser, Sound.of_file(path, view))
+
+
+def hear(recogniser: Recogniser, sound: Sound) -> str:
+    """What the recogniser hears in a sound; long ones utterance by utterance."""
+    return " ".join(filter(None, map(recogniser, utterances(sound.at(RATE_HZ)))))
 
 
 def utterances(blocks: Iterator[Audio]) -> Iterator[Audio]:
