@@ -261,13 +261,14 @@ def infer_batch(
     metrics: Annotated[Path | None, typer.Option(help="CSV of the triads' figures")] = None,
     overlap: Annotated[int | None, typer.Option(min=2, help="n_fft / hop where the mask is applied")] = None,
     floor_db: Annotated[float | None, typer.Option(max=0, help="least mask, dB")] = None,
+    store: Annotated[Path, typer.Option(help="folder of finished items")] = Path("artifacts/store"),
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
     """Run one checkpoint over a folder or a manifest, with metrics."""
     stage("training.infer_batch").run(
         source, checkpoint, out, config=config, clean=clean, metrics_csv=metrics, overlap=overlap, floor_db=floor_db,
-        device=device, threads=threads,
+        store=store, device=device, threads=threads,
     )  # fmt: skip
 
 
