@@ -12,7 +12,7 @@ from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 
 from audiorestorer.report.figures import AFTER, BEFORE, DPI, INK, VERSION_COLOURS, draw_group, png_bytes, say, thinned
-from audiorestorer.report.metricinfo import BY_NAME, METRICS, Metric, benefit, get_number, items_ok, number
+from audiorestorer.report.metricinfo import BY_NAME, METRICS, Metric, benefit, get_number, items_ok, known, number
 
 COLUMNS = 4
 PANEL_INCHES = 2.75
@@ -28,6 +28,7 @@ ENDS = {  # of `benefit`: metric -> before, after, axis, way to the better
         "music_to_speech_blind_in_db", "music_to_speech_blind_db", "music to speech, blind (dB)", -1,
     ),
 }  # fmt: skip
+known(*(name for after, (before, output, _, _) in ENDS.items() for name in (after, before, output)))
 LEGEND = "bar: quartiles; thick line and number: median; thin line: its 95 % interval; grey: the same file"
 
 

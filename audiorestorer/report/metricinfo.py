@@ -6,11 +6,25 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics.groups import Metric as Metric
 from audiorestorer.metrics.groups import in_order
 
 METRICS = in_order()
 BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+def known(*names: str) -> tuple[str, ...]:
+    """Names that a page chose to show.
+
+    Raises:
+        AudioRestorerError: one of them is no group's metric.
+    """
+    if unknown := [name for name in names if name not in BY_NAME]:
+        raise AudioRestorerError(
+            f"the report shows {', '.join(unknown)}: no such metric in audiorestorer/metrics/groups"
+        )
+    return names
 
 
 def number(value: Any) -> float | None:

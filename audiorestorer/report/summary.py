@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from audiorestorer.report.metricinfo import BY_NAME, METRICS, number, shown
+from audiorestorer.report.metricinfo import BY_NAME, METRICS, known, number, shown
 from audiorestorer.report.tables import (
     PAIRED_HEAD,
     SUMMARY_HEAD,
@@ -94,7 +94,7 @@ def highlights(metrics: Mapping[str, Any]) -> list[str]:
         ("music_presence_in", "music_presence", "Median music presence (PANNs)"),
         ("lufs_in", "lufs", "Median loudness"),
     ):
-        old, new = _median(metrics, before), _median(metrics, after)
+        old, new = (_median(metrics, name) for name in known(before, after))
         if new is not None:
             unit = f" {BY_NAME[after].unit}" if BY_NAME[after].unit else ""
             start = f"{shown(old, BY_NAME[before])}{unit} before, " if old is not None else ""

@@ -17,6 +17,7 @@ from audiorestorer.report.metricinfo import (
     benefit,
     get_number,
     items_ok,
+    known,
     missing_reason,
     number,
     shown,
@@ -32,7 +33,7 @@ TABLE_SHARE = 0.25  # of a page that cannot hold all rows: the rest is the compr
 STATISTICS = ("median", "q25", "q75", "mean")
 SUMMARY_HEAD = ("metric", "median", "95 % interval", "25 %", "75 %", "mean", "files", "missing")
 PAIRED_HEAD = ("metric", "median change", "95 % interval", "better", "worse", "same", "p (Wilcoxon)")
-CONDITION_METRICS = (
+CONDITION_METRICS = known(
     "si_sdr_improvement_db", "music_to_speech_in_db", "music_to_speech_db", "stoi_in", "stoi", "wer_in", "wer", "wer_clean",
     "pesq", "dnsmos_ovrl",
 )  # fmt: skip
@@ -270,9 +271,9 @@ def details(item: Mapping[str, Any]) -> str:
     if item.get("transcript"):
         lines.append(f"said: {plain(item['transcript'])}")
     heard = item.get("heard") or {}
-    for name in ("wer_in", "wer", "wer_clean", "wer_open_in", "wer_open", "wer_open_clean"):
-        if name in heard:
-            lines.append(f"heard, {BY_NAME[name].title}: {plain(heard[name]) or '(nothing)'}")
+    for metric in METRICS:
+        if metric.name in heard:
+            lines.append(f"heard, {metric.title}: {plain(heard[metric.name]) or '(nothing)'}")
     if item.get("output"):
         lines.append(f"output: {plain(item['output'])}")
     return "\n".join(lines)
