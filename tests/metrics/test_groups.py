@@ -70,8 +70,8 @@ def add(project: Path, text: str) -> None:
     (project / "audiorestorer/metrics/groups/zero_crossings.py").write_text(text)
 
 
-def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True)
+def run(project: Path, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, input=given)
 
 
 def changed(project: Path, folder: str) -> set[str]:
@@ -135,20 +135,31 @@ FORGOTTEN = {
 }  # fmt: skip
 
 
-def test_what_is_forgotten_stops_every_command_that_needs_the_groups_and_names_the_file(project: Path) -> None:
-    for what, (text, message) in FORGOTTEN.items():
-        add(project, text)
-        done = run(project, "-c", "from audiorestorer.metrics import groups; groups.known()")
-        error = done.stderr.splitlines()[-1]
-        assert done.returncode == 1 and "AudioRestorerError" in error, (what, done.stderr)
+EACH = """
+import json, sys
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.metrics import groups
+for text in json.load(sys.stdin):
+    (groups.FOLDER / "zero_crossings.py").write_text(text)
+    groups.named.cache_clear(), groups.known.cache_clear(), sys.modules.pop("audiorestorer.metrics.groups.zero_crossings", None)
+    try:
+        groups.known()
+        print("nothing")
+    except AudioRestorerError as error:
+        print(str(error))
+"""
+
+
+def test_what_is_forgotten_is_named_with_its_file(project: Path) -> None:
+    add(project, ZERO_CROSSINGS)
+    texts = [ZERO_CROSSINGS, *(text for text, _ in FORGOTTEN.values())]
+    good, *errors = run(project, "-B", "-c", EACH, given=json.dumps(texts)).stdout.splitlines()
+    assert good == "nothing"
+    for (what, (_, message)), error in zip(FORGOTTEN.items(), errors, strict=True):
         assert "metrics/groups/zero_crossings.py: " in error and message in error, what
-    done = run(
-        project,
-        "-m",
-        "audiorestorer",
-        *["report", "m.json", "report", "--snippets", "s.json", "--config", "{}", "--model", "m.json"],
-    )
-    assert done.returncode == 2 and "zero_crossings.py" in done.stderr and "Traceback" not in done.stderr
+    line = "report m.json report --snippets s.json --config {} --model m.json"
+    done = run(project, "-m", "audiorestorer", *line.split(" "))
+    assert done.returncode == 2 and "zero_crossings.py: " in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_workflow_does_not_start_with_a_declaration_that_is_not_complete(project: Path) -> None:
