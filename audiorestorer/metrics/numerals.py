@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from num2words import num2words
-
 LARGEST = 10**12  # longer numbers stay as they are: nobody reads them as a number
 LONGEST_SPELLED = 20  # digits that are read one by one
 BY_SCRIPT = {  # num2words' languages
@@ -242,6 +240,8 @@ def _say(value: int, language: str, form: str = "cardinal") -> str:
     """One number in words; empty where num2words cannot."""
     if language == "zh":
         return _chinese(value)
+    from num2words import num2words  # slow to load, and most who import this module read no number
+
     try:
         said: Any = num2words(value, lang=OF_NUM2WORDS.get(language, language), to=form)
     except (

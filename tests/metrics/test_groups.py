@@ -197,7 +197,7 @@ def test_a_computation_that_does_not_keep_to_its_declaration_is_an_error(put: st
 def test_declarations_are_read_without_what_is_slow_to_load() -> None:
     code = (
         "import sys; from audiorestorer.metrics import groups; groups.known();"
-        "print([name for name in ('scipy', 'torch', 'pandas', 'pystoi', 'jiwer', 'matplotlib') if name in sys.modules])"
+        "print([name for name in ('scipy', 'torch', 'pandas', 'pystoi', 'jiwer', 'num2words', 'matplotlib') if name in sys.modules])"
     )
     assert run(ROOT, "-c", code).stdout.strip() == "[]"
 
