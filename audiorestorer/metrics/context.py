@@ -1,4 +1,4 @@
-"""What the metrics that need a model or a text are given: the recogniser, the tagger, the sentences of the batch, the device."""
+"""The context of metrics that need a model or a text: the recogniser, the tagger, the sentences of the batch, the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of an item's files before anything is measured: do they sound, does the reference fit, and is it late?
+"""An item's files are looked at before anything is measured: do they sound, does the reference fit, and is it late?
 
 A figure against another sentence, or against a reference that is some milliseconds late, would look like any other figure.
 """
@@ -42,7 +42,7 @@ CONSTANT_RANGE = 2.0**-23
 
 @dataclass(frozen=True)
 class Examined:
-    """Of an item's mixture, output and reference.
+    """The findings about an item's mixture, output and reference.
 
     Attributes:
         view: in which the mixture and the output are heard as one signal; `clean_view`: the reference.

@@ -1,4 +1,4 @@
-"""What is measured, as streams: an item's aligned files (`Files`) or signals in memory (`Signals`), and one of them as one channel."""
+"""Streams to measure: an item's aligned files (`Files`) or signals in memory (`Signals`), and one of them as one channel (`Sound`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Files:
 
     @property
     def info(self) -> audio.AudioInfo:
-        """Of the output, whose rate and channels all others are brought to; its length, or the part of it that has a reference."""
+        """The output's rate and channels, to which all others are brought, and its length, or that of the part that has a reference."""
         info = audio.probe(self.output)
         begin, end = self._part(info)
         return info if end - begin == info.frames else replace(info, frames=end - begin)
@@ -85,7 +85,7 @@ class Files:
         return float(round(late)) if abs(late - round(late)) <= WHOLE else late
 
     def _with_channels(self, blocks: Iterator[Audio], channels: int, name: str) -> Iterator[Audio]:
-        """Of two channels one: the view that holds the sound; of one channel two: in the output's polarity."""
+        """Two channels become one, the view that holds the sound; one becomes two, in the output's polarity."""
         view = self.examined.clean_view if name == "clean" else self.examined.view
         turn = name == "clean" and self.examined.turned
         for block in blocks:
@@ -155,7 +155,7 @@ class Sound:
 
     @classmethod
     def of_signal(cls, signal: Audio, sample_rate: int) -> Sound:
-        """Of `[1, T]`."""
+        """A signal `[1, T]`."""
         return cls(lambda: blocks_of(signal, sample_rate), info_of(signal, sample_rate))
 
     def at(self, rate: int) -> Iterator[Audio]:

@@ -71,6 +71,6 @@ class Meter:
         return result
 
     def hear(self, signal: Audio, rate: int) -> str:
-        """What the recogniser hears in `[1, T]`; of a meter that has one."""
+        """The words that the recogniser hears in `[1, T]`. The meter must have one."""
         assert self.recogniser is not None
         return recognisers.hear(self.recogniser, Sound.of_signal(signal, rate))

@@ -1,4 +1,4 @@
-"""How numbers, amounts, times and years in a text are read aloud, in the languages of num2words and in Chinese."""
+"""The ways to read numbers, amounts, times and years aloud, in the languages of num2words and in Chinese."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Written(NamedTuple):
 
     @property
     def sign(self) -> str:
-        """Of a currency, or `%`."""
+        """The currency's sign, or `%`."""
         return self.before or self.after
 
     @property

@@ -40,7 +40,7 @@ def get_number(item: Mapping[str, Any], name: str) -> float | None:
 
 
 def missing_reason(item: Mapping[str, Any], name: str) -> str:
-    """Why an item lacks a metric."""
+    """The reason why an item lacks a metric."""
     return str((item.get("missing") or {}).get(name) or "not measured")
 
 
@@ -65,7 +65,7 @@ def shown(value: float | None, metric: Metric) -> str:
 
 
 def benefit(item: Mapping[str, Any]) -> tuple[float | None, str]:
-    """How much an item gained and by which metric: SI-SDR improvement, else the fall of music to speech, of the blind one where
+    """The gain of an item and the metric that tells it: SI-SDR improvement, else the fall of music to speech, of the blind one where
     there is no reference; else None."""
     gained = get_number(item, "si_sdr_improvement_db")
     if gained is not None:

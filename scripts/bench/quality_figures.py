@@ -52,7 +52,7 @@ class ClipMeter:
         return self.identity + (self.transcripts.get(name, "") if self._meter.recogniser else "")
 
     def __call__(self, clip: Clip, output: Audio, alone: bool) -> Figures:
-        """Of an output `[1, T]` at the recording's rate."""
+        """The figures of an output `[1, T]` at the recording's rate."""
         rate, frames = clip.reference_rate, clip.reference.shape[1]
         given, restored = (at_rate(signal, clip.rate, rate, frames) for signal in (clip.noisy, output))
         figures = self._meter(restored, clip.reference, rate, given, OF_CLEAN if alone else None)

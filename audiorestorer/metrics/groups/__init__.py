@@ -62,7 +62,7 @@ class Metric:
 
 
 class Figures:
-    """What a group measures of one item: `values`, and in `missing` the reason for each metric that cannot be had.
+    """The figures that a group measures of one item: `values`, and in `missing` the reason for each metric that cannot be had.
 
     Args:
         names: the metrics that must be measured or missing in the end.
@@ -248,11 +248,11 @@ def in_order() -> tuple[Metric, ...]:
 
 
 def optional_packages() -> list[str]:
-    """Which of the packages that groups can do without are installed."""
+    """The installed ones of the packages that groups can do without."""
     packages = dict.fromkeys(package for group in known().values() for package in group.packages)
     return [package for package in packages if util.find_spec(package) is not None]
 
 
 def costs(names: Iterable[str]) -> list[Cost]:
-    """What the groups of these names cost."""
+    """The costs of these groups."""
     return [named(name).cost for name in names]

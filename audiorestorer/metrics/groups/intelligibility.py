@@ -19,7 +19,7 @@ _STOI = "short-time objective intelligibility, 0 to 1"
 
 
 def compute(files: Source, figures: Figures) -> None:
-    """Of the channels as one signal. Files longer than five minutes: the mean over five windows of a minute, evenly spread."""
+    """The channels are measured as one signal; of files longer than five minutes the mean over five windows of a minute is taken."""
     from audiorestorer.metrics.intelligibility import stoi
 
     parts = {

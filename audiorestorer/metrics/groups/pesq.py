@@ -34,7 +34,7 @@ def state(context: Context) -> Any:
 
 
 def compute(files: Source, figures: Figures) -> None:
-    """Of the channels as one signal at 16 kHz; the mean over the windows of a long file."""
+    """The channels are measured as one signal at 16 kHz; of a long file the mean over its windows is taken."""
     parts = {name: _at_16_khz(files, name) for name in ("clean", "noisy", "output")}
     for name, side in (("pesq_in", "noisy"), ("pesq", "output")):
         if figures.wanted(name):

@@ -27,7 +27,7 @@ _DETAILS = 70  # their place in the results table: behind the metrics that predi
 
 @dataclass
 class Side:
-    """What is gathered of one signal against the reference."""
+    """Sums and spectra that are gathered of one signal against the reference."""
 
     sums: metric.Sums
     lsd: metric.LogSpectralDistance

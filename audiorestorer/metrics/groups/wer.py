@@ -44,7 +44,7 @@ def state(context: Context) -> Any:
 
 
 def sentences(context: Context, texts: Iterable[str]) -> tuple[str, ...]:
-    """What the batch's language model is made of, where there is one: the transcripts that the recogniser can know."""
+    """The sentences of the batch's language model, where there is one: the transcripts that the recogniser can know."""
     if "batch" not in names(context).values() or recognisers.unavailable(context):
         return ()
     return distinct(text for text in texts if not recognisers.unfit(context, text))
@@ -56,7 +56,7 @@ def note(text: str) -> str | None:
 
 
 def reason_for(context: Context, text: str) -> str | None:
-    """Why a transcript has no figure, or None."""
+    """The reason why a transcript has no figure, or None."""
     return recognisers.unfit(context, text) if normalised(text) else NO_WORD
 
 

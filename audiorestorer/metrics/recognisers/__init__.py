@@ -41,7 +41,7 @@ def kind_of(context: Context) -> str:
 
 
 def unavailable(context: Context) -> str | None:
-    """Why there is no recogniser here, or None."""
+    """The reason why there is no recogniser here, or None."""
     package = PACKAGES[kind_of(context)]
     if util.find_spec(package) is None:
         return f"the recogniser's package {package} is not installed (make setup-extras)"
@@ -60,7 +60,7 @@ def languages(context: Context) -> frozenset[str] | None:
 
 
 def unfit(context: Context, text: str) -> str | None:
-    """Why the recogniser cannot know what is said in a text (another script or language, words that it has never heard of), or None.
+    """The reason why the recogniser cannot know what is said in a text (another script or language, words that it has never heard of), or None.
 
     A text whose words tell nothing (names, a word or two) is fit: errors are then counted.
     """
@@ -95,7 +95,7 @@ def rate(context: Context, truth: str, heard: str) -> float:
 
 
 def _unheard_of(context: Context, text: str) -> tuple[int, int | None]:
-    """How many words of a text are not in the recogniser's dictionary, and how many it has (None: there is no dictionary)."""
+    """The number of a text's words that are not in the recogniser's dictionary, and of all its words (None: there is no dictionary)."""
     module = _module(context)
     if not hasattr(module, "vocabulary") or unavailable(context):
         return 0, None
@@ -109,7 +109,7 @@ def _module(context: Context) -> Any:
 
 
 def transcribe(recogniser: Recogniser, path: str, view: View | None = None) -> str:
-    """What the recogniser hears in a file: its channels as one signal at 16 kHz.
+    """The words that the recogniser hears in a file: its channels as one signal at 16 kHz.
 
     Raises:
         Missing: unreadable.
@@ -118,7 +118,7 @@ def transcribe(recogniser: Recogniser, path: str, view: View | None = None) -> s
 
 
 def hear(recogniser: Recogniser, sound: Sound) -> str:
-    """What the recogniser hears in a sound; long ones utterance by utterance."""
+    """The words that the recogniser hears in a sound; long ones are heard utterance by utterance."""
     return " ".join(filter(None, map(recogniser, utterances(sound.at(RATE_HZ)))))
 
 

@@ -179,7 +179,7 @@ def _flat(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _items(speech: Path, conditions: list[str], transcripts: Path | None, limit: int | None) -> list[Item]:
-    """An item a recording and condition."""
+    """An item per recording and condition."""
     found = audio.recordings(speech)
     names = [name for name in found if is_text(name)]
     for name in found.keys() - set(names):
@@ -268,7 +268,7 @@ def _clean(path: str) -> tuple[Audio, int]:
 
 
 def _versions(bench: Bench, given: Audio, rate: int, seed: int) -> dict[str, Audio]:
-    """What each system makes of `[1, T]`, aligned with it."""
+    """The outputs of each system for `[1, T]`, aligned with it."""
     made = bench.enhancer(given, rate, seed)
     versions = {"input": given, "denoised": made.denoised}
     if made.enhanced is not None:

@@ -71,7 +71,7 @@ def run(
         source: a folder (any nesting), or a JSONL manifest (rows with `noisy`, or `clean` and `noisy`, and `id`).
         config: experiment file; its network must be the checkpoint's.
         clean: folder of references with the inputs' relative names (the suffix may differ).
-        metrics_csv: one row a file: the triads' figures, or the reason why there are none.
+        metrics_csv: one row per file: the triads' figures, or the reason why there are none.
         overlap, floor_db: see `MaskUNet.speech_and_mask`; the floor in dB below the mixture.
 
     Returns:
