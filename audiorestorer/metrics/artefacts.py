@@ -49,7 +49,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Preservation:
-    """`value`: the mean over `onsets` of min(1, output / clean) of the prediction errors' energies, times their cosine (0 at least)."""
+    """`value`: the mean over `onsets` of min(1, output / clean) of the prediction errors' energies, times their cosine (>= 0)."""
 
     value: float
     onsets: int

@@ -30,7 +30,7 @@ class Files:
 
     @property
     def info(self) -> audio.AudioInfo:
-        """The output's rate and channels, to which all others are brought, and its length, or that of the part that has a reference."""
+        """The output's rate and channels, to which all others are brought, and its length, or that of what has a reference."""
         info = audio.probe(self.output)
         begin, end = self._part(info)
         return info if end - begin == info.frames else replace(info, frames=end - begin)

@@ -68,7 +68,7 @@ def _said(number: Written) -> Words:
 
 
 def normalised(text: str) -> str:
-    """The form in which texts are compared where nothing in them can be read in several ways: words without apostrophes, numbers in digits.
+    """The form in which texts are compared where nothing can be read in several ways: words without apostrophes, numbers in digits.
 
     Of scripts without spaces between words (Chinese, Japanese, Thai, Khmer ...) the characters, each with its marks. Idempotent; empty
     where there is no word. `don't` is `dont`, `$1,250` is `1250 $`, `[laughter]` is nothing.

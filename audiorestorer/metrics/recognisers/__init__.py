@@ -60,7 +60,7 @@ def languages(context: Context) -> frozenset[str] | None:
 
 
 def unfit(context: Context, text: str) -> str | None:
-    """The reason why the recogniser cannot know what is said in a text (another script or language, words that it has never heard of), or None.
+    """The reason why the recogniser cannot know what a text says (another script or language, words that it has never heard of), or None.
 
     A text whose words tell nothing (names, a word or two) is fit: errors are then counted.
     """
@@ -95,7 +95,7 @@ def rate(context: Context, truth: str, heard: str) -> float:
 
 
 def _unheard_of(context: Context, text: str) -> tuple[int, int | None]:
-    """The number of a text's words that are not in the recogniser's dictionary, and of all its words (None: there is no dictionary)."""
+    """The number of words of a text that the recogniser's dictionary lacks, and of all of them (None: there is no dictionary)."""
     module = _module(context)
     if not hasattr(module, "vocabulary") or unavailable(context):
         return 0, None
