@@ -8,7 +8,8 @@ The sections on trainings are in `config_training`, the kinds of values in `conf
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -36,6 +37,12 @@ __all__ = [
     "read_yaml",
     "validate",
 ]
+# The modules of metrics/groups, by their names alone: nothing is imported here.
+METRIC_GROUPS = tuple(sorted(path.stem for path in Path(__file__).parent.glob("metrics/groups/[a-z]*.py")))
+if TYPE_CHECKING:
+    MetricGroup = str
+else:
+    MetricGroup = Annotated[Literal[METRIC_GROUPS], Field(description="A module of audiorestorer/metrics/groups")]
 Stale = Literal["auto", "remove", "keep"]  # what becomes of outputs that the input calls for no more
 
 
@@ -218,8 +225,8 @@ class LoudnessSettings(Settings):
 
 
 class EvaluateSettings(Settings):
-    metrics: list[Literal["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"]] = Field(
-        ["loudness", "music", "signal", "intelligibility", "pesq", "dnsmos", "wer", "panns"],
+    metrics: list[MetricGroup] = Field(
+        list(METRIC_GROUPS),
         description="Groups of metrics to measure; a figure that cannot be measured is missing, with its reason",
     )
     recogniser: str = Field(

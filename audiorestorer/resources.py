@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,16 +63,6 @@ ENHANCER = Cost(
 )  # of the reference size, which was timed on its architecture alone; the pilot takes less
 BY_SOURCE = {"hf:htdemucs": HTDEMUCS, "hf:htdemucs_ft": HTDEMUCS}
 BY_KIND = {"dns64": DNS64, "mask_network": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG}
-GROUPS = {
-    "dnsmos": Cost(544, channel=0.09),
-    "pesq": Cost(93, channel=0.06),
-    "intelligibility": Cost(821, channel=0.05),
-    "signal": Cost(224, channel=0.01),
-    "loudness": Cost(172, channel=0.01),
-    "music": Cost(107, channel=0.01),
-    "wer": Cost(800, file=3.0),  # mixture, output and reference at real time; its memory was not measured
-    "panns": Cost(2000, file=1.0),  # neither was measured
-}
 WHOLE_BAG = 4  # members
 
 
@@ -88,11 +78,10 @@ def of_model(kind: str, source: str, *, whole_bag: bool = False) -> Cost:
     return cost
 
 
-def of_evaluation(groups: Iterable[str]) -> Cost:
-    """The metric groups run one after the other: seconds add up, of the memory the largest counts."""
-    chosen = [GROUPS[group] for group in groups]
-    memory = max((cost.memory_mb for cost in chosen), default=100)
-    return Cost(memory, sum(cost.channel for cost in chosen), sum(cost.file for cost in chosen))
+def one_after_the_other(costs: Sequence[Cost]) -> Cost:
+    """What a job takes that does several things (the groups of metrics): seconds add up, of the memory the largest counts."""
+    memory = max((cost.memory_mb for cost in costs), default=100)
+    return Cost(memory, sum(cost.channel for cost in costs), sum(cost.file for cost in costs))
 
 
 def load_of(manifest: str | Path) -> Load:

@@ -1,9 +1,10 @@
 # Needs: the finished files and, where there are any, references and transcripts; a recogniser and a tagger by config.
 # Makes: metrics.json and metrics.csv.
 
-from audiorestorer.metrics.context import optional_packages
-from audiorestorer.resources import of_evaluation
+from audiorestorer.metrics import groups as metric_groups
+from audiorestorer.resources import one_after_the_other
 
+or_stop(metric_groups.known)  # a declaration that is not complete stops the run before it starts
 EVALUATE = FLOW.stage("evaluate")
 SENTENCES = or_stop(FLOW.sentences_file)
 
@@ -20,13 +21,13 @@ rule evaluate:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        **FLOW.needs(of_evaluation(CFG.evaluate.metrics)),
+        **FLOW.needs(one_after_the_other(metric_groups.costs(CFG.evaluate.metrics))),
         gpu=gpus if FLOW.evaluation_models else 0,
     params:
         store=STORE,
         cfg=as_is(FLOW.section_json("evaluate")),
         code=FLOW.evaluation_code(),
-        packages=optional_packages(),
+        packages=metric_groups.optional_packages(),
         sentences=as_is([f"--sentences={SENTENCES}"] if SENTENCES else []),
         sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
         models=lambda wildcards, input: [f"--{option}={path}" for option, path in input.items() if option != "manifest"],

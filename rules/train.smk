@@ -210,11 +210,12 @@ rule infer_batch:
         noisy=as_is(NOISY),
         clean=as_is(["--clean", CLEAN] if CLEAN else []),
         folder=f"{TRAINING}/inferred",
+        store=STORE,
         device=CFG.device,
         code=code_digest("stages.training.infer_batch"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer infer-batch --in {params.noisy:q} {params.clean:q} --checkpoint {input.model:q}'
-        " --out {params.folder:q} --metrics {output.csv:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --out {params.folder:q} --metrics {output.csv:q} --store {params.store:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule export_onnx:

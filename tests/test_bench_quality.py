@@ -14,7 +14,7 @@ from audiorestorer.stages import denoise, fuse, postmask, separate
 from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from scripts.bench import bench_quality, quality_fusion, quality_peers, quality_systems, quality_tables
-from scripts.bench.quality_figures import Meter
+from scripts.bench.quality_figures import ClipMeter
 from scripts.bench.quality_sets import Clip, Pair, PairSet, parsed
 from tests.tiny_models import write_model_json, write_tiny_mask_unet
 
@@ -49,7 +49,7 @@ def folders(tmp_path: Path) -> Path:
 
 
 def bench(tmp_path: Path, *systems: quality_systems.System) -> bench_quality.Bench:
-    return bench_quality.Bench(systems, Meter(False, None, 1), tmp_path / "out", 1)
+    return bench_quality.Bench(systems, ClipMeter(False, None, 1), tmp_path / "out", 1)
 
 
 def test_the_input_improves_nothing_bad_pairs_are_named_and_nothing_is_done_twice(folders: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from audiorestorer import resources
 from audiorestorer.chain import CHAIN
 from audiorestorer.manifest import Item, write_manifest
+from audiorestorer.metrics import groups
 from audiorestorer.resources import Cost, Load
 
 STAGE_COSTS = {stage.name: stage.cost for stage in CHAIN if stage.cost}
@@ -30,6 +32,10 @@ def rendering(name: str) -> tuple[float, float, int]:
     """Seconds of audio, measured seconds, measured MB of a row of the first table."""
     (row,) = table(rf"{name} \|")
     return int(row[1]) * CLIP_SEC, float(row[3]), int(row[7])
+
+
+def evaluation(names: Iterable[str]) -> Cost:
+    return resources.one_after_the_other(groups.costs(names))
 
 
 @pytest.mark.parametrize(
@@ -57,18 +63,18 @@ def test_every_stage_s_memory_covers_three_hours_of_stereo():
     for stage in ("ingest", "fuse", "postmask", "loudness"):
         assert STAGE_COSTS[stage].ask_mb(1) > 1.5 * rows[stage]
     for group in ("loudness", "music", "signal", "pesq", "dnsmos"):
-        assert resources.of_evaluation([group]).ask_mb(1) > 1.5 * rows[f"evaluate:{group}"]
+        assert groups.named(group).cost.ask_mb(1) > 1.5 * rows[f"evaluate:{group}"]
     for network in ("separate:a", "separate:b", "denoise"):
         assert resources.of_model("mask_network", "x").ask_mb(1) > 1.5 * rows[network]
 
 
 def test_evaluation_covers_the_measured_core_seconds():
-    rows = table(rf"({'|'.join(resources.GROUPS)})\b[^|]*\| [\d.]+ \| \d+% \|")
+    rows = table(rf"({'|'.join(groups.known())})\b[^|]*\| [\d.]+ \| \d+% \|")
     assert len(rows) == 6
     for row in rows:
         group = row[0].split()[0]
         measured = float(row[1]) / CLIP_SEC
-        assert measured <= resources.GROUPS[group].channel <= max(0.01, 1.3 * measured)
+        assert measured <= groups.named(group).cost.channel <= max(0.01, 1.3 * measured)
 
 
 def test_a_retry_asks_for_twice_as_much_and_a_longer_shard_for_more_time_alone():
@@ -111,8 +117,8 @@ def test_the_guide_s_table_is_what_is_asked_for():
         "separate or denoise, mask network": (resources.MASK_NETWORK, 4),
         "denoise, DNS64": (resources.DNS64, 4),
         "fuse, postmask, loudness": (STAGE_COSTS["fuse"], 1),
-        "evaluate, without WER and PANNs": (resources.of_evaluation(set(resources.GROUPS) - {"wer", "panns"}), 1),
-        "evaluate, all": (resources.of_evaluation(resources.GROUPS), 1),
+        "evaluate, without WER and PANNs": (evaluation(groups.known().keys() - {"wer", "panns"}), 1),
+        "evaluate, all": (evaluation(groups.known()), 1),
     }
     for name, (cost, threads) in costs.items():
         assert f"| {name} | {cost.ask_mb(1)} | {cost.ask_minutes(resources.UNKNOWN, threads, 1)} |" in guide

@@ -191,6 +191,7 @@ command("learning-from-audio-debug", learning_from_audio_debug)(
 )
 command("infer-batch", "training.infer_batch")(
     "Run one checkpoint over a folder or a manifest, with metrics.",
+    job=opt.JOB,
     source=option(Path, "Folder, or JSONL manifest with the fields noisy and, if wanted, clean.", ..., "--in"),
     checkpoint=opt.CHECKPOINT,
     out=OUT_FOLDER,
@@ -199,8 +200,6 @@ command("infer-batch", "training.infer_batch")(
     metrics_csv=option(Path | None, "Table of the triads' figures to write.", None, "--metrics"),
     overlap=opt.OVERLAP,
     floor_db=opt.FLOOR_DB,
-    device=opt.DEVICE,
-    threads=opt.THREADS,
 )
 command("sanity-suite", sanity_suite)(
     "Run eight checks of the training half, each green or red; exit code 1 when one is red.",

@@ -14,18 +14,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from audiorestorer.report.metricinfo import METRICS, get_number, shown
+from audiorestorer.report.metricinfo import METRICS, get_number, known, shown
 
 REPORT_PAGE_BYTES = 1_550_000  # base64 makes this 2.07 million characters; the limit is 2,097,152
-SUMMARY_METRICS = (
-    "si_sdr_in_db",
-    "si_sdr_db",
-    "si_sdr_improvement_db",
-    "stoi_in",
-    "stoi",
-    "music_to_speech_in_db",
-    "music_to_speech_db",
-)
+SUMMARY_METRICS = known(
+    "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "stoi_in", "stoi", "music_to_speech_in_db", "music_to_speech_db",
+)  # fmt: skip
 LABELS = {"before": "Before", "after": "After", "clean": "Clean reference"}
 REASONS = {
     "worst": "among the files that gained least",

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from audiorestorer.report.listening import Player
-from audiorestorer.report.metricinfo import BY_NAME, benefit, items_ok, number, shown
+from audiorestorer.report.metricinfo import BY_NAME, benefit, items_ok, known, number, shown
 from audiorestorer.report.tables import better_and_worse, interval, plain, sides_of, signed, unit_title
 
 WORST = 3
@@ -19,6 +19,7 @@ KEY_METRICS = (
     ("stoi", "dnsmos_ovrl"),
     ("wer", "wer_open"),
 )
+known(*(name for names in KEY_METRICS for name in names))
 # metric of `benefit`, the surest first -> before, after, title, way to the better
 ENDS = {
     "si_sdr_improvement_db": ("si_sdr_in_db", "si_sdr_db", "SI-SDR", 1),
@@ -30,6 +31,7 @@ ENDS = {
         -1,
     ),
 }
+known(*(name for after, (before, output, _, _) in ENDS.items() for name in (after, before, output)))
 
 
 @dataclass(frozen=True)

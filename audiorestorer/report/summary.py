@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import yaml
 
-from audiorestorer.report.metricinfo import BY_NAME, METRICS, number, shown
+from audiorestorer.report.metricinfo import BY_NAME, METRICS, known, number, shown
 from audiorestorer.report.outcome import KeyFigure, counts_sentence, key_figures, worst_files
 from audiorestorer.report.tables import (
     PAIRED_HEAD,
@@ -119,7 +119,7 @@ def further_medians(metrics: Mapping[str, Any]) -> list[str]:
     if gain is not None and steps:
         said.append(f"Median SI-SDR improvement: {_signed(gain)} overall; {', '.join(steps)}.")
     shown_above = {figure.title for figure in key_figures(metrics)}
-    for name in ("pesq", "dnsmos_ovrl", "music_presence", "lufs"):
+    for name in known("pesq", "dnsmos_ovrl", "music_presence", "lufs"):
         metric, old, new = BY_NAME[name], _median(metrics, f"{name}_in"), _median(metrics, name)
         title = unit_title(metric).replace(" after", "")
         if new is not None and title not in shown_above:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from audiorestorer.report.metricinfo import BY_NAME, METRICS, Metric, number, shown
+from audiorestorer.report.metricinfo import BY_NAME, METRICS, Metric, known, number, shown
 
 MARKDOWN_SPECIAL = re.compile(r"([\\`*\[\]|~$#])|((?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 MAX_NAME = 300  # characters of a file name or a reason that are shown
@@ -17,7 +17,7 @@ SUFFIXES = {"_in_db": ("_db", "before"), "_in": ("", "before"), "_clean": ("", "
 STATISTICS = ("median", "q25", "q75", "mean")
 SUMMARY_HEAD = ("metric", "median", "95 % interval", "25 %", "75 %", "mean", "files", "missing")
 PAIRED_HEAD = ("metric", "median change", "95 % interval", "better", "worse", "same", "p (Wilcoxon)")
-CONDITION_METRICS = (
+CONDITION_METRICS = known(
     "si_sdr_improvement_db", "music_to_speech_in_db", "music_to_speech_db", "stoi_in", "stoi", "wer_in", "wer", "wer_clean",
     "pesq", "dnsmos_ovrl",
 )  # fmt: skip

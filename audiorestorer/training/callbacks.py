@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
 from audiorestorer.files import write_csv
-from audiorestorer.metrics import Missing, triads
-from audiorestorer.metrics.intelligibility import stoi
+from audiorestorer.metrics import triads
+from audiorestorer.metrics.meter import Meter
 from audiorestorer.models.mask_unet import MaskUNet
 from audiorestorer.training.running import due, epoch_name, rows_before
 from audiorestorer.training.settings import AudioDebugSettings, DataAuditSettings, PerceptualEvalSettings
@@ -117,9 +117,11 @@ class PerceptualEval(_OnHeldOut):
             return
         figures_of: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
         rate = self.mixer.bank.sample_rate
+        meter = Meter(PERCEPTUAL_FIELDS)
         for _, example, output in self.outputs(pl_module, self.settings.items):
-            figures, _ = triads.signal_figures(example.mixture[None], output[None], example.target[None], rate)
-            values = {**figures, **_stoi(example, output, rate)}
+            values = meter(output[None], example.target[None], rate, example.mixture[None]).values
+            if not {"stoi_in", "stoi"} <= values.keys():  # the medians of both are over the same items
+                values = {name: value for name, value in values.items() if name not in ("stoi_in", "stoi")}
             for name in PERCEPTUAL_FIELDS:
                 figures_of[name] += [values[name]] if name in values else []
         medians = {name: statistics.median(values) for name, values in figures_of.items() if values}
@@ -130,13 +132,3 @@ class PerceptualEval(_OnHeldOut):
         row |= {name: f"{value:.4f}" for name, value in medians.items()}
         fields = ("epoch", "step", "items", *PERCEPTUAL_FIELDS)
         write_csv(self.path, fields, [*rows_before(self.path, epoch, fields), row])
-
-
-def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str, float]:
-    values = {}
-    for name, signal in (("stoi_in", example.mixture), ("stoi", output)):
-        try:
-            values[name] = stoi(signal, example.target, rate)
-        except Missing:
-            return {}
-    return values

@@ -28,6 +28,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_csv, read_json, write_csv
 from audiorestorer.losses.waveform import LOSSES, weighted
 from audiorestorer.metrics import triads
+from audiorestorer.metrics.files import Signals
+from audiorestorer.metrics.groups.signal import GROUP as SIGNAL
 from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint
 from audiorestorer.training import runs
 from audiorestorer.training.data import Data
@@ -269,8 +271,8 @@ def tiny_epoch_check(subject: Subject) -> Check:
         example = mixer.example(0, index)
         with torch.no_grad():
             output = network(torch.from_numpy(example.mixture)[None, None])[0, 0].numpy()
-        signals = (example.mixture[None], output[None], example.target[None])
-        rows.append({"id": index, **triads.signal_figures(*signals, subject.sample_rate)[0]})
+        signals = Signals(example.mixture[None], output[None], example.target[None], subject.sample_rate)
+        rows.append({"id": index, **SIGNAL.measure(signals).values})
     table = subject.work / "tiny_epoch.csv"
     write_csv(table, tuple(dict.fromkeys(name for row in rows for name in row)), rows)
     lines = table.read_text(encoding="utf-8").splitlines()[1:]

@@ -67,11 +67,11 @@ def test_what_is_missing_says_why(result: dict, place: Path) -> None:
         f"broken.{condition}" for condition in ("clean", "band_4khz", "noisy")
     }
     missing = next(item for item in result["items"] if item["id"] == "a.noisy")["missing"]["input"]
-    assert "none is in the registry" in missing["speaker_similarity"] and "--dnsmos" in missing["dnsmos_ovrl"]
+    assert "--dnsmos" in missing["dnsmos_ovrl"]
     text = (place / "out/quality.md").read_text()
-    assert "| noisy | enhanced | 1 |" in text and "Not measured: speaker similarity: no speaker" in text
+    assert "| noisy | enhanced | 1 |" in text and "Not measured: DNSMOS: not asked for" in text
     rows = list(csv.DictReader((place / "out/quality.csv").open()))
-    assert len(rows) == 12 and all(row["lsd_db"] and not row["speaker_similarity"] for row in rows)
+    assert len(rows) == 12 and all(row["lsd_db"] and not row["dnsmos_ovrl"] for row in rows)
 
 
 def test_mistakes_are_said(place: Path) -> None:
