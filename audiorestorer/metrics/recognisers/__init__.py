@@ -60,7 +60,7 @@ def languages(context: Context) -> frozenset[str] | None:
 
 
 def unfit(context: Context, text: str) -> str | None:
-    """The reason why the recogniser cannot know what a text says (another script or language, words that it has never heard of), or None.
+    """The reason why the recogniser cannot know what a text says (another script or language, words that it never heard of), or None.
 
     A text whose words tell nothing (names, a word or two) is fit: errors are then counted.
     """
