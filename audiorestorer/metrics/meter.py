@@ -33,12 +33,16 @@ class Meter:
         self.absent = dict(not_asked or {})
         self._groups: list[tuple[Group, list[str], Callable[[Sound, Figures], None] | None]] = []
         asked = [name for name in figures if name not in self.absent]
+        unknown = {*asked} - {WER}
         for group in groups.known().values():
-            names = [name for name in asked if name in group.all_names and name != WER]
+            names = [name for name in asked if name in group.bases() and not group.needs_transcript]
+            unknown.difference_update(names)
             if names and (reason := group.unavailable(self.context)):
                 self.absent |= dict.fromkeys(names, reason)
             elif names:
                 self._groups.append((group, names, group.load(self.context) if group.load else None))
+        if unknown:
+            raise ValueError(f"no group measures {', '.join(sorted(unknown))} of a signal")
         self.recogniser: Recogniser | None = None
         if WER in asked:
             if reason := recognisers.unavailable(self.context):

@@ -77,6 +77,9 @@ def test_a_meter_gives_what_is_asked_for_or_a_reason(monkeypatch: pytest.MonkeyP
     part = Meter(("composite", "stoi", "lufs"))
     assert part(output, clean, rate, noisy).values.keys() == {"composite", "stoi", "lufs"}
     same(part(output, clean, rate, noisy, ["stoi"]).values, {"stoi": whole.values["stoi"]})
+    for name in ("stoj", "dnsmos_ovrl_in", "wer_open"):
+        with pytest.raises(ValueError, match=f"no group measures {name} of a signal"):
+            Meter(("stoi", name))
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     meter = Meter(("stoi", "pesq", "dnsmos_ovrl", WER), not_asked={"dnsmos_ovrl": "not asked for"})
     assert set(meter.absent) == {"pesq", "dnsmos_ovrl", WER} and meter.absent["dnsmos_ovrl"] == "not asked for"
