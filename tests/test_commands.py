@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.datasets.test_stems import write_track
 
 ROOT = Path(__file__).parents[1]
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, "-m", "audiorestorer", *arguments], capture_output=True, text=True, cwd=ROOT)
+    done = warm.run("-m", "audiorestorer", *arguments)
     return done.returncode, done.stdout + done.stderr
 
 

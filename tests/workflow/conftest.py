@@ -17,6 +17,7 @@ import pytest
 import soundfile as sf
 
 from audiorestorer.manifest import read_manifests
+from tests import warm
 from tests.tiny_models import write_tiny_mask_unet
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ def environment() -> dict[str, str]:
 def snakemake(folder: Path, config: Mapping[str, object], *arguments: str, house: Path = ROOT, ok: bool = True) -> str:
     """What a run says; it must end well, or, with `ok=False`, badly."""
     line = command(folder, config, *arguments, house=house)
-    done = subprocess.run(line, capture_output=True, text=True, env=environment())
+    done = warm.run(*line[1:], cwd=house, env=environment())
     text = done.stdout + done.stderr
     assert (done.returncode == 0) == ok, text[-9000:]
     return text

@@ -14,6 +14,7 @@ import yaml
 
 from audiorestorer.datasets.enhancement import generated_folder as generated_enhancement
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
+from tests import warm
 from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
 from tests.workflow.conftest import ROOT
 
@@ -34,7 +35,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(command(folder, *arguments), capture_output=True, text=True)
+    done = warm.run(*command(folder, *arguments)[1:])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return done.stdout + done.stderr
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
+from tests import warm
 from tests.workflow.conftest import ROOT, Workspace, environment, make_workspace
 
 STAGES = ("separate/a", "fuse", "denoise", "postmask", "loudness")
 
 
 def store(workspace: Workspace, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "audiorestorer", "store", *arguments]
-    found = {**environment(), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=workspace.folder, env=found, capture_output=True, text=True)
+    env = {**environment(), "PYTHONPATH": str(ROOT)}
+    return warm.run("-m", "audiorestorer", "store", *arguments, cwd=workspace.folder, env=env)
 
 
 def computed(workspace: Workspace) -> dict[str, set[str]]:
