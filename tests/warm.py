@@ -68,15 +68,17 @@ def run(
 
 @cache
 def executable() -> Path:
-    """The client, in a folder like a virtual environment's; the server starts with the first call and ends with this process."""
-    from tests.workflow.stand_ins import stand_in_python
+    """The client, in a folder like a virtual environment's, beside a `snakemake`. The server begins now and ends with this process."""
+    from tests.workflow.stand_ins import stand_in_python, tool
 
     folder = Path(tempfile.mkdtemp(prefix="warm-", dir="/tmp"))  # a socket's path has 107 bytes at most
     client = CLIENT.format(python=sys.executable, address=str(folder / "socket"))
     stand_in_python(folder, client)
+    tool(folder, "snakemake", f'#!/bin/sh\nexec "{folder}/bin/python" -m snakemake "$@"\n')
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm", str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+        [sys.executable, "-m", "tests.warm", str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+    )  # fmt: skip
     assert process.stdout is not None and process.stdin is not None
     assert process.stdout.readline() == b"ready\n", "the server did not start"
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -102,7 +104,7 @@ def serve(folder: Path) -> None:
     while True:
         readable, _, _ = select.select([listener, 0], [], [])
         if 0 in readable:
-            return
+            os._exit(0)
         client, _ = listener.accept()
         if os.fork() == 0:
             listener.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -64,14 +65,14 @@ class Workspace:
         self.folder = folder
         self.house = ROOT
         self.config = {
-            "input": str(folder / "batch" / "input"),
-            "registry": str(folder / "models.yaml"),
+            "input": "batch/input",  # relative, so that a copy at another place is the same batch: ingest is keyed by the path
+            "registry": "models.yaml",
             "shards": 2,
             "device": "cpu",
             "separators": [{"name": "a", "model": "tiny_a"}, {"name": "b", "model": "tiny_b"}],
             "denoise": {"model": "tiny_denoiser", "wet": 0.8},
             "postmask": {"floor": 0.1},  # the default, 1, is no post-mask
-            "snippets": {"count": 2, "seconds": 1.0},
+            "snippets": {"count": 1, "seconds": 1.0},
             "evaluate": {"metrics": ["loudness", "music", "signal", "intelligibility"]},
         }
 
@@ -81,11 +82,12 @@ class Workspace:
     def run(self, *arguments: str, ok: bool = True) -> str:
         return snakemake(self.folder, self.config, *arguments, house=self.house, ok=ok)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start a run in its own process group, so that it can be killed whole."""
+    def start(self, *, forked: bool = True) -> subprocess.Popen[bytes]:
+        """Start a run in a process group of its own, to be killed whole. `forked`: the server of `tests.warm` kills its jobs."""
+        line = self.command()
         return subprocess.Popen(
-            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env=environment(),
+            [str(warm.executable()), *line[1:]] if forked else line, cwd=self.house, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True, env=environment(),
         )  # fmt: skip
 
     def kill_when(self, process: subprocess.Popen[bytes], pattern: str, count: int) -> None:
@@ -97,6 +99,8 @@ class Workspace:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        with open(self.folder / "artifacts/.lock", "a") as lock:  # a forked run ends a moment after its client
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def rows(self, stage: str) -> dict[str, object]:
         paths = sorted((self.folder / "artifacts/manifests" / stage).glob("*.jsonl"))
@@ -146,9 +150,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return workspace
 
 
-@pytest.fixture
-def copy(finished: Workspace, tmp_path: Path) -> Workspace:
-    """A finished run of its own, at the same path as seen by no one else: `cp -a`, with the paths in its config moved."""
-    target = tmp_path / "w"
+def copy_of(finished: Workspace, target: Path) -> Workspace:
     shutil.copytree(finished.folder, target, symlinks=True)
     return Workspace(target)
+
+
+@pytest.fixture
+def copy(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A finished run of its own: there is nothing to be done in it until a test changes something."""
+    return copy_of(finished, tmp_path / "w")

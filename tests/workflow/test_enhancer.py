@@ -43,8 +43,9 @@ def snakemake(folder: Path, *arguments: str) -> str:
 def test_one_target_trains_and_joins(tmp_path: Path) -> None:
     generated_enhancement.make(tmp_path / "audio", speakers=4, takes=1, seconds=2.0, sample_rate=8000)
     process = subprocess.Popen(
-        command(tmp_path, "enhancer"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+        [str(warm.executable()), *command(tmp_path, "enhancer")[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True, cwd=ROOT,
+    )  # fmt: skip
     while not list((tmp_path / "artifacts/runs").glob("*_tiny_stage1/checkpoints/last.ckpt")):
         assert process.poll() is None
         time.sleep(0.02)

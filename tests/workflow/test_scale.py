@@ -19,7 +19,7 @@ class Batch(bench_scale.Batch):
         return [str(warm.executable()), *super().command(*arguments)[1:]]
 
 
-ITEMS = 2 * bench_scale.PER_SHARD + 1  # the third shard holds one
+ITEMS, SHARDS = 121, 3  # the third shard holds one more than the others
 NOTHING = dict.fromkeys(bench_scale.STAGES, 0)
 
 
@@ -27,8 +27,9 @@ NOTHING = dict.fromkeys(bench_scale.STAGES, 0)
 def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """Finished once; each test leaves it finished."""
     batch = Batch(tmp_path_factory.mktemp("scale") / "batch", ITEMS)
+    batch.shards = SHARDS
     _, _, made = batch.new()
-    assert made == dict.fromkeys(bench_scale.STAGES, ITEMS) and batch.shards == 3
+    assert made == dict.fromkeys(bench_scale.STAGES, ITEMS)
     return batch
 
 

@@ -21,7 +21,6 @@ def computed(workspace: Workspace) -> dict[str, set[str]]:
 
 
 def test_a_damaged_result_is_found_and_the_same_command_makes_it_again(copy: Workspace):
-    copy.run()  # ingest is keyed by the folder
     outputs = copy.outputs()
     assert store(copy, "verify").returncode == 0
     row = copy.rows("loudness")["four"]
@@ -42,7 +41,6 @@ def test_a_damaged_result_is_found_and_the_same_command_makes_it_again(copy: Wor
 
 
 def test_a_damaged_intermediate_costs_nothing_until_it_is_needed(copy: Workspace):
-    copy.run()
     outputs = copy.outputs()
     Path(copy.folder / copy.rows("fuse")["four"].path).unlink()
     assert store(copy, "verify").returncode == 1
@@ -81,7 +79,7 @@ def test_two_folders_at_once_on_one_store(finished: Workspace, tmp_path: Path):
     for workspace in workspaces:
         assert workspace.outputs() == finished.outputs()
     new = set(shared.glob("[!.]*/**/*.json")) - set(entries)
-    assert {path.relative_to(shared).parts[0] for path in new} <= {"ingest"}  # keyed by the folder
+    assert {path.relative_to(shared).parts[0] for path in new} <= {"ingest"}  # keyed by the files' times
     done = store(workspaces[0], "prune", "--store", str(shared), "--max-size", "1", "--keep-hours", "0")
     assert done.returncode == 0, done.stderr
     for workspace in workspaces:
