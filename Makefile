@@ -76,7 +76,7 @@ ablation: $(READY)  ## which training strategy helps on degraded recordings: the
 # Whole files go to a process each, the longest first (tests/conftest.py): many tests share a run of the workflow
 PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
-test: $(READY) $(EXTRAS)  ## run the tests but for those that take minutes (ten minutes on two cores)
+test: $(READY) $(EXTRAS)  ## run the tests but for those that take minutes
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(READY) $(EXTRAS)  ## the tests that take minutes (what .ci/run runs after `make test`)

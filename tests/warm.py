@@ -11,6 +11,7 @@ client, though it ends with it.
 from __future__ import annotations
 
 import atexit
+import gc
 import marshal
 import os
 import runpy
@@ -96,6 +97,7 @@ def serve(folder: Path) -> None:
     digest.modules_of(
         *(f"audiorestorer.{name}" for name in ("stages.evaluate", "training.fit", "training.enhancer.fit"))
     )
+    gc.freeze()  # what is here now is no garbage: a child that looks through it copies its pages
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
     listener.listen(64)

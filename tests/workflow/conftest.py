@@ -82,9 +82,21 @@ class Workspace:
     def run(self, *arguments: str, ok: bool = True) -> str:
         return snakemake(self.folder, self.config, *arguments, house=self.house, ok=ok)
 
-    def start(self, *, forked: bool = True) -> subprocess.Popen[bytes]:
+    def render(self) -> str:
+        """Run for the finished files and the figures: without snippets and pages, which take as long as the rest."""
+        return self.run(*self.rendered())
+
+    def rendered(self) -> list[str]:
+        """The targets of `render`."""
+        return [
+            "--",
+            "metrics",
+            *(f"artifacts/manifests/publish/{shard}.jsonl" for shard in range(self.config["shards"])),
+        ]
+
+    def start(self, *arguments: str, forked: bool = True) -> subprocess.Popen[bytes]:
         """Start a run in a process group of its own, to be killed whole. `forked`: the server of `tests.warm` kills its jobs."""
-        line = self.command()
+        line = self.command(*arguments)
         return subprocess.Popen(
             [str(warm.executable()), *line[1:]] if forked else line, cwd=self.house, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True, env=environment(),
@@ -142,17 +154,23 @@ def make_workspace(folder: Path, items: int = 5) -> Workspace:
     return workspace
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A finished run; tests copy it before they change anything."""
-    workspace = make_workspace(tmp_path_factory.mktemp("finished"))
-    workspace.run()
-    return workspace
-
-
 def copy_of(finished: Workspace, target: Path) -> Workspace:
     shutil.copytree(finished.folder, target, symlinks=True)
     return Workspace(target)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A finished run; tests copy it before they change anything. Under xdist it is made once for all workers, and each has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with open(f"{root}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            workspace = make_workspace(Path(f"{root}.making"))
+            workspace.run()
+            workspace.folder.rename(root)
+        return copy_of(Workspace(root), tmp_path_factory.mktemp("finished") / "w")
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_of_new_changed_touched_files_and_a_deleted_output_what_is_new_is_comput
     sf.write(batch / "new.wav", speechlike(99), RATE)
     sf.write(batch / "four.wav", speechlike(7), RATE)
     (edited.folder / "artifacts/output/five.wav").unlink()
-    edited.run()
+    edited.render()
     assert changed(before, computed(edited)) == dict.fromkeys(STAGES, 2)
     after = edited.outputs()
     assert {name for name in after if after[name] != outputs.get(name)} == {"new.wav", "four.wav"}
@@ -79,7 +79,7 @@ def test_a_deleted_output_and_touched_files_alone_compute_nothing(edited: Worksp
     for path in (edited.folder / "batch/input").rglob("*.wav"):
         path.touch()
     (edited.folder / "artifacts/output/x one.wav").unlink()
-    edited.run()
+    edited.render()
     assert edited.outputs() == outputs and computed(edited) == before
 
 
@@ -87,21 +87,21 @@ def test_a_setting_computes_its_stage_and_what_follows_and_back_is_instant(edite
     before, outputs, items = computed(edited), edited.outputs(), len(edited.outputs())
     nothing = dict.fromkeys(STAGES, 0)
     edited.config["postmask"]["beta"] = 3.0
-    edited.run()
+    edited.render()
     between = computed(edited)
     assert changed(before, between) == {**nothing, "postmask": items, "loudness": items, "evaluate/signal": items}
     assert edited.outputs() != outputs
     # beta goes back while the loudness changes: neither postmask nor separation is computed
     edited.config["postmask"]["beta"] = 1.0
     edited.config["loudness"] = {"target_lufs": -30.0}
-    edited.run()
+    edited.render()
     louder = computed(edited)
     assert changed(between, louder) == {**nothing, "loudness": items, "evaluate/signal": items}
     assert edited.metrics()["summary"]["lufs"]["median"] == pytest.approx(-30, abs=0.1)
     # all settings are those of the first run, in other shards: nothing is computed
     del edited.config["loudness"]
     edited.config["shards"] = 3
-    edited.run()
+    edited.render()
     assert computed(edited) == louder and edited.outputs() == outputs
     edited.config["shards"] = 2
 
@@ -113,13 +113,13 @@ def test_a_separator_fewer_and_a_changed_stage_s_code(edited: Workspace, tmp_pat
     stage = house / "audiorestorer/stages/postmask.py"
     stage.write_text(stage.read_text().replace("return speech * mask", "return speech * mask * np.float32(0.5)"))
     edited.house = house
-    edited.run()
+    edited.render()
     between = computed(edited)
     new = changed(before, between)
     assert new["postmask"] == items and new["separate/a"] == new["fuse"] == new["denoise"] == 0
     edited.house = ROOT
     edited.config["separators"] = separators[:1]
-    edited.run()
+    edited.render()
     new = changed(between, computed(edited))
     assert new["separate/a"] == new["separate/b"] == 0 and new["fuse"] == items
     edited.config["separators"] = separators
@@ -166,7 +166,7 @@ def test_without_intermediates_the_result_is_the_same_and_the_store_small(finish
 
 
 def test_evaluation_alone_does_not_touch_the_rendering(edited: Workspace):
-    edited.run()
+    edited.render()
     before = computed(edited)
     stamp = {path: path.stat().st_mtime_ns for path in (edited.folder / "artifacts/manifests/loudness").glob("*")}
     text = edited.run("--allowed-rules", "evaluate", "collect", "metrics", "--forcerun", "evaluate", "--", "metrics")
@@ -212,7 +212,7 @@ def test_wide_and_stereo_rates(tmp_path: Path):
     left = speechlike(3, 1.3, 48_000)
     sf.write(workspace.folder / "batch/input/st.wav", np.stack([left, 0.5 * left], 1), 48_000, subtype="PCM_24")
     workspace.config |= {"shards": 1, "evaluate": {"metrics": ["loudness"]}}
-    workspace.run("--", "metrics", "artifacts/manifests/publish/0.jsonl")
+    workspace.render()
     out, rate = sf.read(workspace.folder / "artifacts/output/st.wav")
     assert rate == 48_000 and out.shape == (len(left), 2)
     assert np.sum(out[:, 1] ** 2) / np.sum(out[:, 0] ** 2) == pytest.approx(0.25, rel=0.1)
@@ -223,7 +223,7 @@ def test_a_metric_more_computes_only_that_metric_and_renders_nothing(edited: Wor
     """Words and tags; the tagger's weights are not here at first, and then they are."""
     transcripts = "".join(f"{name}\thello world\n" for name in ("x one.wav", "four.wav"))
     (edited.folder / "batch/transcripts.tsv").write_text(f"path\ttranscript\n{transcripts}")
-    edited.run()
+    edited.render()
     before, outputs = computed(edited), edited.outputs()
     edited.config["evaluate"] = {"metrics": ["loudness", "music", "signal", "intelligibility", "wer", "panns"]}
     text = edited.run("--", "metrics")
