@@ -12,13 +12,14 @@ from audiorestorer.__main__ import app
 from audiorestorer.commands.render import ENHANCE_FLAGS
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.errors import AudioRestorerError
+from tests import warm
 from tests.datasets.test_stems import write_track
 
 ROOT = Path(__file__).parents[1]
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, "-m", "audiorestorer", *arguments], capture_output=True, text=True, cwd=ROOT)
+    done = warm.run("-m", "audiorestorer", *arguments)
     return done.returncode, done.stdout + done.stderr
 
 

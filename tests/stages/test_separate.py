@@ -38,7 +38,7 @@ def test_stems_are_as_long_as_the_input(tmp_path: Path) -> None:
     separate.run(
         tmp_path / "in.jsonl",
         tmp_path / "out.jsonl",
-        settings(accompaniment="stems"),
+        settings(accompaniment="stems", backend="torch", precision="float32"),
         Job(tmp_path / "store", "cpu"),
         model,
     )
