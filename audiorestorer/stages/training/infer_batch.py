@@ -63,7 +63,7 @@ def run(
     metrics_csv: Path | None = None,
     overlap: int | None = None,
     floor_db: float | None = None,
-    job: Job,
+    job: Job | None = None,
 ) -> list[dict[str, Any]]:
     """Write each recording's output below `out`, in its input's rate and channels, exactly as long.
 
@@ -82,7 +82,7 @@ def run(
             used, or settings that are not the checkpoint's.
         StageFailed: a recording failed in an unforeseen way; the others are done.
     """
-    source, out = Path(source), Path(out)
+    source, out, job = Path(source), Path(out), job or Job()
     if not is_text(str(out)):
         raise AudioRestorerError(f"{as_text(str(out))}: {NOT_TEXT}")
     folders = {"--in": None if source.is_file() else source, "--clean": clean}
