@@ -31,9 +31,9 @@ def test_training_cannot_reach_the_test_generators() -> None:
 
 
 def test_the_three_generators_share_no_artefact() -> None:
-    """Of each other they know helpers for levels only; no law, no settings."""
-    for name in ("stand_ins", "degradations_held_out"):
-        text = (ROOT / f"audiorestorer/datasets/{name}.py").read_text()
+    """They share helpers for levels only: no law, no settings."""
+    for name in ("stand_ins", "held_out"):
+        text = (ROOT / f"audiorestorer/datasets/degradation/{name}.py").read_text()
         assert "import DegradationSettings" not in text and "dsp.clicks import draw" not in text
     assert "held_out" not in (ROOT / "audiorestorer/datasets/degradation/stand_ins.py").read_text().split('"""')[2]
 
