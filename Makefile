@@ -16,7 +16,7 @@ export XDG_CACHE_HOME := $(CURDIR)/artifacts/.cache
 endif
 endif
 
-.PHONY: audit sbom help setup setup-extras pilot render report test test-slow check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
+.PHONY: audit sbom help setup setup-extras pilot render report test test-slow test-all check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,11 +73,18 @@ ablation: $(READY)  ## which training strategy helps on degraded recordings: the
 	@mkdir -p artifacts/report
 	$(SNAKEMAKE) ablation --report artifacts/report/ablation_report.html && echo "report: artifacts/report/ablation_report.html"
 
-test: $(READY) $(EXTRAS)  ## run the tests
-	$(BIN)/python -m pytest -m "not slow" -n $(CORES) --dist loadfile $(ARGS)
+# Whole files go to a process each, the longest first (tests/conftest.py): many tests share a run of the workflow
+PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reorder
 
-test-slow: $(READY) $(EXTRAS)  ## run the tests that take minutes
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test: $(READY) $(EXTRAS)  ## run the tests but for those that take minutes
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(READY) $(EXTRAS)  ## the tests that take minutes (what .ci/run runs after `make test`)
+	$(PYTEST) -m slow $(ARGS)
+
+test-all: export AUDIORESTORER_FAULTS ?= 200
+test-all: $(READY) $(EXTRAS)  ## run every test, and the fault campaign in its long form (hours)
+	$(PYTEST) $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -87,7 +87,8 @@ def _line(problem: Any, schema: dict[str, Any]) -> str:
     value = shown(problem["input"])
     if problem["type"] in ("extra_forbidden", "invalid_key"):
         valid = list(_properties(_at(schema, path[:-1])[0], schema))
-        near = _nearest_key(str(path[-1]), valid, schema)
+        sections = [name for name in valid if _holds(_at(schema, (*path[:-1], name))[0], problem["input"], schema)]
+        near = _nearest_key(str(path[-1]), sections or valid, schema)
         return f"{key}: unknown key{_meant(near)} (got {value}); allowed here: {', '.join(valid) or 'nothing'}"
     node, whole = _at(schema, path)
     near = ""
@@ -158,6 +159,11 @@ def _resolved(node: Any, schema: dict[str, Any]) -> dict[str, Any]:
         else:
             return node
     return {}
+
+
+def _holds(node: dict[str, Any], value: Any, schema: dict[str, Any]) -> bool:
+    """Whether a schema node is a section with all keys of a value, which is a mapping."""
+    return isinstance(value, dict) and bool(value) and value.keys() <= _properties(node, schema).keys()
 
 
 def _properties(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

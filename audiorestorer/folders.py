@@ -102,7 +102,7 @@ def keep_run_apart(config: Config, references: Place, transcripts: Place) -> Non
         "evaluate.sentences": config.evaluate.sentences,
         **{f"training.{name}": getattr(training, name) for name in ("stems", "noises", "noisy", "clean", "real")},
         "ablation.clean": config.ablation.clean,
-        "enhancer.data": config.enhancer.data,
+        "enhancer_training.data": config.enhancer_training.data,
     }
     written: dict[str, Place] = {"output": config.output, "artifacts": artifacts, "store": store}
     keep_apart(read, written, files_beside=False)

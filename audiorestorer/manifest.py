@@ -20,6 +20,15 @@ from audiorestorer.names import folded, short_hash
 
 ESCAPED_SURROGATE = "\\ud"
 NAME_MAX_BYTES = 255  # of a file name, on all common file systems
+# The fields of a row that name files (a path, or lists and mappings of paths), and the field that holds their SHA-256. A stage that
+# adds such a field adds it here: its files are then checked before they are read, and `store prune` keeps them.
+FILE_FIELDS: Mapping[str, str | None] = {
+    "noisy": "noisy_sha256",
+    "clean": "clean_sha256",
+    "path": "sha256",
+    "stems": None,
+    "estimates": "estimates_sha256",
+}
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 

@@ -13,11 +13,10 @@ from typing import Any
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, read_objects
+from audiorestorer.manifest import FILE_FIELDS
 from audiorestorer.store import SCRATCH, USERS
 
 log = logging.getLogger("audiorestorer")
-
-FILE_FIELDS = ("path", "noisy", "stems", "estimates")  # of a row: where stages name files
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from tests import warm
+
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
     line
@@ -37,13 +39,14 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def sh(house: Path, command: str) -> str:
-    environment = {**os.environ, "PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}"}
+def sh(house: Path, command: str, programs: Path = ROOT / ".venv/bin") -> str:
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", command], cwd=house, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_make_pilot_ends_with_a_report_and_a_second_one_does_nothing(house: Path):
     assert COMMANDS[0] == "make pilot", "the first command of the README is the main job"
     if not (ROOT / ".venv/.installed").exists():
@@ -56,12 +59,20 @@ def test_make_pilot_ends_with_a_report_and_a_second_one_does_nothing(house: Path
     assert "Nothing to be done" in again and "up to date" in again
 
 
+def test_the_first_command_is_the_main_job_and_its_plan_is_made(house: Path):
+    assert COMMANDS[0] == "make pilot"
+    plan = sh(house, "snakemake --cores 2 all analysis quality_page --dry-run --quiet", warm.executable().parent)
+    for rule in ("ingest", "separate", "publish", "report", "analysis", "quality_page"):
+        assert rule in plan
+
+
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("snakemake")])
 def test_snakemake_commands(house: Path, command: str):
+    programs = warm.executable().parent
     if NEEDS_WEIGHTS in command:  # no network here: the plan is made, nothing is fetched
-        assert "htdemucs_ft" in sh(house, f"{command} --dry-run")
+        assert "htdemucs_ft" in sh(house, f"{command} --dry-run", programs)
         return
-    sh(house, command)
+    sh(house, command, programs)
     where = "cleaned" if "output=cleaned" in command else "artifacts/output"
     assert (house / where / "sub/a.wav").stat().st_size > 1000
 

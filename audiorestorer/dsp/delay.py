@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
 
 REACH = 64  # samples on each side of the kernel: flat within 0.01 dB up to 0.95 of the Nyquist rate
 WHOLE = 0.05  # share of a sample: a delay nearer to a whole number is rounded
@@ -41,6 +40,8 @@ def _cut(source: Iterable[NDArray[np.float32]], first: int, length: int) -> Iter
 
 def _between(source: Iterable[NDArray[np.float32]], part: float) -> Iterator[NDArray[np.float32]]:
     """`x(t + part)`, |part| < 1, by a windowed sinc."""
+    from scipy.signal import oaconvolve  # takes a second to load, and only this needs it
+
     places = np.arange(-REACH, REACH + 1) + part
     kernel = np.sinc(places) * (np.i0(8 * np.sqrt(np.clip(1 - (places / (REACH + 1)) ** 2, 0, 1))) / np.i0(8))
     kernel /= kernel.sum()

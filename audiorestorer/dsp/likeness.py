@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 WHITENING = 0.3  # exponent of each side's power in the cross-spectrum; 0.5 leaves the phase alone
 FLOOR = 1e-8  # share of the mean power: below it, bins hold rounding
@@ -59,6 +58,8 @@ def compare(
     pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], rate: int, longest_delay_sec: float
 ) -> Match:
     """Compare windows `[T]` of two recordings, one pair per place; one delay is sought for all of them. Polarity does not count."""
+    from scipy import fft  # here and below: it takes long to load, and most who import this module compare nothing
+
     lags = int(longest_delay_sec * rate)
     pairs = [(first[: len(second)], second[: len(first)]) for first, second in pairs]
     longest = max((len(first) for first, _ in pairs), default=0)
@@ -84,6 +85,8 @@ def compare(
 
 
 def _spectrum(signal: NDArray[np.float32], size: int, rate: int) -> NDArray[np.complex128]:
+    from scipy import fft
+
     x = np.nan_to_num(signal.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     x -= x.mean()
     fade = min(int(FADE_SEC * rate), len(x) // 4)
@@ -113,6 +116,8 @@ def _cross(
 
 def _lagged(cross: NDArray[np.complex128], size: int, lags: int) -> NDArray[np.float64]:
     """The correlation at the lags from -`lags` to `lags`, of the first against the second, on the scale of `_cross`."""
+    from scipy import fft
+
     correlation = fft.irfft(cross, size) * (size / 2)
     return np.concatenate([correlation[-lags:], correlation[: lags + 1]]) if lags else correlation[:1]
 

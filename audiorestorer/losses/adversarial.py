@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def discriminator(real: Sequence[Tensor], made: Sequence[Tensor]) -> Tensor:
-    """Mean of relu(1 - D(real)) + relu(1 + D(made)); `made` must be detached from the generator."""
-    parts = [functional.relu(1 - a).mean() + functional.relu(1 + b).mean() for a, b in zip(real, made, strict=True)]
+def discriminator(real: Sequence[Tensor], generated: Sequence[Tensor]) -> Tensor:
+    """Mean of relu(1 - D(real)) + relu(1 + D(generated)); `generated` must be detached from the generator."""
+    parts = [
+        functional.relu(1 - a).mean() + functional.relu(1 + b).mean() for a, b in zip(real, generated, strict=True)
+    ]
     return torch.stack(parts).mean()
 
 
-def generator(made: Sequence[Tensor]) -> Tensor:
-    """Mean of -D(made)."""
-    return torch.stack([-scores.mean() for scores in made]).mean()
+def generator(generated: Sequence[Tensor]) -> Tensor:
+    """Mean of -D(generated)."""
+    return torch.stack([-scores.mean() for scores in generated]).mean()

@@ -1,4 +1,4 @@
-"""What a restored recording must be when nobody knows the clean one: fewer impulses than the input, its spectral envelope, its energy.
+"""Consistency of a restored recording whose clean side nobody knows: fewer impulses than the input, its spectral envelope, its energy.
 
 All terms compare an output with its own input, both `[B, 1, T]` at the scale of an input of RMS 1 and at one rate, whatever it is.
 Each by itself can be cheated: silence has no impulses, a low-pass has few, the identity keeps envelope and energy. Their sum cannot:
@@ -64,7 +64,7 @@ def consistency(estimate: Tensor, mixture: Tensor) -> Tensor:
 
 
 def residual(signal: Tensor, like: Tensor) -> Tensor:
-    """What AR(32) models of `like`, one each 1024 samples, do not predict of `signal`; both `[B, T]`: `[B, blocks, 1024]`."""
+    """The part of `signal` that AR(32) models of `like`, one per 1024 samples, do not predict; both `[B, T]`: `[B, blocks, 1024]`."""
     length = like.shape[-1]
     pad = -length % BLOCK
     around = functional.pad(like, (BLOCK // 2, BLOCK // 2 + pad)).unfold(-1, 2 * BLOCK, BLOCK)

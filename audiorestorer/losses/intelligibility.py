@@ -28,7 +28,7 @@ def third_octaves(sample_rate: int, n_fft: int) -> Tensor:
     return ((hertz >= low) & (hertz < high)).float()
 
 
-def stoi(estimate: Tensor, target: Tensor, sample_rate: int = 22_050) -> Tensor:
+def stoi(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
     """1 - STOI (Taal et al. 2011, eq. 1 to 6) of `[B, 1, T]`, mean over what speaks of the batch; 0 where nothing does.
 
     At the signals' own rate instead of 10 kHz; frames that are silent in the target weigh less, where STOI cuts them out: within 0.01

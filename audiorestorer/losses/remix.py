@@ -20,9 +20,9 @@ def remix(estimate: Tensor, mixture: Tensor, speech: Tensor, noise: Tensor) -> T
     Its noise is what it leaves of the mixture, so speech and noise always sum to it. A part that is silent does not count.
     """
     total, counted = estimate.new_zeros(()), estimate.new_zeros(())
-    for found, wanted in ((estimate, speech), (mixture - estimate, noise)):
-        level = si_sdr_db(found, wanted).clamp(-SI_SDR_CEILING_DB, SI_SDR_CEILING_DB)
-        there = (wanted.square().mean(dim=-1).sqrt() > SILENCE_RMS).to(level.dtype)
+    for part, reference in ((estimate, speech), (mixture - estimate, noise)):
+        level = si_sdr_db(part, reference).clamp(-SI_SDR_CEILING_DB, SI_SDR_CEILING_DB)
+        there = (reference.square().mean(dim=-1).sqrt() > SILENCE_RMS).to(level.dtype)
         total = total + ((1 - level / SI_SDR_CEILING_DB) * there).sum()
         counted = counted + there.sum()
     return total / torch.clamp_min(counted, 1)

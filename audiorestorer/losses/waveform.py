@@ -1,7 +1,12 @@
-"""Losses on waveforms `[B, 1, T]`, by name: `mr_stft`, `l1`, `si_sdr`, `stoi`. Each is a mean over the batch."""
+"""Losses on waveforms, by name. A loss is a function `(estimate, target, sample_rate)` of `[B, 1, T]`, a mean over the batch.
+
+To add one, write it here and add it to `LOSSES`: an experiment's section `losses` can then name it. A function here that takes an
+`estimate` and is not in `LOSSES`, or one there with another signature, is an error when this module is imported.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -11,30 +16,32 @@ from torch.nn import functional
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.intelligibility import stoi
 
+LOSSES_FILE = "audiorestorer/losses/waveform.py"
+SIGNATURE = ["estimate", "target", "sample_rate"]
 RESOLUTIONS = ((512, 256, 512), (1024, 512, 1024), (2048, 1024, 2048))  # n_fft, hop and window in samples
 LOG_SLOPE = 5.0  # log1p(5 m): bins 14 dB below the mean still count
 SI_SDR_CEILING_DB = 30.0
 SILENCE_RMS = 1e-5  # of the (unit RMS) mixture: a target below it counts as silent
 
 
-def si_sdr_db(estimate: Tensor, target: Tensor) -> Tensor:
+def si_sdr_db(signal: Tensor, reference: Tensor) -> Tensor:
     """Scale-invariant signal-to-distortion ratio in dB of `[..., T]` (Le Roux et al. 2019, eq. 4; mean removed): `[...]`."""
-    estimate = estimate - estimate.mean(dim=-1, keepdim=True)
-    target = target - target.mean(dim=-1, keepdim=True)
-    scale = (estimate * target).sum(-1, keepdim=True) / target.square().sum(-1, keepdim=True).clamp_min(1e-12)
-    projection = scale * target
-    error = (estimate - projection).square().sum(-1).clamp_min(1e-12)
+    signal = signal - signal.mean(dim=-1, keepdim=True)
+    reference = reference - reference.mean(dim=-1, keepdim=True)
+    scale = (signal * reference).sum(-1, keepdim=True) / reference.square().sum(-1, keepdim=True).clamp_min(1e-12)
+    projection = scale * reference
+    error = (signal - projection).square().sum(-1).clamp_min(1e-12)
     return 10 * torch.log10(projection.square().sum(-1).clamp_min(1e-12) / error)
 
 
-def si_sdr(estimate: Tensor, target: Tensor) -> Tensor:
+def si_sdr(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
     """relu(30 - SI-SDR): positive, no reward beyond 30 dB; items with a silent target do not count."""
     speaks = target.square().mean(dim=-1).sqrt() > SILENCE_RMS
     value = functional.relu(SI_SDR_CEILING_DB - si_sdr_db(estimate, target))
     return (value * speaks).sum() / speaks.sum().clamp_min(1)
 
 
-def l1(estimate: Tensor, target: Tensor) -> Tensor:
+def l1(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
     """Mean absolute error."""
     return (estimate - target).abs().mean()
 
@@ -42,6 +49,7 @@ def l1(estimate: Tensor, target: Tensor) -> Tensor:
 def mr_stft(
     estimate: Tensor,
     target: Tensor,
+    sample_rate: int,
     resolutions: Sequence[tuple[int, int, int]] = RESOLUTIONS,
     log_slope: float = LOG_SLOPE,
 ) -> Tensor:
@@ -63,29 +71,52 @@ def mr_stft(
         )
         # complex abs has no gradient at 0: the root of the power does, with a floor
         magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-6).sqrt() / window.square().sum().sqrt()
-        found, wanted = magnitude.chunk(2)
-        distance = ((found - wanted).square().sum(dim=(1, 2)) + 1e-10).sqrt()  # no gradient at 0 without it
-        norm = wanted.square().sum(dim=(1, 2)).sqrt().clamp_min(0.5 * found[0].numel() ** 0.5)
+        of_estimate, of_target = magnitude.chunk(2)
+        distance = ((of_estimate - of_target).square().sum(dim=(1, 2)) + 1e-10).sqrt()  # no gradient at 0 without it
+        norm = of_target.square().sum(dim=(1, 2)).sqrt().clamp_min(0.5 * of_estimate[0].numel() ** 0.5)
         total = total + (distance / norm).mean()
-        total = total + (torch.log1p(log_slope * found) - torch.log1p(log_slope * wanted)).abs().mean()
+        total = total + (torch.log1p(log_slope * of_estimate) - torch.log1p(log_slope * of_target)).abs().mean()
     return total / len(resolutions)
 
 
-LOSSES: dict[str, Callable[..., Tensor]] = {"mr_stft": mr_stft, "l1": l1, "si_sdr": si_sdr, "stoi": stoi}
-RATED = ("stoi",)  # those that need to know the sample rate
-
-
-def check_names(weights: Mapping[str, float]) -> None:
-    """Raises AudioRestorerError for a name that is no loss."""
-    for name in weights:
-        if name not in LOSSES:
-            raise AudioRestorerError(f"loss {name!r}: not one of {', '.join(LOSSES)}")
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "mr_stft": mr_stft,
+    "l1": l1,
+    "si_sdr": si_sdr,
+    "stoi": stoi,
+}
 
 
 def weighted(
-    estimate: Tensor, target: Tensor, weights: Mapping[str, float], sample_rate: int
+    weights: Mapping[str, float], estimate: Tensor, target: Tensor, sample_rate: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of named losses of signals at a rate, and each of them."""
-    parts = {name: LOSSES[name](estimate, target, *([sample_rate] if name in RATED else [])) for name in weights}
+    parts = {name: LOSSES[name](estimate, target, sample_rate) for name in weights}
     total = torch.stack([weights[name] * part for name, part in parts.items()]).sum()
     return total, parts
+
+
+def check_losses(losses: Mapping[str, Callable[..., Tensor]], module: Mapping[str, object]) -> None:
+    """Whether the table holds every loss of this module, and nothing that cannot be called as one.
+
+    Args:
+        module: the module's names.
+
+    Raises:
+        AudioRestorerError: a loss is forgotten, or has another signature; names the file and the function.
+    """
+    for name, function in module.items():
+        takes = list(inspect.signature(function).parameters) if inspect.isfunction(function) else []
+        if takes[:1] == ["estimate"] and not name.startswith("_") and name not in losses:
+            raise AudioRestorerError(f"{LOSSES_FILE}: {name} takes an estimate, as a loss does: add it to LOSSES")
+    for name, function in losses.items():
+        parameters = list(inspect.signature(function).parameters.values())
+        names, others = [parameter.name for parameter in parameters[:3]], parameters[3:]
+        if names != SIGNATURE or any(parameter.default is parameter.empty for parameter in others):
+            raise AudioRestorerError(
+                f"{LOSSES_FILE}: loss {name}{inspect.signature(function)} must take {', '.join(SIGNATURE)},"
+                " and nothing else that has no default"
+            )
+
+
+check_losses(LOSSES, globals())

@@ -102,7 +102,7 @@ def compared(values: Seeds, base: Seeds, gain: bool) -> dict[str, Any]:
 
 
 def verdict(row: Mapping[str, Any], promised: tuple[float, float]) -> str:
-    """What a relative gain with its interval says of a promised one, in percent."""
+    """The judgement in words: a relative gain with its interval against a promised one, in percent."""
     percent, low, high = (row.get(name) for name in ("relative_percent", "relative_low", "relative_high"))
     if percent is None:
         return "cannot be stated: the baseline has no sure gain"

@@ -1,4 +1,4 @@
-"""What transcripts write beside the words: `[laughter]`, `<unk>`, `(inaudible)`, `♪ ... ♪`, `*coughs*`, `SPEAKER 1:`."""
+"""Annotations that transcripts write beside the words: `[laughter]`, `<unk>`, `(inaudible)`, `♪ ... ♪`, `*coughs*`, `SPEAKER 1:`."""
 
 from __future__ import annotations
 

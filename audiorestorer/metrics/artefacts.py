@@ -40,21 +40,18 @@ ONSET_APART_SEC = 0.05
 
 @dataclass(frozen=True)
 class Removal:
-    """`rate` = removed / counted: clicks 10 dB or more above the clean prediction error, where the clean signal is active."""
+    """`rate`: the share of the `counted` clicks that were removed; counted are those 10 dB or more above the clean prediction error,
+    where the clean signal is active."""
 
     rate: float
-    removed: int
     counted: int
 
 
 @dataclass(frozen=True)
 class Preservation:
-    """Means over `onsets`: `energy` min(1, output / clean) of the prediction errors' energies, `correlation` of the prediction
-    errors (cosine, not below 0), and `value`, the mean of their products."""
+    """`value`: the mean over `onsets` of min(1, output / clean) of the prediction errors' energies, times their cosine (>= 0)."""
 
     value: float
-    energy: float
-    correlation: float
     onsets: int
 
 
@@ -92,11 +89,11 @@ def impulse_removal(
         removed += bool(fell and _cosine(output[:, place], clean[:, place]) >= LEAST_COSINE)
     if not counted:
         raise Missing("no click stands out where the clean signal is active")
-    return Removal(removed / counted, removed, counted)
+    return Removal(removed / counted, counted)
 
 
 def transient_preservation(clean: Audio, output: Audio, sample_rate: int) -> Preservation:
-    """How much of the clean signal's onsets is in the output, and how like them it is.
+    """The share of the clean signal's onsets that is in the output, weighted with how like them it is.
 
     Args:
         clean, output: `[C, T]`, aligned.
@@ -118,7 +115,7 @@ def transient_preservation(clean: Audio, output: Audio, sample_rate: int) -> Pre
     if not energies:
         raise Missing("the clean signal has no onset")
     products = np.asarray(energies) * np.asarray(cosines)
-    return Preservation(float(products.mean()), float(np.mean(energies)), float(np.mean(cosines)), len(energies))
+    return Preservation(float(products.mean()), len(energies))
 
 
 def onsets(error: Floats, sample_rate: int) -> list[int]:

@@ -1,19 +1,12 @@
-"""What the metrics that need a model or a text are given: the recogniser, the tagger, the sentences of the batch, the device."""
+"""The context of metrics that need a model or a text: the recogniser, the tagger, the sentences of the batch, the device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import util
 from typing import Any
 
 EMBEDDED_RECOGNISER = "pocketsphinx"
-OPTIONAL = ("pocketsphinx", "faster_whisper", "panns_inference", "pesq", "speechmos")
-
-
-def optional_packages() -> list[str]:
-    """Which of the packages that metrics can do without are installed."""
-    return [name for name in OPTIONAL if util.find_spec(name) is not None]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What is known of an item's files before anything is measured: do they sound, does the reference fit, and is it late?
+"""An item's files are looked at before anything is measured: do they sound, does the reference fit, and is it late?
 
 A figure against another sentence, or against a reference that is some milliseconds late, would look like any other figure.
 """
@@ -17,7 +17,6 @@ from audiorestorer.audio import Audio
 from audiorestorer.dsp.likeness import NOTHING, Match, compare
 from audiorestorer.dsp.views import Energies, View, turned
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.metrics import Missing
 
 LENGTH_TOLERANCE_SEC = 0.1  # a lossy codec's padding; beyond it, two files are not the same recording
 LONGEST_DELAY_SEC = 0.5
@@ -43,7 +42,7 @@ CONSTANT_RANGE = 2.0**-23
 
 @dataclass(frozen=True)
 class Examined:
-    """Of an item's mixture, output and reference.
+    """The findings about an item's mixture, output and reference.
 
     Attributes:
         view: in which the mixture and the output are heard as one signal; `clean_view`: the reference.
@@ -265,10 +264,3 @@ def delay_text(delay_sec: float) -> str:
     """`22.8 ms`; two digits more below a tenth of a millisecond."""
     milliseconds = abs(delay_sec) * 1000
     return f"{milliseconds:.1f} ms" if milliseconds >= 0.1 else f"{milliseconds:.3f} ms"
-
-
-def sounding(examined: Examined, *names: str) -> None:
-    """Raises Missing: one of `noisy`, `output` is silent."""
-    for name in names:
-        if name in examined.silent:
-            raise Missing(examined.silent[name])

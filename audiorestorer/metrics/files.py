@@ -1,4 +1,4 @@
-"""The files of one item as aligned streams: mixture, output and, where there is one, the clean reference."""
+"""Streams to measure: an item's aligned files (`Files`) or signals in memory (`Signals`), and one of them as one channel (`Sound`)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from audiorestorer.dsp.delay import WHOLE, advanced
 from audiorestorer.dsp.views import View, turned, view_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing
-from audiorestorer.metrics.examination import LENGTH_TOLERANCE_SEC, Examined, sounding, wrong_length
-
-Values: TypeAlias = dict[str, float]
-Reasons: TypeAlias = dict[str, str]
+from audiorestorer.metrics.examination import LENGTH_TOLERANCE_SEC, Examined, wrong_length
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Files:
 
     @property
     def info(self) -> audio.AudioInfo:
-        """Of the output, whose rate and channels all others are brought to; its length, or the part of it that has a reference."""
+        """The output's rate and channels, to which all others are brought, and its length, or that of what has a reference."""
         info = audio.probe(self.output)
         begin, end = self._part(info)
         return info if end - begin == info.frames else replace(info, frames=end - begin)
@@ -88,13 +85,99 @@ class Files:
         return float(round(late)) if abs(late - round(late)) <= WHOLE else late
 
     def _with_channels(self, blocks: Iterator[Audio], channels: int, name: str) -> Iterator[Audio]:
-        """Of two channels one: the view that holds the sound; of one channel two: in the output's polarity."""
+        """Two channels become one, the view that holds the sound; one becomes two, in the output's polarity."""
         view = self.examined.clean_view if name == "clean" else self.examined.view
         turn = name == "clean" and self.examined.turned
         for block in blocks:
             fewer = turned(block, view) if channels == 1 else block
             for found in audio.to_channels([fewer], channels):
                 yield turned(found, "side" if turn else "mid")
+
+
+@dataclass(frozen=True)
+class Signals:
+    """`Files` in memory: signals `[C, T]` of one rate and shape. Their figures are those of their float32 WAVs."""
+
+    noisy: Audio
+    output: Audio
+    clean: Audio
+    sample_rate: int
+    examined: Examined = Examined()
+
+    @property
+    def info(self) -> audio.AudioInfo:
+        return info_of(self.output, self.sample_rate)
+
+    def unmoved(self) -> Signals:
+        return self
+
+    def stream(self, name: str) -> Iterator[Audio]:
+        return blocks_of(getattr(self, name), self.sample_rate)
+
+
+Source: TypeAlias = Files | Signals
+
+
+def info_of(signal: Audio, sample_rate: int) -> audio.AudioInfo:
+    """A signal `[C, T]` described as the float32 WAV that would hold it."""
+    channels, frames = signal.shape
+    return audio.AudioInfo(sample_rate, channels, frames, "WAV", "FLOAT")
+
+
+def blocks_of(signal: Audio, sample_rate: int) -> Iterator[Audio]:
+    """A signal `[C, T]` in the blocks in which its file would be read."""
+    return audio.rechunk([signal.astype(np.float32, copy=False)], int(audio.BLOCK_SEC * sample_rate))
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A file, or a signal in memory, heard as one channel: `open()` gives its blocks `[1, n]` from the start, any number of times."""
+
+    open: Callable[[], Iterator[Audio]]
+    info: audio.AudioInfo
+    transcript: str = ""
+
+    @classmethod
+    def of_file(cls, path: str, view: View | None = None, transcript: str | None = None) -> Sound:
+        """The mean of the channels, or half of their difference. View None: what suits the file.
+
+        Raises:
+            Missing: unreadable.
+        """
+        try:
+            info = audio.probe(path)
+            heard = view_of_file(path) if view is None else view
+        except AudioRestorerError as error:
+            raise Missing(str(error)) from error
+        return cls(
+            lambda: audio.to_channels((turned(block, heard) for block in audio.blocks(path)), 1), info, transcript or ""
+        )
+
+    @classmethod
+    def of_signal(cls, signal: Audio, sample_rate: int) -> Sound:
+        """A signal `[1, T]`."""
+        return cls(lambda: blocks_of(signal, sample_rate), info_of(signal, sample_rate))
+
+    def at(self, rate: int) -> Iterator[Audio]:
+        """Blocks `[1, n]` at another rate.
+
+        Raises:
+            Missing: unreadable.
+        """
+        try:
+            yield from audio.resample_blocks(self.open(), self.info.sample_rate, rate, 1)
+        except AudioRestorerError as error:
+            raise Missing(str(error)) from error
+
+    def excerpt(self, rate: int, seconds: float, longest_sec: float) -> Audio:
+        """`[T]` at `rate`; of a sound longer than `longest_sec`, windows of `seconds`, evenly spread, joined.
+
+        Raises:
+            Missing: unreadable.
+        """
+        frames = round(self.info.frames * rate / self.info.sample_rate)
+        at_rate = replace(self.info, sample_rate=rate, frames=frames, channels=1)
+        return np.nan_to_num(np.concatenate(excerpts(self.at(rate), at_rate, seconds, int(longest_sec / seconds))))
 
 
 def excerpts(
@@ -120,49 +203,6 @@ def excerpts(
     return windows
 
 
-def one_signal(path: str | Path, view: View | None = None) -> Iterator[Audio]:
-    """A file's blocks as one channel, `[1, n]`: the mean, or half of the difference. View None: what suits the file.
-
-    Raises:
-        AudioRestorerError: unreadable.
-    """
-    chosen = view_of_file(path) if view is None else view
-    return audio.to_channels((turned(block, chosen) for block in audio.blocks(path)), 1)
-
-
 def view_of_file(path: str | Path) -> View:
     """The view that a file is best heard in; of any but two channels, the mean."""
     return view_of(audio.blocks(path)) if audio.probe(path).channels == 2 else "mid"
-
-
-def mono_excerpt(path: str, rate: int, seconds: float, longest_sec: float, view: View | None = None) -> Audio:
-    """`[T]` at `rate`: a file's channels as one signal; of one longer than `longest_sec`, windows of `seconds`, evenly spread, joined.
-
-    Raises:
-        Missing: unreadable.
-    """
-    try:
-        info = audio.probe(path)
-        mono = one_signal(path, view)
-        resampled = audio.resample_blocks(mono, info.sample_rate, rate, 1)
-        at_rate = replace(info, sample_rate=rate, frames=round(info.frames * rate / info.sample_rate), channels=1)
-        return np.nan_to_num(np.concatenate(excerpts(resampled, at_rate, seconds, int(longest_sec / seconds))))
-    except AudioRestorerError as error:
-        raise Missing(str(error)) from error
-
-
-def gather(
-    values: Values, missing: Reasons, name: str, function: Callable[[], float], files: Files | None = None, *sides: str
-) -> None:
-    """Put a metric into `values`, or the reason for its absence into `missing`: also that one of the files' sides is silent."""
-    try:
-        if files is not None:
-            sounding(files.examined, *sides)
-        value = float(function())
-    except Missing as reason:
-        missing[name] = str(reason)
-        return
-    if math.isfinite(value):
-        values[name] = value
-    else:
-        missing[name] = "not a finite number: the signals hold NaN or infinity"

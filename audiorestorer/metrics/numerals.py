@@ -1,4 +1,4 @@
-"""How numbers, amounts, times and years in a text are read aloud, in the languages of num2words and in Chinese."""
+"""The ways to read numbers, amounts, times and years aloud, in the languages of num2words and in Chinese."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
-
-from num2words import num2words
 
 LARGEST = 10**12  # longer numbers stay as they are: nobody reads them as a number
 LONGEST_SPELLED = 20  # digits that are read one by one
@@ -72,7 +70,7 @@ class Written(NamedTuple):
 
     @property
     def sign(self) -> str:
-        """Of a currency, or `%`."""
+        """The currency's sign, or `%`."""
         return self.before or self.after
 
     @property
@@ -242,6 +240,8 @@ def _say(value: int, language: str, form: str = "cardinal") -> str:
     """One number in words; empty where num2words cannot."""
     if language == "zh":
         return _chinese(value)
+    from num2words import num2words  # slow to load, and most who import this module read no number
+
     try:
         said: Any = num2words(value, lang=OF_NUM2WORDS.get(language, language), to=form)
     except (

@@ -59,7 +59,7 @@ def describe(values: Sequence[float], reasons: Sequence[str] = ()) -> dict[str, 
 
 
 def paired(before: Sequence[float], after: Sequence[float]) -> dict[str, Any]:
-    """Of the differences after - before of the same files: median with its interval, share that rose, fell and stayed, and the
+    """The differences after - before of the same files: median with its interval, share that rose, fell and stayed, and the
     two-sided Wilcoxon signed-rank p-value (absent for fewer than five files or no difference at all)."""
     difference = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     out: dict[str, Any] = {"n": len(difference)}

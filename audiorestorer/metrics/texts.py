@@ -12,8 +12,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import TypeAlias
 
-import jiwer
-
 from audiorestorer.metrics import Missing, numerals, scripts
 from audiorestorer.metrics.annotations import without_annotations
 from audiorestorer.metrics.languages import evidence, languages_of
@@ -70,7 +68,7 @@ def _said(number: Written) -> Words:
 
 
 def normalised(text: str) -> str:
-    """What a text is compared by where nothing in it can be read in several ways: words without apostrophes, numbers in digits.
+    """The form in which texts are compared where nothing can be read in several ways: words without apostrophes, numbers in digits.
 
     Of scripts without spaces between words (Chinese, Japanese, Thai, Khmer ...) the characters, each with its marks. Idempotent; empty
     where there is no word. `don't` is `dont`, `$1,250` is `1250 $`, `[laughter]` is nothing.
@@ -324,6 +322,8 @@ def _chosen(sides: Sides) -> list[list[Words]]:
 
 def _stretches(sides: Sides) -> Iterator[Sides]:
     """Both sides cut where they are alike as they stand: inside two equal words or more, between places."""
+    import jiwer
+
     words, starts = zip(*map(_places, sides), strict=True)
     begins = (0, 0)
     last = 0
@@ -351,6 +351,8 @@ def _places(slots: list[Slot]) -> tuple[list[str], dict[int, int]]:
 
 
 def _errors(chosen: list[list[Words]]) -> int:
+    import jiwer
+
     truth, heard = (" ".join(word for words in side for word in words) for side in chosen)
     if not truth:
         return len(heard.split())

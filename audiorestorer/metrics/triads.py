@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.examination import examine
-from audiorestorer.metrics.files import Files, Reasons, Values
-from audiorestorer.metrics.groups.signal import compute
+from audiorestorer.metrics.files import Files
+from audiorestorer.metrics.groups.signal import GROUP as SIGNAL
 
 FIGURES = (
     "si_noisy_db", "si_yhat_db", "delta_si_db", "lsd_noisy_db", "lsd_yhat_db", "delta_lsd_db", "residual_percent", "composite",
@@ -69,13 +68,6 @@ def write(folder: Path, name: str, noisy: Audio, yhat: Audio, clean: Audio, rate
     return Triad(name, None, **paths)
 
 
-def signal_figures(noisy: Audio, yhat: Audio, clean: Audio, rate: int) -> tuple[Values, Reasons]:
-    """`groups.signal.compute` of three signals `[C, T]` instead of files."""
-    with tempfile.TemporaryDirectory() as folder:
-        triad = write(Path(folder), "item", noisy, yhat, clean, rate)
-        return compute(Files(str(triad.noisy), str(triad.yhat), str(triad.clean)))
-
-
 def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str]:
     """The figures of three files, in blocks: those of `FIGURES` that could be computed, and why others could not.
 
@@ -86,8 +78,9 @@ def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str
         AudioRestorerError: a file that cannot be read.
     """
     examined = examine(str(noisy), str(yhat), str(clean))
-    values, missing = compute(Files(str(noisy), str(yhat), str(clean), examined))
-    found = {
+    figures = SIGNAL.measure(Files(str(noisy), str(yhat), str(clean), examined))
+    values, missing = figures.values, figures.missing
+    triad = {
         "si_noisy_db": values.get("si_sdr_in_db"),
         "si_yhat_db": values.get("si_sdr_db"),
         "delta_si_db": values.get("si_sdr_improvement_db"),
@@ -96,10 +89,10 @@ def measure(noisy: Path, yhat: Path, clean: Path) -> tuple[dict[str, float], str
         "composite": values.get("composite"),
     }
     if "lsd_in_db" in values and "lsd_db" in values:
-        found["delta_lsd_db"] = values["lsd_in_db"] - values["lsd_db"]
-    found["residual_percent"] = _times(values.get("residual_ratio"), 100)
-    told = sorted(set(missing.values())) + ([examined.note] if examined.note and examined.unlike is None else [])
-    return {name: value for name, value in found.items() if value is not None}, "; ".join(told)
+        triad["delta_lsd_db"] = values["lsd_in_db"] - values["lsd_db"]
+    triad["residual_percent"] = _times(values.get("residual_ratio"), 100)
+    reasons = sorted(set(missing.values())) + ([examined.note] if examined.note and examined.unlike is None else [])
+    return {name: value for name, value in triad.items() if value is not None}, "; ".join(reasons)
 
 
 def _times(value: float | None, factor: float) -> float | None:

@@ -15,6 +15,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import Loaded
 from audiorestorer.separators.runtime.streaming import Recording, estimates
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import network_stage
 from audiorestorer.stages.shard import ItemResult, RejectItem, run_shard
 from audiorestorer.store import Entry
@@ -61,10 +62,8 @@ def run(
     in_manifest: Path,
     out_manifest: Path,
     config: DenoiseSettings,
+    job: Job,
     model_json: Path | None,
-    store: Path,
-    device: str = "auto",
-    threads: int = 1,
 ) -> None:
     """Denoise a shard; with no model the rows pass through untouched.
 
@@ -89,6 +88,6 @@ def run(
     stage = network_stage(
         "denoise", config, model_json, ("vocals",),
         lambda loaded, item, folder: denoise_item(loaded, item, config, folder), describe,
-        store=store, device=device, threads=threads,
+        job,
     )  # fmt: skip
-    run_shard(stage, items, out_manifest, store, [in_manifest])
+    run_shard(stage, items, out_manifest, job.store, [in_manifest])

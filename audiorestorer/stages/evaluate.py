@@ -4,12 +4,11 @@ file, so that a new output leaves what is known of mixture and reference as it i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from audiorestorer.config import EvaluateSettings
 from audiorestorer.digest import code_digest
@@ -18,18 +17,21 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json
 from audiorestorer.intake.pairs import COLUMNS
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.metrics import Missing
+from audiorestorer.metrics import Missing, groups
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.examination import Examined, examine
-from audiorestorer.metrics.files import Files
+from audiorestorer.metrics.files import Files, Sound
+from audiorestorer.metrics.groups import Figures, Group
 from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.progress import work_file
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, Stage, run_items
 from audiorestorer.store import Entry
 from audiorestorer.tables import is_table, read_table, read_text
 
 NO_FILE = {"clean": "no clean reference (references)"}
 FIELDS = ("metrics", "missing", "heard")
+Compute: TypeAlias = Callable[[Sound, Figures], None]
 
 
 def _merged(item: Item, row: dict[str, Any]) -> Item:
@@ -41,7 +43,7 @@ def _absent(items: Iterable[Item], reasons: dict[str, str]) -> list[Item]:
 
 
 def measure_group(
-    group: str,
+    name: str,
     items: list[Item],
     store: Path,
     context: Context,
@@ -49,51 +51,53 @@ def measure_group(
     given: Sequence[Path] = (),
 ) -> list[Item]:
     """The items with the group's figures added to the fields `metrics`, `missing` and `heard`. `given`: see `run_items`."""
-    module: Any = import_module(f"audiorestorer.metrics.groups.{group}")
-    reason = module.unavailable(context) if hasattr(module, "unavailable") else None
-    sides: tuple[str, ...] = getattr(module, "SIDES", ())
-    if reason:  # nothing of this goes to the store: it is not a property of the file
-        names = [_of_side(name, side) for name in module.names(context) for side in sides] if sides else module.NAMES
-        return _absent(items, dict.fromkeys(names, reason))
-    if not sides:
-        record = work_file(out_manifest, group) if out_manifest else None
-        return run_items(_pair_stage(group, module, context), items, store, record, given)
-    load = cache(lambda: module.load(context))
-    for side in sides:
-        stage = _side_stage(group, module, context, side, load)
-        record = work_file(out_manifest, f"{group}-{side}") if out_manifest else None
-        items = _measure_side(stage, module, items, store, context, side, record, given)
-    return [_noted(module, context, item) for item in items] if hasattr(module, "note") else items
+    group = groups.named(name)
+    if reason := group.unavailable(context):  # nothing of this goes to the store: it is not a property of the file
+        return _absent(items, dict.fromkeys(group.columns(context), reason))
+    if group.compute:
+        record = work_file(out_manifest, name) if out_manifest else None
+        return run_items(_files_stage(name, group, context), items, store, record, given)
+    load = cache(partial(_loaded, group, context))
+    for side in group.sides:
+        stage = _side_stage(name, group, context, side, load)
+        record = work_file(out_manifest, f"{name}-{side}") if out_manifest else None
+        items = _measure_side(stage, group, items, store, context, side, record, given)
+    return [_noted(name, group, context, item) for item in items]
 
 
-def _noted(module: Any, context: Context, item: Item) -> Item:
+def _loaded(group: Group, context: Context) -> Compute:
+    assert group.load is not None
+    return group.load(context)
+
+
+def _noted(name: str, group: Group, context: Context, item: Item) -> Item:
     """With what the group says of its figures, where the item has one."""
-    of_group = {_of_side(name, side) for name in module.names(context) for side in module.SIDES}
-    text = module.note(item.transcript or "") if of_group.intersection(item.metrics or {}) else None
-    return item.updated(notes={"wer": text}) if text else item
+    measured = (item.metrics or {}).keys() & group.columns(context)
+    text = group.note(item.transcript or "") if measured else None
+    return item.updated(notes={name: text}) if text else item
 
 
-def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
-    """Of a group that compares an item's files: `compute(Files)`."""
+def _files_stage(name: str, group: Group, context: Context) -> Stage[None]:
+    """The stage of a group that compares an item's files."""
 
-    def process(compute: Any, item: Item, _: Path) -> ItemResult:
-        known = _examined(item) if getattr(module, "EXAMINED", False) else Examined()
-        values, missing = compute(Files(item.noisy, item.path or "", item.clean, known))
-        return ItemResult({}, {"metrics": values, "missing": missing})
+    def process(_: None, item: Item, __: Path) -> ItemResult:
+        known = _examined(item) if group.examined else Examined()
+        figures = group.measure(Files(item.noisy, item.path or "", item.clean, known))
+        return ItemResult({}, {"metrics": figures.values, "missing": figures.missing})
 
     return Stage(
-        name=f"evaluate/{group}",
-        settings=module.state(context) if hasattr(module, "state") else None,
-        code=code_digest(f"metrics.groups.{group}"),
-        load=lambda: module.compute,
+        name=f"evaluate/{name}",
+        settings=group.state(context),
+        code=code_digest(f"metrics.groups.{name}", *group.modules(context)),
+        load=lambda: None,
         process=process,
         describe=lambda entry, item: _merged(item, entry.row),
         inputs=lambda item: [
             item.sha256,
             item.noisy_sha256,
             item.clean_sha256,
-            item.examined if getattr(module, "EXAMINED", False) else None,
-        ],  # fmt: skip
+            item.examined if group.examined else None,
+        ],
     )
 
 
@@ -134,34 +138,39 @@ def examined(
     return run_items(stage, items, store, record, given)
 
 
-def _side_stage(group: str, module: Any, context: Context, side: str, load: Any) -> Stage[Any]:
-    """Of a group that looks at one file: `load(context)` gives `compute(path, item)`."""
+def _side_stage(name: str, group: Group, context: Context, side: str, load: Callable[[], Compute]) -> Stage[Compute]:
+    """The stage of a group that looks at one file at a time."""
     hashes = {"noisy": "noisy_sha256", "output": "sha256", "clean": "clean_sha256"}
     paths = {"noisy": "noisy", "output": "path", "clean": "clean"}
 
-    def process(compute: Any, item: Item, _: Path) -> ItemResult:
+    def process(compute: Compute, item: Item, _: Path) -> ItemResult:
+        figures = Figures(group.bases(context))
         try:
-            values, missing, heard = compute(getattr(item, paths[side]), item.updated(view=_view(item, side)))
+            sound = Sound.of_file(getattr(item, paths[side]), _view(item, side), item.transcript)
         except Missing as reason:
-            values, missing, heard = {}, dict.fromkeys(module.names(context), str(reason)), {}
-        return ItemResult({}, {"metrics": values, "missing": missing, "heard": heard})
+            figures.none(str(reason))
+        else:
+            group.measured(compute, sound, figures)
+        return ItemResult({}, {"metrics": figures.values, "missing": figures.missing, "heard": figures.heard})
 
-    def describe(entry: Any, item: Item) -> Item:
-        row = {name: {_of_side(key, side): value for key, value in entry.row[name].items()} for name in FIELDS}
-        return _merged(item, row)
+    def describe(entry: Entry, item: Item) -> Item:
+        suffix = groups.SUFFIXES[side]
+        return _merged(
+            item, {part: {f"{key}{suffix}": value for key, value in entry.row[part].items()} for part in FIELDS}
+        )
 
     return Stage(
-        name=f"evaluate/{group}",
-        settings=module.state(context),
-        code=code_digest(*module.modules(context)),
+        name=f"evaluate/{name}",
+        settings=group.state(context),
+        code=code_digest(f"metrics.groups.{name}", *group.modules(context)),
         load=load,
         process=process,
         describe=describe,
         inputs=lambda item: [
             getattr(item, hashes[side]),
-            item.transcript if _spoken(module) else None,
+            item.transcript if group.needs_transcript else None,
             _view(item, side),
-        ],  # fmt: skip
+        ],
     )
 
 
@@ -174,8 +183,8 @@ def _view(item: Item, side: str) -> View | None:
 
 
 def _measure_side(
-    stage: Stage[Any],
-    module: Any,
+    stage: Stage[Compute],
+    group: Group,
     items: list[Item],
     store: Path,
     context: Context,
@@ -184,29 +193,20 @@ def _measure_side(
     given: Sequence[Path],
 ) -> list[Item]:
     def reason_of(item: Item) -> str | None:
-        if _spoken(module) and not item.transcript:
+        if group.needs_transcript and not item.transcript:
             return (item.notes or {}).get("transcript") or "no transcript (transcripts)"
-        if getattr(module, "NEEDS_SOUND", False) and (silent := _examined(item).silent.get(side)):
+        if group.needs_sound and (silent := _examined(item).silent.get(side)):
             return silent
         return NO_FILE["clean"] if side == "clean" and item.clean_sha256 is None else None
 
     usable = [item for item in items if item.ok and not reason_of(item)]
     done = {item.id: item for item in run_items(stage, usable, store, record, given)}
-    names = [_of_side(name, side) for name in module.names(context)]
+    names = [f"{base}{groups.SUFFIXES[side]}" for base in group.bases(context)]
     out = []
     for item in items:
         reason = reason_of(item) if item.ok else None
         out.append(_merged(item, {"missing": dict.fromkeys(names, reason)}) if reason else done.get(item.id, item))
     return out
-
-
-def _spoken(module: Any) -> bool:
-    return bool(getattr(module, "NEEDS_TRANSCRIPT", False))
-
-
-def _of_side(name: str, side: str) -> str:
-    """`wer` of the mixture is `wer_in`, of the reference `wer_clean`."""
-    return name + {"noisy": "_in", "output": "", "clean": "_clean"}[side]
 
 
 def sentences_of(path: Path | None) -> list[str]:
@@ -226,16 +226,22 @@ def sentences_of(path: Path | None) -> list[str]:
         raise AudioRestorerError(f"sentences: {error}") from error
 
 
-def _device(device: str, threads: int) -> str:
+def _device(job: Job) -> str:
     from audiorestorer.devices import pick_device
 
-    return str(pick_device(device, threads))
+    return str(pick_device(job.device, job.threads))
 
 
 def run(
-    in_manifest: Path, out_manifest: Path, config: EvaluateSettings, store: Path, *, recogniser: Path | None = None,
-    tagger: Path | None = None, sentences: Path | None = None, device: str = "cpu", threads: int = 1,
-) -> None:  # fmt: skip
+    in_manifest: Path,
+    out_manifest: Path,
+    config: EvaluateSettings,
+    job: Job,
+    *,
+    recogniser: Path | None = None,
+    tagger: Path | None = None,
+    sentences: Path | None = None,
+) -> None:
     """Measure a shard, group by group.
 
     Args:
@@ -254,12 +260,12 @@ def run(
         if config.tagger
         else Context.tagger_hint,
         language_models=("batch", "general") if config.language_model == "both" else (config.language_model,),
-        device=_device(device, threads) if recogniser or tagger else "cpu",
-        threads=threads,
+        device=_device(job) if recogniser or tagger else "cpu",
+        threads=job.threads,
     )
     context = replace(context, sentences=group_wer.sentences(context, sentences_of(sentences)))
     items = read_manifest(in_manifest)
-    items = examined(items, store, out_manifest, [in_manifest])
-    for group in config.metrics:
-        items = measure_group(group, items, store, context, out_manifest, [in_manifest])
+    items = examined(items, job.store, out_manifest, [in_manifest])
+    for name in config.metrics:
+        items = measure_group(name, items, job.store, context, out_manifest, [in_manifest])
     write_manifest(out_manifest, items)

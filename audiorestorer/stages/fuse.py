@@ -13,6 +13,7 @@ from audiorestorer.dsp import stft
 from audiorestorer.dsp.masks import Mask, fuse_max, fuse_mean, ratio_mask
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, Stage, run_shard
 from audiorestorer.store import Entry
 
@@ -86,7 +87,7 @@ def _describe(entry: Entry, item: Item) -> Item:
     return Item.model_validate({**row, "path": str(entry.files[name]), "sha256": entry.sha256[name]})
 
 
-def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, store: Path) -> None:
+def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, job: Job) -> None:
     """Fuse a shard; one input manifest a separator."""
     stage: Stage[None] = Stage(
         name="fuse",
@@ -97,4 +98,4 @@ def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, stor
         describe=_describe,
         inputs=_inputs,
     )
-    run_shard(stage, join([read_manifest(path) for path in in_manifests]), out_manifest, store, in_manifests)
+    run_shard(stage, join([read_manifest(path) for path in in_manifests]), out_manifest, job.store, in_manifests)

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from audiorestorer.errors import AGAIN, AudioRestorerError
-from audiorestorer.manifest import Item
+from audiorestorer.manifest import FILE_FIELDS, Item
 from audiorestorer.store import Store, sha256_file
 
 State = tuple[int, int, int]  # size, time, inode
@@ -29,17 +30,24 @@ class InputDamaged(AudioRestorerError):
 
 def files_of(item: Item) -> dict[str, str | None]:
     """The files that a row names for the next stage to read, and the SHA-256 that they had; None: not noted."""
-    hashes: dict[str, str | None] = {item.noisy: item.noisy_sha256}
-    if item.clean and item.clean_sha256:
-        hashes[item.clean] = item.clean_sha256
-    if item.estimates:
-        for (vocals, accompaniment), sha256 in zip(item.estimates, item.estimates_sha256 or (), strict=True):
-            hashes[vocals] = sha256
-            if accompaniment:
-                hashes[accompaniment] = None
-    elif item.path:
-        hashes[item.path] = item.sha256
-    return hashes
+    row = item.model_dump()
+    files: dict[str, str | None] = {}
+    for name, digest_name in FILE_FIELDS.items():
+        for path, sha256 in _with_digests(row.get(name), row.get(digest_name or "")):
+            if name != "clean" or sha256:  # a reference that nobody hashed is not read
+                files[path] = sha256 or files.get(path)
+    return files
+
+
+def _with_digests(value: Any, digest: Any) -> Iterator[tuple[str, str | None]]:
+    """The paths in a row's field with their SHA-256: one digest is that of the first path, a list has one for each entry."""
+    if isinstance(value, str):
+        yield value, digest
+    elif isinstance(value, dict | list | tuple):
+        entries = list(value.values()) if isinstance(value, dict) else value
+        digests = digest if isinstance(digest, list) else [digest]
+        for index, entry in enumerate(entries):
+            yield from _with_digests(entry, digests[index] if index < len(digests) else None)
 
 
 def state_of(path: str) -> State | None:

@@ -20,6 +20,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
 from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
 from audiorestorer.manifest import Item, read_manifest
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry
 
@@ -244,7 +245,7 @@ def _describe(entry: Entry, item: Item) -> Item:
     return item.updated(**entry.row, path=str(entry.files[name]), sha256=entry.sha256[name])
 
 
-def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, store: Path) -> None:
+def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, job: Job) -> None:
     """Bring a shard to its loudness."""
     stage: Stage[None] = Stage(
         name="loudness",
@@ -256,4 +257,4 @@ def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, store: 
         # the container follows the output's suffix, the sample format the input's
         inputs=lambda item: [item.sha256, item.noisy_sha256, Path(item.output or "x.wav").suffix.lower()],
     )
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+    run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

@@ -13,6 +13,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.separators import Loaded, ModelFiles, Options, load, module_of
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, Stage
 from audiorestorer.store import Entry
 
@@ -27,10 +28,7 @@ def network_stage(
     stems: tuple[str, ...],
     process: Callable[[Loaded, Item, Path], ItemResult],
     describe: Callable[[Entry, Item], Item],
-    *,
-    store: Path,
-    device: str,
-    threads: int,
+    job: Job,
 ) -> Stage[Loaded]:
     """The stage of a network, to be given to `run_shard`.
 
@@ -49,13 +47,13 @@ def network_stage(
 
     def loaded() -> Loaded:
         options = Options(
-            device=pick_device(device, threads),
+            device=pick_device(job.device, job.threads),
             stems=stems,
             segment_sec=config.segment_sec,
             backend=config.backend,
             precision=config.precision,
-            threads=threads,
-            cache=store.parent / "compiled",
+            threads=job.threads,
+            cache=job.store.parent / "compiled",
             batch_size=config.batch_size,
         )
         return load(model, options)

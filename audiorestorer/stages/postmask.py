@@ -12,6 +12,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.dsp import stft
 from audiorestorer.dsp.wiener import apply_floor, beta_wiener
 from audiorestorer.manifest import Item, read_manifest
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, Stage, run_shard
 from audiorestorer.store import Entry
 
@@ -45,11 +46,11 @@ def _describe(entry: Entry, item: Item) -> Item:
     return item.updated(path=str(entry.files["masked.wav"]), sha256=entry.sha256["masked.wav"])
 
 
-def run(in_manifest: Path, out_manifest: Path, config: PostmaskSettings, store: Path) -> None:
+def run(in_manifest: Path, out_manifest: Path, config: PostmaskSettings, job: Job) -> None:
     """Post-mask a shard."""
     stage: Stage[None] = Stage(
         name="postmask",
-        settings=config.model_dump(),
+        settings=config.model_dump(exclude={"enabled"}),
         code=code_digest("stages.postmask"),
         load=lambda: None,
         process=lambda _, item, folder: postmask_item(item, config, folder),
@@ -61,4 +62,4 @@ def run(in_manifest: Path, out_manifest: Path, config: PostmaskSettings, store: 
             item.denoiser_nyquist_hz,
         ],
     )
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+    run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

@@ -21,6 +21,7 @@ from audiorestorer.separators import Loaded
 from audiorestorer.separators.mask_network import MaskNetwork, check_options
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.stages.folder import delivered, describe, items_of
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
@@ -31,13 +32,11 @@ def run(
     source: Path,
     out: Path,
     checkpoint: Path,
+    job: Job,
     *,
     wet: float = 1.0,
     overlap: int | None = None,
     floor_db: float | None = None,
-    store: Path = Path("artifacts/store"),
-    device: str = "auto",
-    threads: int = 1,
 ) -> list[Item]:
     """Restore a file or a folder.
 
@@ -61,18 +60,18 @@ def run(
     network, metadata = load_checkpoint(checkpoint)
     check_options(network, overlap, floor_db)
     rate = int(metadata["sample_rate"])
-    items = items_of(source, out, "restore", store)
+    items = items_of(source, out, "restore", job.store)
     stage: Stage[Loaded] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},
         code=code_digest("stages.restore", "separators.mask_network"),
         weights=sha256_file(checkpoint),
-        load=lambda: Loaded(MaskNetwork(network, rate, pick_device(device, threads), overlap, floor_db)),
+        load=lambda: Loaded(MaskNetwork(network, rate, pick_device(job.device, job.threads), overlap, floor_db)),
         process=lambda loaded, item, scratch: restore_item(loaded, item, wet, scratch),
         describe=describe,
         inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower()],
     )
-    rows = delivered(run_items(stage, items, store), source, out, ROWS, store, stage.name)
+    rows = delivered(run_items(stage, items, job.store), source, out, ROWS, job.store, stage.name)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} restored", flush=True)
     return rows
 

@@ -11,6 +11,7 @@ from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.separators import Loaded
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import network_stage
 from audiorestorer.stages.shard import ItemResult, RejectItem, run_shard
 from audiorestorer.store import Entry
@@ -62,10 +63,8 @@ def run(
     in_manifest: Path,
     out_manifest: Path,
     config: SeparatorSettings,
+    job: Job,
     model_json: Path | None,
-    store: Path,
-    device: str = "auto",
-    threads: int = 1,
 ) -> None:
     """Separate a shard.
 
@@ -76,6 +75,6 @@ def run(
     stage = network_stage(
         f"separate/{config.name}", config, model_json, wanted_stems(config),
         lambda loaded, item, folder: separate_item(loaded, item, config, folder), _describe,
-        store=store, device=device, threads=threads,
+        job,
     )  # fmt: skip
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+    run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

@@ -1,4 +1,4 @@
-"""What a mask network's run writes beside its model: triads to listen to, an audit of its data, figures on held-out items."""
+"""The logs that a mask network's run writes beside its model: triads to listen to, an audit of its data, figures on held-out items."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from audiorestorer.datasets.levels import active_mask
 from audiorestorer.datasets.mixtures import Example, Mixer
 from audiorestorer.files import write_csv
-from audiorestorer.metrics import Missing, triads
-from audiorestorer.metrics.intelligibility import stoi
+from audiorestorer.metrics import triads
+from audiorestorer.metrics.meter import Meter
 from audiorestorer.models.mask_unet import MaskUNet
 from audiorestorer.training.running import due, epoch_name, rows_before
 from audiorestorer.training.settings import AudioDebugSettings, DataAuditSettings, PerceptualEvalSettings
@@ -25,9 +25,16 @@ from audiorestorer.training.settings import AudioDebugSettings, DataAuditSetting
 LOG = logging.getLogger(__name__)
 AUDIT_FIELDS = ("index", "snr_db", "silence_share", "mixture_dbfs", "too_clean", "silent")
 PERCEPTUAL_FIELDS = (
-    "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
-    "stoi_in", "stoi",
-)  # fmt: skip
+    "si_sdr_in_db",
+    "si_sdr_db",
+    "si_sdr_improvement_db",
+    "lsd_in_db",
+    "lsd_db",
+    "residual_ratio",
+    "composite",
+    "stoi_in",
+    "stoi",
+)
 
 
 class DataAudit(lightning.Callback):
@@ -99,7 +106,7 @@ class AudioDebug(_OnHeldOut):
 
 
 class PerceptualEval(_OnHeldOut):
-    """`perceptual.csv`: one row an epoch, medians over the items; a figure that no item has is left empty."""
+    """`perceptual.csv`: one row per epoch, medians over the items; a figure that no item has is left empty."""
 
     def __init__(self, path: Path, mixer: Mixer, settings: PerceptualEvalSettings) -> None:
         super().__init__(mixer)
@@ -108,14 +115,16 @@ class PerceptualEval(_OnHeldOut):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if not due(trainer, self.settings.every_epochs):
             return
-        found: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
+        figures_of: dict[str, list[float]] = {name: [] for name in PERCEPTUAL_FIELDS}
         rate = self.mixer.bank.sample_rate
+        meter = Meter(PERCEPTUAL_FIELDS)
         for _, example, output in self.outputs(pl_module, self.settings.items):
-            figures, _ = triads.signal_figures(example.mixture[None], output[None], example.target[None], rate)
-            values = {**figures, **_stoi(example, output, rate)}
+            values = meter(output[None], example.target[None], rate, example.mixture[None]).values
+            if not {"stoi_in", "stoi"} <= values.keys():  # the medians of both are over the same items
+                values = {name: value for name, value in values.items() if name not in ("stoi_in", "stoi")}
             for name in PERCEPTUAL_FIELDS:
-                found[name] += [values[name]] if name in values else []
-        medians = {name: statistics.median(values) for name, values in found.items() if values}
+                figures_of[name] += [values[name]] if name in values else []
+        medians = {name: statistics.median(values) for name, values in figures_of.items() if values}
         for logger in trainer.loggers:
             logger.log_metrics({f"valid/{name}": value for name, value in medians.items()}, trainer.global_step)
         epoch = trainer.current_epoch + 1
@@ -123,13 +132,3 @@ class PerceptualEval(_OnHeldOut):
         row |= {name: f"{value:.4f}" for name, value in medians.items()}
         fields = ("epoch", "step", "items", *PERCEPTUAL_FIELDS)
         write_csv(self.path, fields, [*rows_before(self.path, epoch, fields), row])
-
-
-def _stoi(example: Example, output: NDArray[np.float32], rate: int) -> dict[str, float]:
-    values = {}
-    for name, signal in (("stoi_in", example.mixture), ("stoi", output)):
-        try:
-            values[name] = stoi(signal, example.target, rate)
-        except Missing:
-            return {}
-    return values

@@ -1,4 +1,4 @@
-"""Is a training on degraded recordings healthy? One row an epoch on held-out items, and warnings for three patterns that are not."""
+"""Is a training on degraded recordings healthy? One row per epoch on held-out items, and warnings for three patterns that are not."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FIELDS = (
     "transient_preservation",
     "warnings",
 )
-Curve = Sequence[tuple[float, float | None]]  # an epoch each: synthetic loss, real loss where there is one
+Curve = Sequence[tuple[float, float | None]]  # one per epoch: synthetic loss, real loss where there is one
 
 
 def unhealthy(curve: Curve, settings: MonitoringSettings) -> dict[str, str]:
@@ -50,25 +50,25 @@ def unhealthy(curve: Curve, settings: MonitoringSettings) -> dict[str, str]:
     span = settings.patience
     if len(curve) <= span:
         return {}
-    found = {}
+    patterns = {}
     synthetic = [values[0] for values in curve]
     best, before = min(synthetic[-span:]), min(synthetic[:-span])
     if best > before * (1 - settings.plateau):
-        found["plateau"] = f"the synthetic loss has not fallen by {settings.plateau:.0%} in {span} epochs"
+        patterns["plateau"] = f"the synthetic loss has not fallen by {settings.plateau:.0%} in {span} epochs"
     real = [values[1] for values in curve if values[1] is not None]
     if len(real) < len(curve):
-        return found
+        return patterns
     if real[-1] > real[-1 - span] * (1 + settings.rise) and synthetic[-1] <= synthetic[-1 - span]:
         rise = real[-1] / max(real[-1 - span], 1e-12) - 1
-        found["consistency rising"] = (
+        patterns["consistency rising"] = (
             f"by {rise:.0%} in {span} epochs, and the synthetic loss falls: it overfits the synthetic artefacts"
         )
     gaps = [r / max(real[0], 1e-12) - s / max(synthetic[0], 1e-12) for s, r in zip(synthetic, real, strict=True)]
     if min(gaps[-span:]) > settings.gap and gaps[-1] >= gaps[-1 - span]:
-        found["gap persisting"] = (
+        patterns["gap persisting"] = (
             f"the real loss lags {gaps[-1]:.0%} behind the synthetic one: the synthetic artefacts are other ones"
         )
-    return found
+    return patterns
 
 
 class Monitoring(lightning.Callback):
@@ -100,30 +100,30 @@ class Monitoring(lightning.Callback):
         earlier = rows_before(self.path, epoch, FIELDS)
         row: dict[str, Any] = {"epoch": epoch, "step": trainer.global_step}
         row |= {name: f"{value:.6f}" for name, value in values.items()}
-        chosen = self.settings.monitoring
+        limits = self.settings.monitoring
         curve = [(float(old[SYNTHETIC]), float(old[REAL]) if old.get(REAL) else None) for old in [*earlier, row]]
-        found, known = unhealthy(curve, chosen), unhealthy(curve[:-1], chosen)
-        for name in found.keys() - known.keys():
-            LOG.warning("epoch %d: %s: %s", epoch, name, found[name])
-        write_csv(self.path, FIELDS, [*earlier, {**row, "warnings": "; ".join(sorted(found))}])
+        patterns, known = unhealthy(curve, limits), unhealthy(curve[:-1], limits)
+        for name in patterns.keys() - known.keys():
+            LOG.warning("epoch %d: %s: %s", epoch, name, patterns[name])
+        write_csv(self.path, FIELDS, [*earlier, {**row, "warnings": "; ".join(sorted(patterns))}])
 
     def _measured(self, module: Any) -> dict[str, float]:
-        """The figures of this epoch that can be had: means over the items; of artefacts, over all clicks and all onsets."""
-        found: dict[str, list[tuple[float, int]]] = {}
+        """This epoch's figures, without those that no item has: means over the items; of artefacts, over all clicks and all onsets."""
+        pairs_of: dict[str, list[tuple[float, int]]] = {}
         for index in range(self.settings.monitoring.items):
             example = self.mixer.example(0, index)
             output, loss = self._synthetic(module, example.mixture, example.target)
-            found.setdefault(SYNTHETIC, []).append((loss, 1))
+            pairs_of.setdefault(SYNTHETIC, []).append((loss, 1))
             if isinstance(self.mixer, DegradationMixer):
-                made = self.mixer.degraded(0, index)
-                for name, value in _artefacts(made, output[None], self.mixer.bank.sample_rate).items():
-                    found.setdefault(name, []).append(value)
+                degraded = self.mixer.degraded(0, index)
+                for name, value in _artefacts(degraded, output[None], self.mixer.bank.sample_rate).items():
+                    pairs_of.setdefault(name, []).append(value)
             if self.real is not None:
                 crop = self.real.crop(self.mixer.seed, 0, index, self.mixer.length, "valid")
-                found.setdefault(REAL, []).append((_consistency(module, crop), 1))
+                pairs_of.setdefault(REAL, []).append((_consistency(module, crop), 1))
         return {
             name: sum(value * count for value, count in pairs) / sum(count for _, count in pairs)
-            for name, pairs in found.items()
+            for name, pairs in pairs_of.items()
         }
 
     def _synthetic(
@@ -134,25 +134,25 @@ class Monitoring(lightning.Callback):
         rms = given.square().mean().sqrt().clamp_min(1e-6)
         with torch.no_grad():
             output = module.average(given).float()
-            loss, _ = weighted(output / rms, wanted / rms, self.settings.losses, self.settings.network.sample_rate)
+            loss, _ = weighted(self.settings.losses, output / rms, wanted / rms, self.settings.network.sample_rate)
         return output[0, 0].cpu().numpy(), float(loss)
 
 
-def _artefacts(made: Degraded, output: NDArray[np.float32], rate: int) -> dict[str, tuple[float, int]]:
-    """How many of the known clicks are gone, of how many; what is left of the onsets, of how many. Left out where there are none."""
-    found = {}
+def _artefacts(degraded: Degraded, output: NDArray[np.float32], rate: int) -> dict[str, tuple[float, int]]:
+    """(Share of the known clicks that is gone, their number), (share of the onsets that is left, their number): if there are any."""
+    figures = {}
     try:
-        widths = made.impulses.widths_sec
-        removal = impulse_removal(made.target, made.noisy, output, made.impulses.starts, rate, widths)
-        found["impulse_removal_rate"] = (removal.rate, removal.counted)
+        widths = degraded.impulses.widths_sec
+        removal = impulse_removal(degraded.target, degraded.noisy, output, degraded.impulses.starts, rate, widths)
+        figures["impulse_removal_rate"] = (removal.rate, removal.counted)
     except Missing:
         pass
     try:
-        kept = transient_preservation(made.target, output, rate)
-        found["transient_preservation"] = (kept.value, kept.onsets)
+        kept = transient_preservation(degraded.target, output, rate)
+        figures["transient_preservation"] = (kept.value, kept.onsets)
     except Missing:
         pass
-    return found
+    return figures
 
 
 def _consistency(module: Any, crop: NDArray[np.float32]) -> float:

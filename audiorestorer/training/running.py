@@ -1,4 +1,4 @@
-"""What every training run has: its trainer, a checkpoint after each epoch, a loss curve, a line of progress."""
+"""The one skeleton of all trainings: trainer, a checkpoint after each epoch, a loss curve, a line of progress, card and record."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,77 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from audiorestorer.devices import claim
 from audiorestorer.errors import KEPT, AudioRestorerError, MachineError
-from audiorestorer.files import read_csv, write_text_atomic
+from audiorestorer.files import read_csv, write_json, write_text_atomic
 from audiorestorer.models import torch_files
 from audiorestorer.training import runs
+from audiorestorer.training.run_settings import RunSettings
 
 LOG = logging.getLogger(__name__)
 ENDED = re.compile(r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)", re.DOTALL)
 IN_WORKER = re.compile(r"Caught \w+ in DataLoader worker")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The module that a run trains, the data it trains on, and the callbacks that watch."""
+
+    module: lightning.LightningModule
+    data: lightning.LightningDataModule
+    callbacks: Sequence[lightning.Callback]
+
+
+def run(
+    settings: RunSettings,
+    inputs: Mapping[str, Any],
+    build: Callable[[runs.RunFolder], Parts],
+    save: Callable[[Any, dict[str, Any]], None],
+    out: Path,
+    work: Path,
+    threads: int | None = None,
+    stop_after: int | None = None,
+    **devices: Any,
+) -> Path | None:
+    """Train, from the run's last state where there is one, and write a model and its record (`.json`: run folder, steps, last losses).
+
+    Args:
+        inputs: digests of what the run trains on and begins with, by name; with the settings they name the run.
+        build: makes the parts; called when the run's folder is held and its seed is set.
+        save: writes the trained module with its card; called when the training is complete, on the process that writes.
+        out: the model file; appears when the training is complete.
+        work: folder of the run folders (`training.runs`).
+        threads: overrides the settings' (it is no part of what names the run).
+        stop_after: leave after so many epochs of the whole run, as if killed (tests, pilots); then nothing is written to `out`.
+        devices: Lightning's arguments beside those in the settings: devices, strategy.
+
+    Returns:
+        `out`, or None when `stop_after` came first.
+
+    Raises:
+        AudioRestorerError: another process trains the same; or see `fit`.
+    """
+    with runs.opened(work, settings.name, settings.digest(inputs)) as folder:
+        begin(settings.seed, threads or settings.threads)
+        parts = build(folder)
+        curve = LossCurve(folder.logs / "loss.csv")
+        epochs = min(settings.epochs, stop_after or settings.epochs)
+        trainer = build_trainer(
+            folder,
+            [*parts.callbacks, curve],
+            epochs=epochs,
+            steps=settings.steps,
+            accelerator=settings.accelerator,
+            precision=settings.precision,
+            **devices,
+        )
+        fit(trainer, parts.module, parts.data, folder)
+        if epochs < settings.epochs or not trainer.is_global_zero:
+            return None
+        card = {"name": settings.name, "steps": settings.steps, "seed": settings.seed, "settings": settings.record()}
+        save(parts.module, {**card, **inputs})
+        losses = {name: value for name, value in curve.last().items() if math.isfinite(value)}
+        record = {"name": settings.name, "run": str(folder.path), "steps": settings.steps, "losses": losses}
+        write_json(out.with_suffix(".json"), record)
+    return out
 
 
 def begin(seed: int, threads: int) -> None:
@@ -35,22 +100,22 @@ def begin(seed: int, threads: int) -> None:
     lightning.seed_everything(seed, workers=False, verbose=False)
 
 
-def trainer(
-    folder: runs.RunFolder, watching: Sequence[lightning.Callback], *, epochs: int, steps: int, **how: Any
+def build_trainer(
+    folder: runs.RunFolder, callbacks: Sequence[lightning.Callback], *, epochs: int, steps: int, **options: Any
 ) -> lightning.Trainer:
     """A trainer that checkpoints after each epoch, and logs for TensorBoard and the console.
 
     Args:
-        watching: the run's own callbacks; their states are in the checkpoint.
+        callbacks: the run's own; their states are in the checkpoint.
         epochs: to train for; fewer than the run's leave it as if killed.
         steps: of the whole run, for the progress.
-        how: Lightning's arguments: accelerator, precision, devices, strategy, gradient_clip_val.
+        options: Lightning's arguments: accelerator, precision, devices, strategy.
     """
-    if how.get("accelerator", "auto") != "cpu" and how.get("devices", 1) == 1:
+    if options.get("accelerator", "auto") != "cpu" and options.get("devices", 1) == 1:
         claim("auto")
     bar = sys.stderr.isatty()
     every = [
-        *watching,
+        *callbacks,
         TQDMProgressBar(refresh_rate=5) if bar else Progress(steps),
         AtomicCheckpoint(folder.checkpoint, folder.checkpoint_before),  # last: it holds what the others did
     ]
@@ -67,7 +132,7 @@ def trainer(
             enable_model_summary=False,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
-            **how,
+            **options,
         )
 
 
@@ -83,8 +148,8 @@ def fit(
         AudioRestorerError: the checkpoint is damaged, or names what could run code; or the data turned out to be bad.
         MachineError: a process that makes examples was ended from outside.
     """
-    found = folder.resume_from()
-    resume = resumable(found) if found else None
+    checkpoint = folder.resume_from()
+    resume = resumable(checkpoint) if checkpoint else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -105,14 +170,14 @@ def fit(
 
 
 def _worker_ended(error: BaseException) -> str | None:
-    """What torch says of a worker that was ended, if an error began there: Lightning's teardown may raise another one after it."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, RuntimeError) and ENDED.search(str(found)):
-            return " ".join(str(found).split())[:200].rstrip(". ")
-        if isinstance(found, BrokenPipeError | ConnectionResetError):  # while it was being started
-            return f"{type(found).__name__} as it began"
-        found = found.__context__
+    """Torch's words on a worker that was ended, if an error began there: Lightning's teardown may raise another one after it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RuntimeError) and ENDED.search(str(cause)):
+            return " ".join(str(cause).split())[:200].rstrip(". ")
+        if isinstance(cause, BrokenPipeError | ConnectionResetError):  # while it was being started
+            return f"{type(cause).__name__} as it began"
+        cause = cause.__context__
     return None
 
 
@@ -142,15 +207,21 @@ def epoch_name(epoch: int) -> str:
 
 
 def due(trainer: lightning.Trainer, every: int, *, last_too: bool = True) -> bool:
-    """Whether this epoch's end is one of every so many, on the process that writes."""
+    """Whether this epoch's end is one of those at which something is written, on the process that writes.
+
+    Args:
+        every: epochs between two of them; 0: never.
+        last_too: the last epoch is one of them in any case.
+    """
     done = trainer.current_epoch + 1
     return bool(every and trainer.is_global_zero and (done % every == 0 or (last_too and done == trainer.max_epochs)))
 
 
 def rows_before(path: Path, epoch: int, fields: Sequence[str] | None = None) -> list[dict[str, str]]:
-    """A log's rows of earlier epochs: a resumed run repeats its epoch. What is damaged is left out: a log must not stop a training.
+    """A log's rows of earlier epochs: a resumed run repeats its epoch. Damaged rows are left out: a log must not stop a training.
 
-    `fields`: that each row must have; None: those of its header.
+    Args:
+        fields: columns that each row must have; None: those of its header.
     """
     try:
         rows = read_csv(path) if path.exists() else []
@@ -193,14 +264,14 @@ class LossCurve(lightning.Callback):
         self.names: list[str] = []
 
     def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        found = trainer.callback_metrics
-        names = sorted({*self.names, *found})
+        metrics = trainer.callback_metrics
+        names = sorted({*self.names, *metrics})
         if names != self.names:  # a loss that takes part from now on
             known = [dict(zip(self.names, values, strict=True)) for _, *values in self.rows]
             steps = [row[0] for row in self.rows]
             self.rows = [[step, *(row.get(n, math.nan) for n in names)] for step, row in zip(steps, known, strict=True)]
             self.names = names
-        self.rows.append([batches_done(trainer), *(float(found.get(name, math.nan)) for name in names)])
+        self.rows.append([batches_done(trainer), *(float(metrics.get(name, math.nan)) for name in names)])
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -219,7 +290,7 @@ class LossCurve(lightning.Callback):
 
 
 class Progress(lightning.Callback):
-    """One line an epoch for logs (a terminal has Lightning's bar)."""
+    """One line per epoch for logs (a terminal has Lightning's bar)."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps

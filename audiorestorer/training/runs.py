@@ -1,4 +1,4 @@
-"""Run folders: `RUNS/<date_time>_<name>/{checkpoints,logs}`; a run is found again by what it trains, not by its date.
+"""Run folders: `RUNS/<date_time>_<name>/{checkpoints,logs}`; a run is found again by its settings and data, not by its date.
 
 They are no output of a rule: Snakemake deletes the outputs of a failed job, and the checkpoints in here are what the next attempt
 goes on from.
@@ -66,7 +66,7 @@ def _is_whole(checkpoint: Path) -> bool:
 def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
     """The newest run of this digest (settings and data), or a new folder; held by a lock that dies with the process.
 
-    Of a training by several processes (`devices`) the first holds the lock, and the others use the folder that it made.
+    Where several processes train (`devices`), the first holds the lock, and the others use the folder that it made.
 
     Raises:
         AudioRestorerError: another process trains the same.
@@ -96,11 +96,11 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
 def _followed(runs: Path, name: str, digest: str) -> RunFolder:
     """The folder that the training's first process made or is about to make."""
     deadline = time.monotonic() + FOLLOW_SEC
-    while (found := _find(runs, name, digest)) is None:
+    while (path := _find(runs, name, digest)) is None:
         if time.monotonic() > deadline:
             raise AudioRestorerError(f"{runs}: the first process of the training of {name} made no run folder")
         time.sleep(0.1)
-    return RunFolder(found)
+    return RunFolder(path)
 
 
 def _leave_locks() -> None:
@@ -115,10 +115,10 @@ os.register_at_fork(after_in_child=_leave_locks)
 def _find(runs: Path, name: str, digest: str) -> Path | None:
     for record in sorted(runs.glob(f"*_{name}/{RECORD}"), reverse=True):
         try:
-            found = read_json(record).get("digest")
+            known = read_json(record).get("digest")
         except AudioRestorerError as error:
             raise AudioRestorerError(f"{error} (with its folder: then that training begins anew)") from error
-        if found == digest:
+        if known == digest:
             return record.parent
     return None
 

@@ -1,7 +1,8 @@
 """The eight sanity checks of the training half: each gives a figure, the threshold it is held against, and green or red.
 
 They run on a manifest (and a noise manifest), or, without any data, on generated audio. `docs/sanity_check_playbook.md` says what
-each red light means. All are small on purpose: minutes on two cores, nothing is kept but the report.
+each red light means. The short form takes about a minute on two cores at any rate: its network sees the same number of frames per
+second and of bands at 8 kHz and at 96 kHz. Nothing is kept but the report.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ from audiorestorer.datasets.manifest_mixer import ManifestBank, ManifestMixer
 from audiorestorer.datasets.mixtures import MixtureSettings
 from audiorestorer.datasets.training_manifest import NoiseRow, Row, check_manifest, check_noise_manifest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import write_csv
+from audiorestorer.files import read_csv, read_json, write_csv
 from audiorestorer.losses.waveform import LOSSES, weighted
 from audiorestorer.metrics import triads
+from audiorestorer.metrics.files import Signals
+from audiorestorer.metrics.groups.signal import GROUP as SIGNAL
 from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint
 from audiorestorer.training import runs
-from audiorestorer.training.fit import Data, fit
+from audiorestorer.training.data import Data
+from audiorestorer.training.fit import fit
 from audiorestorer.training.settings import TrainSettings, load_settings
 
 SEED = 4
@@ -40,10 +44,25 @@ ROUND_TRIP_DB = 0.1
 ROUND_TRIP_EXAMPLES = 40
 STFT_DB = -100.0  # of the reconstruction's error, relative to the signal: float32
 NOISE_CLASSES = 3  # fewer than these and a denoiser learns one noise
-LEAST_GAIN_DB = 1.0
-LIGHT = {
-    "frequency_fold": 4, "channels": [16, 24, 32], "time_strides": [1, 2, 2], "bottleneck": "gru", "rnn_hidden": 64,
-}  # fmt: skip
+LIGHT = {"channels": [16, 24, 32], "time_strides": [1, 2, 2], "bottleneck": "gru", "rnn_hidden": 64}
+# Both parts in every mixture, and no low-pass, which would take different shares of the two
+PLAIN = {"pure_speech": 0.0, "no_speech": 0.0, "band_limit": 0.0}
+WINDOW_SEC = 0.023  # of the short form's network
+BANDS = 64  # that the short form's network has at any rate: neighbouring bins are folded
+
+
+@dataclass(frozen=True)
+class Overfit:
+    """How much is learned by heart, and how much is enough. The figures behind the thresholds are in the playbook."""
+
+    steps: int
+    segment_sec: float
+    ema_decay: float
+    least_gain_db: float
+
+
+SHORT = Overfit(steps=60, segment_sec=1.0, ema_decay=0.9, least_gain_db=2.0)
+LONG = Overfit(steps=300, segment_sec=1.5, ema_decay=0.95, least_gain_db=1.0)
 
 
 @dataclass(frozen=True)
@@ -60,18 +79,23 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is checked."""
+    """The data that are checked, at a rate, and how thoroughly.
+
+    `long`: the micro overfit of `denoiser_overfit.yaml`, by `threads` threads; else the short form.
+    """
 
     manifest: Path
     noise: Path | None
     sample_rate: int
     mono: bool
     work: Path
+    long: bool = False
+    threads: int = 1
 
 
 def run_checks(subject: Subject, say: Callable[[str], None] = print) -> list[Check]:
     """All eight, in order; one that breaks is red with its reason and the rest go on."""
-    found = []
+    checks = []
     for number, (name, check) in enumerate(CHECKS.items(), 1):
         say(f"{number}/{len(CHECKS)} {name} ...")
         try:
@@ -82,12 +106,12 @@ def run_checks(subject: Subject, say: Callable[[str], None] = print) -> list[Che
             last = traceback.extract_tb(error.__traceback__)[-1]
             where = f"{Path(last.filename).name}:{last.lineno}"
             result = Check(name, False, None, 0.0, "", f"{type(error).__name__}: {error} ({where})")
-        found.append(result)
+        checks.append(result)
         figure = "-" if result.figure is None else f"{result.figure:.4g} {result.unit}"
         say(
             f"    {'green' if result.ok else 'RED'}: {figure} (threshold {result.threshold:g} {result.unit}) {result.detail}"
         )
-    return found
+    return checks
 
 
 def manifest_check(subject: Subject) -> Check:
@@ -122,16 +146,16 @@ def noise_check(subject: Subject) -> Check:
 def snr_check(subject: Subject) -> Check:
     """The mixer's SNRs against the uniform distribution that was asked for."""
     mixer = _mixer(subject, snr_db=SNR_RANGE_DB)
-    found = np.array([mixer.example(0, index).snr_db for index in range(SNR_EXAMPLES)])
-    found = found[np.isfinite(found)]
-    if len(found) < SNR_EXAMPLES // 2:
+    levels = np.array([mixer.example(0, index).snr_db for index in range(SNR_EXAMPLES)])
+    levels = levels[np.isfinite(levels)]
+    if len(levels) < SNR_EXAMPLES // 2:
         raise AudioRestorerError(
-            f"only {len(found)} of {SNR_EXAMPLES} examples have an SNR: the recordings are too silent"
+            f"only {len(levels)} of {SNR_EXAMPLES} examples have an SNR: the recordings are too silent"
         )
-    distance = float(stats.kstest(found, "uniform", (SNR_RANGE_DB[0], SNR_RANGE_DB[1] - SNR_RANGE_DB[0])).statistic)
+    distance = float(stats.kstest(levels, "uniform", (SNR_RANGE_DB[0], SNR_RANGE_DB[1] - SNR_RANGE_DB[0])).statistic)
     # pairs bring their own SNR: nothing was asked of them
     pairs = any(row.noisy for row in _rows(subject))
-    q25, q50, q75 = np.percentile(found, [25, 50, 75])
+    q25, q50, q75 = np.percentile(levels, [25, 50, 75])
     detail = f"quartiles {q25:.1f}, {q50:.1f}, {q75:.1f} dB of {SNR_RANGE_DB[0]:g}..{SNR_RANGE_DB[1]:g}" + (
         "; has pairs, whose SNR is their own" if pairs else ""
     )
@@ -172,37 +196,48 @@ def loss_check(subject: Subject) -> Check:
     )
     for name in LOSSES:
         at_mixture, at_target = (
-            float(weighted(estimate, target, {name: 1.0}, subject.sample_rate)[0]) for estimate in (mixture, target)
+            float(weighted({name: 1.0}, estimate, target, subject.sample_rate)[0]) for estimate in (mixture, target)
         )
         if not (at_mixture > 0 and 0 <= at_target < at_mixture):
             raise AudioRestorerError(
                 f"loss {name}: {at_mixture:.4g} of the mixture, {at_target:.4g} of the target itself"
             )
+    form = LONG if subject.long else SHORT
     settings = _settings(
-        subject, "sanity_overfit", steps=300, steps_per_epoch=50, batch_size=4, overfit_items=4, ema_decay=0.95,
-        mixtures={"segment_sec": 1.5, "snr_db": [0, 5], "pure_speech": 0, "no_speech": 0, "band_limit": 0, "resample": True},
-        perceptual_eval={"every_epochs": 6, "items": 4, "seconds": 1.5},
-    )  # fmt: skip
-    folder = _train(subject, settings)
-    with open(folder.logs / "perceptual.csv", encoding="utf-8") as file:
-        fields, *lines = [line.strip().split(",") for line in file]
-    last = dict(zip(fields, lines[-1], strict=True))
-    if not last["si_sdr_improvement_db"]:
-        raise AudioRestorerError("no item has an SI-SDR")
-    gain = float(last["si_sdr_improvement_db"])
-    return Check(
-        "losses and micro overfit", gain > LEAST_GAIN_DB, gain, LEAST_GAIN_DB, "dB delta SI", "4 examples, 300 steps"
+        subject,
+        "sanity_overfit",
+        steps=form.steps,
+        steps_per_epoch=form.steps // 3,
+        batch_size=4,
+        overfit_items=4,
+        ema_decay=form.ema_decay,
+        workers=0,
+        mixtures={**PLAIN, "segment_sec": form.segment_sec, "snr_db": [0, 5], "resample": True},
+        perceptual_eval={"every_epochs": 3, "items": 4, "seconds": form.segment_sec},
     )
+    folder = _train(subject, settings)
+    figures = read_csv(folder.logs / "perceptual.csv")[-1]
+    if not figures["si_sdr_improvement_db"]:
+        raise AudioRestorerError("no item has an SI-SDR")
+    gain = float(figures["si_sdr_improvement_db"])
+    detail = f"4 examples, {form.steps} steps"
+    name, unit = "losses and micro overfit", "dB delta SI"
+    return Check(name, gain > form.least_gain_db, gain, form.least_gain_db, unit, detail)
 
 
 def callback_check(subject: Subject) -> Check:
     """One short epoch with every callback: what they write is there and can be read."""
     settings = _settings(
-        subject, "sanity_callbacks", steps=2, steps_per_epoch=2, batch_size=2,
-        audio_debug={"every_epochs": 1, "items": 2, "seconds": 1.0}, data_audit={"every_epochs": 1, "items": 4},
+        subject,
+        "sanity_callbacks",
+        steps=2,
+        steps_per_epoch=2,
+        batch_size=2,
+        audio_debug={"every_epochs": 1, "items": 2, "seconds": 1.0},
+        data_audit={"every_epochs": 1, "items": 4},
         perceptual_eval={"every_epochs": 1, "items": 2, "seconds": 1.0},
         mixtures={"segment_sec": 1.0, "resample": True},
-    )  # fmt: skip
+    )
     folder = _train(subject, settings)
     wanted = [folder.debug / "ep001" / f"item0{item}_{part}.wav" for item in (0, 1) for part in triads.PARTS]
     wanted += [
@@ -236,8 +271,8 @@ def tiny_epoch_check(subject: Subject) -> Check:
         example = mixer.example(0, index)
         with torch.no_grad():
             output = network(torch.from_numpy(example.mixture)[None, None])[0, 0].numpy()
-        signals = (example.mixture[None], output[None], example.target[None])
-        rows.append({"id": index, **triads.signal_figures(*signals, subject.sample_rate)[0]})
+        signals = Signals(example.mixture[None], output[None], example.target[None], subject.sample_rate)
+        rows.append({"id": index, **SIGNAL.measure(signals).values})
     table = subject.work / "tiny_epoch.csv"
     write_csv(table, tuple(dict.fromkeys(name for row in rows for name in row)), rows)
     lines = table.read_text(encoding="utf-8").splitlines()[1:]
@@ -260,7 +295,7 @@ CHECKS: dict[str, Callable[[Subject], Check]] = {
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:
-    """What `sanity.json` holds."""
+    """The content of `sanity.json`."""
     return {"ok": all(check.ok for check in checks), "checks": [asdict(check) for check in checks]}
 
 
@@ -269,29 +304,27 @@ def _rows(subject: Subject) -> list[Row]:
 
 
 def _mixer(subject: Subject, *, snr_db: tuple[float, float] = (0.0, 20.0), split: str = "train") -> ManifestMixer:
-    """Plain mixtures: both parts, no low-pass (which takes different shares of the two)."""
+    """A mixer of plain mixtures."""
     noises: list[NoiseRow] = check_noise_manifest(subject.noise) if subject.noise else []
     base = subject.noise.parent if subject.noise else None
     bank = ManifestBank(_rows(subject), subject.manifest.parent, subject.sample_rate, noises, base)
-    settings = MixtureSettings(segment_sec=2.0, snr_db=snr_db, pure_speech=0.0, no_speech=0.0, band_limit=0.0)
+    settings = MixtureSettings(segment_sec=2.0, snr_db=snr_db, **PLAIN)
     return ManifestMixer(bank, settings, "denoise", SEED, split)
 
 
 def _settings(subject: Subject, name: str, **changes: Any) -> TrainSettings:
     network = {**LIGHT, "sample_rate": subject.sample_rate}
-    return load_settings(
-        {"name": name, "task": "denoise", "seed": SEED, "warmup_steps": 5, "network": network, **changes}
-    )
+    if not subject.long:
+        n_fft = 2 ** round(math.log2(WINDOW_SEC * subject.sample_rate))
+        network |= {"n_fft": n_fft, "hop_length": n_fft // 2, "frequency_fold": n_fft // 2 // BANDS}
+        # half precision is slow on a CPU that has to emulate it
+        changes["precision"] = "32-true"
+    common = {"name": name, "task": "denoise", "seed": SEED, "warmup_steps": 5}
+    return load_settings({**common, "network": network, **changes})
 
 
 def _train(subject: Subject, settings: TrainSettings) -> runs.RunFolder:
+    data = Data(manifest=subject.manifest, noise=subject.noise)
     out = subject.work / f"{settings.name}.safetensors"
-    fit(
-        settings,
-        Data(manifest=subject.manifest, noise=subject.noise),
-        out,
-        subject.work / "runs",
-        torch.get_num_threads(),
-    )
-    found = sorted((subject.work / "runs").glob(f"*_{settings.name}"))
-    return runs.RunFolder(found[-1])
+    fit(settings, data, out, subject.work / "runs", subject.threads)
+    return runs.RunFolder(Path(read_json(out.with_suffix(".json"))["run"]))

@@ -1,4 +1,4 @@
-"""The losses of the strategies: what `MaskModule` adds to, or puts beside, its supervised loss where real recordings are used."""
+"""The losses of the strategies, which `MaskModule` adds to its supervised loss where real recordings are used."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from audiorestorer.losses.remix import remix, remixed
 from audiorestorer.losses.waveform import weighted
 from audiorestorer.models.mask_unet import MaskUNet
 from audiorestorer.training.settings import TrainSettings
+from audiorestorer.training.steps import follow
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Batch:
 
     def rows(self, real: bool) -> tuple[Tensor, Tensor, Tensor]:
         """(mixture, target, estimate) of the real or of the synthetic examples."""
-        chosen = self.real if real else ~self.real
-        return self.mixture[chosen], self.target[chosen], self.estimate[chosen]
+        rows = self.real if real else ~self.real
+        return self.mixture[rows], self.target[rows], self.estimate[rows]
 
 
 class Strategies(nn.Module):
@@ -42,16 +43,16 @@ class Strategies(nn.Module):
 
     def __init__(self, settings: TrainSettings, network: MaskUNet) -> None:
         super().__init__()
-        self.settings, self.chosen = settings, settings.strategies
-        pseudo = self.chosen.pseudo_label
+        self.settings, self.options = settings, settings.strategies
+        pseudo = self.options.pseudo_label
         self.first_epoch = math.ceil(pseudo.start * settings.epochs)
         self.teacher = copy.deepcopy(network).requires_grad_(False).eval() if pseudo.enabled else None
         self.head: nn.Module | None = None
         self._bottom: Tensor | None = None
-        if self.chosen.contrastive.enabled:
+        if self.options.contrastive.enabled:
             width = 2 * settings.network.rnn_hidden
             self.head = nn.Sequential(
-                nn.Linear(width, width), nn.SiLU(), nn.Linear(width, self.chosen.contrastive.size)
+                nn.Linear(width, width), nn.SiLU(), nn.Linear(width, self.options.contrastive.size)
             )
             network.bottleneck.register_forward_hook(self._keep)
 
@@ -62,33 +63,27 @@ class Strategies(nn.Module):
         """The teacher at its first epoch: a copy of the average; at each later one it moves towards it (an EMA)."""
         if self.teacher is None or epoch < self.first_epoch:
             return
-        keep = 0.0 if epoch == self.first_epoch else self.chosen.pseudo_label.decay
-        with torch.no_grad():
-            for kept, now in zip(self.teacher.state_dict().values(), average.state_dict().values(), strict=True):
-                if kept.is_floating_point() and keep:
-                    kept.lerp_(now, 1 - keep)
-                else:
-                    kept.copy_(now)
+        follow(self.teacher, average, 0.0 if epoch == self.first_epoch else self.options.pseudo_label.decay)
 
     def loss(self, network: MaskUNet, batch: Batch, step: int, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of all that is enabled, and each part unweighted; NaN for a part that this batch has no example of.
 
         To be called right after `network` made `batch.estimate`: the embeddings are of that pass.
         """
-        chosen, bottom = self.chosen, self._bottom
+        options, bottom = self.options, self._bottom
         total, parts = self._synthetic(network, batch)
         missing = torch.full_like(total.detach(), torch.nan)
-        found: dict[str, tuple[float, Tensor | None]] = {}
-        if chosen.mixed.enabled:
-            found["consistency"] = (chosen.mixed.consistency, self._consistency(batch))
+        terms: dict[str, tuple[float, Tensor | None]] = {}
+        if options.mixed.enabled:
+            terms["consistency"] = (options.mixed.consistency, self._consistency(batch))
         if self.head is not None and bottom is not None:
             with torch.autocast(bottom.device.type, enabled=False):
                 embeddings = self.head(bottom.float().mean(dim=1))
-                pairs = contrastive(embeddings, batch.real, chosen.contrastive.temperature)
-            found["contrastive"] = (chosen.contrastive.weight, pairs)
+                pairs = contrastive(embeddings, batch.real, options.contrastive.temperature)
+            terms["contrastive"] = (options.contrastive.weight, pairs)
         if self.teacher is not None:
-            found["pseudo_label"] = (chosen.pseudo_label.weight, self._pseudo_label(network, batch, step, epoch))
-        for name, (weight, value) in found.items():
+            terms["pseudo_label"] = (options.pseudo_label.weight, self._pseudo_label(network, batch, step, epoch))
+        for name, (weight, value) in terms.items():
             total = total if value is None else total + weight * value
             parts[name] = missing if value is None else value
         self._bottom = None  # it would hold the last pass's graph
@@ -96,7 +91,7 @@ class Strategies(nn.Module):
 
     def _synthetic(self, network: MaskUNet, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Supervised loss and cycle: what a restored recording and its artefacts sum to must be restored as well."""
-        mixed, losses, rate = self.chosen.mixed, self.settings.losses, self.settings.network.sample_rate
+        mixed, losses, rate = self.options.mixed, self.settings.losses, self.settings.network.sample_rate
         mixture, target, estimate = batch.rows(real=False)
         nothing = batch.estimate.sum() * 0
         cycles = mixed.enabled and mixed.cycle > 0
@@ -104,7 +99,7 @@ class Strategies(nn.Module):
             names = [*losses, "supervised", *(["cycle"] if cycles else [])]
             return nothing, {name: torch.full_like(nothing.detach(), torch.nan) for name in names}
         with torch.autocast(mixture.device.type, enabled=False):
-            supervised, parts = weighted(estimate, target, losses, rate)
+            supervised, parts = weighted(losses, estimate, target, rate)
         total = supervised * (mixed.supervised if mixed.enabled else 1.0)
         parts["supervised"] = supervised
         if cycles:
@@ -112,7 +107,7 @@ class Strategies(nn.Module):
                 again = estimate + (mixture - target)
             restored = network(again).float()
             with torch.autocast(mixture.device.type, enabled=False):
-                parts["cycle"], _ = weighted(restored, target, losses, rate)
+                parts["cycle"], _ = weighted(losses, restored, target, rate)
             total = total + mixed.cycle * parts["cycle"]
         return total, parts
 
@@ -130,7 +125,7 @@ class Strategies(nn.Module):
             return None
         with torch.no_grad():
             speech = self.teacher(mixture).float()
-            made, noise = remixed(speech, mixture - speech, 1 + step % max(1, len(mixture) - 1))
-        estimate = network(made).float()
+            mixed, noise = remixed(speech, mixture - speech, 1 + step % max(1, len(mixture) - 1))
+        estimate = network(mixed).float()
         with torch.autocast(mixture.device.type, enabled=False):
-            return remix(estimate, made, speech, noise)
+            return remix(estimate, mixed, speech, noise)

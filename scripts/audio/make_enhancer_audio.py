@@ -3,7 +3,7 @@
     python -m scripts.audio.make_enhancer_audio --out artifacts/enhancer_audio --minutes 60 --seed 3
 
 Needs espeak-ng (and flite's voices where they are installed). 22.05 kHz, 16 bit. Voices of the `test` split are never drawn. A file
-depends on (seed, number) alone; files that are there are kept. Then: `snakemake enhancer --config enhancer='{data: DIR}'`.
+depends on (seed, number) alone; files that are there are kept. Then: `snakemake enhancer --config enhancer_training='{data: DIR}'`.
 """
 
 from __future__ import annotations

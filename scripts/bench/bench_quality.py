@@ -35,7 +35,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_json
 from audiorestorer.intake.pairs import transcripts_of
 from audiorestorer.store import key_of
-from scripts.bench.quality_figures import Meter, medians
+from scripts.bench.quality_figures import ClipMeter, medians
 from scripts.bench.quality_peers import peer_systems
 from scripts.bench.quality_sets import ROOT, Clip, PairSet, default_sets, parsed
 from scripts.bench.quality_systems import ABLATION, Networks, System, ablation_systems, embedded_bytes, our_systems
@@ -50,7 +50,7 @@ class Bench:
     """Systems and meter of a run; `out`: folder of finished figures; `ablation`: sets on which the ablation is measured."""
 
     systems: Sequence[System]
-    meter: Meter
+    meter: ClipMeter
     out: Path
     threads: int
     ablation: Sequence[str] = ()
@@ -86,8 +86,8 @@ class Bench:
             output, cost = clip.made_by(_checked(system))
         except (AudioRestorerError, ValueError, RuntimeError, ArithmeticError) as error:
             return {"figures": {}, "failed": f"{type(error).__name__}: {error}"}
-        values, missing = self.meter(clip, output, alone)
-        row = {"figures": values, "missing": missing, "cpu_sec": cost.cpu, "wall_sec": cost.wall}
+        figures = self.meter(clip, output, alone)
+        row = {"figures": figures.values, "missing": figures.missing, "cpu_sec": cost.cpu, "wall_sec": cost.wall}
         write_json(path, row)
         return row
 
@@ -177,7 +177,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         keys = [pair.name for given in sets for pair in given.pairs]
         rows = transcripts_of(args.transcripts, keys).of
         texts = {name: row.get("transcript", "") for name, row in rows.items()}
-    meter = Meter(args.dnsmos, texts, args.threads)
+    meter = ClipMeter(args.dnsmos, texts, args.threads)
     bench = Bench(chosen_systems(args, config, networks), meter, args.out, args.threads, args.ablation)
     results = [measured(bench, given) for given in sets]
     return {

@@ -64,16 +64,16 @@ def done(bench: Workbench, *command: str) -> Ended:
     ("command", "options"),
     [
         ("restore", ["--checkpoint", "m.safetensors"]),
-        ("enhance", ["--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2", "--solver", "euler"]),
+        ("enhance-folder", ["--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2", "--solver", "euler"]),
     ],
 )
 def test_a_folder_of_recordings(bench: Workbench, command: str, options: list[str]) -> None:
-    out = bench.folder / command
+    out, stage = bench.folder / command, command.removesuffix("-folder")
     done(bench, command, "in", command, *options, "--device", "cpu", "--store", "store")
-    rows = {str(row.relative): row for row in read_manifest(out / f"{command}.jsonl")}
+    rows = {str(row.relative): row for row in read_manifest(out / f"{stage}.jsonl")}
     assert set(rows) == {*GOOD, *BAD.values()}
     assert all(rows[name].ok and sf.info(out / name).frames == 2 * RATE for name in GOOD)
-    assert all(rows[name].reason == f"{command}: in/{name}: {RENAME}" for name in BAD.values())
+    assert all(rows[name].reason == f"{stage}: in/{name}: {RENAME}" for name in BAD.values())
     assert len(list(out.rglob("*.wav"))) == len(GOOD)
 
 

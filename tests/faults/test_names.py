@@ -17,7 +17,7 @@ from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import cell, plain_cell, read_csv, write_csv
 from audiorestorer.manifest import read_manifest, write_manifest
-from audiorestorer.report import blind, listening, tables
+from audiorestorer.report import blind, listening, results
 from audiorestorer.report.summary import summary_markdown
 from audiorestorer.stages import ingest
 from audiorestorer.stages.batch import collect
@@ -144,7 +144,7 @@ def pages(name: str) -> list[Structure]:
     found["by_condition"] = {"voice": [{"value": name, "n": 1, "metrics": {}}]}
     shown = [player(0, file=name)]
     texts = [
-        tables.results_html(found),
+        results.page(found),
         listening.page(shown, title="L"),
         listening.details_page(shown),
         blind.page(shown, title="B"),

@@ -8,7 +8,10 @@ from scipy import signal
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.intelligibility import stoi
-from audiorestorer.losses.waveform import LOSSES, check_names, mr_stft, si_sdr_db, weighted
+from audiorestorer.losses.waveform import LOSSES, check_losses, mr_stft, si_sdr_db, weighted
+from audiorestorer.training.settings import load_settings
+
+RATE = 22_050
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,8 +32,8 @@ def test_si_sdr_of_known_noise() -> None:
 def test_zero_at_the_target_and_growing(name: str) -> None:
     estimate, target = pair()
     worse = target + 3 * (estimate - target)
-    assert float(LOSSES[name](target, target)) == pytest.approx(0, abs=1e-5)
-    assert 0 < float(LOSSES[name](estimate, target)) < float(LOSSES[name](worse, target))
+    assert float(LOSSES[name](target, target, RATE)) == pytest.approx(0, abs=1e-5)
+    assert 0 < float(LOSSES[name](estimate, target, RATE)) < float(LOSSES[name](worse, target, RATE))
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
@@ -42,7 +45,7 @@ def test_silence_gives_finite_values_and_gradients(name: str, silent: str) -> No
     if silent in ("estimate", "both"):
         estimate = torch.zeros_like(estimate)
     estimate.requires_grad_()
-    loss = LOSSES[name](estimate, target)
+    loss = LOSSES[name](estimate, target, RATE)
     loss.backward()  # type: ignore[no-untyped-call]
     assert np.isfinite(float(loss.detach())) and estimate.grad is not None and estimate.grad.isfinite().all()
 
@@ -51,16 +54,33 @@ def test_one_silent_target_does_not_outweigh_the_batch() -> None:
     estimate, target = pair()
     with_silence = target.clone()
     with_silence[0] = 0
-    assert float(LOSSES["mr_stft"](estimate, with_silence)) < 4
-    assert float(LOSSES["si_sdr"](estimate, with_silence)) < 30
+    assert float(LOSSES["mr_stft"](estimate, with_silence, RATE)) < 4
+    assert float(LOSSES["si_sdr"](estimate, with_silence, RATE)) < 30
 
 
 def test_weights_and_names() -> None:
     estimate, target = pair()
-    total, parts = weighted(estimate, target, {"l1": 2.0, "si_sdr": 0.1}, 22_050)
+    total, parts = weighted({"l1": 2.0, "si_sdr": 0.1}, estimate, target, RATE)
     assert float(total) == pytest.approx(2 * float(parts["l1"]) + 0.1 * float(parts["si_sdr"]))
-    with pytest.raises(AudioRestorerError, match="mse"):
-        check_names({"mse": 1.0})
+    with pytest.raises(AudioRestorerError, match=r"losses: loss 'mse': not one of mr_stft, .*losses/waveform\.py"):
+        load_settings({"losses": {"mse": 1.0}})
+
+
+def test_a_loss_that_is_forgotten_or_cannot_be_called_is_an_error_at_start_up() -> None:
+    def log_l1(estimate: torch.Tensor, target: torch.Tensor, sample_rate: int) -> torch.Tensor:
+        return (estimate - target).abs().log1p().mean()
+
+    def without_rate(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return (estimate - target).abs().mean()
+
+    check_losses({"log_l1": log_l1}, {"log_l1": log_l1, "si_sdr_db": si_sdr_db})
+    for table, module, message in (
+        ({}, {"log_l1": log_l1}, "log_l1 takes an estimate, as a loss does: add it to LOSSES"),
+        ({}, {"without_rate": without_rate}, "without_rate takes an estimate"),
+        ({"without_rate": without_rate}, {}, "without_rate.* must take estimate, target, sample_rate"),
+    ):
+        with pytest.raises(AudioRestorerError, match=rf"losses/waveform\.py: .*{message}"):
+            check_losses(table, module)  # type: ignore[arg-type]
 
 
 def test_spectral_loss_of_a_gain() -> None:
@@ -73,9 +93,9 @@ def test_spectral_loss_of_a_gain() -> None:
     for slope in (1.0, 100.0):
         wanted = 1 + float((torch.log1p(2 * slope * magnitude) - torch.log1p(slope * magnitude)).mean())
         for resolutions in (triples[:1], triples):
-            assert float(mr_stft(2 * target, target, resolutions, slope)) == pytest.approx(wanted, rel=0.02)
+            assert float(mr_stft(2 * target, target, RATE, resolutions, slope)) == pytest.approx(wanted, rel=0.02)
     quiet = 0.01 * target  # 40 dB down: a steep logarithm counts it
-    flat, steep = (float(mr_stft(target + quiet, target, triples, slope)) for slope in (1.0, 100.0))
+    flat, steep = (float(mr_stft(target + quiet, target, RATE, triples, slope)) for slope in (1.0, 100.0))
     assert steep > flat > 0
 
 

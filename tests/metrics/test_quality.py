@@ -7,12 +7,11 @@ import pytest
 import soundfile as sf
 
 from audiorestorer.metrics import Missing, statistics
-from audiorestorer.metrics.context import Context
-from audiorestorer.metrics.files import Files
+from audiorestorer.metrics.files import Files, Sound
 from audiorestorer.metrics.groups import dnsmos as group_dnsmos
-from audiorestorer.metrics.groups import music as group_music
-from audiorestorer.metrics.groups import pesq as group_pesq
-from audiorestorer.metrics.groups import signal as group_signal
+from audiorestorer.metrics.groups.music import GROUP as MUSIC
+from audiorestorer.metrics.groups.pesq import GROUP as PESQ
+from audiorestorer.metrics.groups.signal import GROUP as SIGNAL
 
 PILOT = Path(__file__).parents[2] / "data/pilot"
 CLIPS = ("audiobook/chapter_03", "help_line/closing", "café menu/wärm up take 1")
@@ -41,7 +40,7 @@ def mixtures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Files]]
 
 @pytest.mark.parametrize("clip", CLIPS)
 def test_music_to_speech_with_a_reference_is_the_true_ratio(mixtures, clip):
-    found = [group_signal.compute(files)[0]["music_to_speech_db"] for files in mixtures[clip]]
+    found = [SIGNAL.measure(files).values["music_to_speech_db"] for files in mixtures[clip]]
     assert np.allclose(found, RATIOS_DB, atol=1.5)
     assert all(later < earlier for earlier, later in zip(found, found[1:], strict=False))
     assert np.allclose(np.diff(found), -5, atol=0.05)
@@ -49,7 +48,7 @@ def test_music_to_speech_with_a_reference_is_the_true_ratio(mixtures, clip):
 
 @pytest.mark.parametrize("clip", CLIPS)
 def test_blind_music_to_speech_falls_with_the_true_ratio(mixtures, clip):
-    found = [group_music.compute(files)[0]["music_to_speech_blind_db"] for files in mixtures[clip]]
+    found = [MUSIC.measure(files).values["music_to_speech_blind_db"] for files in mixtures[clip]]
     assert all(later < earlier + 0.5 for earlier, later in zip(found, found[1:], strict=False))
     assert found[0] - found[-1] > 20 and all(a - b > 3 for a, b in zip(found[4:], found[5:], strict=False))
 
@@ -57,9 +56,9 @@ def test_blind_music_to_speech_falls_with_the_true_ratio(mixtures, clip):
 def test_pesq_of_a_copy_is_the_scale_s_top_and_falls_with_music(mixtures):
     pytest.importorskip("pesq", reason="an optional package that needs a C compiler (requirements-extras.lock)")
     files = mixtures[CLIPS[0]]
-    copy = group_pesq.compute(Files(files[0].clean, files[0].clean, files[0].clean))[0]
+    copy = PESQ.measure(Files(files[0].clean, files[0].clean, files[0].clean)).values
     assert copy["pesq"] == pytest.approx(4.64, abs=0.01)  # P.862.2: the mapping's upper end
-    found = [group_pesq.compute(one)[0]["pesq"] for one in (files[8], files[6], files[4], files[0])]
+    found = [PESQ.measure(one).values["pesq"] for one in (files[8], files[6], files[4], files[0])]
     assert found == sorted(found, reverse=True) and found[0] > 2.5 and 1 < found[-1] < 1.3
 
 
@@ -67,19 +66,19 @@ def test_pesq_says_why_it_is_missing(tmp_path):
     pytest.importorskip("pesq")
     sf.write(tmp_path / "z.wav", np.zeros(16000), 16000)
     path = str(tmp_path / "z.wav")
-    assert group_pesq.compute(Files(path, path, path)) == ({}, {"pesq_in": "silent", "pesq": "silent"})
-    assert "reference" in group_pesq.compute(Files(path, path, None))[1]["pesq"]
+    figures = PESQ.measure(Files(path, path, path))
+    assert not figures.values and figures.missing == {"pesq_in": "silent", "pesq": "silent"}
+    assert "reference" in PESQ.measure(Files(path, path, None)).missing["pesq"]
 
 
-def test_dnsmos_prefers_clean_speech(mixtures, tmp_path):
-    compute = group_dnsmos.load(Context())
+def test_dnsmos_prefers_clean_speech(mixtures):
+    dnsmos = group_dnsmos.scorer(1)
     files = mixtures[CLIPS[0]]
-    clean, noisy = (compute(path, None)[0] for path in (files[0].clean, files[2].noisy))
+    clean, noisy = (dnsmos(Sound.of_file(path).excerpt(16_000, 10, 60)) for path in (files[0].clean, files[2].noisy))
     assert all(1 <= value <= 5 for value in (*clean.values(), *noisy.values()))
     assert clean["dnsmos_ovrl"] > noisy["dnsmos_ovrl"] + 0.5 and clean["dnsmos_bak"] > noisy["dnsmos_bak"] + 1
-    sf.write(tmp_path / "z.wav", np.zeros(16000), 16000)
     with pytest.raises(Missing, match="silent"):
-        compute(str(tmp_path / "z.wav"), None)
+        dnsmos(np.zeros(16_000, np.float32))
 
 
 def test_bootstrap_interval_has_the_normal_theory_s_width_and_is_repeatable():

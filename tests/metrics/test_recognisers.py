@@ -11,6 +11,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.metrics import Missing, recognisers
 from audiorestorer.metrics.context import Context
+from audiorestorer.metrics.files import Sound
+from audiorestorer.metrics.groups import Figures
 from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.metrics.recognisers import torchaudio_ctc, transcribe, utterances
 from audiorestorer.metrics.texts import distinct, word_error_rate
@@ -92,8 +94,8 @@ def test_silence_is_no_word(batch, tmp_path):
 def test_no_sentences_is_a_reason_not_a_zero():
     compute = group_wer.load(Context(language_models=("batch",)))
     path, text = clean("flite:awb")
-    values, missing, _ = compute(path, said(text, path))
-    assert values == {} and "no transcript" in missing["wer"]
+    figures = group_wer.GROUP.measured(compute, Sound.of_file(path, transcript=text), Figures(["wer"]))
+    assert not figures.values and "no transcript" in figures.missing["wer"]
 
 
 def test_unreadable_audio_is_a_reason(batch, tmp_path):

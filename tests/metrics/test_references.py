@@ -16,13 +16,14 @@ from audiorestorer.dsp.views import view_of
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.metrics import examination, recognisers, triads
 from audiorestorer.metrics.examination import Examined, examine
-from audiorestorer.metrics.files import Files, mono_excerpt
-from audiorestorer.metrics.groups import intelligibility as group_intelligibility
-from audiorestorer.metrics.groups import pesq as group_pesq
-from audiorestorer.metrics.groups import signal as group_signal
+from audiorestorer.metrics.files import Files, Sound
+from audiorestorer.metrics.groups.intelligibility import GROUP as INTELLIGIBILITY
+from audiorestorer.metrics.groups.pesq import GROUP as PESQ
+from audiorestorer.metrics.groups.signal import GROUP as SIGNAL
 from audiorestorer.report.figures import level_db
 from audiorestorer.stages import evaluate
 from audiorestorer.stages.batch import collect
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 
 PILOT = Path(__file__).parents[2] / "data/pilot"
@@ -72,7 +73,7 @@ def looked_at(folder: Path, *signals: np.ndarray | None) -> Files:
 
 
 def signal_figures(found: Files) -> dict[str, float]:
-    return group_signal.compute(found)[0]
+    return SIGNAL.measure(found).values
 
 
 @pytest.mark.parametrize("snr_db", [10, 0, -10])
@@ -125,13 +126,13 @@ def test_a_late_reference_is_aligned_and_the_figures_are_those_of_an_aligned_one
     mixture, output = SPEECH + MUSIC, SPEECH + 0.1 * MUSIC
     truth = looked_at(tmp_path, mixture, output, SPEECH)
     assert truth.examined == Examined() and truth.info.frames == SPEECH.shape[1]
-    want = signal_figures(truth) | group_intelligibility.compute(truth)[0]
+    want = signal_figures(truth) | INTELLIGIBILITY.measure(truth).values
     found = looked_at(tmp_path, mixture, output, moved(SPEECH, late))
     assert found.examined.delay_sec * RATE == pytest.approx(late, abs=0.02)
     word = "late" if late > 0 else "early"
     assert f"{abs(late) / 16:.1f} ms {word}; it was aligned" in found.examined.note
     assert found.info.frames == SPEECH.shape[1] - np.ceil(abs(late))
-    got = signal_figures(found) | group_intelligibility.compute(found)[0]
+    got = signal_figures(found) | INTELLIGIBILITY.measure(found).values
     assert got.keys() == want.keys()
     for name in ("si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "music_to_speech_db"):
         assert got[name] == pytest.approx(want[name], abs=0.3), name
@@ -154,10 +155,10 @@ NO_REFERENCES = {
 @pytest.mark.parametrize("kind", NO_REFERENCES)
 def test_what_is_no_reference_gives_no_figure_and_says_why(tmp_path, kind):
     found = looked_at(tmp_path, SPEECH + MUSIC, SPEECH + 0.1 * MUSIC, np.float32(NO_REFERENCES[kind]))
-    for group in (group_signal, group_intelligibility, group_pesq):
-        values, missing = group.compute(found)
-        assert not values and set(missing) == set(group.NAMES)
-        assert all("reference" in reason for reason in missing.values())
+    for group in (SIGNAL, INTELLIGIBILITY, PESQ):
+        figures = group.measure(found)
+        assert not figures.values and set(figures.missing) == set(group.all_names)
+        assert all("reference" in reason for reason in figures.missing.values())
     assert found.examined.note.startswith("nothing was measured against the reference: the reference is ")
 
 
@@ -181,10 +182,10 @@ def test_of_a_long_file_windows_are_compared_and_clocks_that_drift_are_told(tmp_
 def test_an_output_without_sound_has_no_figure_but_what_is_lost(tmp_path):
     for silence in (0 * SPEECH, 1e-6 * SPEECH, 0 * SPEECH + 0.1, 5e-4 * SPEECH):
         found = looked_at(tmp_path, SPEECH + MUSIC, np.float32(silence), SPEECH)
-        for group in (group_signal, group_intelligibility, group_pesq):
-            values, missing = group.compute(found)
-            assert all(name.endswith(("_in", "_in_db")) or name == "residual_ratio" for name in values)
-            assert {"silent" in reason for name, reason in missing.items() if "pesq_in" not in name} == {True}
+        for group in (SIGNAL, INTELLIGIBILITY, PESQ):
+            figures = group.measure(found)
+            assert all(name.endswith(("_in", "_in_db")) or name == "residual_ratio" for name in figures.values)
+            assert {"silent" in reason for name, reason in figures.missing.items() if "pesq_in" not in name} == {True}
 
 
 def stereo(x: np.ndarray, right: float) -> np.ndarray:
@@ -197,10 +198,10 @@ def test_opposite_polarity_is_measured_as_ordinary_stereo(tmp_path, right, refer
     mixture, output = SPEECH + MUSIC, SPEECH + 0.1 * MUSIC
     normal = looked_at(tmp_path, stereo(mixture, 1), stereo(output, 1), stereo(SPEECH, 1))
     assert normal.examined == Examined()
-    want = {**signal_figures(normal), **group_intelligibility.compute(normal)[0], **group_pesq.compute(normal)[0]}
+    want = {**signal_figures(normal), **INTELLIGIBILITY.measure(normal).values, **PESQ.measure(normal).values}
     clean = {"the same": stereo(SPEECH, right), "mono": SPEECH, "in phase": stereo(SPEECH, -right)}[reference]
     found = looked_at(tmp_path, stereo(mixture, right), stereo(output, right), clean)
-    got = {**signal_figures(found), **group_intelligibility.compute(found)[0], **group_pesq.compute(found)[0]}
+    got = {**signal_figures(found), **INTELLIGIBILITY.measure(found).values, **PESQ.measure(found).values}
     assert found.examined.view == "side" and got.keys() == want.keys()
     for name in ("si_sdr_in_db", "si_sdr_db", "stoi", "estoi", "pesq"):
         tolerance = 0.3 if name == "si_sdr_in_db" or right == -1.0 else 2.5  # a mono reference on R = -0.9 L: 0.05 off
@@ -217,7 +218,7 @@ def test_wide_music_does_not_decide_over_the_view(tmp_path):
 
 def test_one_signal_of_opposite_channels_is_the_voice(tmp_path):
     audio.write(tmp_path / "a.wav", stereo(SPEECH, -1), RATE)
-    assert np.allclose(mono_excerpt(str(tmp_path / "a.wav"), RATE, 10, 60), SPEECH[0])
+    assert np.allclose(Sound.of_file(str(tmp_path / "a.wav")).excerpt(RATE, 10, 60), SPEECH[0])
     heard = []
     recognisers.transcribe(lambda x: str(heard.append(x)), str(tmp_path / "a.wav"))
     assert np.allclose(np.concatenate(heard), SPEECH[0])
@@ -238,7 +239,7 @@ def test_evaluate_names_the_delay_and_keeps_wrong_references_out_of_the_statisti
         )  # fmt: skip
     write_manifest(tmp_path / "l.jsonl", rows)
     settings = EvaluateSettings(metrics=["signal", "intelligibility", "music", "loudness", "dnsmos"])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", settings, tmp_path / "store")
+    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", settings, Job(tmp_path / "store"))
     found = {row.id: row for row in read_manifest(tmp_path / "e.jsonl")}
     assert found["same"].notes is None and "22.8 ms late" in found["late"].notes["reference"]
     assert "another recording" in found["wrong"].notes["reference"]

@@ -17,6 +17,7 @@ from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import ModelFiles, Options, load
 from audiorestorer.separators.runtime.streaming import Recording, at_network_rate, estimates
 from audiorestorer.stages import denoise
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests.tiny_models import write_model_json, write_tiny_dns64
 
@@ -25,7 +26,7 @@ TOLERANCE = 1e-4  # segments against the whole file, relative to its peak; measu
 
 def ready(folder: Path, path: Path, **options):
     model = ModelFiles.read(write_model_json(folder / "m.json", "m", "dns64", [path]))
-    return load(model, Options(cache=folder / "compiled", **options))
+    return load(model, Options(cache=folder.parent / "compiled", **options))  # converted once for all tests
 
 
 @pytest.fixture
@@ -91,10 +92,10 @@ def test_recordings_share_passes_and_company_changes_no_byte(tmp_path: Path, den
 
     def run(store: str, chosen: list[Item]) -> dict[str, str | None]:
         write_manifest(tmp_path / "in.jsonl", chosen)
-        denoise.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", config, model, tmp_path / store / "store")
+        denoise.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", config, Job(tmp_path / store), model)
         return {item.id: item.sha256 for item in read_manifest(tmp_path / "out.jsonl")}
 
-    whole = run("a", rows)
+    whole = run("a", rows)  # what is converted lies beside both stores
     assert len(set(whole.values())) == len(rows)
     run("b", [rows[1], rows[4]])
     assert run("b", rows) == whole

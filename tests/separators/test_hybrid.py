@@ -18,10 +18,11 @@ BOTH = ("vocals", "accompaniment")
 NETWORKS = [tiny.tiny_htdemucs, tiny.tiny_hdemucs]
 
 
-def ready(folder: Path, model, **options):
+def ready(folder: Path, model, cache: Path | None = None, **options):
+    """Converted models are kept for all tests, or in `cache`."""
     files = tiny.write_bag(folder, "m", [model])
     found = ModelFiles.read(tiny.write_model_json(folder / "m.json", "m", "demucs", files))
-    return load(found, Options(stems=BOTH, cache=folder / "compiled", **options))
+    return load(found, Options(stems=BOTH, cache=cache or folder.parent / "compiled", **options))
 
 
 def snr_db(made: np.ndarray, wanted: np.ndarray) -> float:
@@ -52,15 +53,15 @@ def test_any_length_is_exact_for_htdemucs(tmp_path, length):
 
 
 def test_a_second_load_converts_nothing(tmp_path, caplog):
-    model = tiny.tiny_htdemucs()
-    first = ours(ready(tmp_path, model, backend="openvino"), noise(9000))
-    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "compiled").iterdir()}
+    model, cache = tiny.tiny_htdemucs(), tmp_path / "compiled"
+    first = ours(ready(tmp_path, model, cache, backend="openvino"), noise(9000))
+    files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert {path.suffix for path in files} == {".xml", ".bin"}
-    again = ours(ready(tmp_path, model, backend="openvino"), noise(9000))
+    again = ours(ready(tmp_path, model, cache, backend="openvino"), noise(9000))
     assert np.array_equal(first, again)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "compiled").iterdir()} == files
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == files
     next(path for path in files if path.suffix == ".bin").unlink()  # half of it lost: made again
-    assert np.array_equal(first, ours(ready(tmp_path, model, backend="openvino"), noise(9000)))
+    assert np.array_equal(first, ours(ready(tmp_path, model, cache, backend="openvino"), noise(9000)))
 
 
 def test_the_network_is_left_as_it_was(tmp_path):

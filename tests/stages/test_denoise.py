@@ -12,6 +12,7 @@ from audiorestorer.config import DenoiseSettings
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import Loaded, Separator
 from audiorestorer.stages import denoise
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests import tiny_models as tiny
 
@@ -58,11 +59,11 @@ def test_rows(tmp_path: Path) -> None:
     item, _ = tones(tmp_path)
     write_manifest(tmp_path / "in.jsonl", [item])
     places = (tmp_path / "in.jsonl", tmp_path / "out.jsonl")
-    denoise.run(*places, DenoiseSettings(model=None), None, tmp_path / "store")
+    denoise.run(*places, DenoiseSettings(model=None), Job(tmp_path / "store"), None)
     assert read_manifest(places[1]) == [item]
     tiny.write_tiny_mask_unet(tmp_path / "w.safetensors", "denoise")
     model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
-    denoise.run(*places, DenoiseSettings(model="tiny", high_band="keep"), model, tmp_path / "store", "cpu", 1)
+    denoise.run(*places, DenoiseSettings(model="tiny", high_band="keep"), Job(tmp_path / "store", "cpu"), model)
     (row,) = read_manifest(places[1])
     assert row.high_band == "keep" and row.denoiser_nyquist_hz == 11_025
     assert row.path != item.path and row.sha256 == sha256_file(row.path or "")

@@ -17,6 +17,7 @@ from audiorestorer.models.enhancer.enhancer import Enhanced
 from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages import enhance
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests.metrics.test_recognisers import clean
 from tests.stages.conftest import write_recordings
@@ -46,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, checkpoint: Path, source: str = "in", out: str = "out", **changes: object) -> dict[str, Item]:
     settings = QUICK.model_copy(update=changes)
-    rows = enhance.run_folder(folder / source, folder / out, checkpoint, settings, store=folder / "store", device="cpu")
+    rows = enhance.run_folder(folder / source, folder / out, checkpoint, settings, Job(folder / "store", "cpu"))
     return {str(item.relative): item for item in rows}
 
 
@@ -68,7 +69,7 @@ def test_nothing_twice_and_the_same_bytes_in_any_company(
 ) -> None:
     run(folder, checkpoint)
     alone = enhance.run_folder(
-        folder / "in/deep/c.wav", folder / "alone.wav", checkpoint, QUICK, store=folder / "other", device="cpu"
+        folder / "in/deep/c.wav", folder / "alone.wav", checkpoint, QUICK, Job(folder / "other", "cpu")
     )
     assert alone[0].ok and (folder / "alone.wav").read_bytes() == (folder / "out/deep/c.wav").read_bytes()
     run(folder, checkpoint, out="seeded", seed=1)
@@ -193,7 +194,7 @@ def test_a_shard_keeps_its_rows_and_passes_rejected_ones_on(
         tmp_path / "in.jsonl", [whole, Item(id="b", noisy="b.wav", status="rejected", reason="ingest: silent")]
     )
     record = write_model_json(tmp_path / "m.json", "m", "enhancer", [checkpoint])
-    enhance.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", QUICK, record, tmp_path / "store", device="cpu")
+    enhance.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", QUICK, Job(tmp_path / "store", "cpu"), record)
     first, second = read_manifest(tmp_path / "out.jsonl")
     assert first.enhanced is True and first.sr == whole.sr and first.transcript == text
     assert sf.info(str(first.path)).subtype == "FLOAT" and first.sha256 == sha256_file(str(first.path))
@@ -213,6 +214,6 @@ def test_a_shard_keeps_its_rows_and_passes_rejected_ones_on(
 def test_mistakes_end_with_two_and_a_message(tmp_path: Path, arguments: list[str], message: str) -> None:
     given = ["--checkpoint", "README.md"] if "--checkpoint" not in arguments and "--model" not in arguments else []
     code, text = command(
-        "enhance", "data/pilot/clean/podcast", str(tmp_path), "--store", str(tmp_path / "s"), *given, *arguments
+        "enhance-folder", "data/pilot/clean/podcast", str(tmp_path), "--store", str(tmp_path / "s"), *given, *arguments
     )
     assert code == 2 and message in text and "Traceback" not in text

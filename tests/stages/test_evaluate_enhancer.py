@@ -9,6 +9,7 @@ import soundfile as sf
 
 from audiorestorer import config
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.training import evaluate_enhancer
 from tests.metrics.test_recognisers import clean
 from tests.tiny_models import write_tiny_enhancer, write_tiny_mask_unet
@@ -34,8 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(place: Path) -> dict:
     evaluate_enhancer.run(
-        place / "speech", place / "enhancer.safetensors", place / "out", QUICK, denoiser=place / "denoiser.safetensors",
-        transcripts=place / "t.tsv", conditions=["clean", "band_4khz", "noisy"], store=place / "store", device="cpu",
+        place / "speech", place / "enhancer.safetensors", place / "out", QUICK, Job(place / "store", "cpu"),
+        denoiser=place / "denoiser.safetensors", transcripts=place / "t.tsv", conditions=["clean", "band_4khz", "noisy"],
     )  # fmt: skip
     return json.loads((place / "out/quality.json").read_text())
 
@@ -66,15 +67,17 @@ def test_what_is_missing_says_why(result: dict, place: Path) -> None:
         f"broken.{condition}" for condition in ("clean", "band_4khz", "noisy")
     }
     missing = next(item for item in result["items"] if item["id"] == "a.noisy")["missing"]["input"]
-    assert "none is in the registry" in missing["speaker_similarity"] and "--dnsmos" in missing["dnsmos_ovrl"]
+    assert "--dnsmos" in missing["dnsmos_ovrl"]
     text = (place / "out/quality.md").read_text()
-    assert "| noisy | enhanced | 1 |" in text and "Not measured: speaker similarity: no speaker" in text
+    assert "| noisy | enhanced | 1 |" in text and "Not measured: DNSMOS: not asked for" in text
     rows = list(csv.DictReader((place / "out/quality.csv").open()))
-    assert len(rows) == 12 and all(row["lsd_db"] and not row["speaker_similarity"] for row in rows)
+    assert len(rows) == 12 and all(row["lsd_db"] and not row["dnsmos_ovrl"] for row in rows)
 
 
 def test_mistakes_are_said(place: Path) -> None:
     with pytest.raises(AudioRestorerError, match="conditions loud"):
-        evaluate_enhancer.run(place / "speech", place / "enhancer.safetensors", place / "o", QUICK, conditions=["loud"])
+        evaluate_enhancer.run(
+            place / "speech", place / "enhancer.safetensors", place / "o", QUICK, Job(), conditions=["loud"]
+        )
     with pytest.raises(AudioRestorerError, match="no such folder"):
-        evaluate_enhancer.run(place / "nowhere", place / "enhancer.safetensors", place / "o", QUICK)
+        evaluate_enhancer.run(place / "nowhere", place / "enhancer.safetensors", place / "o", QUICK, Job())

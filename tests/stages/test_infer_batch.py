@@ -17,6 +17,12 @@ from audiorestorer.stages.training import infer_batch
 from tests.stages.conftest import RATE, with_mask
 
 
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is below the working folder unless another is named."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
@@ -50,23 +56,49 @@ def test_mirrors_the_tree_and_measures(checkpoint: Path, folder: Path, capsys: p
     assert "3 of 4 done; median delta_si_db" in capsys.readouterr().out
 
 
-def test_nothing_twice_and_a_killed_run_goes_on(checkpoint: Path, folder: Path) -> None:
-    out = folder / "out"
+def test_nothing_twice_and_a_killed_run_goes_on(
+    checkpoint: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, computed = folder / "out", []
+    real = infer_batch._restored
+
+    def killed(separator: Any, item: Any, scratch: Path) -> Any:
+        if computed:
+            raise KeyboardInterrupt
+        return counted(separator, item, scratch)
+
+    def counted(separator: Any, item: Any, scratch: Path) -> Any:
+        computed.append(item.id)
+        return real(separator, item, scratch)
+
+    monkeypatch.setattr(infer_batch, "_restored", killed)
+    with pytest.raises(KeyboardInterrupt):
+        infer_batch.run(folder / "in", checkpoint, out)
+    monkeypatch.setattr(infer_batch, "_restored", counted)
     infer_batch.run(folder / "in", checkpoint, out)
+    assert len(computed) == len(set(computed)) == 3  # what was finished before the kill is not done again
     content = {path: path.read_bytes() for path in out.rglob("*.wav")}
     stamps = {path: path.stat().st_mtime_ns for path in content}
     infer_batch.run(folder / "in", checkpoint, out)
-    assert stamps == {path: path.stat().st_mtime_ns for path in content}
-    # killed while it wrote the index's second line
-    lines = (out / infer_batch.INDEX).read_text().splitlines(keepends=True)
-    first = next(line for line in lines if line.strip())
-    (out / infer_batch.INDEX).write_text(first + '{"output": "/x')
-    infer_batch.run(folder / "in", checkpoint, out)
-    changed = [path for path in content if stamps[path] != path.stat().st_mtime_ns]
-    assert len(changed) == 2 and str(json.loads(first)["output"]) not in map(str, changed)
-    assert content == {path: path.read_bytes() for path in content}
+    assert len(computed) == 3 and stamps == {path: path.stat().st_mtime_ns for path in content}
+    (out / "a.wav").unlink()
+    infer_batch.run(folder / "in", checkpoint, out)  # a lost copy comes from the store
+    assert len(computed) == 3 and content == {path: path.read_bytes() for path in content}
     infer_batch.run(folder / "in", checkpoint, out, floor_db=-0.1)  # another option: all again
-    assert content != {path: path.read_bytes() for path in content}
+    assert len(computed) == 6 and content != {path: path.read_bytes() for path in content}
+
+
+def test_an_edited_output_is_kept_and_not_measured_as_the_model_s(
+    checkpoint: Path, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"clean": folder / "clean", "metrics_csv": folder / "m.csv"}
+    before = infer_batch.run(folder / "in", checkpoint, folder / "out", **options)
+    sf.write(folder / "out/a.wav", np.zeros(9001), RATE)
+    edited = (folder / "out/a.wav").read_bytes()
+    assert infer_batch.run(folder / "in", checkpoint, folder / "out", **options) == before
+    infer_batch.run(folder / "in", checkpoint, folder / "out", floor_db=-0.1)
+    assert (folder / "out/a.wav").read_bytes() == edited
+    assert "out/a.wav: it was changed after it was published: kept" in caplog.text
 
 
 def test_the_floor_is_the_level_of_what_a_closed_mask_lets_through() -> None:
@@ -150,8 +182,8 @@ def test_folders_that_overlap_are_refused(checkpoint: Path, folder: Path, monkey
         )
 
 
-def test_the_index_is_not_written_through_a_link(checkpoint: Path, folder: Path) -> None:
-    """A copy of an output folder that is made of hard links keeps its index."""
+def test_rows_are_not_written_through_a_link(checkpoint: Path, folder: Path) -> None:
+    """A copy of an output folder that is made of hard links keeps its rows."""
     infer_batch.run(folder / "in", checkpoint, folder / "o")
     (folder / "copy").mkdir()
     os.link(folder / "o/infer.jsonl", folder / "copy/infer.jsonl")
@@ -222,7 +254,7 @@ def test_references_are_found_in_other_letters_and_missing_ones_are_named(
     (folder / "in/bad.wav").unlink()
     jobs = {
         job.source.relative_to(folder / "in").as_posix(): job.clean
-        for job in infer_batch._folder_jobs(folder / "in", folder / "out", folder / "clean")
+        for job in infer_batch._folder_jobs(folder / "in", folder / "clean")
     }
     clean = folder / "clean/Deep"
     assert jobs == {"a.wav": None, "deep/a.wav": clean / "a.wav", "deep/b.flac": clean / "b.flac"}

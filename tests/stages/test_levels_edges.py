@@ -12,6 +12,7 @@ from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.report.metricinfo import snr_of
 from audiorestorer.stages import evaluate, loudness
 from audiorestorer.stages.batch import collect
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 
 RATE = 16_000
@@ -33,7 +34,7 @@ def item(folder, name, **signals):
 
 def levelled(folder, x, **settings):
     write_manifest(folder / "i.jsonl", [item(folder, "x", noisy=np.nan_to_num(x), path=x)])
-    loudness.run(folder / "i.jsonl", folder / "o.jsonl", LoudnessSettings(**settings), folder / "store")
+    loudness.run(folder / "i.jsonl", folder / "o.jsonl", LoudnessSettings(**settings), Job(folder / "store"))
     return read_manifest(folder / "o.jsonl")[0]
 
 
@@ -70,7 +71,9 @@ def test_an_untouched_mixture_has_gained_nothing(tmp_path, snr, gain):
     mixture = s + noise(3, 0.09 * 10 ** (-snr / 20))
     row = item(tmp_path, "a", noisy=mixture, clean=s, path=np.float32(gain) * mixture)
     write_manifest(tmp_path / "l.jsonl", [row.updated(conditions={"snr_db": str(snr)})])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(metrics=["signal"]), tmp_path / "store")
+    evaluate.run(
+        tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(metrics=["signal"]), Job(tmp_path / "store")
+    )
     collect.run([tmp_path / "e.jsonl"], tmp_path / "m.json", tmp_path / "m.csv")
     result = json.loads((tmp_path / "m.json").read_text())
     found = result["items"][0]

@@ -11,6 +11,7 @@ from audiorestorer.dsp.loudness import measure
 from audiorestorer.manifest import read_manifest, write_manifest
 from audiorestorer.stages import loudness
 from audiorestorer.stages.batch import collect
+from audiorestorer.stages.job import Job
 from tests.dsp.test_reading import RATE, db, read, speech
 from tests.stages.test_levels_edges import item
 
@@ -20,7 +21,7 @@ def levelled(folder, made, given=None, notes=None, subtype="FLOAT", **settings):
     row = item(folder, "x", noisy=made if given is None else given, path=made).updated(notes=notes)
     write_manifest(folder / "i.jsonl", [row])
     config = LoudnessSettings(subtype=subtype, **settings)
-    loudness.run(folder / "i.jsonl", folder / "o.jsonl", config, folder / "store")
+    loudness.run(folder / "i.jsonl", folder / "o.jsonl", config, Job(folder / "store"))
     return read_manifest(folder / "o.jsonl")[0]
 
 

@@ -11,6 +11,7 @@ from audiorestorer.manifest import read_manifest
 from audiorestorer.models.mask_unet import MaskUNetConfig, save_checkpoint
 from audiorestorer.names import short_hash
 from audiorestorer.stages import restore
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests.stages.conftest import RATE, SMALL, with_mask, write_recordings
 
@@ -27,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, checkpoint: Path, source: str = "in", out: str = "out", **options: object) -> list:
-    return restore.run(folder / source, folder / out, checkpoint, store=folder / "store", **options)  # type: ignore[arg-type]
+    return restore.run(folder / source, folder / out, checkpoint, Job(folder / "store"), **options)  # type: ignore[arg-type]
 
 
 def test_rate_channels_length_and_format_are_kept(checkpoint: Path, folder: Path) -> None:
@@ -126,7 +127,7 @@ def test_an_input_is_never_replaced(checkpoint: Path, folder: Path) -> None:
         with pytest.raises(AudioRestorerError, match=reason):
             run(folder, checkpoint, source, out)
     with pytest.raises(AudioRestorerError, match="--store .* lies in IN"):
-        restore.run(folder / "in", folder / "out", checkpoint, store=folder / "in/store")
+        restore.run(folder / "in", folder / "out", checkpoint, Job(folder / "in/store"))
     assert before == {path: path.read_bytes() for path in (folder / "in").rglob("*.*")}
     with pytest.raises(AudioRestorerError, match="no recordings"):
         run(folder, checkpoint, "nowhere")
@@ -136,7 +137,7 @@ def test_blocks_do_not_show(checkpoint: Path, tmp_path: Path) -> None:
     """25 s at 16 kHz are three blocks: the restored tone has no step where they meet."""
     time = np.arange(25 * 16000 + 7) / 16000
     sf.write(tmp_path / "t.wav", 0.3 * np.sin(2 * np.pi * 500 * time), 16000, subtype="FLOAT")
-    restore.run(tmp_path / "t.wav", tmp_path / "o", checkpoint, store=tmp_path / "store")
+    restore.run(tmp_path / "t.wav", tmp_path / "o", checkpoint, Job(tmp_path / "store"))
     made, _ = sf.read(tmp_path / "o/t.wav")
     assert len(made) == len(time)
     steps = np.abs(np.diff(made, 2))[400:-400]

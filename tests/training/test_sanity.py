@@ -1,5 +1,6 @@
 """The sanity suite: green on generated audio, and each broken thing turns its own light red."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import pytest
 
 from audiorestorer.datasets import generated
+from audiorestorer.datasets.mixtures import MixtureDataset
+from audiorestorer.models.mask_unet import MaskUNetConfig
 from audiorestorer.stages.training import sanity_suite
-from audiorestorer.training import sanity
+from audiorestorer.training import module, sanity
 
 RATE = 16000
 
@@ -38,10 +41,52 @@ def test_green_on_generated_audio(subject: sanity.Subject, name: str) -> None:
     assert found.ok and found.figure is not None, found
 
 
+OVERFIT = "losses and micro overfit"
+
+
+def test_the_micro_overfit_gains_what_a_network_that_learns_gains(subject: sanity.Subject) -> None:
+    result = sanity.CHECKS[OVERFIT](subject)
+    assert result.ok and result.figure is not None and result.figure > 2 * sanity.SHORT.least_gain_db, result
+
+
 @pytest.mark.slow
-def test_the_micro_overfit_gains_more_than_a_decibel(subject: sanity.Subject) -> None:
-    found = sanity.CHECKS["losses and micro overfit"](subject)
-    assert found.ok and found.figure is not None and found.figure > 1.0
+@pytest.mark.parametrize("broken", ["the loss has the wrong sign", "the learning rate is 0", "targets are shuffled"])
+def test_a_training_that_does_not_learn_is_red(
+    subject: sanity.Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    honest_sum, honest_settings, honest_item = module.weighted, sanity._settings, MixtureDataset.__getitem__
+
+    def wrong_sign(*arguments: Any) -> tuple[Any, Any]:
+        total, parts = honest_sum(*arguments)
+        return -total, parts
+
+    if "sign" in broken:
+        monkeypatch.setattr(module, "weighted", wrong_sign)
+    elif "rate" in broken:
+        still = {"learning_rate": 1e-12}
+        monkeypatch.setattr(sanity, "_settings", lambda *a, **k: honest_settings(*a, **k, **still))
+    else:
+
+        def shuffled(self: MixtureDataset, index: int) -> Any:
+            return honest_item(self, index)[0], honest_item(self, (index + 1) % len(self))[1]
+
+        monkeypatch.setattr(MixtureDataset, "__getitem__", shuffled)
+    result = sanity.CHECKS[OVERFIT](dataclasses.replace(subject, work=tmp_path))
+    assert not result.ok and result.figure is not None and result.figure < 0.5 * sanity.SHORT.least_gain_db, result
+
+
+@pytest.mark.slow
+def test_the_long_form_is_green(subject: sanity.Subject, tmp_path: Path) -> None:
+    result = sanity.CHECKS[OVERFIT](dataclasses.replace(subject, work=tmp_path, long=True))
+    assert result.ok and result.detail == "4 examples, 300 steps"
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000])
+def test_the_short_network_is_as_large_at_any_rate(rate: int, tmp_path: Path) -> None:
+    network = sanity._settings(sanity.Subject(tmp_path, None, rate, True, tmp_path), "n").network
+    MaskUNetConfig(**network.model_dump())
+    assert network.n_fft // 2 // network.frequency_fold == sanity.BANDS
+    assert 60 < rate / network.hop_length < 130  # frames per second
 
 
 def changed(subject: sanity.Subject, path: Path, **change: Any) -> sanity.Subject:

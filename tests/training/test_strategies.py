@@ -13,7 +13,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_csv, read_json
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.training import runs
-from audiorestorer.training.fit import Data, digest, fit
+from audiorestorer.training.data import Data
+from audiorestorer.training.fit import fit
 from audiorestorer.training.module import MaskModule
 from audiorestorer.training.monitoring import FIELDS
 from audiorestorer.training.settings import load_settings
@@ -96,7 +97,8 @@ def test_each_alone(data: Data, tmp_path: Path, name: str) -> None:
     model = trained(data, tmp_path, EACH[name], steps=4)
     network, metadata = load_checkpoint(model)
     assert all(bool(value.isfinite().all()) for value in network.state_dict().values())
-    assert metadata["card"]["real"] and ("strategies" in metadata["card"]["settings"]) == (name != "baseline")
+    recorded = metadata["card"]["settings"]["strategies"]
+    assert metadata["card"]["real"] and all(recorded[key]["enabled"] == (key in EACH[name]) for key in ALL)
     rows = read_csv(logs(model) / "monitoring.csv")
     assert list(rows[0]) == list(FIELDS) and [row["epoch"] for row in rows] == ["1", "2"]
     assert all(float(row["synthetic_supervised_loss"]) > 0 and float(row["real_consistency_loss"]) > 0 for row in rows)
@@ -109,12 +111,14 @@ def test_each_alone(data: Data, tmp_path: Path, name: str) -> None:
     assert ("contrastive" in parts) == (name == "contrastive") and ("pseudo_label" in parts) == (name == "pseudo_label")
 
 
-def test_without_strategies_a_run_is_what_it_was(data: Data) -> None:
-    """Neither its name nor its record speaks of what is not used; numbers of losses that are off change nothing."""
+def test_speed_and_paths_do_not_name_a_run(data: Data) -> None:
+    """Threads, workers and where the real recordings lie say nothing of what a training makes; its seed does."""
     plain = load_settings({name: value for name, value in BASE.items() if name not in ("degradations", "monitoring")})
-    assert not {"degradations", "real", "strategies", "monitoring"} & set(plain.record())
-    assert digest(plain, data) == digest(plain.model_copy(update={"threads": 3}), data)
-    assert "strategies" not in plain.record() and MaskModule(plain).strategies is None
+    elsewhere = plain.real.model_copy(update={"folder": "elsewhere"})
+    for same in ({"threads": 3, "workers": 2}, {"real": elsewhere}):
+        assert plain.model_copy(update=same).digest({"data": data.digest}) == plain.digest({"data": data.digest})
+    assert plain.model_copy(update={"seed": 9}).digest({}) != plain.digest({}) != plain.digest({"data": "other"})
+    assert MaskModule(plain).strategies is None
     assert all(not name.startswith("strategies") for name in MaskModule(plain).state_dict())
 
 

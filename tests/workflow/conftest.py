@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 import soundfile as sf
 
 from audiorestorer.manifest import read_manifests
+from tests import warm
 from tests.tiny_models import write_tiny_mask_unet
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +52,7 @@ def environment() -> dict[str, str]:
 def snakemake(folder: Path, config: Mapping[str, object], *arguments: str, house: Path = ROOT, ok: bool = True) -> str:
     """What a run says; it must end well, or, with `ok=False`, badly."""
     line = command(folder, config, *arguments, house=house)
-    done = subprocess.run(line, capture_output=True, text=True, env=environment())
+    done = warm.run(*line[1:], cwd=house, env=environment())
     text = done.stdout + done.stderr
     assert (done.returncode == 0) == ok, text[-9000:]
     return text
@@ -63,14 +65,14 @@ class Workspace:
         self.folder = folder
         self.house = ROOT
         self.config = {
-            "input": str(folder / "batch" / "input"),
-            "registry": str(folder / "models.yaml"),
+            "input": "batch/input",  # relative, so that a copy at another place is the same batch: ingest is keyed by the path
+            "registry": "models.yaml",
             "shards": 2,
             "device": "cpu",
             "separators": [{"name": "a", "model": "tiny_a"}, {"name": "b", "model": "tiny_b"}],
             "denoise": {"model": "tiny_denoiser", "wet": 0.8},
             "postmask": {"floor": 0.1},  # the default, 1, is no post-mask
-            "snippets": {"count": 2, "seconds": 1.0},
+            "snippets": {"count": 1, "seconds": 1.0},
             "evaluate": {"metrics": ["loudness", "music", "signal", "intelligibility"]},
         }
 
@@ -80,11 +82,24 @@ class Workspace:
     def run(self, *arguments: str, ok: bool = True) -> str:
         return snakemake(self.folder, self.config, *arguments, house=self.house, ok=ok)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start a run in its own process group, so that it can be killed whole."""
+    def render(self) -> str:
+        """Run for the finished files and the figures: without snippets and pages, which take as long as the rest."""
+        return self.run(*self.rendered())
+
+    def rendered(self) -> list[str]:
+        """The targets of `render`."""
+        return [
+            "--",
+            "metrics",
+            *(f"artifacts/manifests/publish/{shard}.jsonl" for shard in range(self.config["shards"])),
+        ]
+
+    def start(self, *arguments: str, forked: bool = True) -> subprocess.Popen[bytes]:
+        """Start a run in a process group of its own, to be killed whole. `forked`: the server of `tests.warm` kills its jobs."""
+        line = self.command(*arguments)
         return subprocess.Popen(
-            self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, env=environment(),
+            [str(warm.executable()), *line[1:]] if forked else line, cwd=self.house, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True, env=environment(),
         )  # fmt: skip
 
     def kill_when(self, process: subprocess.Popen[bytes], pattern: str, count: int) -> None:
@@ -96,6 +111,8 @@ class Workspace:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        with open(self.folder / "artifacts/.lock", "a") as lock:  # a forked run ends a moment after its client
+            fcntl.flock(lock, fcntl.LOCK_EX)
 
     def rows(self, stage: str) -> dict[str, object]:
         paths = sorted((self.folder / "artifacts/manifests" / stage).glob("*.jsonl"))
@@ -137,17 +154,26 @@ def make_workspace(folder: Path, items: int = 5) -> Workspace:
     return workspace
 
 
+def copy_of(finished: Workspace, target: Path) -> Workspace:
+    shutil.copytree(finished.folder, target, symlinks=True)
+    return Workspace(target)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A finished run; tests copy it before they change anything."""
-    workspace = make_workspace(tmp_path_factory.mktemp("finished"))
-    workspace.run()
-    return workspace
+    """A finished run; tests copy it before they change anything. Under xdist it is made once for all workers, and each has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with open(f"{root}.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            workspace = make_workspace(Path(f"{root}.making"))
+            workspace.run()
+            workspace.folder.rename(root)
+        return copy_of(Workspace(root), tmp_path_factory.mktemp("finished") / "w")
 
 
 @pytest.fixture
 def copy(finished: Workspace, tmp_path: Path) -> Workspace:
-    """A finished run of its own, at the same path as seen by no one else: `cp -a`, with the paths in its config moved."""
-    target = tmp_path / "w"
-    shutil.copytree(finished.folder, target, symlinks=True)
-    return Workspace(target)
+    """A finished run of its own: there is nothing to be done in it until a test changes something."""
+    return copy_of(finished, tmp_path / "w")

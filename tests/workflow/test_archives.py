@@ -24,7 +24,7 @@ def test_a_zip_renders_as_its_folder_does_and_a_hostile_member_is_a_row(finished
     workspace = make_workspace(tmp_path / "w")
     packed(workspace, ("../../escaped.wav", b"RIFF"), ("$(touch pwned).wav", b"RIFF"))
     workspace.config["input"] = str(workspace.folder / "batch/outputs.zip")
-    workspace.run()
+    workspace.render()
     assert workspace.outputs() == finished.outputs()
     result = workspace.metrics()
     rejected = {row["input"]: row["reason"] for row in result["rejected"]}
@@ -34,11 +34,11 @@ def test_a_zip_renders_as_its_folder_does_and_a_hostile_member_is_a_row(finished
         "si_sdr_improvement_db" in row for row in result["items"] if row["status"] == "ok"
     )  # references beside the zip
     assert not list(tmp_path.rglob("escaped.wav")) and not list(tmp_path.rglob("pwned"))
-    assert "Nothing to be done" in workspace.run()
+    assert "Nothing to be done" in workspace.render()
     new = (workspace.folder / "batch/input/four.wav").read_bytes()
     before = workspace.computed("separate/a")
     packed(workspace, ("more/new.wav", new[:-2] + b"\1\0"))
-    workspace.run()
+    workspace.render()
     assert len(workspace.computed("separate/a") - before) == 1 and "more/new.wav" in workspace.outputs()
 
 

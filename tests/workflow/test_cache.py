@@ -7,7 +7,6 @@ import http.server
 import shutil
 import ssl
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from audiorestorer.store import sha256_file
+from tests import warm
 from tests.workflow.conftest import ROOT, Workspace, make_workspace
 from tests.workflow.test_render import copy_of_the_house
 from tests.workflow.test_training import EXPERIMENT
@@ -139,10 +139,10 @@ def test_training_audio_and_trained_model_are_made_once_for_two_folders(tmp_path
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         command = [
-            sys.executable, "-m", "snakemake", "-s", str(house / "Snakefile"), "--directory", str(tmp_path / name),
+            "-m", "snakemake", "-s", str(house / "Snakefile"), "--directory", str(tmp_path / name),
             "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "1", "--cache", "--config", "device=cpu", "--", target,
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = warm.run(*command, cwd=house)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
         made = tmp_path / name / "artifacts/logs"
         for log in (
@@ -154,4 +154,4 @@ def test_training_audio_and_trained_model_are_made_once_for_two_folders(tmp_path
         assert (tmp_path / name / target).stat().st_size > 100
     one, two = (tmp_path / name / "artifacts/trained/pilot_denoiser.safetensors" for name in ("one", "two"))
     assert two.is_symlink() and one.read_bytes() == two.read_bytes()
-    assert "Nothing to be done" in subprocess.run(command, capture_output=True, text=True).stderr
+    assert "Nothing to be done" in warm.run(*command, cwd=house).stderr

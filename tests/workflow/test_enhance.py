@@ -25,7 +25,7 @@ def test_only_in_the_graph_when_enabled(finished: Workspace, copy: Workspace) ->
     before = {stage: copy.computed(stage) for stage in ("postmask", "loudness")}
     outputs = copy.outputs()
     with_enhancer(copy, 32_000)
-    copy.run()
+    copy.render()
     assert len(copy.computed("enhance")) == 5 and copy.computed("postmask") == before["postmask"]
     assert len(copy.computed("loudness") - before["loudness"]) == 5
     for name in copy.outputs():
@@ -35,9 +35,9 @@ def test_only_in_the_graph_when_enabled(finished: Workspace, copy: Workspace) ->
     rows = [row for row in copy.metrics()["items"] if row["status"] == "ok"]
     assert all(row["enhanced"] is True for row in rows)
     copy.config["enhance"]["sample_rate"] = "keep"
-    copy.run()
+    copy.render()
     assert {sf.info(str(copy.folder / "artifacts/output" / name)).samplerate for name in copy.outputs()} == {RATE}
     del copy.config["enhance"]
     before = {stage: copy.computed(stage) for stage in ("postmask", "loudness")}
-    copy.run()
+    copy.render()
     assert copy.outputs() == outputs and {stage: copy.computed(stage) for stage in before} == before

@@ -14,6 +14,7 @@ import yaml
 
 from audiorestorer.datasets.enhancement import generated_folder as generated_enhancement
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
+from tests import warm
 from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
 from tests.workflow.conftest import ROOT
 
@@ -34,7 +35,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
 
 
 def snakemake(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(command(folder, *arguments), capture_output=True, text=True)
+    done = warm.run(*command(folder, *arguments)[1:])
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return done.stdout + done.stderr
 
@@ -42,8 +43,9 @@ def snakemake(folder: Path, *arguments: str) -> str:
 def test_one_target_trains_and_joins(tmp_path: Path) -> None:
     generated_enhancement.make(tmp_path / "audio", speakers=4, takes=1, seconds=2.0, sample_rate=8000)
     process = subprocess.Popen(
-        command(tmp_path, "enhancer"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+        [str(warm.executable()), *command(tmp_path, "enhancer")[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True, cwd=ROOT,
+    )  # fmt: skip
     while not list((tmp_path / "artifacts/runs").glob("*_tiny_stage1/checkpoints/last.ckpt")):
         assert process.poll() is None
         time.sleep(0.02)
@@ -65,6 +67,6 @@ def test_one_target_trains_and_joins(tmp_path: Path) -> None:
         "--forcerun",
         "generate_enhancement_data",
         "--config",
-        "enhancer={data: null}",
+        "enhancer_training={data: null}",
     )
     assert "generate_enhancement_data" in plan

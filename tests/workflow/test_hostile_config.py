@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.workflow.conftest import ROOT, Workspace, environment
 from tests.workflow.test_render import copy_of_the_house
 
@@ -63,19 +62,8 @@ def test_a_damaged_file_of_defaults_is_named(tmp_path: Path, content: bytes | No
     path.unlink()
     path.mkdir() if content is None else path.write_bytes(content)
     (tmp_path / "w").mkdir()
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-n",
-        "-s",
-        house / "Snakefile",
-        "--directory",
-        tmp_path / "w",
-        "--cores",
-        "1",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment())
+    arguments = ("-n", "-s", str(house / "Snakefile"), "--directory", str(tmp_path / "w"), "--cores", "1")
+    done = warm.run("-m", "snakemake", *arguments, cwd=house, env=environment())
     text = done.stdout + done.stderr
     assert done.returncode == 1 and "Traceback" not in text and len(text.splitlines()) < 9
     assert f"{path}: {said}" in text or f"{path}: not valid YAML: {said}" in text, text
@@ -89,7 +77,7 @@ def test_a_variable_that_is_no_number_stops_the_run(tmp_path: Path, monkeypatch:
 
 
 def stopped(workspace: Workspace, folder: Path, parts: tuple[str, ...], command: list[str] | None = None) -> None:
-    done = subprocess.run(command or workspace.command("-n"), capture_output=True, text=True, env=environment())
+    done = warm.run(*(command or workspace.command("-n"))[1:], env=environment())
     said = done.stdout + done.stderr
     assert done.returncode == 1 and "Traceback" not in said
     assert all(part in said for part in parts), said

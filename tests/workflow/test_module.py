@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
+from tests import warm
 from tests.workflow.conftest import RATE, ROOT, speechlike
 
 MODULE = """
@@ -45,8 +46,7 @@ def other(tmp_path: Path) -> Path:
 
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "OMP_WAIT_POLICY")}
-    line = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
-    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+    done = warm.run("-m", "snakemake", "--cores", "1", *arguments, cwd=folder, env=environment)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.workflow.conftest import ROOT, Workspace, environment, make_workspace
 
 NAMES = {"x one.wav", "sub/tw'o.wav", "sub/ünï/three.flac"}
 
 
 def forget(workspace: Workspace, *arguments: str) -> str:
-    command = [sys.executable, "-m", "audiorestorer", "store", "forget", *arguments]
-    found = {**environment(), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=workspace.folder, env=found, capture_output=True, text=True)
+    env = {**environment(), "PYTHONPATH": str(ROOT)}
+    done = warm.run("-m", "audiorestorer", "store", "forget", *arguments, cwd=workspace.folder, env=env)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

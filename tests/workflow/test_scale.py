@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from scripts.bench import bench_scale
+from tests import warm
 from tests.workflow.conftest import environment
 
-ITEMS = 2 * bench_scale.PER_SHARD + 1  # the third shard holds one
+
+class Batch(bench_scale.Batch):
+    """Whose commands start at once."""
+
+    def command(self, *arguments: str) -> list[str]:
+        return [str(warm.executable()), *super().command(*arguments)[1:]]
+
+
+ITEMS, SHARDS = 121, 3  # the third shard holds one more than the others
 NOTHING = dict.fromkeys(bench_scale.STAGES, 0)
 
 
 @pytest.fixture(scope="module")
-def batch(tmp_path_factory: pytest.TempPathFactory) -> bench_scale.Batch:
+def batch(tmp_path_factory: pytest.TempPathFactory) -> Batch:
     """Finished once; each test leaves it finished."""
-    batch = bench_scale.Batch(tmp_path_factory.mktemp("scale") / "batch", ITEMS)
+    batch = Batch(tmp_path_factory.mktemp("scale") / "batch", ITEMS)
+    batch.shards = SHARDS
     _, _, made = batch.new()
-    assert made == dict.fromkeys(bench_scale.STAGES, ITEMS) and batch.shards == 3
+    assert made == dict.fromkeys(bench_scale.STAGES, ITEMS)
     return batch
 
 
-def started(batch: bench_scale.Batch) -> dict[str, int]:
+def started(batch: Batch) -> dict[str, int]:
     """How many jobs of each rule a run would start."""
-    done = subprocess.run(
-        batch.command("--dry-run", "--quiet", "host"), capture_output=True, text=True, check=True, env=environment()
-    )
+    done = warm.run(*batch.command("--dry-run", "--quiet", "host")[1:], env=environment())
+    assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
 
 
-def test_a_finished_batch_starts_nothing(batch: bench_scale.Batch) -> None:
+def test_a_finished_batch_starts_nothing(batch: Batch) -> None:
     assert "total" not in started(batch)
     assert batch.new()[2] == NOTHING
 
 
-def test_a_file_more_is_one_item_and_one_shard(batch: bench_scale.Batch) -> None:
+def test_a_file_more_is_one_item_and_one_shard(batch: Batch) -> None:
     batch.add(1)
     jobs = started(batch)
     assert jobs["ingest"] <= batch.shards and jobs["total"] > 0
@@ -47,11 +55,11 @@ def test_a_file_more_is_one_item_and_one_shard(batch: bench_scale.Batch) -> None
     assert len(rows) == batch.items
 
 
-def test_other_shards_compute_nothing(batch: bench_scale.Batch) -> None:
+def test_other_shards_compute_nothing(batch: Batch) -> None:
     batch.shards = 5
     assert batch.new()[2] == NOTHING
     assert len(_manifests(batch, "loudness")) == 5
 
 
-def _manifests(batch: bench_scale.Batch, stage: str) -> list[Path]:
+def _manifests(batch: Batch, stage: str) -> list[Path]:
     return sorted((batch.folder / "artifacts/manifests" / stage).glob("*.jsonl"))

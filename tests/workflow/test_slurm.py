@@ -22,9 +22,12 @@ if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
     MISSING.append("snakemake-executor-plugin-slurm")
 if os.geteuid() != 0:
     MISSING.append("root")
-pytestmark = pytest.mark.skipif(
-    bool(MISSING), reason=f"no real SLURM: {', '.join(MISSING)} missing (apt-get install slurm-wlm munge, as root)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"no real SLURM: {', '.join(MISSING)} missing (apt-get install slurm-wlm munge, as root)"
+    ),
+]
 
 # One shard through all stages; of the other its ingest alone, which hangs meanwhile.
 TARGETS = [f"artifacts/manifests/{name}.jsonl" for name in ("publish/0", "evaluate/0", "ingest/1")]

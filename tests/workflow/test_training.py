@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from audiorestorer.files import read_csv, read_json
 from audiorestorer.models import registry
-from tests.workflow.conftest import ROOT, snakemake
+from audiorestorer.store import sha256_file
+from tests.workflow.conftest import make_workspace, snakemake
 
 # what `training` asks for, but for the sanity suite: that one takes minutes
 PAGES = ("artifacts/training/training.html", "artifacts/training/models.yaml")
@@ -87,21 +89,17 @@ def test_the_page_is_in_the_html_report(folder: Path) -> None:
 
 def test_the_render_half_uses_the_trained_model(folder: Path) -> None:
     """One line of configuration: the registry entry that `register-model` made."""
-    import yaml
-
     entries = yaml.safe_load((folder / "artifacts/training/models.yaml").read_text())["models"]
-    entries["pilot_sep_b"] = {
-        "kind": "mask_network", "task": "separate", "source": str(ROOT / "models/pilot/pilot_sep_b.safetensors"), "licence": "MIT",
-    }  # fmt: skip
     entries["tiny_denoiser"]["source"] = str(folder / "artifacts/training/model.safetensors")
-    (folder / "both.yaml").write_text(yaml.safe_dump({"models": entries}))
-    config = {
-        "input": str(ROOT / "data/pilot/input"), "pattern": "*run1/text*", "registry": str(folder / "both.yaml"), "device": "cpu",
-        "separators": [{"name": "b", "model": "pilot_sep_b"}], "denoise": {"model": "tiny_denoiser"}, "snippets": {"count": 1},
-    }  # fmt: skip
-    snakemake(folder, config)
-    metrics = read_json(folder / "artifacts/eval/metrics.json")
-    assert metrics["counts"]["ok"] >= 1
+    workspace = make_workspace(folder / "render", items=1)
+    given = yaml.safe_load((workspace.folder / "models.yaml").read_text())["models"]
+    (workspace.folder / "models.yaml").write_text(yaml.safe_dump({"models": {**given, **entries}}))
+    workspace.config |= {"shards": 1, "evaluate": {"metrics": ["loudness"]}}
+    workspace.run("--", "metrics")
+    metrics = workspace.metrics()
+    assert metrics["counts"]["ok"] == 1
+    record = read_json(workspace.folder / "artifacts/models/tiny_denoiser.json")
+    assert record["files"][0]["sha256"] == sha256_file(folder / "artifacts/training/model.safetensors")
 
 
 @pytest.mark.slow

@@ -6,59 +6,80 @@ networks were trained on noisy speech, not on music under speech: read them besi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import metadata, util
-from typing import Any
 
 import numpy as np
 
-from audiorestorer.manifest import Item
+from audiorestorer.audio import Audio
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import Context
-from audiorestorer.metrics.files import Reasons, Values, mono_excerpt
+from audiorestorer.metrics.files import Sound
+from audiorestorer.metrics.groups import Figures, Group, Metric
+from audiorestorer.resources import Cost
 
-SIDES = ("noisy", "output")
-NEEDS_SOUND = True
 RATE_HZ = 16_000
 WINDOW_SEC, LONGEST_SEC = 10.0, 60.0  # of a longer file: six windows of 10 s, evenly spread
 OUTPUTS = {"dnsmos_ovrl": "ovrl_mos", "dnsmos_sig": "sig_mos", "dnsmos_bak": "bak_mos", "dnsmos_p808": "p808_mos"}
-
-
-def names(context: Context) -> dict[str, str]:
-    return OUTPUTS
+_DNSMOS = "predicted mean opinion score, 1 to 5; needs no reference; trained on noisy speech"
 
 
 def unavailable(context: Context) -> str | None:
     return None if util.find_spec("speechmos") else "the package speechmos is not installed (make setup-extras)"
 
 
-def state(context: Context) -> Any:
-    return metadata.version("speechmos")
+def load(context: Context) -> Callable[[Sound, Figures], None]:
+    dnsmos = scorer(context.threads)
+
+    def compute(sound: Sound, figures: Figures) -> None:
+        scores = dnsmos(sound.excerpt(RATE_HZ, WINDOW_SEC, LONGEST_SEC))
+        for name in OUTPUTS:
+            figures.put(name, lambda name=name: scores[name])  # type: ignore[misc]
+
+    return compute
 
 
-def modules(context: Context) -> tuple[str, ...]:
-    return ("metrics.groups.dnsmos",)
-
-
-def load(context: Context) -> Any:
+def scorer(threads: int) -> Callable[[Audio], dict[str, float]]:
+    """The scores of a signal `[T]` at 16 kHz, the mean over windows of 10 s; of silence `Missing`."""
     import onnxruntime
     from speechmos import dnsmos
 
     folder = f"{dnsmos.__file__.rsplit('/', 1)[0]}/dnsmos_models"
     model = dnsmos.DNSMOS(f"{folder}/sig_bak_ovr.onnx", f"{folder}/model_v8.onnx")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = (
-        context.threads
-    )  # the default is one for each core of the machine, whatever the job was given
+    # the default is one for each core of the machine, whatever the job was given
+    options.intra_op_num_threads = threads
     model.onnx_sess = onnxruntime.InferenceSession(f"{folder}/sig_bak_ovr.onnx", options)
     model.p808_onnx_sess = onnxruntime.InferenceSession(f"{folder}/model_v8.onnx", options)
 
-    def compute(path: str, item: Item) -> tuple[Values, Reasons, dict[str, str]]:
-        mono = mono_excerpt(path, RATE_HZ, WINDOW_SEC, LONGEST_SEC, item.view if item else None)
+    def scores_of(mono: Audio) -> dict[str, float]:
         if not np.any(mono):
             raise Missing("silent")
         size = int(WINDOW_SEC * RATE_HZ)
         parts = [mono[start : start + size] for start in range(0, max(1, len(mono) - size // 2), size)]
         scores = [model(np.clip(part, -1, 1), RATE_HZ, False) for part in parts]
-        return {name: float(np.mean([score[key] for score in scores])) for name, key in OUTPUTS.items()}, {}, {}
+        return {name: float(np.mean([score[key] for score in scores])) for name, key in OUTPUTS.items()}
 
-    return compute
+    return scores_of
+
+
+GROUP = Group(
+    metrics=(
+        Metric("dnsmos_ovrl_in", "DNSMOS overall before", "MOS", "higher", 2, _DNSMOS),
+        Metric("dnsmos_ovrl", "DNSMOS overall after", "MOS", "higher", 2, _DNSMOS),
+        Metric("dnsmos_sig_in", "DNSMOS speech before", "MOS", "higher", 2, _DNSMOS),
+        Metric("dnsmos_sig", "DNSMOS speech after", "MOS", "higher", 2, _DNSMOS),
+        Metric("dnsmos_bak_in", "DNSMOS background before", "MOS", "higher", 2, _DNSMOS),
+        Metric("dnsmos_bak", "DNSMOS background after", "MOS", "higher", 2, _DNSMOS),
+        Metric("dnsmos_p808_in", "DNSMOS P.808 before", "MOS", "higher", 2, _DNSMOS),
+        Metric("dnsmos_p808", "DNSMOS P.808 after", "MOS", "higher", 2, _DNSMOS),
+    ),
+    cost=Cost(544, channel=0.09),
+    place=60,
+    load=load,
+    sides=("noisy", "output"),
+    needs_sound=True,
+    packages=("speechmos",),
+    unavailable=unavailable,
+    state=lambda context: metadata.version("speechmos"),
+)

@@ -13,39 +13,35 @@ from audiorestorer.audio import Audio
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.examination import SILENT_PEAK
-from audiorestorer.metrics.files import Files, Reasons, Values, excerpts, gather
+from audiorestorer.metrics.files import Source, excerpts
+from audiorestorer.metrics.groups import Figures, Group, Metric
+from audiorestorer.resources import Cost
 
-NAMES = ("pesq_in", "pesq")
-EXAMINED = True
 RATE_HZ = 16_000
 WINDOW_SEC, WINDOWS = 20.0, 3  # P.862 is made for 8 to 20 s; of a longer file: three windows, evenly spread
 LEAST_SEC = 0.25
+_PESQ = "wideband PESQ against the clean reference, ITU-T P.862.2, 1.04 to 4.64"
 
 
 def unavailable(context: Context) -> str | None:
-    return (
-        None if util.find_spec("pesq") else "the package pesq is not installed (make setup-extras; needs a C compiler)"
-    )
+    if util.find_spec("pesq"):
+        return None
+    return "the package pesq is not installed (make setup-extras; needs a C compiler)"
 
 
 def state(context: Context) -> Any:
     return metadata.version("pesq")
 
 
-def compute(files: Files) -> tuple[Values, Reasons]:
-    """Of the channels as one signal at 16 kHz; the mean over the windows of a long file."""
-    values: Values = {}
-    missing: Reasons = {}
-    try:
-        parts = {name: _at_16_khz(files, name) for name in ("clean", "noisy", "output")}
-    except Missing as reason:
-        return {}, dict.fromkeys(NAMES, str(reason))
-    for name, side in zip(NAMES, ("noisy", "output"), strict=True):
-        gather(values, missing, name, partial(wideband, parts["clean"], parts[side]), files, side)
-    return values, missing
+def compute(files: Source, figures: Figures) -> None:
+    """The channels are measured as one signal at 16 kHz; of a long file the mean over its windows is taken."""
+    parts = {name: _at_16_khz(files, name) for name in ("clean", "noisy", "output")}
+    for name, side in (("pesq_in", "noisy"), ("pesq", "output")):
+        if figures.wanted(name):
+            figures.put(name, partial(wideband, parts["clean"], parts[side]), side)
 
 
-def _at_16_khz(files: Files, name: str) -> list[Audio]:
+def _at_16_khz(files: Source, name: str) -> list[Audio]:
     rate = files.info.sample_rate
     return [
         soxr.resample(part, rate, RATE_HZ)
@@ -61,7 +57,7 @@ def wideband(references: list[Audio], estimates: list[Audio]) -> float:
     """
     from pesq import NoUtterancesError, PesqError, pesq
 
-    found: list[float] = []
+    values: list[float] = []
     reason = "no window"
     for reference, estimate in zip(references, estimates, strict=True):
         if len(reference) < LEAST_SEC * RATE_HZ:
@@ -70,11 +66,26 @@ def wideband(references: list[Audio], estimates: list[Audio]) -> float:
             reason = "silent"
         else:
             try:
-                found.append(float(pesq(RATE_HZ, reference, estimate, "wb")))
+                values.append(float(pesq(RATE_HZ, reference, estimate, "wb")))
             except NoUtterancesError:
                 reason = "PESQ finds no speech in it"
             except PesqError as error:
                 reason = f"PESQ: {error}"
-    if not found:
+    if not values:
         raise Missing(reason)
-    return float(np.mean(found))
+    return float(np.mean(values))
+
+
+GROUP = Group(
+    metrics=(
+        Metric("pesq_in", "PESQ before", "MOS-LQO", "higher", 2, _PESQ),
+        Metric("pesq", "PESQ after", "MOS-LQO", "higher", 2, _PESQ),
+    ),
+    cost=Cost(93, channel=0.06),
+    place=50,
+    compute=compute,
+    examined=True,
+    packages=("pesq",),
+    unavailable=unavailable,
+    state=state,
+)

@@ -5,46 +5,38 @@ Two passes over the files, in blocks: first the sums that fix the scales, then t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from audiorestorer.audio import Audio
-from audiorestorer.dsp import stft
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics import signal as metric
-from audiorestorer.metrics.files import Files, Reasons, Values, gather
+from audiorestorer.metrics.files import Source
+from audiorestorer.metrics.groups import Figures, Group, Metric
+from audiorestorer.resources import Cost
 
 N_FFT, HOP = 2048, 512
-EXAMINED = True
-NAMES = (
-    "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio", "composite",
-    "music_to_speech_in_db", "music_to_speech_db",
-)  # fmt: skip
+OF_COMPOSITE = ("si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio")
+_SISDR = "scale-invariant signal-to-distortion ratio against the clean reference"
+_LSD = "log-spectral distance to the clean reference"
+_M2S = "level of what is left beside the speech, relative to the speech"
+_DETAILS = 70  # their place in the results table: behind the metrics that predict what listeners say
 
 
 @dataclass
 class Side:
-    """What is gathered of one signal against the reference."""
+    """Sums and spectra that are gathered of one signal against the reference."""
 
     sums: metric.Sums
     lsd: metric.LogSpectralDistance
     music: metric.MusicToSpeech
 
 
-def compute(files: Files) -> tuple[Values, Reasons]:
-    """All metrics of `NAMES`; each that cannot be computed is in the reasons."""
-    values: Values = {}
-    missing: Reasons = {}
-    try:
-        before, after = _sides(files)
-    except Missing as reason:
-        return {}, dict.fromkeys(NAMES, str(reason))
-
-    def put(name: str, function: Callable[[], float], *sides: str) -> None:
-        gather(values, missing, name, function, files, *sides)
-
+def compute(files: Source, figures: Figures) -> None:
+    before, after = _sides(files)
+    put = figures.put
     put("si_sdr_in_db", lambda: metric.si_sdr(before.sums), "noisy")
     put("si_sdr_db", lambda: metric.si_sdr(after.sums), "output")
     put("si_sdr_improvement_db", lambda: metric.si_sdr(after.sums) - metric.si_sdr(before.sums), "noisy", "output")
@@ -53,17 +45,20 @@ def compute(files: Files) -> tuple[Values, Reasons]:
     put("residual_ratio", lambda: metric.residual_ratio(after.sums, before.sums))  # of silence: all speech is missing
     put("music_to_speech_in_db", before.music.value, "noisy")
     put("music_to_speech_db", after.music.value, "output")
-    parts = ("si_sdr_improvement_db", "lsd_in_db", "lsd_db", "residual_ratio")
-    absent = [name for name in parts if name in missing]
-    if absent:
-        missing["composite"] = f"{absent[0]}: {missing[absent[0]]}"
-    else:
-        gain, lsd_in, lsd, residual = (values[name] for name in parts)
-        values["composite"] = metric.composite(gain, lsd_in - lsd, residual)
-    return values, missing
+    put("composite", lambda: _composite(figures))
 
 
-def _sides(files: Files) -> tuple[Side, Side]:
+def _composite(figures: Figures) -> float:
+    for name in OF_COMPOSITE:
+        if name in figures.missing:
+            raise Missing(f"{name}: {figures.missing[name]}")
+    gain, lsd_in, lsd, residual = (figures.values[name] for name in OF_COMPOSITE)
+    return metric.composite(gain, lsd_in - lsd, residual)
+
+
+def _sides(files: Source) -> tuple[Side, Side]:
+    from audiorestorer.dsp import stft
+
     sums = {"noisy": metric.Sums(), "output": metric.Sums()}
     samples = 0
     streams = [files.stream(name) for name in ("clean", "noisy", "output")]
@@ -90,5 +85,24 @@ def _sides(files: Files) -> tuple[Side, Side]:
     return sides["noisy"], sides["output"]
 
 
-def _times(files: Files, name: str, scale: np.float32) -> Iterator[Audio]:
+def _times(files: Source, name: str, scale: np.float32) -> Iterator[Audio]:
     return (block * scale for block in files.stream(name))
+
+
+GROUP = Group(
+    metrics=(
+        Metric("si_sdr_improvement_db", "SI-SDR improvement", "dB", "higher", 2, "SI-SDR after minus before"),
+        Metric("si_sdr_in_db", "SI-SDR before", "dB", "higher", 2, _SISDR),
+        Metric("si_sdr_db", "SI-SDR after", "dB", "higher", 2, _SISDR),
+        Metric("music_to_speech_in_db", "music to speech before", "dB", "lower", 2, _M2S),
+        Metric("music_to_speech_db", "music to speech after", "dB", "lower", 2, _M2S),
+        Metric("lsd_in_db", "LSD before", "dB", "lower", 2, _LSD, _DETAILS),
+        Metric("lsd_db", "LSD after", "dB", "lower", 2, _LSD, _DETAILS),
+        Metric("residual_ratio", "residual ratio", "", "lower", 3, "error energy after, relative to before", _DETAILS),
+        Metric("composite", "composite", "of 100", "higher", 1, "weighted score of SI-SDR, LSD and residual", _DETAILS),
+    ),
+    cost=Cost(224, channel=0.01),
+    place=10,
+    compute=compute,
+    examined=True,
+)

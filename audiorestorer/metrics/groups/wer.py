@@ -8,17 +8,23 @@ recogniser that the config names), `wer_open` with pocketsphinx's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
-from audiorestorer.manifest import Item
 from audiorestorer.metrics import Missing, recognisers
 from audiorestorer.metrics.context import Context
-from audiorestorer.metrics.files import Reasons, Values, gather
+from audiorestorer.metrics.files import Sound
+from audiorestorer.metrics.groups import Figures, Group, Metric
+from audiorestorer.metrics.recognisers import Recogniser
 from audiorestorer.metrics.texts import NO_WORD, by_characters, distinct, normalised
+from audiorestorer.resources import Cost
 
-SIDES = ("noisy", "output", "clean")
-NEEDS_TRANSCRIPT = True
+_WER = (
+    "word error rate of the recogniser; pocketsphinx is helped by a language model of the batch's transcripts: read it beside the"
+    " clean one"
+)
+_WER_OPEN = "word error rate with pocketsphinx's general language model"
 CHARACTERS = "WER is the share of wrong characters: the transcript's script has no spaces between words"
 
 
@@ -26,68 +32,77 @@ def names(context: Context) -> dict[str, str]:
     """Metric -> language model. A recogniser other than pocketsphinx has but its own."""
     if recognisers.kind_of(context) != "pocketsphinx":
         return {"wer": "own"}
-    found = {"batch": "wer", "general": "wer_open"}
-    return {found[model]: model for model in context.language_models}
-
-
-def unavailable(context: Context) -> str | None:
-    return recognisers.unavailable(context)
+    metric = {"batch": "wer", "general": "wer_open"}
+    return {metric[model]: model for model in context.language_models}
 
 
 def state(context: Context) -> Any:
-    """What a figure depends on beside audio, transcript and code."""
+    """All that a figure depends on beside audio, transcript and code."""
     weights = context.recogniser["digest"] if context.recogniser else recognisers.EMBEDDED_RECOGNISER
     with_text = "batch" in names(context).values()
     return {"names": names(context), "weights": weights, "sentences": context.sentences if with_text else ()}
 
 
-def modules(context: Context) -> tuple[str, ...]:
-    """What the code digest covers."""
-    return "metrics.groups.wer", f"metrics.recognisers.{recognisers.kind_of(context)}"
-
-
 def sentences(context: Context, texts: Iterable[str]) -> tuple[str, ...]:
-    """What the batch's language model is made of, where there is one: the transcripts that the recogniser can know."""
+    """The sentences of the batch's language model, where there is one: the transcripts that the recogniser can know."""
     if "batch" not in names(context).values() or recognisers.unavailable(context):
         return ()
     return distinct(text for text in texts if not recognisers.unfit(context, text))
 
 
 def note(text: str) -> str | None:
-    """What a row says about its figures."""
+    """Says of a row's figures what a reader could not tell."""
     return CHARACTERS if by_characters(text) else None
 
 
 def reason_for(context: Context, text: str) -> str | None:
-    """Why a transcript has no figure, or None."""
+    """The reason why a transcript has no figure, or None."""
     return recognisers.unfit(context, text) if normalised(text) else NO_WORD
 
 
-def load(context: Context) -> Any:
-    """A function of a file's path and its item that gives the figures, the reasons, and what was heard."""
-    found: dict[str, Any] = {}
+def load(context: Context) -> Callable[[Sound, Figures], None]:
+    listeners: dict[str, Recogniser | str] = {}
     for name, model in names(context).items():
         try:
-            found[name] = recognisers.load(context, model)
+            listeners[name] = recognisers.load(context, model)
         except Missing as reason:
-            found[name] = str(reason)
+            listeners[name] = str(reason)
 
-    def compute(path: str, item: Item) -> tuple[Values, Reasons, dict[str, str]]:
-        values: Values = {}
-        missing: Reasons = {}
-        heard: dict[str, str] = {}
-        text = (item.transcript if item else None) or ""
-        if reason := reason_for(context, text):
-            return values, dict.fromkeys(found, reason), heard
+    def rate(sound: Sound, figures: Figures, name: str) -> float:
+        listener = listeners[name]
+        if isinstance(listener, str):
+            raise Missing(listener)
+        figures.heard[name] = recognisers.hear(listener, sound)
+        return recognisers.rate(context, sound.transcript, figures.heard[name])
 
-        def rate(name: str) -> float:
-            if isinstance(found[name], str):
-                raise Missing(found[name])
-            heard[name] = recognisers.transcribe(found[name], path, item.view)
-            return recognisers.rate(context, text, heard[name])
-
-        for name in found:
-            gather(values, missing, name, lambda name=name: rate(name))  # type: ignore[misc]
-        return values, missing, heard
+    def compute(sound: Sound, figures: Figures) -> None:
+        if reason := reason_for(context, sound.transcript):
+            raise Missing(reason)
+        for name in listeners:
+            figures.put(name, partial(rate, sound, figures, name))
 
     return compute
+
+
+GROUP = Group(
+    metrics=(
+        Metric("wer_in", "WER before", "", "lower", 3, _WER),
+        Metric("wer", "WER after", "", "lower", 3, _WER),
+        Metric("wer_clean", "WER of the clean", "", "lower", 3, "what the recogniser gets wrong even without music"),
+        Metric("wer_open_in", "WER before, open vocabulary", "", "lower", 3, _WER_OPEN),
+        Metric("wer_open", "WER after, open vocabulary", "", "lower", 3, _WER_OPEN),
+        Metric("wer_open_clean", "WER of the clean, open vocabulary", "", "lower", 3, _WER_OPEN),
+    ),
+    # mixture, output and reference at real time; its memory was not measured
+    cost=Cost(800, file=3.0),
+    place=40,
+    load=load,
+    sides=("noisy", "output", "clean"),
+    needs_transcript=True,
+    packages=("pocketsphinx", "faster_whisper"),
+    unavailable=recognisers.unavailable,
+    names=names,
+    state=state,
+    modules=lambda context: (f"metrics.recognisers.{recognisers.kind_of(context)}",),
+    note=note,
+)

@@ -12,13 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.dsp.views import View
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import Missing, scripts, texts
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
-from audiorestorer.metrics.files import one_signal
+from audiorestorer.metrics.files import Sound
 from audiorestorer.metrics.languages import NAMES, foreign_to, speaks_for_others
 
 RATE_HZ = 16_000
@@ -42,7 +41,7 @@ def kind_of(context: Context) -> str:
 
 
 def unavailable(context: Context) -> str | None:
-    """Why there is no recogniser here, or None."""
+    """The reason why there is no recogniser here, or None."""
     package = PACKAGES[kind_of(context)]
     if util.find_spec(package) is None:
         return f"the recogniser's package {package} is not installed (make setup-extras)"
@@ -61,7 +60,7 @@ def languages(context: Context) -> frozenset[str] | None:
 
 
 def unfit(context: Context, text: str) -> str | None:
-    """Why the recogniser cannot know what is said in a text (another script or language, words that it has never heard of), or None.
+    """The reason why the recogniser cannot know what a text says (another script or language, unknown words), or None.
 
     A text whose words tell nothing (names, a word or two) is fit: errors are then counted.
     """
@@ -96,7 +95,7 @@ def rate(context: Context, truth: str, heard: str) -> float:
 
 
 def _unheard_of(context: Context, text: str) -> tuple[int, int | None]:
-    """How many words of a text are not in the recogniser's dictionary, and how many it has (None: there is no dictionary)."""
+    """The number of words of a text that the recogniser's dictionary lacks, and of all of them (None: there is no dictionary)."""
     module = _module(context)
     if not hasattr(module, "vocabulary") or unavailable(context):
         return 0, None
@@ -110,19 +109,17 @@ def _module(context: Context) -> Any:
 
 
 def transcribe(recogniser: Recogniser, path: str, view: View | None = None) -> str:
-    """What the recogniser hears in a file: its channels as one signal at 16 kHz, long files utterance by utterance.
+    """The words that the recogniser hears in a file: its channels as one signal at 16 kHz.
 
     Raises:
         Missing: unreadable.
     """
-    try:
-        info = audio.probe(path)
-        mono = one_signal(path, view)
-        return " ".join(
-            filter(None, map(recogniser, utterances(audio.resample_blocks(mono, info.sample_rate, RATE_HZ, 1))))
-        )
-    except AudioRestorerError as error:
-        raise Missing(str(error)) from error
+    return hear(recogniser, Sound.of_file(path, view))
+
+
+def hear(recogniser: Recogniser, sound: Sound) -> str:
+    """The words that the recogniser hears in a sound; long ones are heard utterance by utterance."""
+    return " ".join(filter(None, map(recogniser, utterances(sound.at(RATE_HZ)))))
 
 
 def utterances(blocks: Iterator[Audio]) -> Iterator[Audio]:

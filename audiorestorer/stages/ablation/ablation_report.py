@@ -45,13 +45,13 @@ def run(
     Raises:
         AudioRestorerError: a file that cannot be read or is none of these, or no result of the baseline.
     """
-    found = [_result(path) for path in results]
+    evaluations = [_result(path) for path in results]
     try:
-        rows = table(found, baseline)
+        rows = table(evaluations, baseline)
     except ValueError as error:
         raise AudioRestorerError(f"ablation-report: {error}") from error
     promises = _promises(rows)
-    trained = {one["row"] for one in found if one["seed"] is not None}
+    trained = {one["row"] for one in evaluations if one["seed"] is not None}
     own = [
         row for row in rows if row["row"] in trained
     ]  # doing nothing lies so far off that nothing else could be told apart
@@ -61,8 +61,8 @@ def run(
         write_bytes_atomic(out / f"{name}.png", png)
     result = {
         "baseline": baseline, "settings": json.loads(settings) if settings else None, "promises": promises, "table": rows,
-        "checkpoints": [{name: one[name] for name in ("row", "seed", "sha256")} for one in found],
-        "missing": _missing(found),
+        "checkpoints": [{name: one[name] for name in ("row", "seed", "sha256")} for one in evaluations],
+        "missing": _missing(evaluations),
     }  # fmt: skip
     write_json(out / "ablation.json", result, indent=1, allow_nan=False)
     write_csv(out / "ablation.csv", FIELDS, [{name: row[name] for name in FIELDS} for row in rows])
@@ -73,17 +73,17 @@ def run(
 
 
 def _result(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    items = found.get("items")
+    result = read_json(path)
+    items = result.get("items")
     if not isinstance(items, list) or not all(isinstance(i, dict) and {"id", "condition"} <= i.keys() for i in items):
         raise AudioRestorerError(f"{path}: no result of evaluate-restorer (items)")
-    if not isinstance(found.get("row"), str) or "seed" not in found:
+    if not isinstance(result.get("row"), str) or "seed" not in result:
         raise AudioRestorerError(f"{path}: no result of evaluate-restorer (row, seed)")
-    return {"sha256": None, **found}
+    return {"sha256": None, **result}
 
 
 def _promises(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What was promised of a row beside what was found, for each gain and condition."""
+    """The promised and the measured difference of each row, for each gain and condition."""
     gains = {metric.name for metric in METRICS if metric.gain}
     return [
         {
@@ -109,7 +109,7 @@ def _missing(results: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 def _curves(records: Sequence[Path]) -> dict[str, list[dict[str, list[tuple[float, float]]]]]:
     """Row -> its trainings' curves, from the run folders' monitoring."""
-    found: dict[str, list[dict[str, list[tuple[float, float]]]]] = {}
+    curves: dict[str, list[dict[str, list[tuple[float, float]]]]] = {}
     for path in records:
         record = read_json(path)
         if not isinstance(record.get("run"), str):
@@ -118,33 +118,35 @@ def _curves(records: Sequence[Path]) -> dict[str, list[dict[str, list[tuple[floa
         lines = {
             name: [(float(row["step"]), float(row[name])) for row in rows if row.get(name)] for name in figures.CURVES
         }
-        found.setdefault(path.stem.rpartition(".")[0] or path.stem, []).append(lines)
-    return found
+        curves.setdefault(path.stem.rpartition(".")[0] or path.stem, []).append(lines)
+    return curves
 
 
 def _sections(
     rows: Sequence[Mapping[str, Any]], promises: Sequence[Mapping[str, Any]], pictures: Mapping[str, bytes]
 ) -> list[Section]:
     conditions = list(dict.fromkeys(row["condition"] for row in rows))
-    found = []
+    sections = []
     for condition in conditions:
-        chosen = [row for row in rows if row["condition"] == condition]
-        items = max(row["items"] for row in chosen)
+        own_rows = [row for row in rows if row["condition"] == condition]
+        items = max(row["items"] for row in own_rows)
         title = f"{condition}: {CONDITIONS_NAMED.get(condition, condition)}"
-        found.append(section(title, [f"{items} items. Mean ± standard deviation over seeds."], _wide(chosen, _mean)))
-        found.append(
+        sections.append(
+            section(title, [f"{items} items. Mean ± standard deviation over seeds."], _wide(own_rows, _mean))
+        )
+        sections.append(
             section(
                 f"{condition}: difference to the baseline",
                 ["In brackets: 95 % interval over seeds and items together."],
-                _wide([row for row in chosen if row["difference"] is not None], _change),
+                _wide([row for row in own_rows if row["difference"] is not None], _change),
             )  # fmt: skip
         )
-    found.append(section("By row", (), (), pictures["metrics"]))
-    found.append(section("Differences", (), (), pictures["differences"]))
+    sections.append(section("By row", (), (), pictures["metrics"]))
+    sections.append(section("Differences", (), (), pictures["differences"]))
     said = [_said(line) for line in promises] or ["None of the rows has a promise to be held against."]
-    found.append(section("What was promised", said))
-    found.append(section("Training curves", ["Thin: one training; thick: their mean."], (), pictures["curves"]))
-    return found
+    sections.append(section("What was promised", said))
+    sections.append(section("Training curves", ["Thin: one training; thick: their mean."], (), pictures["curves"]))
+    return sections
 
 
 def _wide(rows: Sequence[Mapping[str, Any]], cell: Any) -> list[dict[str, str]]:

@@ -82,20 +82,20 @@ def find(sources: Sequence[Path]) -> list[tuple[str, Path]]:
     Raises:
         AudioRestorerError: a source does not exist, or there is no recording at all.
     """
-    found: list[tuple[str, Path]] = []
+    recordings: list[tuple[str, Path]] = []
     for source in sources:
         if source.is_dir():
-            found += audio.below(source).items()
+            recordings += audio.below(source).items()
             audio.name_others(source)
         elif source.suffix == ".jsonl":
-            found += listed(source).items()
+            recordings += listed(source).items()
         elif source.exists():
-            found.append((str(source), source))
+            recordings.append((str(source), source))
         else:
             raise AudioRestorerError(f"{source}: no such file or folder")
-    if not found:
+    if not recordings:
         raise AudioRestorerError(f"{', '.join(map(str, sources))}: no recordings ({', '.join(audio.SUFFIXES)})")
-    return found
+    return recordings
 
 
 def _row(name: str, path: Path, false: float | None) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import inside, read_rows, write_json
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.artefacts import impulse_removal, transient_preservation
+from audiorestorer.metrics.files import Signals
+from audiorestorer.metrics.groups.signal import GROUP as SIGNAL
 from audiorestorer.metrics.signal import composite
-from audiorestorer.metrics.triads import signal_figures
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.store import sha256_file
 
@@ -87,7 +88,8 @@ def run(
 
 def measure(clean: Audio, noisy: Audio, output: Audio, rate: int, item: TestRow) -> dict[str, Any]:
     """An item's figures by name, and `missing`: the reasons for those that cannot be computed. All `[1, T]`, aligned."""
-    values, missing = signal_figures(noisy, output, clean, rate)
+    figures = SIGNAL.measure(Signals(noisy, output, clean, rate))
+    values, missing = figures.values, figures.missing
     found = {name: values.get(name) for name in ("si_sdr_db", "si_sdr_improvement_db", "lsd_db", "composite")}
     if "lsd_db" in values and "lsd_in_db" in values:
         found["lsd_improvement_db"] = values["lsd_in_db"] - values["lsd_db"]

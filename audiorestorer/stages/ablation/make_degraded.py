@@ -55,9 +55,9 @@ def run(
     test = [row for condition in conditions for row in _test_rows(sources, condition, out, settings, sample_rate)]
     for name, rows in ((TRAIN, train), (REAL, shelf), (TEST, test)):
         write_rows(out / name, rows)
-    made = {"train": counts["train"], "valid": counts["valid"], "real": len(shelf), "test": len(test)}
-    print(", ".join(f"{name} {number}" for name, number in made.items()), flush=True)
-    return made
+    counted = {"train": counts["train"], "valid": counts["valid"], "real": len(shelf), "test": len(test)}
+    print(", ".join(f"{name} {number}" for name, number in counted.items()), flush=True)
+    return counted
 
 
 def _clean_row(source: sets.Source, out: Path, rate: int) -> dict[str, Any]:
@@ -77,10 +77,10 @@ def _shelf(sources: list[sets.Source], out: Path, settings: AblationDataSettings
     """Degraded recordings, and rows of them without a clean side."""
     rows = []
     for number in range(settings.stand_ins):
-        made = sets.stand_in(sets.of_role(sources, "real"), number, rate, settings.seed)
+        degraded = sets.stand_in(sets.of_role(sources, "real"), number, rate, settings.seed)
         name = f"stand_in{number:04d}"
-        audio.write(out / "real" / f"{name}.wav", made.noisy, rate)
-        rows.append({"id": name, "noisy": f"real/{name}.wav", "record": made.record})
+        audio.write(out / "real" / f"{name}.wav", degraded.noisy, rate)
+        rows.append({"id": name, "noisy": f"real/{name}.wav", "record": degraded.record})
         _progress("stand-ins", number + 1, settings.stand_ins)
     return rows
 
@@ -91,17 +91,17 @@ def _test_rows(
     """Pairs of a condition, with the places of their impulses and the record of what was drawn."""
     rows = []
     for number in range(settings.items):
-        source, made = sets.item_of(
+        source, item = sets.item_of(
             sets.of_role(sources, "test"), condition, number, settings.item_sec, rate, settings.seed
         )
         name = f"{condition}{number:04d}"
-        for part, samples in (("clean", made.target), ("noisy", made.noisy)):
+        for part, samples in (("clean", item.target), ("noisy", item.noisy)):
             audio.write(out / "test" / f"{name}_{part}.wav", samples, rate)
         rows.append(
             {
                 "id": name, "split": "test", "condition": condition, "source": source.id, "clean": f"test/{name}_clean.wav",
-                "noisy": f"test/{name}_noisy.wav", "sr": rate, "duration": round(made.noisy.shape[1] / rate, 6),
-                "starts": made.impulses.starts.tolist(), "widths_sec": made.impulses.widths_sec.tolist(), "record": made.record,
+                "noisy": f"test/{name}_noisy.wav", "sr": rate, "duration": round(item.noisy.shape[1] / rate, 6),
+                "starts": item.impulses.starts.tolist(), "widths_sec": item.impulses.widths_sec.tolist(), "record": item.record,
             }
         )  # fmt: skip
         _progress(condition, number + 1, settings.items)

@@ -28,24 +28,24 @@ def run(root: Path, out_csv: Path, *, tol_db: float = -40.0, figure: Path | None
         AudioRestorerError: no tracks.
     """
     tracks = find_tracks(Path(root))
-    found = []
+    findings = []
     for number, track in enumerate(tracks, 1):
-        found.append(audit(track, tol_db))
-        if not found[-1].ok:
-            print(f"failed: {track.subset or '.'}/{track.name}: {'; '.join(found[-1].reasons)}", flush=True)
+        findings.append(audit(track, tol_db))
+        if not findings[-1].ok:
+            print(f"failed: {track.subset or '.'}/{track.name}: {'; '.join(findings[-1].reasons)}", flush=True)
         if number % PROGRESS_EVERY == 0:
             print(f"audited {number}/{len(tracks)}", flush=True)
-    write_csv(out_csv, FIELDS, [_row(finding) for finding in found])
-    measured = [finding.residual_db for finding in found if finding.residual_db is not None]
-    failed = sum(not finding.ok for finding in found)
+    write_csv(out_csv, FIELDS, [_row(finding) for finding in findings])
+    measured = [finding.residual_db for finding in findings if finding.residual_db is not None]
+    failed = sum(not finding.ok for finding in findings)
     totals = {
-        "tracks": len(found), "failed": failed, "tol_db": tol_db, "worst_residual_db": max(measured, default=None),
-        "without_residual": len(found) - len(measured),
+        "tracks": len(findings), "failed": failed, "tol_db": tol_db, "worst_residual_db": max(measured, default=None),
+        "without_residual": len(findings) - len(measured),
     }  # fmt: skip
     write_json(out_csv.with_suffix(".json"), totals)
     if figure:
-        write_bytes_atomic(figure, _figure(found, tol_db))
-    print(f"{len(found)} tracks, {failed} failed (tolerance {tol_db:g} dB)")
+        write_bytes_atomic(figure, _figure(findings, tol_db))
+    print(f"{len(findings)} tracks, {failed} failed (tolerance {tol_db:g} dB)")
     return totals
 
 
@@ -71,9 +71,9 @@ def _row(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _figure(found: list[Finding], tol_db: float) -> bytes:
+def _figure(findings: list[Finding], tol_db: float) -> bytes:
     """Residuals sorted, the tolerance as a line."""
-    measured = sorted((f.residual_db, f.ok) for f in found if f.residual_db is not None)
+    measured = sorted((f.residual_db, f.ok) for f in findings if f.residual_db is not None)
     figure = Figure(figsize=(8, 3), layout="constrained")
     axis = figure.add_subplot()
     for ok, colour, label in ((True, AFTER, "ok"), (False, BEFORE, "failed")):

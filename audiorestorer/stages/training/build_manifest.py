@@ -125,16 +125,16 @@ def _sources(root: Path, layout: str, target: str, audit_csv: Path | None) -> tu
     paths = audio.recordings(clean)
     ids = unique_ids(list(paths))
     halves = references_of(root / "noisy" if layout == "pairs" else None, list(paths))
-    found = []
+    sources = []
     for name, path in paths.items():
         noisy = halves.of.get(name)
         if noisy is None and layout == "pairs" and not is_text(name):
-            noisy = root / "noisy" / name  # no name that pairs could be found by: `_named` leaves it out
+            noisy = root / "noisy" / name  # no name that pairs could be sources by: `_named` leaves it out
         if noisy is None and layout == "pairs":
             raise AudioRestorerError(f"{root / 'noisy' / name}: the noisy half of {path} is missing")
         subset = next((part for part in path.relative_to(clean).parts[:-1] if part in SUBSETS), "")
-        found.append(_Source(ids[name], ids[name], subset, [path], noisy))
-    return found, 0
+        sources.append(_Source(ids[name], ids[name], subset, [path], noisy))
+    return sources, 0
 
 
 def _named(source: _Source) -> bool:
@@ -152,7 +152,7 @@ def _stem_sources(root: Path, target: str, audit_csv: Path | None) -> tuple[list
     if not kept:
         raise AudioRestorerError(f"{root}: all {len(tracks)} tracks failed the audit ({audit_csv})")
     ids = unique_ids([f"{track.subset}/{track.name}" for track in kept])
-    found = []
+    sources = []
     for track in kept:
         if target != SUM and target not in track.stems:
             raise AudioRestorerError(
@@ -160,8 +160,8 @@ def _stem_sources(root: Path, target: str, audit_csv: Path | None) -> tuple[list
             )
         stems = list(track.stems) if target == SUM else [target]
         parts = [path for stem in stems for path in track.stems[stem]]
-        found.append(_Source(ids[f"{track.subset}/{track.name}"], track.name, track.subset, parts, stems=stems))
-    return found, len(tracks) - len(kept)
+        sources.append(_Source(ids[f"{track.subset}/{track.name}"], track.name, track.subset, parts, stems=stems))
+    return sources, len(tracks) - len(kept)
 
 
 def _failed(audit_csv: Path) -> set[tuple[str, str]]:
@@ -222,19 +222,19 @@ def _splits(
     members: dict[str, list[_Source]] = {}
     for source in sources:
         members.setdefault(str(groups[f"track {source.track}"]), []).append(source)
-    chosen, pinned = {}, set()
-    for group, found in members.items():
-        own = _own_subset(found) if keep_subsets else ""
+    split_by_group, pinned = {}, set()
+    for group, group_members in members.items():
+        own = _own_subset(group_members) if keep_subsets else ""
         # a data set that names its test set has no test among its training tracks
         left = (shares[0], shares[1], 0.0) if own == "train" else shares
-        chosen[group] = own if own in ("test", "valid") or sum(left) <= 0 else split_of(group, left, seed)
+        split_by_group[group] = own if own in ("test", "valid") or sum(left) <= 0 else split_of(group, left, seed)
         if own in ("test", "valid"):
             pinned.add(group)
-    _fill(chosen, pinned, shares)
+    _fill(split_by_group, pinned, shares)
     twins = len(sources) - len({s.id if s.silent else s.digest for s in sources})
     if twins:
         print(f"{twins} recordings have the content of another one: each is in the other's split")
-    return {source.id: chosen[group] for group, found in members.items() for source in found}
+    return {source.id: split_by_group[group] for group, group_members in members.items() for source in group_members}
 
 
 def _own_subset(group: list[_Source]) -> str:
@@ -253,20 +253,20 @@ def _own_subset(group: list[_Source]) -> str:
     return next(iter(own), "")
 
 
-def _fill(chosen: dict[str, str], pinned: set[str], shares: tuple[float, float, float]) -> None:
+def _fill(split_by_group: dict[str, str], pinned: set[str], shares: tuple[float, float, float]) -> None:
     """A small data set can leave train or valid empty: one group of the fullest split moves there, if another remains."""
     for split, share in zip(SPLITS[:2], shares[:2], strict=True):
-        if share <= 0 or split in chosen.values():
+        if share <= 0 or split in split_by_group.values():
             continue
-        free = [group for group in chosen if group not in pinned]
-        counts = Counter(chosen[group] for group in free)
+        free = [group for group in split_by_group if group not in pinned]
+        counts = Counter(split_by_group[group] for group in free)
         donor = max(SPLITS, key=lambda name: counts[name])
         if counts[donor] > 1:
             group = max(
-                (g for g in free if chosen[g] == donor),
+                (g for g in free if split_by_group[g] == donor),
                 key=lambda g: hashlib.sha256(g.encode("utf-8", "replace")).digest(),
             )
-            chosen[group] = split
+            split_by_group[group] = split
             print(f"split {split} was empty: {group} moved there from {donor}")
 
 

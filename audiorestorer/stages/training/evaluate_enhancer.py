@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
@@ -29,11 +28,7 @@ from audiorestorer.intake.pairs import of_transcripts, transcripts_of
 from audiorestorer.manifest import Item, unique_ids
 from audiorestorer.metrics import Missing, recognisers
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
-from audiorestorer.metrics.files import gather
-from audiorestorer.metrics.groups import dnsmos as group_dnsmos
-from audiorestorer.metrics.groups import pesq as group_pesq
-from audiorestorer.metrics.intelligibility import stoi
-from audiorestorer.metrics.recognisers import Recogniser
+from audiorestorer.metrics.meter import WER, Meter
 from audiorestorer.metrics.spectral import distances
 from audiorestorer.metrics.statistics import describe
 from audiorestorer.metrics.texts import word_error_rate
@@ -45,6 +40,7 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.mask_network import MaskNetwork
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.separators.word_gate import verdict
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import NO_KEY
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
@@ -56,21 +52,17 @@ LONGEST_SEC, SHORTEST_SEC = 20.0, 0.5
 FIGURES = (
     ("lsd_db", "LSD, dB ↓", 2), ("lsd_high_db", "LSD above 4 kHz, dB ↓", 2), ("mel_db", "mel distance, dB ↓", 2),
     ("stoi", "STOI ↑", 3), ("pesq", "PESQ ↑", 2), ("wer", "WER ↓", 3), ("wer_change", "words changed ↓", 3),
-    ("dnsmos_ovrl", "DNSMOS ↑", 2), ("speaker_similarity", "speaker similarity ↑", 2),
+    ("dnsmos_ovrl", "DNSMOS ↑", 2),
 )  # fmt: skip
-NO_SPEAKER = "no speaker verification model: none is in the registry"
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What measures: loaded once. `recogniser` and `mos` None: the reason stands in `absent`."""
+    """The systems that are compared, and what measures them: loaded once."""
 
     enhancer: SpeechEnhancer
     denoiser: MaskNetwork | None
-    recogniser: Recogniser | None
-    mos: Callable[[str, Item], Any] | None
-    absent: Mapping[str, str]
-    context: Context
+    meter: Meter
 
 
 def run(
@@ -78,6 +70,7 @@ def run(
     checkpoint: Path,
     out: Path,
     config: EnhanceSettings,
+    job: Job,
     *,
     denoiser: Path | None = None,
     transcripts: Path | None = None,
@@ -85,9 +78,6 @@ def run(
     conditions: list[str] | None = None,
     limit: int | None = None,
     dnsmos: bool = False,
-    store: Path = Path("artifacts/store"),
-    device: str = "auto",
-    threads: int = 1,
 ) -> dict[str, Any]:
     """Write `quality.json`, `quality.csv` and `quality.md`.
 
@@ -117,12 +107,12 @@ def run(
         settings=[config.model_dump(exclude=NO_KEY), dnsmos, kind],
         code=code_digest("stages.training.evaluate_enhancer", f"metrics.recognisers.{kind}"),
         weights=":".join(sha256_file(path) if path else "" for path in (checkpoint, denoiser, recogniser)),
-        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, device, threads),
-        process=lambda bench, item, folder: _measured(bench, item, config.seed, config.max_wer, folder),
+        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, job),
+        process=lambda bench, item, _: _measured(bench, item, config.seed, config.max_wer),
         describe=lambda entry, item: item.updated(**entry.row),
         inputs=lambda item: [item.sha256, item.condition, item.transcript],
     )
-    rows = run_items(stage, items, store)
+    rows = run_items(stage, items, job.store)
     entries = summary(rows, chosen)
     result = {
         "settings": config.model_dump(), "checkpoint": sha256_file(checkpoint), "recordings": len(items) // len(chosen),
@@ -187,7 +177,7 @@ def _flat(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _items(speech: Path, conditions: list[str], transcripts: Path | None, limit: int | None) -> list[Item]:
-    """An item a recording and condition."""
+    """An item per recording and condition."""
     found = audio.recordings(speech)
     names = [name for name in found if is_text(name)]
     for name in found.keys() - set(names):
@@ -216,28 +206,21 @@ def _weights(path: Path) -> Path:
 
 
 def _bench(
-    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, device: str,
-    threads: int,
+    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, job: Job,
 ) -> Bench:  # fmt: skip
-    enhancer = SpeechEnhancer.load(checkpoint, config.model_copy(update={"sample_rate": "keep"}), device, threads)
-    context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=threads)
-    absent = {"speaker_similarity": NO_SPEAKER}
-    reasons = {
-        "wer": recognisers.unavailable(context),
-        "dnsmos_ovrl": group_dnsmos.unavailable(context) if dnsmos else "not asked for (--dnsmos)",
-        "pesq": group_pesq.unavailable(context),
-    }
-    absent |= {name: reason for name, reason in reasons.items() if reason}
+    enhancer = SpeechEnhancer.load(
+        checkpoint, config.model_copy(update={"sample_rate": "keep"}), job.device, job.threads
+    )
+    context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
     other = None
     if denoiser is not None:
         network, metadata = load_checkpoint(denoiser)
         other = MaskNetwork(network, int(metadata["sample_rate"]), enhancer.device)
-    listener = None if "wer" in absent else recognisers.load(context, "general")
-    mos = None if "dnsmos_ovrl" in absent else group_dnsmos.load(context)
-    return Bench(enhancer, other, listener, mos, absent, context)
+    not_asked = {} if dnsmos else {"dnsmos_ovrl": "not asked for (--dnsmos)"}
+    return Bench(enhancer, other, Meter(("stoi", "pesq", "dnsmos_ovrl", WER), context, not_asked))
 
 
-def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder: Path) -> ItemResult:
+def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None) -> ItemResult:
     """The figures of every system for one recording and condition.
 
     Raises:
@@ -249,34 +232,27 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
         versions = _versions(bench, given, rate, seed)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
-    heard = (
-        {name: _heard(bench.recogniser, signal, rate) for name, signal in versions.items()} if bench.recogniser else {}
-    )
-    truth = item.transcript or (_heard(bench.recogniser, clean, rate) if bench.recogniser else "")
-    error_rate = partial(recognisers.rate, bench.context) if item.transcript else word_error_rate
-    figures: dict[str, dict[str, float]] = {}
-    missing: dict[str, dict[str, str]] = {}
+    meter = bench.meter
+    heard = {name: meter.hear(signal, rate) for name, signal in versions.items()} if meter.recogniser else {}
+    truth = item.transcript or (meter.hear(clean, rate) if meter.recogniser else "")
+    error_rate = partial(recognisers.rate, meter.context) if item.transcript else word_error_rate
+    measured = {name: meter(signal, clean, rate) for name, signal in versions.items()}
     for name, signal in versions.items():
-        values, reasons = figures.setdefault(name, {}), missing.setdefault(name, dict(bench.absent))
+        figures = measured[name]
         try:
-            values.update(distances(signal, clean, rate))
+            figures.values |= distances(signal, clean, rate)
         except Missing as reason:
-            reasons.update(dict.fromkeys(("lsd_db", "mel_db"), str(reason)))
-        gather(values, reasons, "stoi", partial(stoi, signal[0], clean[0], rate))
-        if "pesq" not in bench.absent:
-            gather(values, reasons, "pesq", partial(_pesq, clean, signal, rate))
-        if bench.recogniser is not None:
-            gather(values, reasons, "wer", partial(error_rate, truth, heard[name]))
-        if bench.mos is not None:
-            gather(values, reasons, "dnsmos_ovrl", partial(_mos, bench.mos, signal, rate, item, folder / f"{name}.wav"))
-    row: dict[str, Any] = {"figures": figures, "missing": missing}
+            figures.missing |= dict.fromkeys(("lsd_db", "mel_db"), str(reason))
+        if name in heard:
+            figures.put(WER, partial(error_rate, truth, heard[name]))
+    row: dict[str, Any] = {
+        "figures": {name: figures.values for name, figures in measured.items()},
+        "missing": {name: figures.missing for name, figures in measured.items()},
+    }
     if "enhanced" in heard:
-        gather(
-            figures["enhanced"], missing["enhanced"], "wer_change",
-            partial(word_error_rate, heard["denoised"], heard["enhanced"]),
-        )  # fmt: skip
+        measured["enhanced"].put("wer_change", partial(word_error_rate, heard["denoised"], heard["enhanced"]))
         if max_wer is not None:
-            known = item.transcript if not recognisers.unfit(bench.context, item.transcript or "") else None
+            known = item.transcript if not recognisers.unfit(meter.context, item.transcript or "") else None
             row["fallback"] = verdict(heard["denoised"], heard["enhanced"], known, max_wer).changed
     return ItemResult({}, row)
 
@@ -291,7 +267,7 @@ def _clean(path: str) -> tuple[Audio, int]:
 
 
 def _versions(bench: Bench, given: Audio, rate: int, seed: int) -> dict[str, Audio]:
-    """What each system makes of `[1, T]`, aligned with it."""
+    """The outputs of each system for `[1, T]`, aligned with it."""
     made = bench.enhancer(given, rate, seed)
     versions = {"input": given, "denoised": made.denoised}
     if made.enhanced is not None:
@@ -301,24 +277,3 @@ def _versions(bench: Bench, given: Audio, rate: int, seed: int) -> dict[str, Aud
         blocks = [full_band(block) for block in estimates(Loaded(bench.denoiser), recording)]
         versions["denoiser"] = np.concatenate(blocks, axis=1).astype(np.float32)
     return versions
-
-
-def _at(signal: Audio, rate: int, wanted: int) -> Audio:
-    """`[T]` of `[1, T]` at another rate."""
-    return np.asarray(soxr.resample(signal[0], rate, wanted), np.float32)
-
-
-def _pesq(clean: Audio, signal: Audio, rate: int) -> float:
-    pair = (_at(one, rate, group_pesq.RATE_HZ) for one in (clean, signal))
-    return group_pesq.wideband(*([one] for one in pair))
-
-
-def _heard(recogniser: Recogniser, signal: Audio, rate: int) -> str:
-    parts = recognisers.utterances(iter([_at(signal, rate, recognisers.RATE_HZ)[None]]))
-    return " ".join(filter(None, map(recogniser, parts)))
-
-
-def _mos(mos: Callable[[str, Item], Any], signal: Audio, rate: int, item: Item, path: Path) -> float:
-    audio.write(path, signal, rate)
-    values, _, _ = mos(str(path), item)
-    return float(values["dnsmos_ovrl"])

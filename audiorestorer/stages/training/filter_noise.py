@@ -44,14 +44,14 @@ def run(
     Raises:
         AudioRestorerError: no folder, no recordings, or all were rejected.
     """
-    chosen = validate(NoiseFilterSettings, settings or {}, "noise filter")
+    thresholds = validate(NoiseFilterSettings, settings or {}, "noise filter")
     root = Path(root)
     paths = audio.recordings(root)
     ids = unique_ids(list(paths))
     seen: dict[str, Path] = {}
     table, kept = [], []
     for number, (name, path) in enumerate(paths.items(), 1):
-        row, noise = _judge(as_text(name), path, root, chosen, seen, seed)
+        row, noise = _judge(as_text(name), path, root, thresholds, seen, seed)
         table.append(row)
         if noise is not None:
             where = named_from(path, out_manifest.parent)

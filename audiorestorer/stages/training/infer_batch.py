@@ -1,46 +1,55 @@
 """Run one checkpoint over a folder or a manifest, and measure it where clean references are known.
 
-For whoever trains: the render half (`snakemake`) is for batches. Finished files are kept: `infer.jsonl` in the output folder says of
-each what it was made from, so that a killed run goes on and a changed input, checkpoint or option is done again.
+For whoever trains: the render half (`snakemake`) is for batches. Finished items lie in the store, so that a killed run goes on and a
+changed input, checkpoint or option is done again. What is measured is what the model made, also where somebody has edited the copy of
+it in the output folder: that copy is kept, and the log says so.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from audiorestorer import audio
+from audiorestorer.audio import Audio
 from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import inside, read_lines, write_csv, write_text_atomic
+from audiorestorer.files import inside, read_lines, write_csv
 from audiorestorer.folders import keep_apart, keep_inputs
 from audiorestorer.intake.pairs import of_references, references_of
-from audiorestorer.manifest import output_names, unique_ids
+from audiorestorer.manifest import Item, output_names, unique_ids
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
-from audiorestorer.names import as_text, is_text
+from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.separators import Loaded
-from audiorestorer.separators.mask_network import MaskNetwork
+from audiorestorer.separators.mask_network import MaskNetwork, check_options
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
-from audiorestorer.store import key_of, sha256_file
+from audiorestorer.stages.folder import delivered, describe
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
+from audiorestorer.store import sha256_file
 from audiorestorer.training.settings import check_network
 
 log = logging.getLogger("audiorestorer")
 
-INDEX = "infer.jsonl"
+COMMAND = "infer-batch"
+ROWS = "infer.jsonl"
 FIELDS = ("id", "input", "output", "seconds", *triads.FIGURES, "status", "reason")
 
 
 @dataclass(frozen=True)
 class _Job:
+    """A recording, the name of its output below the output folder, and its reference."""
+
     id: str
     source: Path
-    target: Path
+    output: str
     clean: Path | None
 
 
@@ -54,8 +63,7 @@ def run(
     metrics_csv: Path | None = None,
     overlap: int | None = None,
     floor_db: float | None = None,
-    device: str = "auto",
-    threads: int = 1,
+    job: Job,
 ) -> list[dict[str, Any]]:
     """Write each recording's output below `out`, in its input's rate and channels, exactly as long.
 
@@ -63,106 +71,95 @@ def run(
         source: a folder (any nesting), or a JSONL manifest (rows with `noisy`, or `clean` and `noisy`, and `id`).
         config: experiment file; its network must be the checkpoint's.
         clean: folder of references with the inputs' relative names (the suffix may differ).
-        metrics_csv: one row a file: the triads' figures, or the reason why there are none.
+        metrics_csv: one row per file: the triads' figures, or the reason why there are none.
         overlap, floor_db: see `MaskUNet.speech_and_mask`; the floor in dB below the mixture.
 
     Returns:
-        The rows of the CSV.
+        The rows of the CSV. Those of the items are in `infer.jsonl` in the output folder.
 
     Raises:
         AudioRestorerError: nothing to do, folders that overlap, an output that would replace an input, a checkpoint that cannot be
             used, or settings that are not the checkpoint's.
+        StageFailed: a recording failed in an unforeseen way; the others are done.
     """
-    folders = {"--in": None if Path(source).is_file() else source, "--clean": clean}
+    source, out = Path(source), Path(out)
+    if not is_text(str(out)):
+        raise AudioRestorerError(f"{as_text(str(out))}: {NOT_TEXT}")
+    folders = {"--in": None if source.is_file() else source, "--clean": clean}
     keep_apart({**folders, "--checkpoint": checkpoint}, {"--metrics": metrics_csv})
-    keep_apart(folders, {"--out": out})
+    keep_apart(folders, {"--out": out, "--store": job.store})
     network, metadata = load_checkpoint(checkpoint)
     if config is not None:
         check_network(network.config, Path(config))
-    jobs = (
-        _manifest_jobs(Path(source), Path(out))
-        if Path(source).is_file()
-        else _folder_jobs(Path(source), Path(out), clean)
+    check_options(network, overlap, floor_db)
+    recordings = _manifest_jobs(source, out) if source.is_file() else _folder_jobs(source, clean)
+    written = [
+        *(inside(out, one.output) for one in recordings),
+        out / ROWS,
+        *([Path(metrics_csv)] if metrics_csv else []),
+    ]
+    keep_inputs(written, [source, *(path for one in recordings for path in (one.source, one.clean) if path)])
+    rate = int(metadata["sample_rate"])
+    stage: Stage[Loaded] = Stage(
+        name=COMMAND,
+        settings={"overlap": overlap, "floor_db": floor_db},
+        code=code_digest("stages.training.infer_batch", "separators.mask_network"),
+        weights=sha256_file(checkpoint),
+        load=lambda: Loaded(MaskNetwork(network, rate, pick_device(job.device, job.threads), overlap, floor_db)),
+        process=lambda separator, item, scratch: _restored(separator, item, scratch),
+        describe=describe,
     )
-    targets = [job.target for job in jobs] + [Path(out) / INDEX] + ([Path(metrics_csv)] if metrics_csv else [])
-    keep_inputs(targets, [Path(source), *(path for job in jobs for path in (job.source, job.clean) if path)])
-    options = {
-        "overlap": overlap,
-        "floor_db": floor_db,
-        "code": code_digest("stages.training.infer_batch", "separators.mask_network"),
-    }
-    weights = sha256_file(checkpoint)
-    separator = MaskNetwork(network, int(metadata["sample_rate"]), pick_device(device, threads), overlap, floor_db)
+    items = run_items(stage, [_item(one) for one in recordings], job.store)
+    items = delivered(items, source.parent if source.is_file() else source, out, ROWS, job.store, COMMAND)
     rows = []
-    with _Finished(Path(out) / INDEX) as finished:
-        for number, job in enumerate(jobs, 1):
-            rows.append(_one(job, separator, finished, options, weights, measure=metrics_csv is not None))
-            print(
-                f"{number}/{len(jobs)} {job.id}: {rows[-1]['status']} {rows[-1].get('reason', '')}".rstrip(), flush=True
-            )
+    for number, (one, item) in enumerate(zip(recordings, items, strict=True), 1):
+        row = _row(one, item, out, measure=metrics_csv is not None)
+        print(f"{number}/{len(recordings)} {one.id}: {row['status']} {row.get('reason', '')}".rstrip(), flush=True)
+        rows.append(row)
     if metrics_csv:
         write_csv(metrics_csv, FIELDS, rows)
     _say(rows)
     return rows
 
 
-class _Finished:
-    """The index of finished files: read at the start, a line added after each."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.keys: dict[str, str] = {}
-
-    def __enter__(self) -> _Finished:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else ():
-            try:
-                row = json.loads(line)
-                self.keys[row["output"]] = row["key"]
-            except (ValueError, KeyError, TypeError):
-                continue  # the line on which a run was killed
-        # written anew, so that lines are added to a file of this folder alone, whatever the name was linked to
-        write_text_atomic(self.path, "".join(_line(output, key) for output, key in self.keys.items()))
-        self._file = open(self.path, "a", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def add(self, output: str, key: str) -> None:
-        self._file.write(_line(output, key))
-        self._file.flush()
-        self.keys[output] = key
-
-
-def _line(output: str, key: str) -> str:
-    return json.dumps({"output": output, "key": key}) + "\n"
-
-
-def _one(
-    job: _Job, separator: MaskNetwork, finished: _Finished, options: dict[str, Any], weights: str, *, measure: bool
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"id": job.id, "input": as_text(str(job.source)), "output": as_text(str(job.target))}
+def _item(job: _Job) -> Item:
+    """The recording, looked into; what cannot be used is a rejected row."""
+    path = str(job.source)
+    item = Item(id=job.id, noisy=as_text(path), relative=as_text(path), output=as_text(job.output))
     try:
         info = audio.probe(job.source)
         if not info.frames:
-            raise AudioRestorerError(f"{job.source}: empty: no samples")
-        if info.note:
-            log.warning("%s: %s", as_text(str(job.source)), info.note)
-        key = key_of(content=sha256_file(job.source), settings=options, weights=weights)
-        if not (finished.keys.get(row["output"]) == key and job.target.exists()):
-            recording = Recording.of_file(str(job.source))
-            spoken = (full_band(block) for block in estimates(Loaded(separator), recording))
-            audio.write_blocks(job.target, spoken, info.sample_rate, info.channels, expected_frames=info.frames)
-            finished.add(row["output"], key)
-        row |= {"seconds": round(info.duration_sec, 3), "status": "ok"}
-        if measure and job.clean is None:
-            row["reason"] = "no clean reference"
-        elif measure and job.clean is not None:
-            row |= _figures(job.source, job.target, job.clean)
+            raise AudioRestorerError(f"{path}: empty: no samples")
     except AudioRestorerError as error:
-        row |= {"status": "rejected", "reason": str(error)}
-    return row
+        return item.rejected(str(error))
+    if info.note:
+        log.warning("%s: %s", as_text(path), info.note)
+    return item.updated(path=path, sha256=sha256_file(path), duration=info.duration_sec)
+
+
+def _restored(network: Loaded, item: Item, folder: Path) -> ItemResult:
+    """Raises RejectItem: unreadable, or not finite."""
+    target = folder / "speech.wav"
+    try:
+        info = audio.probe(item.noisy)
+        speech: Iterator[Audio] = map(full_band, estimates(network, Recording.of_file(item.noisy)))
+        audio.write_blocks(target, speech, info.sample_rate, info.channels, expected_frames=info.frames)
+    except AudioRestorerError as error:
+        raise RejectItem(str(error)) from error
+    return ItemResult({target.name: target}, {})
+
+
+def _row(job: _Job, item: Item, out: Path, *, measure: bool) -> dict[str, Any]:
+    """The item's row of the CSV."""
+    row: dict[str, Any] = {"id": job.id, "input": item.noisy, "output": as_text(str(out / job.output))}
+    if not item.ok:
+        return {**row, "status": "rejected", "reason": (item.reason or "").removeprefix(f"{COMMAND}: ")}
+    row |= {"seconds": round(item.duration or 0.0, 3), "status": "ok"}
+    if not measure:
+        return row
+    if job.clean is None:
+        return {**row, "reason": "no clean reference"}
+    return {**row, **_figures(job.source, Path(item.path or ""), job.clean)}
 
 
 def _figures(noisy: Path, yhat: Path, clean: Path) -> dict[str, Any]:
@@ -174,14 +171,14 @@ def _figures(noisy: Path, yhat: Path, clean: Path) -> dict[str, Any]:
     return {**triads.rounded(values), "reason": reason if values else f"not measured: {reason}"}
 
 
-def _folder_jobs(source: Path, out: Path, clean: Path | None) -> list[_Job]:
+def _folder_jobs(source: Path, clean: Path | None) -> list[_Job]:
     paths = audio.recordings(source)
     ids = unique_ids(list(paths))
     outputs = output_names({name: str(Path(name).with_suffix(".wav")) for name in paths})
     references = references_of(clean, list(paths))
     jobs = []
     for name, path in paths.items():
-        jobs.append(_Job(ids[name], path, out / outputs[name], references.of.get(name)))
+        jobs.append(_Job(ids[name], path, outputs[name], references.of.get(name)))
     for entry in of_references(references, list(paths), clean):
         print(entry["text"], flush=True)
     return jobs
@@ -202,7 +199,7 @@ def _manifest_jobs(manifest: Path, out: Path) -> list[_Job]:
             raise AudioRestorerError(f"{manifest}:{number}: id: {name!r} occurs twice")
         ids.add(name)
         clean = manifest.parent / str(row["clean"]) if row.get("noisy") and row.get("clean") else None
-        jobs.append(_Job(name, source, inside(out, f"{name}.wav"), clean))
+        jobs.append(_Job(name, source, str(inside(out, f"{name}.wav").relative_to(out)), clean))
     if not jobs:
         raise AudioRestorerError(f"{manifest}: no rows")
     return jobs

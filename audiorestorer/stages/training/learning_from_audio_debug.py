@@ -79,14 +79,14 @@ def _read(table: Path) -> list[dict[str, Any]]:
 
 
 def _measured(folder: Path) -> list[dict[str, Any]]:
-    found, table = triads.find(folder), folder / triads.ITEMS
-    files = [path for triad in found for path in (triad.noisy, triad.yhat, triad.clean) if path]
+    all_triads, table = triads.find(folder), folder / triads.ITEMS
+    files = [path for triad in all_triads for path in (triad.noisy, triad.yhat, triad.clean) if path]
     if table.is_file() and table.stat().st_mtime_ns > max(path.stat().st_mtime_ns for path in files):
         rows = _read(table)
-        wanted = {("" if triad.epoch is None else str(triad.epoch), triad.id) for triad in found}
+        wanted = {("" if triad.epoch is None else str(triad.epoch), triad.id) for triad in all_triads}
         if {(row["epoch"], row["id"]) for row in rows} == wanted:
             return rows
-    return [triads.row_of(triad) for triad in found]
+    return [triads.row_of(triad) for triad in all_triads]
 
 
 def _verdict(epochs: list[int], values: list[float]) -> dict[str, Any]:

@@ -69,9 +69,9 @@ def run(
         "backends": {},
     }
     for backend in backends:
-        found = _in_its_own_process(backend, str(checkpoint), content, device, threads, secs, runs)
-        result["backends"][backend] = found
-        print(_line(backend, found), flush=True)
+        figures = _in_its_own_process(backend, str(checkpoint), content, device, threads, secs, runs)
+        result["backends"][backend] = figures
+        print(_line(backend, figures), flush=True)
     write_json(out_json, result)
     if figure:
         write_bytes_atomic(figure, _figure(result))
@@ -104,12 +104,12 @@ def _in_its_own_process(*arguments: Any) -> dict[str, Any]:
     process.start()
     theirs.close()
     try:
-        found: dict[str, Any] = ours.recv()
+        figures: dict[str, Any] = ours.recv()
     except EOFError:
         process.join()
         return {"reason": f"the process ended with code {process.exitcode}"}
     process.join()
-    return found
+    return figures
 
 
 def _worker(
@@ -170,12 +170,12 @@ def _forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def _line(backend: str, found: dict[str, Any]) -> str:
-    if "reason" in found:
-        return f"{backend:12} absent: {found['reason']}"
+def _line(backend: str, figures: dict[str, Any]) -> str:
+    if "reason" in figures:
+        return f"{backend:12} absent: {figures['reason']}"
     return (
-        f"{backend:12} p50 {found['p50_ms']:8.1f} ms  p90 {found['p90_ms']:8.1f}  p99 {found['p99_ms']:8.1f}"
-        f"  real-time factor {found['real_time_factor']:.4f}  memory {found['memory_mb']:.0f} MB"
+        f"{backend:12} p50 {figures['p50_ms']:8.1f} ms  p90 {figures['p90_ms']:8.1f}  p99 {figures['p99_ms']:8.1f}"
+        f"  real-time factor {figures['real_time_factor']:.4f}  memory {figures['memory_mb']:.0f} MB"
     )
 
 

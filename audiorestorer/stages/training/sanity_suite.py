@@ -27,6 +27,7 @@ def run(
     out_json: Path | None = None,
     out_html: Path | None = None,
     threads: int = 1,
+    long: bool = False,
 ) -> bool:
     """Run the checks; True when all are green.
 
@@ -36,10 +37,13 @@ def run(
         sample_rate: that the recordings must have, Hz.
         mono: that they must be mono.
         out_json, out_html: where the results go.
+        threads: of the long form. The short form's network is so small that more than one thread costs time.
+        long: the long form: a larger network and five times the steps.
 
     Raises:
         AudioRestorerError: nothing (a check that cannot run is red).
     """
+    threads = threads if long else 1
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(prefix="sanity_") as folder:
         if manifest is None:
@@ -47,7 +51,7 @@ def run(
             print("no manifest given: the checks run on generated audio")
         work = Path(folder) / "work"
         work.mkdir()
-        checks = run_checks(Subject(Path(manifest), noise, sample_rate, mono, work))
+        checks = run_checks(Subject(Path(manifest), noise, sample_rate, mono, work, long, threads))
     result = as_json(checks)
     if out_json:
         out_json.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The training half's page in the report: what each step found, from the files that the steps wrote."""
+"""The training half's page in the report: the results of each step, from the files that the steps wrote."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _profile(profile: dict[str, Any], onnx: dict[str, Any], picture: Path) -> Se
         f"ONNX: {onnx['size_mb']} MB, opset {onnx['opset']}, largest difference from PyTorch {onnx['max_difference']:.1e}.",
         f"{profile['parameters']} parameters, {profile['gflop_per_second_of_audio']} GFLOP a second of audio.",
     ]
-    rows = [{"run time": name, **found} for name, found in profile["backends"].items()]
+    rows = [{"run time": name, **figures} for name, figures in profile["backends"].items()]
     names = list(dict.fromkeys(name for row in rows for name in row))
     return section(
         "Export and profile", lines, [{n: row.get(n, "") for n in names} for row in rows], picture.read_bytes()

@@ -1,4 +1,4 @@
-"""What each epoch of an enhancer's training leaves to look at: losses, audio and spectrograms of fixed validation examples."""
+"""Losses, audio and spectrograms of fixed validation examples, written after each epoch of an enhancer's training."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def batches(dataset: EnhancementDataset, count: int, size: int, device: torch.de
         yield mixture, distorted, clean
 
 
-class HeldOutExamples(lightning.Callback):
-    """`valid.csv`: a row an epoch, means over the examples. `samples/epXXX/itemNN_<what>.{wav,png}`, and the same for TensorBoard."""
+class Validation(lightning.Callback):
+    """`valid.csv`: a row per epoch, means over the examples. `samples/epXXX/itemNN_<what>.{wav,png}`, and the same for TensorBoard."""
 
     def __init__(self, logs: Path, dataset: EnhancementDataset, settings: EnhancerTrainSettings) -> None:
         self.logs, self.dataset, self.settings = logs, dataset, settings
@@ -48,12 +48,12 @@ class HeldOutExamples(lightning.Callback):
         pl_module.train(training)
 
     def _measure(self, trainer: lightning.Trainer, module: EnhancerModule) -> None:
-        chosen = self.settings
-        found: dict[str, list[float]] = {}
-        for number, batch in enumerate(batches(self.dataset, chosen.valid_items, chosen.batch_size, module.device)):
+        settings = self.settings
+        totals: dict[str, list[float]] = {}
+        for number, batch in enumerate(batches(self.dataset, settings.valid_items, settings.batch_size, module.device)):
             for name, value in module.held_out(batch, number).items():
-                found.setdefault(name, []).append(value * len(batch[0]))
-        means = {name: sum(values) / chosen.valid_items for name, values in found.items()}
+                totals.setdefault(name, []).append(value * len(batch[0]))
+        means = {name: sum(values) / settings.valid_items for name, values in totals.items()}
         for logger in trainer.loggers:
             logger.log_metrics({f"valid/{name}": value for name, value in means.items()}, batches_done(trainer))
         path, epoch = self.logs / "valid.csv", trainer.current_epoch + 1

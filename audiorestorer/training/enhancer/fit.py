@@ -1,21 +1,19 @@
-"""One training of the enhancer's, from settings, data and what was trained before to a checkpoint; goes on after a kill."""
+"""One training of the enhancer, from settings, data and what was trained before to a checkpoint; goes on after a kill."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from audiorestorer.datasets.enhancement.mixing import EnhancementDataset, EnhancementFolder
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import write_text_atomic
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint, save_checkpoint
 from audiorestorer.models.enhancer.enhancer import Enhancer
 from audiorestorer.store import sha256_file
 from audiorestorer.training import running, runs
-from audiorestorer.training.enhancer.epoch_samples import HeldOutExamples, batches
+from audiorestorer.training.enhancer.epoch_samples import Validation, batches
 from audiorestorer.training.enhancer.module import DenoiserModule, EnhancementData, EnhancerModule
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, Stage1Settings, Stage2Settings
 from audiorestorer.training.enhancer.stages import Stage1Module, Stage2Module
@@ -32,16 +30,13 @@ def fit(
     threads: int | None = None,
     stop_after: int | None = None,
 ) -> Path | None:
-    """Train and write one checkpoint of the parts that this training is about, and beside it its record (`.json`).
+    """Train and write one checkpoint of the parts that this training is about, and beside it its record.
 
     Args:
         settings: of the run.
         data: folder with fg/, bg/ and rir/.
-        out: the checkpoint; appears when the training is complete.
-        work: folder of the run folders (`training.runs`).
         previous: checkpoints of the trainings before this one.
-        threads: overrides the settings' (it is no part of what names the run).
-        stop_after: leave after so many epochs of the whole run, as if killed; then nothing is written to `out`.
+        out, work, threads, stop_after: see `running.run`.
 
     Returns:
         `out`, or None when `stop_after` came first.
@@ -50,44 +45,27 @@ def fit(
         AudioRestorerError: bad data, a training that must come before is missing or of another configuration (all before anything
             is trained), or another process trains the same.
     """
-    networks = settings.networks
-    folder = EnhancementFolder(data, networks.features.sample_rate, settings.data, settings.seed)
+    folder = EnhancementFolder(data, settings.networks.features.sample_rate, settings.data, settings.seed)
     example_count = settings.steps_per_epoch * settings.batch_size
     training = EnhancementDataset(folder, "train", example_count, settings.seed)
-    held = EnhancementDataset(folder, "valid", max(settings.valid_items, settings.samples.items), settings.seed)
-    names = {"data": data_digest(folder), "previous": [sha256_file(path) for path in previous if path.exists()]}
-    digest = hashlib.sha256(json.dumps([settings.record(), names]).encode()).hexdigest()[:12]
-    with runs.opened(work, settings.name, digest) as run:
-        running.begin(settings.seed, threads or settings.threads)
+    held_out = EnhancementDataset(folder, "valid", max(settings.valid_items, settings.samples.items), settings.seed)
+
+    def build(run: runs.RunFolder) -> running.Parts:
         module = module_of(settings, enhancer_of(settings, previous))
-        curve = running.LossCurve(run.logs / "loss.csv")
-        epochs = min(settings.epochs, stop_after or settings.epochs)
-        trainer = running.trainer(
-            run,
-            [HeldOutExamples(run.logs, held, settings), curve],
-            epochs=epochs,
-            steps=settings.steps,
-            accelerator=settings.accelerator,
-            devices=1,
-            precision=settings.precision,
-        )
-        running.fit(trainer, module, EnhancementData(training, settings), run)
-        if epochs < settings.epochs:
-            return None
-        last = EnhancementDataset(folder, "train", example_count, settings.seed)
+        return running.Parts(module, EnhancementData(training, settings), [Validation(run.logs, held_out, settings)])
+
+    def save(module: EnhancerModule, card: dict[str, Any]) -> None:
+        examples = EnhancementDataset(folder, "train", example_count, settings.seed)
         count = min(example_count, settings.scale_items) if isinstance(settings, Stage1Settings) else 0
-        module.finish(batches(last, count, settings.batch_size, module.device))
-        card = {"name": settings.name, "steps": settings.steps, "seed": settings.seed, **names}
-        card |= {"settings": json.loads(settings.record()), "skipped": int(module.skipped)}
-        save_checkpoint(out, module.enhancer, settings.parts, card)
-        losses = {name: value for name, value in curve.last().items() if math.isfinite(value)}
-        record = {"name": settings.name, "run": str(run.path), "steps": settings.steps, "losses": losses}
-        write_text_atomic(out.with_suffix(".json"), json.dumps(record, indent=2) + "\n")
-    return out
+        module.finish(batches(examples, count, settings.batch_size, module.device))
+        save_checkpoint(out, module.enhancer, settings.parts, {**card, "skipped": int(module.skipped)})
+
+    inputs = {"data": data_digest(folder), "previous": [sha256_file(path) for path in previous if path.exists()]}
+    return running.run(settings, inputs, build, save, out, work, threads, stop_after, devices=1)
 
 
 def module_of(settings: EnhancerTrainSettings, enhancer: Enhancer) -> EnhancerModule:
-    """What trains by these settings."""
+    """The module that trains by these settings."""
     if isinstance(settings, Stage1Settings):
         return Stage1Module(settings, enhancer)
     if isinstance(settings, Stage2Settings):

@@ -1,6 +1,6 @@
 """The Lightning side of the enhancer's trainings: what the three have in common, and the denoiser's.
 
-All noise is drawn by (seed, step): a resumed run goes on as the uninterrupted one would have.
+All noise depends on (seed, step): a resumed run goes on as the uninterrupted one would have.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from audiorestorer.datasets.enhancement.mixing import VALIDATION_EPOCH, Enhancem
 from audiorestorer.models.enhancer.denoiser import rms
 from audiorestorer.models.enhancer.enhancer import REFERENCE_RMS, Enhancer
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, Stage2Settings
+from audiorestorer.training.steps import clip_gradients
 
 Batch = tuple[Tensor, Tensor, Tensor]  # mixture, distorted and clean speech, `[B, T]` each, at one scale
 
 
-class Draws:
+class StepRandom:
     """Random numbers of one step."""
 
     def __init__(self, seed: int, step: int, epoch: int = 0) -> None:
@@ -58,7 +59,7 @@ class EnhancerModule(lightning.LightningModule):
             getattr(enhancer, part).requires_grad_(True)
         self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
 
-    def losses(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, batch: Batch, random: StepRandom, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimise, and its parts by name."""
         raise NotImplementedError
 
@@ -67,7 +68,7 @@ class EnhancerModule(lightning.LightningModule):
         raise NotImplementedError
 
     def finish(self, examples: Iterable[Batch]) -> None:
-        """What is done once, when the training is complete."""
+        """Do what is done once, when the training is complete."""
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that the first optimiser moves."""
@@ -82,7 +83,7 @@ class EnhancerModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> None:
         step = self.step_of(batch_index)
-        loss, parts = self.losses(batch, Draws(self.settings.seed, step), step)
+        loss, parts = self.losses(batch, StepRandom(self.settings.seed, step), step)
         self.descend(0, loss, self.trained())
         self.log("loss", loss.detach(), prog_bar=True)
         self.log_dict({name: part.detach() for name, part in parts.items()})
@@ -99,16 +100,15 @@ class EnhancerModule(lightning.LightningModule):
         optimiser = optimisers[number] if isinstance(optimisers, list) else optimisers
         optimiser.zero_grad()
         self.manual_backward(loss)
-        norm = nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm)
-        if bool(norm.isfinite()):
+        if clip_gradients(parameters, self.settings.clip_norm):
             optimiser.step()
         else:
             self.skipped += 1
 
     @torch.no_grad()
     def held_out(self, batch: Batch, number: int) -> dict[str, float]:
-        """Losses on a validation batch, with the same draws each time."""
-        loss, parts = self.losses(batch, Draws(self.settings.seed, number, VALIDATION_EPOCH), self.settings.steps)
+        """Losses on a validation batch, with the same random numbers each time."""
+        loss, parts = self.losses(batch, StepRandom(self.settings.seed, number, VALIDATION_EPOCH), self.settings.steps)
         return {name: float(value) for name, value in {"loss": loss, **parts}.items()}
 
     def configure_optimizers(self) -> Any:
@@ -121,18 +121,18 @@ class EnhancerModule(lightning.LightningModule):
         return [self.trained()]
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, over the settings'."""
-        chosen = self.settings
-        if step < chosen.warmup_steps:
-            first = chosen.start_rate / chosen.learning_rate
-            return first + (1 - first) * step / chosen.warmup_steps
-        return max(0.0, (chosen.steps - step) / max(1, chosen.steps - chosen.warmup_steps))
+        """Learning rate of a step, relative to the one in the settings."""
+        settings = self.settings
+        if step < settings.warmup_steps:
+            first = settings.start_rate / settings.learning_rate
+            return first + (1 - first) * step / settings.warmup_steps
+        return max(0.0, (settings.steps - step) / max(1, settings.steps - settings.warmup_steps))
 
 
 class DenoiserModule(EnhancerModule):
     """From the mixture to the distorted speech: L1 of the waveform, both at the level that brings the mixture to the reference."""
 
-    def losses(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, batch: Batch, random: StepRandom, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         mixture, distorted, _ = at_reference(batch)
         return (self.enhancer.denoiser(mixture) - distorted).abs().mean(), {}
 
@@ -146,16 +146,16 @@ class KeptExamples(Dataset[tuple[Mono, Mono, Mono]]):
 
     def __init__(self, dataset: EnhancementDataset, count: int) -> None:
         self.dataset, self.count = dataset, count
-        self._made: dict[int, tuple[Mono, Mono, Mono]] = {}
+        self._kept: dict[int, tuple[Mono, Mono, Mono]] = {}
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Mono, Mono, Mono]:
         number = index % self.count
-        if number not in self._made:
-            self._made[number] = self.dataset[number]
-        return self._made[number]
+        if number not in self._kept:
+            self._kept[number] = self.dataset[number]
+        return self._kept[number]
 
 
 class EnhancementData(lightning.LightningDataModule):

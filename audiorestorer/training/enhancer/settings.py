@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
+from audiorestorer.config import Settings, read_yaml, validate
 from audiorestorer.datasets.enhancement.mixing import EnhancementSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.settings import (
@@ -21,10 +21,20 @@ from audiorestorer.models.enhancer.settings import (
     Size,
     of_size,
 )
-from audiorestorer.training.settings import changed
+from audiorestorer.training.run_settings import (
+    BatchSize,
+    ClipNorm,
+    LearningRate,
+    Precision,
+    RunName,
+    RunSettings,
+    Steps,
+    StepsPerEpoch,
+    WarmupSteps,
+    changed,
+)
 
 MODE = "lcfm_training_mode"
-NOT_OF_THE_RUN = frozenset({"threads", "workers"})  # they change how fast it is
 
 
 class CleanSpeechSettings(EnhancementSettings):
@@ -42,54 +52,47 @@ class FlowDataSettings(EnhancementSettings):
 
 
 class SampleSettings(Settings):
-    """What is written of fixed validation examples: audio and spectrograms, as files and for TensorBoard."""
+    """Audio and spectrograms of fixed validation examples, written as files and for TensorBoard."""
 
-    every_epochs: int = Field(1, ge=0, description="0: never; the last epoch counts too")
-    items: int = Field(2, ge=1, le=64)
+    every_epochs: int = Field(
+        1, ge=0, description="epochs between two sets of samples, the last epoch always; 0: never"
+    )
+    items: int = Field(2, ge=1, le=64, description="number of examples written each time")
 
 
-class EnhancerTrainSettings(Settings):
-    """What the three have in common. A run's length is a number of steps, never a time, so that it can be repeated."""
+class EnhancerTrainSettings(RunSettings):
+    """The settings that the enhancer's three trainings have in common."""
 
     parts: ClassVar[tuple[str, ...]]
     needs: ClassVar[tuple[str, ...]]
 
-    name: str = Field(pattern=NAME_PATTERN, description="of the run")
-    size: Size = Field("reference", description="of the networks: pilot (two CPU cores), lite (one GPU) or reference")
-    sample_rate: int = Field(FULL_RATE, description="44100, or 22050: half the window and the hop")
-    network: EnhancerSettings | None = Field(None, description="instead of size and sample_rate: every dimension")
-    seed: int = Field(1, ge=0, description="of the weights, of every example and of all noise")
-    steps: int = Field(1_000_000, ge=1, description="optimiser steps")
-    steps_per_epoch: int = Field(1000, ge=1, description="a checkpoint is written after each epoch")
-    batch_size: int = Field(32, ge=1)
-    learning_rate: float = Field(1e-4, gt=0, description="after the warm-up; then it falls to 0 in a line")
+    size: Size = Field(
+        "reference", description="size of the networks: pilot (two CPU cores), lite (one GPU) or reference"
+    )
+    sample_rate: int = Field(
+        FULL_RATE, description="sample rate of the networks, Hz: 44100, or 22050 with half the window and the hop"
+    )
+    network: EnhancerSettings | None = Field(
+        None, description="every dimension of the networks, in place of size and sample_rate; null: as those two say"
+    )
+    steps: Steps = 1_000_000
+    steps_per_epoch: StepsPerEpoch = 1000
+    batch_size: BatchSize = 32
+    learning_rate: LearningRate = 1e-4
     start_rate: float = Field(1e-5, gt=0, description="learning rate of the first step")
-    warmup_steps: int = Field(1000, ge=0)
-    clip_norm: float = Field(1.0, gt=0, description="the gradient's norm is clipped to this")
-    precision: Literal["32-true", "bf16-mixed"] = Field("32-true", description="Lightning's name")
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    threads: int = Field(1, ge=1, le=256)
-    workers: int = Field(1, ge=0, le=64, description="processes that make examples; 0: the training process itself")
+    warmup_steps: WarmupSteps = 1000
+    clip_norm: ClipNorm = 1.0
+    precision: Precision = "32-true"
     valid_items: int = Field(8, ge=1, le=1000, description="fixed examples that each epoch is measured on")
     data: EnhancementSettings = EnhancementSettings()
     samples: SampleSettings = SampleSettings()
 
     @property
-    def epochs(self) -> int:
-        return self.steps // self.steps_per_epoch
-
-    @property
     def networks(self) -> EnhancerSettings:
         return self.network or of_size(self.size, self.sample_rate)
 
-    def record(self) -> str:
-        """JSON of what makes the run what it is."""
-        return self.model_dump_json(exclude=set(NOT_OF_THE_RUN))
-
     @model_validator(mode="after")
     def _possible(self) -> EnhancerTrainSettings:
-        if self.steps % self.steps_per_epoch:
-            raise ValueError(f"steps {self.steps} must be a multiple of steps_per_epoch {self.steps_per_epoch}")
         if self.network is None:
             try:
                 of_size(self.size, self.sample_rate)
@@ -104,7 +107,7 @@ class DenoiserTrainSettings(EnhancerTrainSettings):
     parts: ClassVar[tuple[str, ...]] = ("denoiser",)
     needs: ClassVar[tuple[str, ...]] = ()
 
-    name: str = Field("denoiser", pattern=NAME_PATTERN)
+    name: RunName = "denoiser"
 
 
 class Stage1Settings(EnhancerTrainSettings):
@@ -114,23 +117,28 @@ class Stage1Settings(EnhancerTrainSettings):
     needs: ClassVar[tuple[str, ...]] = ("denoiser",)
 
     lcfm_training_mode: Literal["ae"]
-    name: str = Field("enhancer_stage1", pattern=NAME_PATTERN)
-    batch_size: int = Field(16, ge=1)
+    name: RunName = "enhancer_stage1"
+    batch_size: BatchSize = 16
     data: CleanSpeechSettings = CleanSpeechSettings()
     level_db: tuple[float, float] = Field(
-        (-12.0, 0.0), description="of the speech, over the reference level: in a mixture at that level speech is softer"
+        (-12.0, 0.0),
+        description="range of the speech's level in dB over the reference level: in a mixture at that level speech is softer",
     )
     vocoder_from: int = Field(0, ge=0, description="step from which the vocoder learns; before, the autoencoder alone")
     vocoder_items: int | None = Field(None, ge=1, description="examples of each batch that the vocoder gets; null: all")
-    vocoder_sec: float | None = Field(None, gt=0, description="seconds of each, cut at random; null: all of it")
+    vocoder_sec: float | None = Field(
+        None, gt=0, description="seconds of each that the vocoder gets, cut at random; null: all"
+    )
     gan_from: int | None = Field(5000, ge=0, description="step from which the discriminators take part; null: never")
     resolutions: tuple[tuple[int, int, int], ...] = Field(
         ((512, 100, 400), (1024, 256, 1024), (2048, 512, 2048)),
         min_length=1,
-        description="of the spectral loss: n_fft, hop and window in samples",
+        description="STFTs of the spectral loss: n_fft, hop and window in samples",
     )
     log_slope: float = Field(
-        2.0, gt=0, description="of the spectral loss: log1p(this m), m is 1 at the reference level"
+        2.0,
+        gt=0,
+        description="slope s of the spectral loss log1p(s m), where the magnitude m is 1 at the reference level",
     )
     discriminators: DiscriminatorSettings = DiscriminatorSettings()
     scale_items: int = Field(64, ge=1, le=10_000, description="examples that z_scale is estimated from, at the end")
@@ -149,15 +157,17 @@ class Stage2Settings(EnhancerTrainSettings):
     needs: ClassVar[tuple[str, ...]] = ("denoiser", "irmae", "vocoder")
 
     lcfm_training_mode: Literal["cfm"]
-    name: str = Field("enhancer_stage2", pattern=NAME_PATTERN)
+    name: RunName = "enhancer_stage2"
     data: FlowDataSettings = FlowDataSettings()
-    beta: float = Field(0.2, gt=0, description="lambda, the denoised share of the condition, is drawn from Beta(b, b)")
-    nfe: int = Field(16, ge=2, description="evaluations of the field in the samples")
+    beta: float = Field(
+        0.2, gt=0, description="b: lambda, the denoised share of the condition, is drawn from Beta(b, b)"
+    )
+    nfe: int = Field(16, ge=2, description="evaluations of the flow's field for each sample that is written")
     fixed_examples: int = Field(
         0,
         ge=0,
-        description="so many examples again and again: what the frozen parts make of them is kept in memory, times, noise and"
-        " lambda are drawn anew; whole batches, at most an epoch; 0: an example is used once",
+        description="number of examples that are used again and again: what the frozen parts make of them is kept in memory, times,"
+        " noise and lambda are drawn anew; whole batches, at most an epoch; 0: an example is used once",
     )
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from audiorestorer.losses.waveform import mr_stft
 from audiorestorer.models.enhancer.denoiser import rms
 from audiorestorer.models.enhancer.discriminators import Discriminators
 from audiorestorer.models.enhancer.enhancer import REFERENCE_RMS, Enhancer
-from audiorestorer.training.enhancer.module import Batch, Draws, EnhancerModule, at_reference
+from audiorestorer.training.enhancer.module import Batch, EnhancerModule, StepRandom, at_reference
 from audiorestorer.training.enhancer.settings import Stage1Settings, Stage2Settings
 
 SAMPLE_SEED = 0
@@ -34,9 +34,9 @@ class Stage1Module(EnhancerModule):
     def groups(self) -> list[list[nn.Parameter]]:
         return [self.trained(), *([list(self.discriminators.parameters())] if self.discriminators else [])]
 
-    def speech(self, clean: Tensor, draws: Draws) -> Tensor:
+    def speech(self, clean: Tensor, random: StepRandom) -> Tensor:
         """Clean speech at the levels that it has in mixtures: `[B, T]`."""
-        gain_db = torch.from_numpy(draws.rng.uniform(*self.settings.level_db, (len(clean), 1))).to(clean)
+        gain_db = torch.from_numpy(random.rng.uniform(*self.settings.level_db, (len(clean), 1))).to(clean)
         return clean / rms(clean) * REFERENCE_RMS * 10 ** (gain_db / 20)
 
     def features(self, audio: Tensor) -> Tensor:
@@ -48,60 +48,60 @@ class Stage1Module(EnhancerModule):
             out: Tensor = self.enhancer.normaliser(mel)
         return out
 
-    def losses(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        audio = self.speech(batch[2], draws)
+    def losses(self, batch: Batch, random: StepRandom, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        audio = self.speech(batch[2], random)
         features = self.features(audio)
         decoded, rebuilt = self.enhancer.irmae(features)
         loss = functional.mse_loss(rebuilt.float(), features)
         parts = {"autoencoder": loss}
         if step >= self.settings.vocoder_from:
-            real, condition = self.cut(audio, decoded, draws)
-            drawn = draws.normal(condition, len(condition), self.enhancer.settings.vocoder.noise, condition.shape[2])
-            made = self.enhancer.vocoder(condition, drawn)
-            parts |= self.distances(real, made, step)
+            real, condition = self.cut(audio, decoded, random)
+            noise = random.normal(condition, len(condition), self.enhancer.settings.vocoder.noise, condition.shape[2])
+            estimate = self.enhancer.vocoder(condition, noise)
+            parts |= self.distances(real, estimate, step)
             loss = torch.stack([parts[name] for name in parts if name != "discriminator"]).sum()
         return loss, parts
 
-    def distances(self, real: Tensor, made: Tensor, step: int) -> dict[str, Tensor]:
-        """What the vocoder's audio is judged by; in training the discriminators take a step before they judge."""
-        chosen = self.settings
+    def distances(self, real: Tensor, estimate: Tensor, step: int) -> dict[str, Tensor]:
+        """The losses of the vocoder's audio; in training the discriminators take a step before they judge."""
+        settings = self.settings
         with torch.autocast(real.device.type, enabled=False):
-            both = (made.float()[:, None] / REFERENCE_RMS, real[:, None] / REFERENCE_RMS)
-            parts = {"spectral": mr_stft(*both, chosen.resolutions, chosen.log_slope)}
-        if self.discriminators is None or chosen.gan_from is None or step < chosen.gan_from:
+            both = (estimate.float()[:, None] / REFERENCE_RMS, real[:, None] / REFERENCE_RMS)
+            parts = {"spectral": mr_stft(*both, self.enhancer.sample_rate, settings.resolutions, settings.log_slope)}
+        if self.discriminators is None or settings.gan_from is None or step < settings.gan_from:
             return parts
         judge = self.discriminators
-        parts["discriminator"] = adversarial.discriminator(judge(real), judge(made.detach()))
+        parts["discriminator"] = adversarial.discriminator(judge(real), judge(estimate.detach()))
         if self.training:
             self.descend(1, parts["discriminator"], list(judge.parameters()))
         judge.requires_grad_(False)
-        parts["adversarial"] = adversarial.generator(judge(made))
+        parts["adversarial"] = adversarial.generator(judge(estimate))
         judge.requires_grad_(True)
         return parts
 
-    def cut(self, audio: Tensor, decoded: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+    def cut(self, audio: Tensor, decoded: Tensor, random: StepRandom) -> tuple[Tensor, Tensor]:
         """The vocoder's share of a batch: audio `[b, n * hop]` and what it is made of, `[b, M + extra, n]`; cut at random frames."""
         hop, frames = self.enhancer.vocoder.hop_length, decoded.shape[2]
         audio = functional.pad(audio, (0, frames * hop - audio.shape[1]))
         count = min(len(audio), self.settings.vocoder_items or len(audio))
         wanted = self.settings.vocoder_sec
         length = frames if wanted is None else min(frames, max(1, round(wanted * self.enhancer.sample_rate / hop)))
-        begins = draws.rng.integers(0, frames - length + 1, count)
+        begins = random.rng.integers(0, frames - length + 1, count)
         real = torch.stack([audio[i, b * hop : (b + length) * hop] for i, b in enumerate(begins)])
         return real, torch.stack([decoded[i, :, b : b + length] for i, b in enumerate(begins)])
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         clean = batch[2] / rms(batch[2]) * REFERENCE_RMS
         decoded, _ = self.enhancer.irmae(self.features(clean))
-        made = self.enhancer.vocoder.synthesise(decoded, range(SAMPLE_SEED, SAMPLE_SEED + len(clean)))
-        return {"clean": clean, "vocoded": made[:, : clean.shape[1]]}
+        vocoded = self.enhancer.vocoder.synthesise(decoded, range(SAMPLE_SEED, SAMPLE_SEED + len(clean)))
+        return {"clean": clean, "vocoded": vocoded[:, : clean.shape[1]]}
 
     def finish(self, examples: Iterable[Batch]) -> None:
         """The flow shall see codes of standard deviation 1."""
         self.eval()
         with torch.no_grad():
             codes = [
-                self.enhancer.irmae.encode(self.features(self.speech(batch[2], Draws(self.settings.seed, number))))
+                self.enhancer.irmae.encode(self.features(self.speech(batch[2], StepRandom(self.settings.seed, number))))
                 for number, batch in enumerate(examples)
             ]
             self.enhancer.z_scale.copy_(1 / torch.cat([code.flatten() for code in codes]).std())
@@ -116,12 +116,12 @@ class Stage2Module(EnhancerModule):
         super().__init__(settings, enhancer)
         self._kept: dict[int, tuple[Tensor, ...]] = {}
 
-    def losses(self, batch: Batch, draws: Draws, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(self, batch: Batch, random: StepRandom, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         heard, denoised, code_heard, code_clean = self.frozen(batch, step)
-        share = draws.rng.beta(self.settings.beta, self.settings.beta, (len(heard), 1, 1))
-        tau = draws.rng.uniform(0, 1, len(heard))
+        share = random.rng.beta(self.settings.beta, self.settings.beta, (len(heard), 1, 1))
+        tau = random.rng.uniform(0, 1, len(heard))
         condition = self.enhancer.condition(heard, denoised, torch.from_numpy(share).to(heard))
-        loss = self.enhancer.flow.loss(code_clean, code_heard, condition, torch.from_numpy(tau).to(heard), draws.torch)
+        loss = self.enhancer.flow.loss(code_clean, code_heard, condition, torch.from_numpy(tau).to(heard), random.torch)
         return loss, {}
 
     def frozen(self, batch: Batch, step: int) -> tuple[Tensor, ...]:
@@ -134,10 +134,10 @@ class Stage2Module(EnhancerModule):
         enhancer = self.enhancer
         with torch.no_grad(), torch.autocast(mixture.device.type, enabled=False):
             heard, denoised = enhancer.features(mixture), enhancer.features(enhancer.denoiser(mixture))
-            made = heard, denoised, enhancer.code(heard), enhancer.code(enhancer.features(clean))
+            kept = heard, denoised, enhancer.code(heard), enhancer.code(enhancer.features(clean))
         if keeps:
-            self._kept[number] = made
-        return made
+            self._kept[number] = kept
+        return kept
 
     def samples(self, batch: Batch) -> dict[str, Tensor]:
         mixture, _, clean = at_reference(batch)
