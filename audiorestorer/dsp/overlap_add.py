@@ -41,7 +41,7 @@ def no_context(length: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a stream is cut.
+    """Segments of a stream.
 
     Attributes:
         segment: samples per segment, >= 1.

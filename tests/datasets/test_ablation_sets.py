@@ -31,7 +31,7 @@ def test_training_cannot_reach_the_test_generators() -> None:
 
 
 def test_the_three_generators_share_no_artefact() -> None:
-    """Of each other they know helpers for levels only; no law, no settings."""
+    """They share helpers for levels only: no law, no settings."""
     for name in ("stand_ins", "held_out"):
         text = (ROOT / f"audiorestorer/datasets/degradation/{name}.py").read_text()
         assert "import DegradationSettings" not in text and "dsp.clicks import draw" not in text
