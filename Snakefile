@@ -26,17 +26,17 @@ include: "rules/enhancer.smk"
 
 
 onstart:
-    lock_artifacts()
+    or_stop(FLOW.lock)
     watch_progress()
 
 
 onsuccess:
-    stop_watching()
+    FLOW.stop_watching()
     say_what_stayed()
 
 
 onerror:
-    stop_watching()
+    FLOW.stop_watching()
 
 
 rule all:
@@ -45,7 +45,7 @@ rule all:
         metrics=METRICS,
         published=expand(manifest("publish"), shard=SHARDS),
         tidied=OUTPUT_STATE,
-        results=REPORT_FILES,
+        results=REPORT_FILES.values(),
         strict=[f"{ART}/eval/strict.txt"] if CFG.strict else [],
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile as sf
@@ -18,8 +16,8 @@ import soxr
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import temporary_beside
 from audiorestorer.formats import mending
+from audiorestorer.formats.writing import Writer
 from audiorestorer.left_out import TAKEN, instead, of_formats
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 
@@ -27,24 +25,18 @@ log = logging.getLogger("audiorestorer")
 Audio = NDArray[np.float32]
 
 BLOCK_SEC = 10.0  # memory is bounded by this, not by the length of a file
-WAV_LIMIT_BYTES = 4_000_000_000  # above it a plain WAV header cannot count the samples: RF64
-SFC_SET_ADD_PEAK_CHUNK = (
-    0x1050  # sndfile.h: the PEAK chunk holds the time of day, so equal audio would give unequal bytes
-)
 SUFFIXES = TAKEN
-MP3_LEAD_FRAMES = (
-    20 * 1152
-)  # a frame of an MP3 needs bits of those before it: so many samples are decoded before the wanted ones
+# a frame of an MP3 needs bits of those before it: so many samples are decoded before the wanted ones
+MP3_LEAD_FRAMES = 20 * 1152
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
 RESAMPLE_QUALITY = "HQ"
 CEILING = 1 - 2**-15  # the largest sample of 16 bits
-BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file holds. `frames` is samples a channel; `note` says where its header says otherwise."""
+    """The contents of a file. `frames` is samples per channel; `note` says where its header says otherwise."""
 
     sample_rate: int
     channels: int
@@ -59,7 +51,7 @@ class AudioInfo:
 
 
 def probe(path: str | Path) -> AudioInfo:
-    """What a file holds, by its header where that is right (`mending`).
+    """The contents of a file, by its header where that is right (`mending`).
 
     Raises:
         AudioRestorerError: no regular file, no audio that can be read, cut short, or a name that is not UTF-8: no row could hold it.
@@ -71,7 +63,7 @@ def probe(path: str | Path) -> AudioInfo:
 
 
 def tags_of(path: str | Path) -> list[str]:
-    """The names of a recording's text tags (artist, title, ...); what names the program that wrote it is none.
+    """The names of a recording's text tags (artist, title, ...), without the name of the program that wrote it.
 
     Raises:
         AudioRestorerError: as `probe`.
@@ -82,10 +74,10 @@ def tags_of(path: str | Path) -> list[str]:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[sf.SoundFile, int, str | None]]:
-    """A recording as it is or mended, its samples, and what is to be said of its header: the one place that opens recordings.
+    """A recording as it is or mended, its number of samples, and the note on its header: the one place that opens recordings.
 
     Raises:
-        AudioRestorerError: as `probe`; and whatever libsndfile says while it is open, in our words.
+        AudioRestorerError: as `probe`; and all errors of libsndfile while it is open, in our words.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -170,22 +162,21 @@ def recordings(folder: Path) -> dict[str, Path]:
     Raises:
         AudioRestorerError: there are none.
     """
-    found = below(folder)
-    others = _others(folder)
-    if not found:
+    paths, others = below(folder), _others(folder)
+    if not paths:
         raise none_in(folder, others)
     name_others(folder, others)
-    return found
+    return paths
 
 
 def name_others(folder: Path, others: list[str] | None = None) -> None:
-    """Say in the log what a folder holds that is no recording by its suffix."""
+    """Name in the log the audio files of a folder that are no recordings by their suffix."""
     for entry in of_formats(_others(folder) if others is None else others):
         log.warning("%s: %s", as_text(str(folder)), entry["text"])
 
 
 def none_in(folder: Path, others: list[str] | None = None) -> AudioRestorerError:
-    """The error of a folder without recordings: says what it holds and, of audio in other formats, how to convert it."""
+    """The error of a folder without recordings: it names the files there and says how to convert audio of other formats."""
     held = _others(folder) if others is None else others
     return AudioRestorerError(f"{folder}: no recordings ({', '.join(SUFFIXES)}){instead(held)}")
 
@@ -208,8 +199,8 @@ def read(path: str | Path, *, start: int = 0, frames: int | None = None) -> tupl
 
 def read_mono(path: str | Path, sample_rate: int) -> Audio:
     """A (short) file as a whole at a rate, `[T]`: the mean of its channels."""
-    found, rate = read(path)
-    mono = found.mean(axis=0, dtype=np.float32)
+    audio, rate = read(path)
+    mono = audio.mean(axis=0, dtype=np.float32)
     return np.asarray(mono if rate == sample_rate else soxr.resample(mono, rate, sample_rate), np.float32)
 
 
@@ -274,110 +265,6 @@ def to_channels(source: Iterable[Audio], channels: int) -> Iterator[Audio]:
             raise AudioRestorerError(f"cannot turn {block.shape[0]} channels into {channels}")
 
 
-class Writer:
-    """Write a file in blocks under a temporary name; `close()` (or a clean `with`) renames it, an exception removes it.
-
-    Args:
-        subtype: libsndfile's, e.g. `FLOAT` (intermediates), `PCM_16`. Integer subtypes saturate at full scale: the caller keeps below.
-        expected_frames: when known, decides between WAV and RF64.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        sample_rate: int,
-        channels: int,
-        *,
-        format: str = "WAV",
-        subtype: str = "FLOAT",
-        expected_frames: int = 0,
-    ) -> None:
-        self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._temporary = temporary_beside(self.path)
-        if format == "WAV" and expected_frames * channels * BYTES_PER_SAMPLE.get(subtype, 4) > WAV_LIMIT_BYTES:
-            format = "RF64"
-        try:
-            self._file = sf.SoundFile(
-                str(self._temporary), "w", samplerate=sample_rate, channels=channels, format=format, subtype=subtype
-            )
-        except sf.LibsndfileError as error:
-            raise self._reason(error) from error
-        binding: Any = sf
-        binding._snd.sf_command(self._file._file, SFC_SET_ADD_PEAK_CHUNK, binding._ffi.NULL, 0)
-        self.frames = 0
-
-    def write(self, block: Audio) -> None:
-        """Append `[C, n]`.
-
-        Raises:
-            OSError: it could not be written, with the system's reason.
-        """
-        try:
-            self._file.write(np.ascontiguousarray(block.T))
-        except (sf.LibsndfileError, AssertionError) as error:  # soundfile asserts that all was written
-            raise self._reason(error) from error
-        self.frames += block.shape[1]
-
-    def close(self) -> None:
-        """Raises OSError: what was written last is not on the disk (libsndfile does not say so)."""
-        try:
-            try:
-                self._file.close()
-                whole = self._is_whole()
-            except sf.LibsndfileError as error:
-                raise self._reason(error) from error
-            if not whole:
-                raise self._reason(None)
-            with open(self._temporary, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
-
-    def _is_whole(self) -> bool:
-        """Whether all samples can be read back: the header's count, and of a compressed file its end."""
-        with sf.SoundFile(str(self._temporary)) as file:
-            if file.frames != self.frames:
-                return False
-            if file.format != "FLAC" or not self.frames:
-                return True
-            last = min(self.frames, file.samplerate)
-            file.seek(self.frames - last)
-            return len(file.read(last, dtype="float32")) == last
-
-    def _reason(self, error: Exception | None) -> OSError:
-        """Why a write failed: libsndfile says only that it did, so a block is written beside it and the system asked."""
-        trial = self._temporary.with_name(f"{self._temporary.name}.trial")
-        try:
-            with open(trial, "wb") as file:
-                file.write(bytes(1 << 16))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as reason:
-            return OSError(reason.errno, reason.strerror, str(self.path))
-        finally:
-            trial.unlink(missing_ok=True)
-        # room came back meanwhile, or the limit is on the size of a file
-        return OSError(errno.ENOSPC, f"could not be written in full ({error or 'cut short'})", str(self.path))
-
-    def abort(self) -> None:
-        with suppress(
-            sf.LibsndfileError
-        ):  # what is left of it cannot be written either; the first error is the one to tell
-            self._file.close()
-        self._temporary.unlink(missing_ok=True)
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-
 def write(path: str | Path, audio: Audio, sample_rate: int, *, format: str = "WAV", subtype: str = "FLOAT") -> None:
     """Write `[C, T]` atomically."""
     with Writer(
@@ -396,7 +283,7 @@ def write_blocks(
     subtype: str = "FLOAT",
     expected_frames: int = 0,
 ) -> int:
-    """Write a stream atomically; returns the number of samples a channel."""
+    """Write a stream atomically; returns the number of samples per channel."""
     with Writer(path, sample_rate, channels, format=format, subtype=subtype, expected_frames=expected_frames) as out:
         for block in source:
             out.write(block)

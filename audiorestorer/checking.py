@@ -1,6 +1,6 @@
-"""Settings: their base class, YAML and JSON read strictly, and one line a problem. No torch import.
+"""Settings: their base class, YAML and JSON read strictly, and one line per problem. No torch import.
 
-A line names where, the key's path, the value, what is allowed, and for a wrong key or choice the nearest valid one.
+A line names where, the key's path, the value, the allowed ones, and for a wrong key or choice the nearest valid one.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Settings(BaseModel):
 
 
 def _types(annotation: Any) -> set[Any]:
-    found = {annotation}
+    kinds = {annotation}
     for part in get_args(annotation):
-        found |= _types(part)
-    return {kind for kind in found if isinstance(kind, type) or kind is Any}
+        kinds |= _types(part)
+    return {kind for kind in kinds if isinstance(kind, type) or kind is Any}
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
@@ -63,7 +63,7 @@ def validate(model: type[AnySettings], values: Any, where: str) -> AnySettings:
     """Check values against a settings model.
 
     Raises:
-        AudioRestorerError: one line a problem: where, the key's path, the value, what is allowed, and the nearest valid key.
+        AudioRestorerError: one line per problem: where, the key's path, the value, the allowed ones, and the nearest valid key.
     """
     try:
         return model.model_validate(values)
@@ -87,7 +87,8 @@ def _line(problem: Any, schema: dict[str, Any]) -> str:
     value = shown(problem["input"])
     if problem["type"] in ("extra_forbidden", "invalid_key"):
         valid = list(_properties(_at(schema, path[:-1])[0], schema))
-        near = _nearest_key(str(path[-1]), valid, schema)
+        sections = [name for name in valid if _holds(_at(schema, (*path[:-1], name))[0], problem["input"], schema)]
+        near = _nearest_key(str(path[-1]), sections or valid, schema)
         return f"{key}: unknown key{_meant(near)} (got {value}); allowed here: {', '.join(valid) or 'nothing'}"
     node, whole = _at(schema, path)
     near = ""
@@ -100,7 +101,7 @@ def _line(problem: Any, schema: dict[str, Any]) -> str:
 
 
 def _no_path(value: Any) -> str:
-    """What to do where YAML or the command line made something else of a folder's name."""
+    """The remedy where YAML or the command line made something else of a folder's name."""
     if isinstance(value, bool):
         kind, example = "true or false", "./no"
     elif isinstance(value, int | float):
@@ -142,8 +143,8 @@ def _nearest_key(wrong: str, valid: Sequence[str], schema: dict[str, Any]) -> st
     if plain in valid or plain in named:
         return plain if plain in valid else named[plain]
     for candidates, cutoff in ((list(valid), CLOSE), (list(named), CLOSE_ELSEWHERE)):
-        if found := difflib.get_close_matches(plain, candidates, 1, cutoff):
-            return found[0] if found[0] in valid else named[found[0]]
+        for near in difflib.get_close_matches(plain, candidates, 1, cutoff):
+            return near if near in valid else named[near]
     return ""
 
 
@@ -160,9 +161,14 @@ def _resolved(node: Any, schema: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _holds(node: dict[str, Any], value: Any, schema: dict[str, Any]) -> bool:
+    """Whether a schema node is a section with all keys of a value, which is a mapping."""
+    return isinstance(value, dict) and bool(value) and value.keys() <= _properties(node, schema).keys()
+
+
 def _properties(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = _resolved(node, schema).get("properties", {})
-    return found
+    properties: dict[str, Any] = _resolved(node, schema).get("properties", {})
+    return properties
 
 
 def _at(schema: dict[str, Any], path: Sequence[int | str]) -> tuple[dict[str, Any], bool]:
@@ -172,12 +178,12 @@ def _at(schema: dict[str, Any], path: Sequence[int | str]) -> tuple[dict[str, An
         plain = _resolved(node, schema)
         prefix = plain.get("prefixItems", [])
         if isinstance(part, int):
-            found = prefix[part] if part < len(prefix) else plain.get("items")
+            inner = prefix[part] if part < len(prefix) else plain.get("items")
         else:
-            found = plain.get("properties", {}).get(part) or plain.get("additionalProperties")
-        if not isinstance(found, dict):
+            inner = plain.get("properties", {}).get(part) or plain.get("additionalProperties")
+        if not isinstance(inner, dict):
             return node, False
-        node = found
+        node = inner
     return node, True
 
 
@@ -206,7 +212,7 @@ BOUNDS = {
 
 
 def _allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
-    """What a schema node takes, in words: kind, bounds, null, what it means."""
+    """The values that a schema node takes, in words: kind, bounds, null, their meaning."""
     plain = _resolved(node, schema)
     if choices := _choices(node, schema):
         kind = "one of " + ", ".join(choices)
@@ -230,29 +236,41 @@ def load(model: type[AnySettings], source: str) -> AnySettings:
     Raises:
         AudioRestorerError: unreadable, not YAML, or a wrong key or value.
     """
+    return validate(model, *content_of(source))
+
+
+def content_of(source: str) -> tuple[Any, str]:
+    """The content of a YAML file or of inline JSON (`{...}`), and its name in messages.
+
+    Raises:
+        AudioRestorerError: unreadable, or not YAML.
+    """
     if source.lstrip().startswith("{"):
-        return validate(model, read_json(source, "--config"), "--config")
-    return validate(model, read_yaml(source), source)
+        return json_object(source, "--config"), "--config"
+    return read_yaml(source), source
 
 
-def read_json(text: str, where: str) -> Any:
-    """JSON without repeated keys.
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """A JSON object without repeated keys.
 
     Raises:
         AudioRestorerError: names `where` and the reason.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        content = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise AudioRestorerError(f"{where}: not valid JSON: {str(error):.300}") from error
+    if not isinstance(content, dict):
+        raise AudioRestorerError(f"{where}: not a JSON object (got {shown(content)})")
+    return content
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
+    return content
 
 
 def read_yaml(path: str | Path) -> Any:
@@ -339,7 +357,7 @@ def section(content: Any, name: str, where: str) -> Mapping[str, Any]:
     Raises:
         AudioRestorerError: the content or its section is not a mapping.
     """
-    found = content.get(name) or {} if isinstance(content, dict) else content
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{where}: {name}: a mapping of settings is needed (got {shown(found)})")
-    return found
+    settings = content.get(name) or {} if isinstance(content, dict) else content
+    if not isinstance(settings, dict):
+        raise AudioRestorerError(f"{where}: {name}: a mapping of settings is needed (got {shown(settings)})")
+    return settings

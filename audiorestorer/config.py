@@ -1,50 +1,42 @@
 """Every setting, its default, its bounds and one line on what it does. Unknown keys are errors. No torch import.
 
+The sections on trainings are in `config_training`, the kinds of values in `config_values`.
+
 `config/config.yaml` is generated from here (`python -m audiorestorer config`), and a test keeps the two equal.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from audiorestorer.checking import NAME_READ_AS, PATH_FORMAT, Settings, load, read_yaml, validate
+from audiorestorer.checking import Settings, load, read_yaml, validate
+from audiorestorer.config_text import yaml_lines
+from audiorestorer.config_training import (
+    AblationDataSettings,
+    AblationSettings,
+    EnhancerTrainingSettings,
+    TrainingSettings,
+)
+from audiorestorer.config_values import NAME_PATTERN, SEED_MAX, PathName, PathOrNull, bytes_of
 from audiorestorer.windows_names import device_of
 
-__all__ = ["NAME_PATTERN", "Config", "Settings", "default_yaml", "load", "read_yaml", "validate"]
+__all__ = [
+    "NAME_PATTERN",
+    "SEED_MAX",
+    "AblationDataSettings",
+    "AblationSettings",
+    "Config",
+    "Settings",
+    "bytes_of",
+    "default_yaml",
+    "load",
+    "read_yaml",
+    "validate",
+]
 Stale = Literal["auto", "remove", "keep"]  # what becomes of outputs that the input calls for no more
-NULL_WORDS = ("null", "Null", "NULL", "~")  # Snakemake's `--config` hands them on as text
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
-SEED_MAX = 2**32 - 1  # of numpy and Lightning
-
-
-def _a_name(text: str) -> str:
-    if text in NULL_WORDS:
-        raise ValueError(f"{NAME_READ_AS} null: write ./ before it, as ./{text}")
-    return text
-
-
-PathText = Annotated[str, Field(json_schema_extra={"format": PATH_FORMAT})]
-PathName = Annotated[PathText, AfterValidator(_a_name)]
-PathOrNull = Annotated[PathText | None, BeforeValidator(lambda value: None if value in NULL_WORDS else value)]
-
-
-def bytes_of(text: str) -> int:
-    """Bytes of a size as people write it: `500MB`, `2.5 GB` (decimal), `1GiB` (binary), `4096`.
-
-    Raises:
-        ValueError: not such a size, or zero.
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
-    size = 0.0
-    if found:
-        size = float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index(found[2].upper() or " ")
-    if size < 1:
-        raise ValueError(f"{text!r} is no size: write it as 500MB, 2GB or 1GiB")
-    return int(size)
 
 
 class IngestSettings(Settings):
@@ -131,6 +123,7 @@ class FuseSettings(StftSettings):
 
 
 class DenoiseSettings(Settings):
+    enabled: bool = Field(True, description="false: the stage is left out")
     model: str | None = Field("pilot_denoiser", description="Model, an entry of the registry; null: no denoising")
     wet: float = Field(0.55, ge=0, le=1, description="Share of the denoised signal: wet * denoised + (1 - wet) * input")
     high_band: Literal["keep", "mask", "drop"] = Field(
@@ -144,6 +137,7 @@ class DenoiseSettings(Settings):
 
 
 class PostmaskSettings(StftSettings):
+    enabled: bool = Field(True, description="false: the stage is left out")
     beta: float = Field(1.0, gt=0, le=8, description="Exponent of the beta-Wiener mask")
     floor: float = Field(1.0, ge=0, le=1, description="Lowest value of the mask (0.1 is -20 dB); 1: no post-mask")
 
@@ -287,131 +281,6 @@ class DeliverSettings(Settings):
         return text
 
 
-class TrainingSettings(Settings):
-    """`snakemake training`: from stems and noise to a registered model."""
-
-    experiment: PathName = Field(
-        "config/experiments/denoiser_demo.yaml", description="Experiment file, which holds network, losses and steps"
-    )
-    stems: PathOrNull = Field(
-        None, description="Folder of stems like MUSDB18-HQ or MoisesDB; null: generated, to try it"
-    )
-    noises: PathOrNull = Field(None, description="Folder of noises; null: generated")
-    noisy: PathOrNull = Field(
-        None, description="Folder of noisy recordings to run the trained model on; null: generated"
-    )
-    clean: PathOrNull = Field(None, description="Folder of references of the noisy recordings, same names")
-    real: PathOrNull = Field(
-        None,
-        description="Folder of real degraded recordings, for analysis, ablation and the strategies of experiments; null: none",
-    )
-    target: str = Field(
-        "sum", pattern=NAME_PATTERN, description="What counts as clean: the sum of the stems, or the name of one stem"
-    )
-    tol_db: float = Field(
-        -40.0, ge=-300, le=0, description="Largest residual that the stem audit accepts, dB relative to the mixture"
-    )
-    name: str = Field(
-        "trained_denoiser",
-        pattern=NAME_PATTERN,
-        description="Name of the trained model in artifacts/training/models.yaml",
-    )
-
-
-class AblationRow(Settings):
-    """One row of the table: a name, and what it changes of the experiment's section `strategies`."""
-
-    name: str = Field(pattern=NAME_PATTERN)
-    strategies: dict[str, Any] = {}
-
-
-class AblationDataSettings(Settings):
-    """What the ablation is tested on, and what it trains on where no folders are given."""
-
-    tracks: int = Field(24, ge=8, le=1000, description="Generated tracks beside the speech of data/pilot, for all sets")
-    stand_ins: int = Field(
-        24, ge=2, le=10_000, description="Generated recordings that stand in for real ones where training.real is null"
-    )
-    items: int = Field(32, ge=5, le=5000, description="Test items per condition")
-    item_sec: float = Field(4.0, ge=1, le=60, description="Seconds per test item")
-    seed: int = Field(7, ge=0, le=SEED_MAX, description="Seed of the test set and of the stand-ins")
-
-
-def _ablation_rows() -> list[AblationRow]:
-    each: dict[str, dict[str, Any]] = {
-        "baseline": {},
-        "adaptive": {"adaptive": {"enabled": True, "every_epochs": 3, "recordings": 16}},
-        "mixed": {"mixed": {"enabled": True}},
-        "contrastive": {"contrastive": {"enabled": True}},
-        "mixed_curriculum": {"mixed": {"enabled": True}, "curriculum": {"enabled": True}},
-        "pseudo_label": {"pseudo_label": {"enabled": True}},
-    }
-    every = {name: value for strategies in each.values() for name, value in strategies.items()}
-    return [AblationRow(name=name, strategies=value) for name, value in {**each, "together": every}.items()]
-
-
-class AblationSettings(Settings):
-    """`snakemake ablation`: which strategy helps, by how much. The defaults are the small form."""
-
-    experiment: PathName = Field(
-        "config/experiments/restorer_ablation.yaml", description="Experiment file that every training is based on"
-    )
-    steps: int = Field(
-        300,
-        ge=1,
-        le=100_000_000,
-        description="Optimiser steps per training; a multiple of the experiment's steps_per_epoch",
-    )
-    seeds: list[int] = Field(
-        [31, 32, 33], min_length=1, description="Seeds; each row is trained once with each of them"
-    )
-    threads: int = Field(
-        1, ge=1, le=256, description="Threads per training; two trainings of one thread get more done than one of two"
-    )
-    clean: PathOrNull = Field(
-        None,
-        description="Folder of clean recordings to train and test on; null: speech of data/pilot, generated tracks",
-    )
-    baseline: str = Field(
-        "baseline", pattern=NAME_PATTERN, description="Name of the row that all others are compared with"
-    )
-    rows: list[AblationRow] = Field(
-        default_factory=_ablation_rows, min_length=1,
-        description="Rows of the table: a name and its strategies (docs/real_recordings.md). Another config file's list replaces all",
-    )  # fmt: skip
-    data: AblationDataSettings = AblationDataSettings()
-
-    @model_validator(mode="after")
-    def _one_each(self) -> AblationSettings:
-        names = [row.name for row in self.rows]
-        taken = {"input", "click_repair"} & set(names)
-        if (
-            len(set(names)) < len(names)
-            or len(set(self.seeds)) < len(self.seeds)
-            or not all(0 <= seed <= SEED_MAX for seed in self.seeds)
-        ):
-            raise ValueError(f"rows and seeds differ from each other; seeds lie in 0 .. {SEED_MAX}")
-        if taken:
-            raise ValueError(f"rows: {', '.join(sorted(taken))} is in the table anyway")
-        if self.baseline not in names:
-            raise ValueError(f"baseline {self.baseline!r} is none of the rows")
-        return self
-
-
-class EnhancerTrainingSettings(Settings):
-    """`snakemake enhancer`: the enhancer's trainings. What each does is in its experiment file."""
-
-    data: PathOrNull = Field(
-        None,
-        description="Folder with fg/ (clean speech), bg/ (noise) and rir/**/*.npy (rooms); null: generated, to try it",
-    )
-    denoiser: PathName = Field("config/experiments/denoiser.yaml", description="Experiment file of the denoiser")
-    stage1: PathName = Field(
-        "config/experiments/enhancer_stage1.yaml", description="Experiment file of autoencoder and vocoder"
-    )
-    stage2: PathName = Field("config/experiments/enhancer_stage2.yaml", description="Experiment file of the flow")
-
-
 class Config(Settings):
     """The whole configuration."""
 
@@ -473,7 +342,7 @@ class Config(Settings):
     deliver: DeliverSettings = DeliverSettings()
     training: TrainingSettings = TrainingSettings()
     ablation: AblationSettings = AblationSettings()
-    enhancer: EnhancerTrainingSettings = EnhancerTrainingSettings()
+    enhancer_training: EnhancerTrainingSettings = EnhancerTrainingSettings()
 
     @model_validator(mode="after")
     def _shared_store(self) -> Config:
@@ -502,25 +371,4 @@ class Config(Settings):
 def default_yaml() -> str:
     """The commented YAML of every default: what `config/config.yaml` holds."""
     head = "# Every setting and its default. Generated by `python -m audiorestorer config`: change config.py, not this file.\n"
-    return head + "\n".join(_yaml_lines(Config(), 0)) + "\n"
-
-
-def _yaml_lines(settings: BaseModel, indent: int) -> list[str]:
-    pad = " " * indent
-    lines: list[str] = []
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        if field.description:
-            lines.append(f"{pad}# {field.description}")
-        if isinstance(value, Settings):
-            lines += ["", f"{pad}{name}:", *_yaml_lines(value, indent + 2)]
-        elif isinstance(value, list) and value and isinstance(value[0], Settings):
-            lines.append(f"{pad}{name}:")
-            for entry in value:
-                inner = _yaml_lines(entry, indent + 4)
-                first = next(i for i, line in enumerate(inner) if not line.lstrip().startswith("#"))
-                lines += [*inner[:first], f"{pad}  - {inner[first].lstrip()}", *inner[first + 1 :]]
-        else:
-            text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True).strip()
-            lines.append(f"{pad}{name}: {text.removesuffix('...').strip()}")
-    return lines
+    return head + "\n".join(yaml_lines(Config, Config())) + "\n"

@@ -1,4 +1,4 @@
-"""One GPU for one job: on a machine with several, a job takes a free one and holds it until it ends. No torch import.
+"""The device of a job: on a machine with several GPUs it takes a free one and holds it until it ends. Imports torch only when asked.
 
 Snakemake counts GPUs (`--resources gpu=2`) and does not say which one a job may use. Each GPU has a lock file, named by its UUID, that
 the kernel drops when the process dies, kill -9 included. Where the caller sees one GPU or none (a cluster's scheduler has chosen, or
@@ -14,6 +14,8 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from audiorestorer.errors import AudioRestorerError
 
 log = logging.getLogger("audiorestorer")
 
@@ -35,24 +37,24 @@ def installed() -> list[str]:
 
 
 def visible(gpus: list[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """What `CUDA_VISIBLE_DEVICES` leaves of these GPUs: its entries (indices, or UUIDs or their beginnings) -> UUID.
+    """The GPUs that `CUDA_VISIBLE_DEVICES` leaves of these: its entries (indices, or UUIDs or their beginnings) -> UUID.
 
     As CUDA reads it: without the variable all, and nothing behind the first entry that names no GPU. Parts of a GPU (MIG) stand for
     themselves.
     """
     if VISIBLE not in environment:
         return {uuid: uuid for uuid in gpus}
-    found: dict[str, str] = {}
+    entries: dict[str, str] = {}
     for entry in (part.strip() for part in environment[VISIBLE].split(",")):
         if entry.startswith("MIG-"):
-            found[entry] = entry
+            entries[entry] = entry
             continue
         named = gpus[int(entry) : int(entry) + 1] if entry.isdecimal() else []
         named = named or [uuid for uuid in gpus if entry.startswith("GPU-") and uuid.startswith(entry)]
         if len(named) != 1:
             break
-        found[entry] = named[0]
-    return found
+        entries[entry] = named[0]
+    return entries
 
 
 def claim(device: str) -> str | None:
@@ -84,6 +86,30 @@ def claim(device: str) -> str | None:
             log.info("all %d GPUs are in use: waiting for one", len(choice))
         waiting = True
         time.sleep(POLL_SEC)
+
+
+def on_gpu(device: str) -> bool:
+    return device.startswith("cuda")
+
+
+def pick_device(device: str, threads: int) -> str:
+    """Set torch's threads and resolve `auto`; one of `cpu`, `cuda`, `cuda:n`. Of several GPUs, `auto` and `cuda` take a free one.
+
+    Raises:
+        AudioRestorerError: a GPU is asked for and there is none (or not that one).
+    """
+    claim(device)
+    import torch
+
+    torch.set_num_threads(max(1, threads))
+    count = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    if device == "auto":
+        return "cuda" if count else "cpu"
+    if on_gpu(device):
+        index = int(device.partition(":")[2] or 0)
+        if index >= count:
+            raise AudioRestorerError(f"device {device}: this machine has {count} usable GPUs; use `auto` or `cpu`")
+    return device
 
 
 def _lock(path: Path) -> int | None:

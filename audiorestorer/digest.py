@@ -1,4 +1,7 @@
-"""Digest of the code that a stage runs: a change to it makes the stage's items stale, a comment or a docstring does not."""
+"""The package's own code, read and not imported: the digest of what a stage runs, and which modules of a folder define a function.
+
+A change to the code makes the stage's items stale, a comment or a docstring does not.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,12 @@ PLUMBING = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "__main__",
+        "chain",
         "checking",
         "config",
+        "config_text",
+        "config_training",
+        "config_values",
         "devices",
         "digest",
         "errors",
@@ -25,13 +32,16 @@ PLUMBING = frozenset(
         "folders",
         "left_out",
         "manifest",
+        "memory",
         "names",
         "progress",
         "resources",
         "store",
         "tables",
+        "workflow",
         "stages.shard",
         "stages.inputs",
+        "stages.job",
         "stages.network",
         "stages.folder",
     )  # fmt: skip
@@ -63,6 +73,21 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
             node.body = node.body[1:] or [ast.Pass()]
     own = tuple(sorted(name for name in imports if name.split(".")[0] == PACKAGE and _path(name) is not None))
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), own
+
+
+@cache
+def modules_defining(function: str, folder: str) -> tuple[str, ...]:
+    """The modules of a folder of this package that define a function at their top level, by name; `__init__` is none of them."""
+    trees = {
+        path.stem: ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / folder).glob("*.py"))
+        if path.stem != "__init__"
+    }
+    return tuple(
+        name
+        for name, tree in trees.items()
+        if any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
+    )
 
 
 def modules_of(*roots: str) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from audiorestorer import tables
+from audiorestorer.checking import json_object
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.names import as_text, is_text, short_hash
 
@@ -34,7 +35,7 @@ def inside(folder: Path, relative: str) -> Path:
 
 
 def named_from(path: Path, base: Path) -> str:
-    """How a manifest in the folder `base` names a file: relative for what lies in it, else absolute."""
+    """The name of a file in a manifest of the folder `base`: relative for what lies in it, else absolute."""
     path, base = path.resolve(), base.resolve()
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
@@ -76,17 +77,16 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """A JSON object from a file.
 
     Raises:
-        AudioRestorerError: cannot be read, not JSON, or no object.
+        AudioRestorerError: cannot be read, not JSON, a repeated key, or no object.
     """
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json_object(Path(path).read_text(encoding="utf-8-sig"), str(path))
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
-    except ValueError as error:
+    except UnicodeError as error:
         raise AudioRestorerError(f"{path}: not valid JSON: {error}; {MADE_AGAIN}") from error
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{path}: not a JSON object; {MADE_AGAIN}")
-    return found
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{error}; {MADE_AGAIN}") from error
 
 
 def write_json(path: str | Path, value: Mapping[str, Any], *, indent: int = 2, allow_nan: bool = True) -> None:
@@ -127,6 +127,16 @@ def read_rows(path: str | Path, kind: type[RowType]) -> Iterator[tuple[int, RowT
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "row"
             raise AudioRestorerError(f"{path}:{number}: {where}: {first['msg']}") from error
+
+
+def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSON Lines file with their line numbers. `read_rows` checks their fields, too.
+
+    Raises:
+        AudioRestorerError: cannot be read, or a line is no JSON object (names file, line and reason).
+    """
+    for number, line in read_lines(path):
+        yield number, json_object(line, f"{path}:{number}")
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:

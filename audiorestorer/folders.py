@@ -1,4 +1,4 @@
-"""Which folders may lie in each other: what is only read is kept apart from what is written. No torch import.
+"""Which folders may lie in each other: inputs are kept apart from outputs. No torch import.
 
 Two paths are compared by the file system's own identity (device and inode of what exists, names for the rest), so that links, `..`,
 relative paths, bind mounts and, where the disk folds it, letter case make no difference.
@@ -102,7 +102,7 @@ def keep_run_apart(config: Config, references: Place, transcripts: Place) -> Non
         "evaluate.sentences": config.evaluate.sentences,
         **{f"training.{name}": getattr(training, name) for name in ("stems", "noises", "noisy", "clean", "real")},
         "ablation.clean": config.ablation.clean,
-        "enhancer.data": config.enhancer.data,
+        "enhancer_training.data": config.enhancer_training.data,
     }
     written: dict[str, Place] = {"output": config.output, "artifacts": artifacts, "store": store}
     keep_apart(read, written, files_beside=False)
@@ -153,7 +153,7 @@ SAME, INSIDE, HOLDS = "is the same as", "lies in", "holds"
 
 
 def _relation(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> str:
-    """How a path stands to another one; an empty text: neither holds the other."""
+    """The relation of a path to another one, in words; an empty text: neither holds the other."""
     ways, others = list(_way(path)), list(_way(other))
     if ways[0] == others[0]:
         return SAME

@@ -1,4 +1,4 @@
-"""What a run leaves out, counted and named: one sentence a kind, for the log, metrics.json and the report's first page."""
+"""The files that a run leaves out, counted and named: one sentence per kind, for the log, metrics.json and the report's first page."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def of_formats(names: Iterable[str]) -> list[LeftOut]:
 
 
 def instead(names: Iterable[str]) -> str:
-    """What a folder without a recording holds, and how to convert it: the end of an error's sentence, empty where it holds nothing."""
+    """The files of a folder without a recording, and how to convert them: the end of an error's sentence; empty for no files."""
     every = sorted(names)
     audio = [name for name in every if suffix_of(name) in OTHER_AUDIO]
     if not every:

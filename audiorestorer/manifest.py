@@ -1,4 +1,4 @@
-"""Manifests: one JSON Lines file a (stage, shard), one row an item. No torch import."""
+"""Manifests: one JSON Lines file per (stage, shard), one row per item. No torch import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -19,21 +19,32 @@ from audiorestorer.files import MADE_AGAIN, read_rows, text_line, write_text_ato
 from audiorestorer.names import folded, short_hash
 
 ESCAPED_SURROGATE = "\\ud"
+NAME_MAX_BYTES = 255  # of a file name, on all common file systems
+# The fields of a row that name files (a path, or lists and mappings of paths), and the field that holds their SHA-256. A stage that
+# adds such a field adds it here: its files are then checked before they are read, and `store prune` keeps them.
+FILE_FIELDS: Mapping[str, str | None] = {
+    "noisy": "noisy_sha256",
+    "clean": "clean_sha256",
+    "path": "sha256",
+    "stems": None,
+    "estimates": "estimates_sha256",
+}
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
 
 class Item(BaseModel):
-    """One row. `path` is what the last stage made; `noisy` stays the original input.
+    """One row. `path` is the file that the last stage made; `noisy` stays the original input.
 
-    `sr`, `channels` and `duration` are the input's and stay so through the whole chain; `sha256` is the content of `path`,
-    `relative` is the input's path below the input folder, `conditions` what its transcript row says of it (voice, music, snr_db);
-    `noisy_sha256` and `clean_sha256` that of the input and of its reference; `output` is the relative path of the cleaned file.
+    `sr`, `channels` and `duration` are the input's and stay so through the whole chain. `relative` is the input's path below the input
+    folder, `conditions` holds further cells of its transcript row (voice, music, snr_db). `sha256` is the content of `path`,
+    `noisy_sha256` and `clean_sha256` that of the input and of its reference. `output` is the relative path of the cleaned file.
     `status` is `ok` or `rejected`; a rejected row carries `reason` and is passed on by every later stage.
-    `notes` says what a user should know of a row that went through: a sentence per kind (`header`, `reference`, `loudness`, `speech`).
-    Fields that a stage adds beyond these (`stems`, `gain_db`, ...) are kept.
+    `notes` tells a user about a row that went through: a sentence per kind (`header`, `reference`, `loudness`, `speech`).
+
+    A stage declares here what it adds to a row; an unknown field is an error. A field that is None is not written.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="forbid")
 
     id: str
     split: str = "render"
@@ -50,21 +61,56 @@ class Item(BaseModel):
     clean_sha256: str | None = None
     output: str | None = None
     transcript: str | None = None
-    stems: dict[str, str] | None = None
     status: str = "ok"
     reason: str | None = None
     notes: dict[str, str] | None = None
+
+    # ingest
+    frames: int | None = None
+    peak_dbfs: float | None = None
+    rms_dbfs: float | None = None
+    # separate; `estimates` joins the separators' (vocals, accompaniment or None) for fuse
+    stems: dict[str, str] | None = None
+    estimates: list[tuple[str, str | None]] | None = None
+    estimates_sha256: list[str | None] | None = None
+    # denoise
+    high_band: str | None = None
+    denoiser_nyquist_hz: float | None = None
+    # enhance
+    enhanced: bool | None = None
+    enhance_wer: float | None = None
+    enhance_reason: str | None = None
+    # loudness; the gain also of the commands over a folder
+    gain_db: float | None = None
+    limited: bool | None = None
+    target_lufs: float | None = None
+    input_lufs: float | None = None
+    output_lufs: float | None = None
+    true_peak_dbtp: float | None = None
+    loudest_in_lufs: float | None = None
+    loudest_out_lufs: float | None = None
+    taken_db: float | None = None
+    # publish: where the file lies, and why one that was there already was kept
+    published: str | None = None
+    published_kept: str | None = None
+    # evaluate; `view` only in memory
+    examined: dict[str, Any] | None = None
+    reference_delay_ms: float | None = None
+    metrics: dict[str, Any] | None = None
+    missing: dict[str, Any] | None = None
+    heard: dict[str, Any] | None = None
+    view: Any = None
+    # evaluate-enhancer
+    condition: str | None = None
+    figures: dict[str, Any] | None = None
+    fallback: bool | None = None
 
     @property
     def ok(self) -> bool:
         return self.status == "ok"
 
-    def field(self, name: str) -> Any:
-        """A field that a stage added, or None."""
-        return (self.model_extra or {}).get(name)
-
     def updated(self, **changes: Any) -> Item:
-        """A copy with these fields changed or added; `notes` are added to those that the row has."""
+        """A copy with these fields changed; `notes` are added to those that the row has."""
         if self.notes and "notes" in changes:
             changes["notes"] = {**self.notes, **(changes["notes"] or {})}
         return Item.model_validate({**self.model_dump(), **changes})
@@ -105,15 +151,18 @@ def output_names(wanted: Mapping[str, str]) -> dict[str, str]:
     """Outputs by their input's relative path, no two alike (case folded too).
 
     Args:
-        wanted: those of each input by itself. Where several inputs want one name, they keep their suffix in it
-            (`a.ogg -> a.ogg.flac`); what still collides gets a short hash of its input's path.
+        wanted: the output of each input by itself. Where several inputs want one name, the input that has it already keeps it, and
+            the others get a short hash of their path (`a.ogg -> a-1b2c3d4e.flac`). A name that its suffix makes too long for a file
+            system is cut, and gets a hash too.
     """
     names = dict(wanted)
-    for hashed in (False, True):
-        crowd = Counter(name.casefold() for name in names.values())
-        for relative, name in names.items():
-            if crowd[name.casefold()] > 1:
-                names[relative] = f"{relative}{f'-{short_hash(relative)}' if hashed else ''}{Path(name).suffix}"
+    taken = Counter(folded(name) for name in names.values())
+    for relative, name in wanted.items():
+        path = PurePosixPath(name)
+        if taken[folded(name)] > 1 and name != relative or len(os.fsencode(path.name)) > NAME_MAX_BYTES:
+            end = f"-{short_hash(relative)}{path.suffix}"
+            stem = os.fsencode(path.stem)[: NAME_MAX_BYTES - len(end)].decode(errors="ignore")
+            names[relative] = str(path.with_name(stem + end))
     return names
 
 
@@ -165,13 +214,13 @@ def in_range(paths: Iterable[Path]) -> list[Path]:
     """Paths, of which those whose name is a `shard_range` and a suffix stand for each of its shards."""
     out: list[Path] = []
     for path in paths:
-        found = re.fullmatch(r"\[(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\](\.\w+)", path.name)
-        if not found:
+        shards = re.fullmatch(r"\[(\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)\](\.\w+)", path.name)
+        if not shards:
             out.append(path)
             continue
-        for part in found[1].split(","):
+        for part in shards[1].split(","):
             first, _, last = part.partition("-")
-            out += [path.with_name(f"{number}{found[2]}") for number in range(int(first), int(last or first) + 1)]
+            out += [path.with_name(f"{number}{shards[2]}") for number in range(int(first), int(last or first) + 1)]
     return out
 
 

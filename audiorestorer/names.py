@@ -35,5 +35,5 @@ def short_hash(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """What two names have in common that some file systems take for one: case and Unicode's composed and decomposed forms aside."""
+    """The common form of names that some file systems take for one: case and Unicode's composed and decomposed forms aside."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

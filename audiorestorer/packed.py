@@ -49,14 +49,14 @@ def is_delivery(path: Path) -> bool:
 
 def holding(paths: Iterable[Path], asked: Callable[[str], bool]) -> list[Path]:
     """The archives that hold a recording whose relative path is `asked` for; one that cannot be read is named in the log."""
-    found = []
+    holders = []
     for path in paths:
         try:
             if any(asked(name) for name in names(path)):
-                found.append(path)
+                holders.append(path)
         except (OSError, ValueError, zipfile.BadZipFile, tarfile.TarError, zstandard.ZstdError) as error:
             log.warning("%s: cannot tell what is in it: %s", path, error)
-    return found
+    return holders
 
 
 def names(path: Path) -> Iterator[str]:

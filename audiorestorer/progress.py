@@ -1,4 +1,4 @@
-"""How far a run is and what it cost: jobs leave records beside their manifests, and who wants to know adds them up. No torch import.
+"""The progress of a run and its cost: jobs leave records beside their manifests, and readers add them up. No torch import.
 
 A record is `<shard>[.<part>].work.json`, rewritten while the job works. Those of a finished run stay: they are the report's run times.
 """
@@ -25,7 +25,7 @@ CLOCK_SLACK_SEC = 2.0  # between this machine's clock and a file server's
 
 @dataclass
 class Work:
-    """What one job did so far, or did when it last computed something.
+    """The work of one job so far, or when it last computed something.
 
     `done` of `items` are finished, `computed` of them by this job; `audio_sec` is what it computed in `work_sec` of wall time and
     `cpu_sec` of all its threads, after `load_sec` of start-up.
@@ -50,16 +50,16 @@ def _short(value: str | int | float) -> str | int | float:
 
 
 def work_file(manifest: Path, part: str = "") -> Path:
-    """Where the job that writes a manifest leaves its record; `part` where it has several."""
+    """The record of the job that writes a manifest; `part` where it has several."""
     return manifest.with_suffix(f".{part}{SUFFIX}" if part else SUFFIX)
 
 
 def read(path: Path) -> Work | None:
     """A record; None where there is none that can be read."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
         known = {field.name for field in fields(Work)}
-        return Work(**{key: value for key, value in found.items() if key in known})
+        return Work(**{key: value for key, value in values.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
 
@@ -116,23 +116,23 @@ class Run:
         if job.manifest in self.finished:
             return 1.0, self.finished[job.manifest]
         paths = lying.get(job.manifest.stem, [])
-        found = [work for path in paths if path != job.manifest and (work := read(path))]
-        seconds = sum(work.work_sec for work in found)
+        works = [work for path in paths if path != job.manifest and (work := read(path))]
+        seconds = sum(work.work_sec for work in works)
         if job.manifest in paths:
             self.finished[job.manifest] = seconds
             return 1.0, seconds
-        shares = sum(work.done / max(work.items, 1) for work in found)
-        return min(shares / max(job.parts, len(found)), 1.0), seconds
+        shares = sum(work.done / max(work.items, 1) for work in works)
+        return min(shares / max(job.parts, len(works)), 1.0), seconds
 
     def _new(self, folder: Path) -> dict[str, list[Path]]:
         """A folder's files since the run began, by shard."""
-        found: dict[str, list[Path]] = {}
+        by_shard: dict[str, list[Path]] = {}
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 with suppress(OSError):  # it may be replaced just now
                     if entry.stat().st_mtime >= self.start - CLOCK_SLACK_SEC:
-                        found.setdefault(entry.name.split(".")[0], []).append(Path(entry.path))
-        return found
+                        by_shard.setdefault(entry.name.split(".")[0], []).append(Path(entry.path))
+        return by_shard
 
 
 def _duration(seconds: float) -> str:
@@ -152,7 +152,7 @@ def _shares(cost: dict[str, float]) -> str:
 
 
 def every_sec(environment: Mapping[str, str]) -> float:
-    """How often a run says how far it is, by AUDIORESTORER_PROGRESS; 0: never.
+    """Seconds between a run's lines of progress, by AUDIORESTORER_PROGRESS; 0: none.
 
     Raises:
         AudioRestorerError: no number of seconds.

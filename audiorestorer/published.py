@@ -110,7 +110,7 @@ def _read(path: Path) -> Record | None:
 
 
 def folder_name(path: str | Path) -> str:
-    """How records name a folder: what lies in the working folder goes along where that is moved or copied."""
+    """The name of a folder in records: relative below the working folder, so that it stays right where that is moved or copied."""
     return named_from(Path(path), Path.cwd())
 
 
@@ -122,10 +122,10 @@ class Finished:
 
     @cached_property
     def _by_start(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
+        by_start: dict[str, list[Path]] = {}
         for path in self.folder.glob("??/*.*.*"):
-            found.setdefault(path.name.split(".")[1], []).append(path)
-        return found
+            by_start.setdefault(path.name.split(".")[1], []).append(path)
+        return by_start
 
     def holds(self, sha256: str) -> bool:
         for path in self._by_start.get(sha256[:8], []):
@@ -224,9 +224,9 @@ class Publisher:
 
     def _note(self, new: Record, old: Record | None, info: os.stat_result) -> None:
         """The record of a file that is there with our content; written where it says something new."""
-        found = replace(new, size=info.st_size, mtime_ns=info.st_mtime_ns, before=old.before if old else None)
-        if found != old:
-            self.ledger.put(found)
+        record = replace(new, size=info.st_size, mtime_ns=info.st_mtime_ns, before=old.before if old else None)
+        if record != old:
+            self.ledger.put(record)
 
     def _somebodys(self, name: str, info: os.stat_result, content: str | None, record: Record | None) -> str | None:
         """Why a file is not ours to replace, or None."""
@@ -245,12 +245,12 @@ class Publisher:
 
     def told(self, command: str, most: int, remedy: str) -> None:
         """Say what was kept and what was replaced, so many names each."""
-        told = (self.kept, f"kept: {remedy}"), (self.replaced, "replaced, as asked for"), (self.others, "replaced")
-        for found, what in told:
-            for name, reason in list(found.items())[:most]:
+        groups = (self.kept, f"kept: {remedy}"), (self.replaced, "replaced, as asked for"), (self.others, "replaced")
+        for names_with_reason, what in groups:
+            for name, reason in list(names_with_reason.items())[:most]:
                 log.warning("%s: %s: %s: %s", command, self.output / name, reason, what)
-            if len(found) > most:
-                log.warning("%s: and %d more of %s", command, len(found) - most, self.output)
+            if len(names_with_reason) > most:
+                log.warning("%s: and %d more of %s", command, len(names_with_reason) - most, self.output)
         if self.edited:
             names = ", ".join(self.edited[:3]) + (", ..." if len(self.edited) > 3 else "")
             log.info(
@@ -267,7 +267,7 @@ def _one_file(path: Path, other: Path) -> bool:
 
 
 def in_the_way(output: Path, target: Path) -> Path | None:
-    """What keeps a target's folder from being made: a file that has its name."""
+    """The file that has the name of one of a target's folders, so that the folder cannot be made; None: there is none."""
     for parent in reversed(target.relative_to(output).parents[:-1]):
         if os.path.lexists(output / parent) and not (output / parent).is_dir():
             return output / parent

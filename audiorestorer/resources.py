@@ -1,4 +1,4 @@
-"""What a job needs: memory and minutes as functions of its shard, its stage or model, and the attempt; and that it keeps its memory.
+"""What a job needs: memory and minutes as functions of its shard, its stage or model, and the attempt.
 
 The figures are docs/lab/performance.md's (a test compares them), the margins are for slower machines. A first attempt that was cut too
 short is corrected by the next one, which asks for twice as much and finds the finished items in the store. No torch import.
@@ -6,8 +6,6 @@ short is corrected by the next one, which asks for twice as much and finds the f
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import math
 from collections.abc import Iterable
@@ -56,13 +54,6 @@ class Cost:
         return math.ceil(TIME_BASE_MIN + TIME_MARGIN * work / max(1, threads) / 60) * 2 ** (attempt - 1)
 
 
-STAGES = {
-    "ingest": Cost(68, channel=0.02),
-    "fuse": Cost(182, channel=0.01),
-    "postmask": Cost(164, channel=0.01),
-    "loudness": Cost(161, channel=0.01),
-    "publish": Cost(100, channel=0.01),
-}
 HTDEMUCS = Cost(1650, file=0.57)
 MDX_BAG = Cost(6530, file=0.96)
 DNS64 = Cost(2030, channel=0.09)
@@ -70,7 +61,6 @@ MASK_NETWORK = Cost(1750, channel=0.1)
 ENHANCER = Cost(
     3000, channel=9.0
 )  # of the reference size, which was timed on its architecture alone; the pilot takes less
-NO_NETWORK = STAGES["fuse"]
 BY_SOURCE = {"hf:htdemucs": HTDEMUCS, "hf:htdemucs_ft": HTDEMUCS}
 BY_KIND = {"dns64": DNS64, "mask_network": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG}
 GROUPS = {
@@ -124,14 +114,3 @@ def _read(manifest: str, mtime_ns: int, size: int) -> Load:
                 seconds += duration
                 channel_seconds += duration * (row.get("channels") or 1)
     return Load(seconds, channel_seconds)
-
-
-def keep_freed_memory() -> None:
-    """For commands that need the same tensors again and again: glibc hands what is larger than 128 KiB back to the system as soon as
-    it is freed, and asking for it anew (page faults) was 40 % of a training step and a quarter of a network's pass
-    (docs/lab/performance.md). With another C library nothing changes."""
-    m_trim_threshold, m_mmap_max = -1, -4  # malloc.h
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(m_mmap_max, 0)
-        library.mallopt(m_trim_threshold, 2**31 - 1)

@@ -101,7 +101,7 @@ def _check(record: Mapping[str, Any]) -> str:
 
 
 def _as_written(path: Path, meta: Mapping[str, Any]) -> bool:
-    """Whether a file is what was put into the store: by size and time; by content where the time is another (a copy's)."""
+    """Whether a file is as it was put into the store: by size and time; by content where the time is another (a copy's)."""
     info = path.stat()
     if info.st_size != meta["size"]:
         return False
@@ -118,7 +118,7 @@ def _as_written(path: Path, meta: Mapping[str, Any]) -> bool:
 class Source:
     """The recording that an entry was made from: its content, and the names that it had then (relative path, id).
 
-    No part of a key. It is how `store forget` finds all that came of a recording, whatever the settings were.
+    No part of a key. By it `store forget` finds all that was made of a recording, whatever the settings were.
     """
 
     sha256: str | None = None
@@ -146,7 +146,7 @@ class Store:
         return self.folder / key[:2] / key
 
     def get(self, key: str) -> Entry | None:
-        """The entry of a key, or None where it is absent or damaged: a file is missing or was changed, or the JSON was."""
+        """The entry of a key, or None where it is absent or damaged: a file is missing or changed, or the JSON is."""
         base = self._base(key)
         try:
             record = json.loads(Path(f"{base}.json").read_text(encoding="utf-8"))
@@ -199,10 +199,10 @@ class Store:
         return entry
 
     def source_of(self, key: str) -> Source | None:
-        """What an entry was made from; None where it does not say (entries of earlier versions, damaged ones)."""
+        """The recording that an entry was made from; None where it does not say (entries of earlier versions, damaged ones)."""
         try:
-            found = json.loads(Path(f"{self._base(key)}.json").read_text(encoding="utf-8"))["source"]
-            return Source(found["sha256"], tuple(found["names"]))
+            source = json.loads(Path(f"{self._base(key)}.json").read_text(encoding="utf-8"))["source"]
+            return Source(source["sha256"], tuple(source["names"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

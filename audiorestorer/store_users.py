@@ -1,9 +1,8 @@
-"""Who uses an item store and what lies in it: what `store stats`, `verify`, `prune` and `forget` share. No audio is read."""
+"""The users of an item store and its contents, for `store stats`, `verify`, `prune` and `forget`. No audio is read."""
 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -13,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import read_json
+from audiorestorer.files import read_json, read_objects
+from audiorestorer.manifest import FILE_FIELDS
 from audiorestorer.store import SCRATCH, USERS
 
 log = logging.getLogger("audiorestorer")
-
-FILE_FIELDS = ("path", "noisy", "stems", "estimates")  # of a row: where stages name files
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Kept:
 
 @dataclass
 class Contents:
-    """A store's entries, and what is left of killed jobs (paths relative to the store, with bytes and time)."""
+    """A store's entries, and the leftovers of killed jobs (paths relative to the store, with bytes and time)."""
 
     entries: list[Kept] = field(default_factory=list)
     leftovers: list[tuple[str, int, float]] = field(default_factory=list)
@@ -70,15 +68,15 @@ def users_of(root: Path) -> list[User]:
     """
     if not root.is_dir():
         raise AudioRestorerError(f"store: {root}: no such folder")
-    found = [User(Path.cwd(), root.parent, root)] if (root.parent / "manifests").is_dir() else []
+    users = [User(Path.cwd(), root.parent, root)] if (root.parent / "manifests").is_dir() else []
     for path in sorted((root / USERS).glob("*.json")):
         values = read_json(path)
         user = User(*(Path(str(values.get(name, ""))) for name in ("folder", "artifacts", "store")))
         if (user.folder / user.artifacts).is_dir():
-            found.append(user)
+            users.append(user)
         else:
             log.warning("store: %s is gone: what its manifests named is not kept", user.folder / user.artifacts)
-    return found
+    return users
 
 
 @contextmanager
@@ -99,21 +97,21 @@ def locked(users: list[User]) -> Iterator[None]:
 
 
 def contents(root: Path) -> Contents:
-    """What lies in a store, by its file names and sizes."""
-    found = Contents()
+    """The contents of a store, by its file names and sizes."""
+    held = Contents()
     for folder, folders, names in os.walk(root):
         place = Path(folder).relative_to(root)
         for scratch in [name for name in folders if name.startswith(SCRATCH)]:
             inside = [path.stat().st_size for path in Path(folder, scratch).rglob("*") if path.is_file()]
             time_of = Path(folder, scratch).stat().st_mtime
-            found.leftovers.append((str(place / scratch), sum(inside), time_of))
+            held.leftovers.append((str(place / scratch), sum(inside), time_of))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         if len(place.name) == 2 and len(place.parts) > 1:
-            _sort_in(found, root, place, names)
-    return found
+            _sort_in(held, root, place, names)
+    return held
 
 
-def _sort_in(found: Contents, root: Path, place: Path, names: list[str]) -> None:
+def _sort_in(held: Contents, root: Path, place: Path, names: list[str]) -> None:
     """One folder of a stage: entries, and files of no entry."""
     info = {name: (root / place / name).stat() for name in names}
     by_key: dict[str, list[str]] = {}
@@ -124,9 +122,9 @@ def _sort_in(found: Contents, root: Path, place: Path, names: list[str]) -> None
         if f"{key}.json" in own:
             size = sum(info[name].st_size for name in own)
             files = [str(place / name) for name in own if name != f"{key}.json"]
-            found.entries.append(Kept(str(place.parent), key, files, size, info[f"{key}.json"].st_mtime))
+            held.entries.append(Kept(str(place.parent), key, files, size, info[f"{key}.json"].st_mtime))
         else:
-            found.leftovers += [(str(place / name), info[name].st_size, info[name].st_mtime) for name in own]
+            held.leftovers += [(str(place / name), info[name].st_size, info[name].st_mtime) for name in own]
 
 
 def named_by(user: User, manifest: Path) -> set[str]:
@@ -145,13 +143,9 @@ def rows_of(manifest: Path) -> list[dict[str, Any]]:
         AudioRestorerError: no manifest.
     """
     try:
-        with open(manifest, encoding="utf-8") as file:
-            rows = [json.loads(line) for line in file if line.strip()]
-    except (OSError, ValueError) as error:
-        raise AudioRestorerError(f"{manifest}: damaged: {error}; run `audiorestorer store verify`") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise AudioRestorerError(f"{manifest}: damaged: a row is no object; run `audiorestorer store verify`")
-    return rows
+        return [row for _, row in read_objects(manifest)]
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"damaged: {error}; run `audiorestorer store verify`") from error
 
 
 def files_of(user: User, row: dict[str, Any]) -> set[str]:

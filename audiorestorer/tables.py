@@ -148,17 +148,17 @@ def _header(path: str | Path, text: str, needed: Mapping[str, Sequence[str]]) ->
     """The delimiter, the first line with text in it, and the lines below it."""
     said = SEPARATOR_LINE.match(text)
     start, before = (said.end(), 1) if said else (0, 0)
-    found = {}
+    headers = {}
     for delimiter in said[1] if said else DELIMITERS:
         lines = _lines(path, text, delimiter, start, before + 1)
-        found[delimiter] = next((cells for _, cells in lines if any(map(_plain, cells))), []), lines
-    able = [mark for mark, (cells, _) in found.items() if not _missing(cells, needed)]
+        headers[delimiter] = next((cells for _, cells in lines if any(map(_plain, cells))), []), lines
+    able = [mark for mark, (cells, _) in headers.items() if not _missing(cells, needed)]
     if not able:
-        split = [mark for mark in "\t|;," if mark in found and len(found[mark][0]) > 1]
-        delimiter = split[0] if split else next(iter(found))
-        raise AudioRestorerError(f"{path}: {_no_header(found[delimiter][0], delimiter, needed)}")
-    delimiter = max(able, key=lambda mark: len(found[mark][0]))
-    return delimiter, *found[delimiter]
+        split = [mark for mark in "\t|;," if mark in headers and len(headers[mark][0]) > 1]
+        delimiter = split[0] if split else next(iter(headers))
+        raise AudioRestorerError(f"{path}: {_no_header(headers[delimiter][0], delimiter, needed)}")
+    delimiter = max(able, key=lambda mark: len(headers[mark][0]))
+    return delimiter, *headers[delimiter]
 
 
 def _plain(name: str) -> str:
@@ -172,13 +172,13 @@ def _missing(header: Sequence[str], needed: Mapping[str, Sequence[str]]) -> list
 
 
 def _columns(path: str | Path, header: Sequence[str], needed: Mapping[str, Sequence[str]]) -> list[str]:
-    """What the columns are called here; the first of `needed`'s names that is there counts, others of them keep their own."""
+    """The columns by our names; the first of `needed`'s names that is there counts, others of them keep their own."""
     columns = [_plain(cell) for cell in header]
     for name, known in needed.items():
-        chosen = next(each for each in known if each in columns)
-        if columns.count(chosen) > 1:
-            raise AudioRestorerError(f"{path}: its header has the column {chosen!r} twice")
-        columns = [name if each == chosen else "" if each == name else each for each in columns]
+        column = next(each for each in known if each in columns)
+        if columns.count(column) > 1:
+            raise AudioRestorerError(f"{path}: its header has the column {column!r} twice")
+        columns = [name if each == column else "" if each == name else each for each in columns]
     return columns
 
 
@@ -205,17 +205,17 @@ def _lines(path: str | Path, text: str, delimiter: str, at: int, number: int) ->
     while at < len(text):
         begin, cells, first = at, list[str](), number
         while True:
-            found = quoted.match(text, at) if text[at : at + 1] in (" ", '"') else None
-            if found and _is_cell(found[1], delimiter):
-                cells.append(found[1].replace('""', '"'))
-                number += len(LINE_END.findall(found[1]))
+            match = quoted.match(text, at) if text[at : at + 1] in (" ", '"') else None
+            if match and _is_cell(match[1], delimiter):
+                cells.append(match[1].replace('""', '"'))
+                number += len(LINE_END.findall(match[1]))
             else:
-                found = plain.match(text, at)
-                assert found
-                cells.append(found[0])
+                match = plain.match(text, at)
+                assert match
+                cells.append(match[0])
             if len(cells[-1]) > MAX_CELL:
                 raise AudioRestorerError(f"{path}: line {first}: a cell of more than {MAX_CELL} characters")
-            at = found.end()
+            at = match.end()
             if text[at : at + 1] != delimiter:
                 break
             at += 1

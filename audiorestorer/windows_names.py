@@ -73,23 +73,23 @@ class _Tree:
         todo = [""]
         while todo:
             parent = todo.pop()
-            found = sorted(children.get(parent, ()), key=lambda child: (_clean(_last(child)) != _last(child), child))
-            for child in found:
+            names = sorted(children.get(parent, ()), key=lambda child: (_clean(_last(child)) != _last(child), child))
+            for child in names:
                 limit = SHORT_UNITS if child in cut else NAME_UNITS
                 name = self._free(parent, child, _clean(_last(child)), limit)
                 self.new[child] = f"{self.new[parent]}{name}{'/' if child.endswith('/') else ''}"
-            todo += [child for child in found if child.endswith("/")]
+            todo += [child for child in names if child.endswith("/")]
 
     def _free(self, parent: str, child: str, name: str, limit: int) -> str:
         """A name that no other in its folder has: with a hash of the path where it is taken or too long."""
         used = self.used.setdefault(parent, set())
         digest = hashlib.sha256(child.encode("utf-8", "surrogateescape")).hexdigest()
-        found, marks = name, 8
-        while folded(found) in used or units(found) > limit:
-            found = _marked(name, digest[:marks], limit, whole=child.endswith("/"))
+        free, marks = name, 8
+        while folded(free) in used or units(free) > limit:
+            free = _marked(name, digest[:marks], limit, whole=child.endswith("/"))
             marks += 4
-        used.add(folded(found))
-        return found
+        used.add(folded(free))
+        return free
 
     def name(self, path: str) -> str:
         return self.new[path].rpartition("/")[2]

@@ -31,7 +31,7 @@ rule ablation_manifest:
         "../envs/audiorestorer.yaml"
     params:
         root=as_is(CFG.ablation.clean or "no-folder-in-ablation.clean"),
-        code=code("stages.training.build_manifest"),
+        code=code_digest("stages.training.build_manifest"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer build-manifest --root {params.root:q} --layout folder --shares 0.7 0.1 0.2'
         " --out {output.manifest:q} 2>&1 | tee {log:q}"
@@ -54,7 +54,7 @@ rule make_degraded:
         folder=lambda wildcards, output: os.path.dirname(output.test),
         cfg=CFG.ablation.data.model_dump_json(),
         rate=ABLATION_RATE,
-        code=code("stages.ablation.make_degraded"),
+        code=code_digest("stages.ablation.make_degraded"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer make-degraded --out {params.folder:q} --config {params.cfg:q} {params.clean:q} {params.real:q}'
         " --sr {params.rate} 2>&1 | tee {log:q}"
@@ -76,7 +76,7 @@ rule ablation_train:
     threads: CFG.ablation.threads
     resources:
         **growing(mem_mb=4000, runtime=120),
-        gpu=USE_GPU,
+        gpu=gpus,
     params:
         real=lambda wildcards, input: CFG.training.real or input.real,
         changes=lambda wildcards: json.dumps(
@@ -88,7 +88,7 @@ rule ablation_train:
             }
         ),
         work=f"{ART}/runs",
-        code=code("stages.training.train"),
+        code=code_digest("training.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --changes {params.changes:q} --manifest {input.manifest:q}'
         " --real {params.real:q} --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -105,7 +105,7 @@ rule evaluate_restorer:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.ablation.evaluate_restorer"),
+        code=code_digest("stages.ablation.evaluate_restorer"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-restorer {input.test:q} --checkpoint {input.model:q} --row {wildcards.row:q}'
         " --seed {wildcards.seed} --out {output.json:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -121,7 +121,7 @@ rule evaluate_classical:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.ablation.evaluate_restorer"),
+        code=code_digest("stages.ablation.evaluate_restorer"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-restorer {input.test:q} --method {wildcards.method:q} --out {output.json:q}'
         " --threads {threads} 2>&1 | tee {log:q}"
@@ -174,8 +174,8 @@ rule ablation_report:
         folder=lambda wildcards, output: os.path.dirname(output.html),
         records=lambda wildcards, input: [f"--record={path}" for path in input.records],
         baseline=CFG.ablation.baseline,
-        cfg=as_is(cfg_json("ablation")),
-        code=code("stages.ablation.ablation_report"),
+        cfg=as_is(FLOW.section_json("ablation")),
+        code=code_digest("stages.ablation.ablation_report"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer ablation-report {input.results:q} {params.records:q} --out {params.folder:q}'
         " --baseline {params.baseline:q} --settings {params.cfg:q} 2>&1 | tee {log:q}"

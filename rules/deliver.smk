@@ -1,34 +1,31 @@
 # Needs: the finished files. Makes: the output folder (copies, the input's tree; what left the input goes) and, on demand, archives with checksums.
 
 OUTPUT_STATE = f"{ART}/eval/output.json"
-STAYED_TOLD = 5
-REPLACE = "to have ours, move or delete them and run the same command again, or add --config replace_edited=true"
-INTERMEDIATE = [f"separate/{name}" for name in SEPARATORS] + ["fuse", "denoise", "postmask"]
-INTERMEDIATE += ["enhance"] if CFG.enhance.enabled else []
+PUBLISH = FLOW.stage("publish")
 
 
 rule publish:
     input:
         manifest=manifest("loudness"),
-        sweep=[] if CFG.keep_intermediates else [manifest(stage) for stage in INTERMEDIATE],
+        sweep=[] if CFG.keep_intermediates else FLOW.intermediates(),
     output:
-        manifest=ensure(manifest("publish"), non_empty=True),
+        manifest=finished("publish"),
     log:
-        log_of("publish"),
-    priority: 7
+        FLOW.log_of("publish"),
+    priority: FLOW.priority(PUBLISH)
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        **needs(needed.STAGES["publish"]),
+        **FLOW.needs(FLOW.cost_of(PUBLISH)),
     params:
         store=STORE,
         output=as_is(CFG.output),
         source=as_is(CFG.input),
         ledger=LEDGER,
         replace=as_is("--replace-edited" if CFG.replace_edited else "--keep-edited"),
-        round=lambda wildcards: publishing_round(wildcards.shard),
+        round=lambda wildcards: FLOW.publishing_round(wildcards.shard),
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
-        code=code("stages.publish"),
+        code=FLOW.code_of(PUBLISH),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer publish {input.manifest:q} {output.manifest:q} --output {params.output:q}'
         " --ledger {params.ledger:q} --input {params.source:q} {params.replace:q} --round {params.round:q}"
@@ -51,7 +48,7 @@ rule tidy:
         stale=CFG.stale_outputs,
         ledger=LEDGER,
         deliveries=os.path.dirname(DELIVERY),
-        code=code("stages.batch.tidy"),
+        code=code_digest("stages.batch.tidy"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer tidy {params.manifests:q} {output.json:q} --output {params.output:q} --input {params.source:q}'
         " --ledger {params.ledger:q} --stale {params.stale:q} --deliveries {params.deliveries:q} 2>&1 | tee {log:q}"
@@ -61,7 +58,7 @@ rule tidy:
 rule pack_delivery:
     input:
         manifests=expand(manifest("loudness"), shard=SHARDS),
-        models=[model_json(name) for name in MODELS],
+        models=[model_json(name) for name in FLOW.networks()],
         extras=[*METRICS, f"{ART}/report/summary.md"],
     output:
         sums=DELIVERY,
@@ -71,27 +68,27 @@ rule pack_delivery:
         "../envs/audiorestorer.yaml"
     params:
         manifests=all_manifests("loudness"),
-        cfg=cfg_json("deliver"),
+        cfg=FLOW.section_json("deliver"),
         folder=lambda wildcards, output: os.path.dirname(output.sums),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         extras=lambda wildcards, input: [f"--extra={path}" for path in input.extras],
-        absent=absent_archives(),
-        code=code("stages.batch.deliver"),
+        absent=FLOW.absent_archives(),
+        code=code_digest("stages.batch.deliver"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer deliver {params.manifests:q} --out {params.folder:q} --config {params.cfg:q}'
         " {params.models:q} {params.extras:q} 2>&1 | tee {log:q}"
 
 
-def say_what_stayed():
-    """At the end of a run: files in the output folder that are not what this run made, and why."""
-    try:
-        with open(OUTPUT_STATE, encoding="utf-8") as file:
-            state = json.load(file)
-        kept, stale = state["kept"], state["stale"]
-    except (OSError, ValueError, KeyError):
-        return
-    for found, remedy in ((kept, REPLACE), (stale, "they are no longer of the input")):
-        for entry in found[:STAYED_TOLD]:
-            print(f"{entry['file']}: kept: {entry['reason']}", file=sys.stderr)
-        if found:
-            print(f"{len(found)} files were kept (all in {OUTPUT_STATE}): {remedy}", file=sys.stderr)
+rule strict:
+    input:
+        metrics=METRICS[0],
+        results=REPORT_FILES.values(),
+        published=expand(manifest("publish"), shard=SHARDS),
+    output:
+        touch(f"{ART}/eval/strict.txt"),
+    log:
+        f"{ART}/logs/strict.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer strict {input.metrics:q} 2>&1 | tee {log:q}'

@@ -1,15 +1,15 @@
-# Needs: nothing (it generates its data), or a folder with fg/, bg/ and rir/ (`--config enhancer='{data: DIR}'`).
+# Needs: nothing (it generates its data), or a folder with fg/, bg/ and rir/ (`--config enhancer_training='{data: DIR}'`).
 # Makes: the enhancer, in three trainings of which each goes on from the one before, one file of their parts, and what it makes of the pilot's
 # recordings, to listen to.
 
 ENHANCER = f"{ART}/enhancer"
-ENHANCER_DATA = CFG.enhancer.data or f"{ENHANCER}/data"
+ENHANCER_DATA = CFG.enhancer_training.data or f"{ENHANCER}/data"
 ENHANCER_EXPERIMENTS = {
-    "denoiser": located(CFG.enhancer.denoiser),
-    "stage1": located(CFG.enhancer.stage1),
-    "stage2": located(CFG.enhancer.stage2),
+    "denoiser": located(CFG.enhancer_training.denoiser),
+    "stage1": located(CFG.enhancer_training.stage1),
+    "stage2": located(CFG.enhancer_training.stage2),
 }
-ENHANCER_NFE = 16  # a look at what was trained; `enhance` takes 64
+ENHANCER_NFE = 16  # a look at what was trained; `enhance-folder` takes 64
 ENHANCER_BEFORE = {"denoiser": [], "stage1": ["denoiser"], "stage2": ["denoiser", "stage1"]}
 
 
@@ -28,7 +28,7 @@ rule generate_enhancement_data:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output.index),
-        code=code("datasets.enhancement.generated_folder"),
+        code=code_digest("datasets.enhancement.generated_folder"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer generate-enhancement-data --out {params.folder:q} 2>&1 | tee {log:q}'
 
@@ -36,7 +36,7 @@ rule generate_enhancement_data:
 # The checkpoints of an unfinished run lie in `work`, undeclared, as those of `train_pilot_model`.
 rule train_enhancer:
     input:
-        [] if CFG.enhancer.data else f"{ENHANCER}/data/index.json",
+        [] if CFG.enhancer_training.data else f"{ENHANCER}/data/index.json",
         config=lambda wildcards: ENHANCER_EXPERIMENTS[wildcards.part],
         previous=lambda wildcards: [f"{ENHANCER}/{part}.safetensors" for part in ENHANCER_BEFORE[wildcards.part]],
     output:
@@ -51,12 +51,12 @@ rule train_enhancer:
     threads: all_threads()
     resources:
         **growing(mem_mb=4000, runtime=120),
-        gpu=USE_GPU,
+        gpu=gpus,
     params:
         data=as_is(ENHANCER_DATA),
         previous=lambda wildcards, input: [word for path in input.previous for word in ("--previous", path)],
         work=f"{ART}/runs",
-        code=code("stages.training.train_enhancer"),
+        code=code_digest("training.enhancer.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train-enhancer --config {input.config:q} --data {params.data:q} {params.previous:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -72,7 +72,7 @@ rule join_enhancer:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.training.join_enhancer"),
+        code=code_digest("models.enhancer.checkpoint"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer join-enhancer {input:q} --out {output.model:q} 2>&1 | tee {log:q}'
 
@@ -89,13 +89,43 @@ rule enhance_by_trained:
     threads: all_threads()
     resources:
         **growing(mem_mb=2000, runtime=60),
-        gpu=USE_GPU,
+        gpu=gpus,
     params:
         recordings=as_is(located("data/pilot/input")),
         folder=lambda wildcards, output: os.path.dirname(output.rows),
         nfe=ENHANCER_NFE,
         store=as_is(STORE),
-        code=code("stages.enhance"),
+        code=code_digest("stages.enhance"),
     shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance {params.recordings:q} {params.folder:q} --checkpoint {input.model:q} --nfe {params.nfe} --no-gate'
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer enhance-folder {params.recordings:q} {params.folder:q} --checkpoint {input.model:q} --nfe {params.nfe} --no-gate'
         " --store {params.store:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+# Not part of `all`: it measures the model on degraded versions of the clean references, not the batch.
+rule enhancer_quality:
+    input:
+        model=model_json(CFG.enhance.model),
+        denoiser=model_json("pilot_denoiser"),
+    output:
+        multiext(f"{ART}/enhancer/quality", ".json", ".csv", ".md"),
+    log:
+        f"{ART}/logs/enhancer_quality.log",
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: NETWORK_THREADS
+    resources:
+        **growing(mem_mb=4000, runtime=480),
+        gpu=gpus,
+    params:
+        speech=lambda wildcards: or_stop(FLOW.clean_speech),
+        listing=LISTING,
+        out=lambda wildcards, output: os.path.dirname(output[0]),
+        transcripts=lambda wildcards: [f"--transcripts={path}" for path in pairs.companions(CFG)[1:] if path],
+        cfg=CFG.enhance.model_dump_json(exclude={"enabled"}),
+        code=code_digest("stages.training.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
+        store=STORE,
+        device=CFG.device,
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-enhancer {params.speech:q} --out {params.out:q} --checkpoint {input.model:q}'
+        " --denoiser {input.denoiser:q} {params.transcripts:q} --config {params.cfg:q} --limit 24 --store {params.store:q}"
+        " --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"

@@ -2,67 +2,38 @@
 # Makes: metrics.json and metrics.csv.
 
 from audiorestorer.metrics.context import optional_packages
+from audiorestorer.resources import of_evaluation
 
-SENTENCES = or_stop(sentences_file)
+EVALUATE = FLOW.stage("evaluate")
+SENTENCES = or_stop(FLOW.sentences_file)
 
 
 rule evaluate:
     input:
+        **{option: model_json(name) for option, name in FLOW.evaluation_models.items()},
         manifest=manifest("loudness"),
-        recogniser=model_json(RECOGNISER) if RECOGNISER else [],
-        tagger=model_json(TAGGER) if TAGGER else [],
     output:
-        manifest=ensure(manifest("evaluate"), non_empty=True),
+        manifest=finished("evaluate"),
     log:
-        log_of("evaluate"),
-    priority: 6
+        FLOW.log_of("evaluate"),
+    priority: FLOW.priority(EVALUATE)
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        **needs(needed.of_evaluation(CFG.evaluate.metrics)),
-        gpu=USE_GPU if EVALUATION_MODELS else 0,
+        **FLOW.needs(of_evaluation(CFG.evaluate.metrics)),
+        gpu=gpus if FLOW.evaluation_models else 0,
     params:
         store=STORE,
-        cfg=as_is(cfg_json("evaluate")),
-        code=code("stages.evaluate", *EVALUATION_MODULES),
+        cfg=as_is(FLOW.section_json("evaluate")),
+        code=FLOW.evaluation_code(),
         packages=optional_packages(),
         sentences=as_is([f"--sentences={SENTENCES}"] if SENTENCES else []),
         sentences_digest=or_stop(sha256_file, SENTENCES) if SENTENCES else "",
-        models=lambda wildcards, input: [f"--{name}={input[name]}" for name in ("recogniser", "tagger") if input[name]],
+        models=lambda wildcards, input: [f"--{option}={path}" for option, path in input.items() if option != "manifest"],
         device=CFG.device,
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate {input.manifest:q} {output.manifest:q} --config {params.cfg:q} {params.sentences:q}'
         " {params.models:q} --device {params.device:q} --threads {threads} --store {params.store:q} 2>&1 | tee {log:q}"
-
-
-# Not part of `all`: it measures the model on degraded versions of the clean references, not the batch.
-rule enhancer_quality:
-    input:
-        model=model_json(CFG.enhance.model),
-        denoiser=model_json("pilot_denoiser"),
-    output:
-        multiext(f"{ART}/enhancer/quality", ".json", ".csv", ".md"),
-    log:
-        f"{ART}/logs/enhancer_quality.log",
-    conda:
-        "../envs/audiorestorer.yaml"
-    threads: NETWORK_THREADS
-    resources:
-        **growing(mem_mb=4000, runtime=480),
-        gpu=USE_GPU,
-    params:
-        speech=clean_speech,
-        listing=LISTING,
-        out=lambda wildcards, output: os.path.dirname(output[0]),
-        transcripts=lambda wildcards: [f"--transcripts={path}" for path in pairs.companions(CFG)[1:] if path],
-        cfg=CFG.enhance.model_dump_json(exclude={"enabled"}),
-        code=code("stages.training.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
-        store=STORE,
-        device=CFG.device,
-    shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-enhancer {params.speech:q} --out {params.out:q} --checkpoint {input.model:q}'
-        " --denoiser {input.denoiser:q} {params.transcripts:q} --config {params.cfg:q} --limit 24 --store {params.store:q}"
-        " --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule collect:
@@ -78,22 +49,7 @@ rule collect:
         "../envs/audiorestorer.yaml"
     params:
         manifests=all_manifests("evaluate"),
-        code=code("stages.batch.collect"),
+        code=code_digest("stages.batch.collect"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer collect {params.manifests:q} --left-out {input.left_out:q} --json {output.json:q} --csv {output.csv:q}'
         " 2>&1 | tee {log:q}"
-
-
-rule strict:
-    input:
-        metrics=METRICS[0],
-        results=REPORT_FILES,
-        published=expand(manifest("publish"), shard=SHARDS),
-    output:
-        touch(f"{ART}/eval/strict.txt"),
-    log:
-        f"{ART}/logs/strict.log",
-    conda:
-        "../envs/audiorestorer.yaml"
-    shell:
-        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer strict {input.metrics:q} 2>&1 | tee {log:q}'

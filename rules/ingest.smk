@@ -1,20 +1,22 @@
 # Needs: the input folder. Makes: one manifest a shard that says which recordings can be used, and what the run leaves out.
 
+INGEST = FLOW.stage("ingest")
+
 
 rule ingest:
     output:
-        manifest=ensure(manifest("ingest"), non_empty=True),
+        manifest=finished("ingest"),
     log:
-        log_of("ingest"),
+        FLOW.log_of("ingest"),
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        **needs(needed.STAGES["ingest"]),
+        **FLOW.needs(FLOW.cost_of(INGEST)),
     params:
         store=STORE,
-        cfg=as_is(ingest_json()),
+        cfg=as_is(FLOW.ingest_json()),
         listing=lambda wildcards: LISTING[wildcards.shard].digest,
-        code=code("stages.ingest"),
+        code=FLOW.code_of(INGEST),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer ingest {output.manifest:q} --config {params.cfg:q} --shard {wildcards.shard}'
         " --store {params.store:q} 2>&1 | tee {log:q}"
@@ -28,8 +30,8 @@ rule left_out:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        cfg=as_is(ingest_json()),
+        cfg=as_is(FLOW.ingest_json()),
         found=BATCH.left_out_digest,
-        code=code("stages.batch.left_out"),
+        code=code_digest("stages.batch.left_out"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer left-out {output:q} --config {params.cfg:q} 2>&1 | tee {log:q}'

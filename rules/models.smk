@@ -11,14 +11,14 @@ rule fetch_weights:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        entry=lambda wildcards: or_stop(REGISTRY.origin, wildcards.model, wildcards.weights),
+        entry=lambda wildcards: or_stop(FLOW.registry.origin, wildcards.model, wildcards.weights),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fetch-weights {wildcards.model:q} {output:q} --entry {params.entry:q} 2>&1 | tee {log:q}'
 
 
 rule fetch_model:
     input:
-        lambda wildcards: weights_of(wildcards.model),
+        lambda wildcards: or_stop(FLOW.weights_of, wildcards.model),
     output:
         model_json("{model}"),
     log:
@@ -26,7 +26,7 @@ rule fetch_model:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        entry=lambda wildcards: or_stop(REGISTRY.state, wildcards.model),
+        entry=lambda wildcards: or_stop(FLOW.registry.state, wildcards.model),
         registry=as_is(CFG.registry),
         folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
     shell:
@@ -37,4 +37,4 @@ rule fetch_model:
 # Fetches what the metrics can use; the run itself takes the tagger only if it is here. A run after it computes only what is new.
 rule evaluation_models:
     input:
-        [model_json(name) for name in (RECOGNISER, CFG.evaluate.tagger) if name],
+        [model_json(name) for name in (FLOW.evaluation_models.get("recogniser"), CFG.evaluate.tagger) if name],

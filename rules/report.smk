@@ -3,29 +3,24 @@
 # summary.md, marked for `snakemake --report`. Snakemake's report.html cannot show an HTML page above about 1.5 MB (Chromium leaves a frame
 # empty whose data: address is above 2 MiB): the pages that are marked stay below; listening.html holds all snippets and is not marked.
 
-REPORT_SECTIONS = ("ingest", "separators", "fuse", "denoise", "postmask", "loudness", "evaluate", "snippets")
-REPORT_SECTIONS += ("enhance",) if CFG.enhance.enabled else ()
 TEMPLATES = [
     f"{ROOT}/audiorestorer/report/templates/{name}"
     for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js", "details.html.j2")
 ]
-REPORT_FILES = [
-    f"{ART}/report/{name}"
-    for name in (
-        "results.html",
-        "listening.html",
-        "blind.html",
-        "listening-worst.html",
-        "listening-best.html",
-        "listening-sample.html",
-        "figures/overview.png",
-        "figures/distributions.png",
-        "figures/worst.png",
-        "summary.md",
-        "details.html",
-        "runtime.html",
-    )
-]
+REPORT_FILES = {
+    "results": f"{ART}/report/results.html",
+    "listening": f"{ART}/report/listening.html",
+    "blind": f"{ART}/report/blind.html",
+    "worst": f"{ART}/report/listening-worst.html",
+    "best": f"{ART}/report/listening-best.html",
+    "sample": f"{ART}/report/listening-sample.html",
+    "overview": f"{ART}/report/figures/overview.png",
+    "distributions": f"{ART}/report/figures/distributions.png",
+    "worst_files": f"{ART}/report/figures/worst.png",
+    "summary": f"{ART}/report/summary.md",
+    "details": f"{ART}/report/details.html",
+    "runtime": f"{ART}/report/runtime.html",
+}
 
 
 rule snippets:
@@ -39,10 +34,10 @@ rule snippets:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        cfg=cfg_json("snippets"),
+        cfg=FLOW.section_json("snippets"),
         folder=lambda wildcards, output: f"{os.path.dirname(output[0])}/snippets",
         manifests=all_manifests("loudness"),
-        code=code("stages.batch.snippets"),
+        code=code_digest("stages.batch.snippets"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}'
         " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
@@ -52,66 +47,66 @@ rule report:
     input:
         metrics=METRICS[0],
         snippets=f"{ART}/eval/snippets.json",
-        models=[model_json(name) for name in [*MODELS, *EVALUATION_MODELS]],
+        models=[model_json(name) for name in [*FLOW.networks(), *FLOW.evaluation_models.values()]],
     output:
         results=report(
-            REPORT_FILES[0],
+            REPORT_FILES["results"],
             caption="../report/captions/results.rst",
             category="Results",
             labels={"view": "table of all files", "kind": "page"},
         ),
-        listening=REPORT_FILES[1],
-        blind=REPORT_FILES[2],
+        listening=REPORT_FILES["listening"],
+        blind=REPORT_FILES["blind"],
         worst=report(
-            REPORT_FILES[3],
+            REPORT_FILES["worst"],
             caption="../report/captions/listening.rst",
             category="Listening",
             labels={"files": "gained least", "kind": "players"},
         ),
         best=report(
-            REPORT_FILES[4],
+            REPORT_FILES["best"],
             caption="../report/captions/listening.rst",
             category="Listening",
             labels={"files": "gained most", "kind": "players"},
         ),
         sample=report(
-            REPORT_FILES[5],
+            REPORT_FILES["sample"],
             caption="../report/captions/listening.rst",
             category="Listening",
             labels={"files": "a random sample", "kind": "players"},
         ),
         overview=report(
-            REPORT_FILES[6],
+            REPORT_FILES["overview"],
             caption="../report/captions/overview.rst",
             category="Results",
             labels={"view": "SI-SDR before and after", "kind": "figure"},
         ),
         distributions=report(
-            REPORT_FILES[7],
+            REPORT_FILES["distributions"],
             caption="../report/captions/distributions.rst",
             category="Results",
             labels={"view": "all metrics before and after", "kind": "figure"},
         ),
         worst_files=report(
-            REPORT_FILES[8],
+            REPORT_FILES["worst_files"],
             caption="../report/captions/worst.rst",
             category="Results",
             labels={"view": "the ten files that gained least", "kind": "figure"},
         ),
         summary=report(
-            REPORT_FILES[9],
+            REPORT_FILES["summary"],
             caption="../report/captions/summary.rst",
             category="Summary",
             labels={"view": "summary, settings, models, versions", "kind": "Markdown to download"},
         ),
         details=report(
-            REPORT_FILES[10],
+            REPORT_FILES["details"],
             caption="../report/captions/details.rst",
             category="Results",
             labels={"view": "masks and loudness over time", "kind": "page"},
         ),
         runtime=report(
-            REPORT_FILES[11],
+            REPORT_FILES["runtime"],
             caption="../report/captions/runtime.rst",
             category="Summary",
             labels={"view": "run time by stage and model", "kind": "page"},
@@ -122,10 +117,10 @@ rule report:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
-        cfg=as_is(json.dumps({name: CFG.model_dump(mode="json")[name] for name in REPORT_SECTIONS})),
+        cfg=as_is(json.dumps(FLOW.report_settings())),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         manifests=f"{ART}/manifests",
-        code=code("stages.batch.report"),
+        code=code_digest("stages.batch.report"),
         templates=[sha256_file(path) for path in TEMPLATES],
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer report {input.metrics:q} {params.folder:q} --snippets {input.snippets:q}'
@@ -182,6 +177,6 @@ rule quality_page:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.batch.quality_page"),
+        code=code_digest("stages.batch.quality_page"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer quality-page {input:q} {output:q} 2>&1 | tee {log:q}'

@@ -4,21 +4,21 @@
 rule separate:
     input:
         manifest=manifest("ingest"),
-        model=lambda wildcards: model_json(SEPARATORS[wildcards.separator].model),
+        model=lambda wildcards: model_json(FLOW.separators[wildcards.separator].model),
     output:
         manifest=made("separate/{separator}"),
     log:
-        log_of("separate/{separator}"),
+        FLOW.log_of("separate/{separator}"),
     conda:
         "../envs/audiorestorer.yaml"
     threads: NETWORK_THREADS
     resources:
-        **needs(separator_cost),
-        gpu=USE_GPU,
+        **FLOW.needs(lambda wildcards: FLOW.separator_cost(wildcards.separator)),
+        gpu=gpus,
     params:
         store=STORE,
-        cfg=lambda wildcards: SEPARATORS[wildcards.separator].model_dump_json(),
-        code=lambda wildcards: network_code("separate", SEPARATORS[wildcards.separator].model),
+        cfg=lambda wildcards: FLOW.separators[wildcards.separator].model_dump_json(),
+        code=lambda wildcards: FLOW.separator_code(wildcards.separator),
         device=CFG.device,
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer separate {input.manifest:q} {output.manifest:q} --config {params.cfg:q}'

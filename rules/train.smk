@@ -2,8 +2,6 @@
 # Makes: the training half from end to end, with its report: `snakemake training`, then
 # `snakemake training --report artifacts/report/training_report.html`. Not part of `all`.
 
-TRAINING = f"{ART}/training"
-ABLATION = f"{ART}/ablation"
 STEMS = CFG.training.stems or f"{TRAINING}/data/stems"
 NOISES = CFG.training.noises or f"{TRAINING}/data/noise"
 NOISY = CFG.training.noisy or f"{TRAINING}/data/pairs/noisy"
@@ -29,7 +27,7 @@ rule generate_data:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output.index),
-        code=code("datasets.generated"),
+        code=code_digest("datasets.generated"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer generate-data --out {params.folder:q} 2>&1 | tee {log:q}'
 
@@ -48,7 +46,7 @@ rule audit_stems:
     params:
         root=as_is(STEMS),
         tol=CFG.training.tol_db,
-        code=code("stages.training.audit_stems"),
+        code=code_digest("stages.training.audit_stems"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer audit-stems --root {params.root:q} --tol-db {params.tol} --csv {output.csv:q}'
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
@@ -68,7 +66,7 @@ rule filter_noise:
         "../envs/audiorestorer.yaml"
     params:
         root=as_is(NOISES),
-        code=code("stages.training.filter_noise"),
+        code=code_digest("stages.training.filter_noise"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer filter-noise --root {params.root:q} --out {output.manifest:q} --csv {output.csv:q}'
         " --figure {output.figure:q} 2>&1 | tee {log:q}"
@@ -93,7 +91,7 @@ rule analyse_degradation:
         "../envs/audiorestorer.yaml"
     params:
         real=as_is(CFG.training.real or f"{ABLATION}/data/real.jsonl"),
-        code=code("stages.ablation.analyse_degradation"),
+        code=code_digest("stages.ablation.analyse_degradation"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer analyse-degradation --out-csv {output.csv:q} --out-json {output.json:q}'
         " --figure {output.figure:q} -- {params.real:q} 2>&1 | tee {log:q}"
@@ -114,7 +112,7 @@ rule build_manifest:
         root=as_is(STEMS),
         speakers=[] if CFG.training.stems else ["--speakers", f"{TRAINING}/data/speakers.json"],
         target=CFG.training.target,
-        code=code("stages.training.build_manifest"),
+        code=code_digest("stages.training.build_manifest"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer build-manifest --root {params.root:q} --out {output.manifest:q} --audit {input.audit:q}'
         " --target {params.target:q} {params.speakers:q} 2>&1 | tee {log:q}"
@@ -139,7 +137,7 @@ rule sanity_suite:
     threads: all_threads()
     params:
         rate=SAMPLE_RATE,
-        code=code("stages.training.sanity_suite"),
+        code=code_digest("stages.training.sanity_suite"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer sanity-suite --manifest {input.manifest:q} --noise {input.noise:q} --sr {params.rate}'
         " --json {output.json:q} --html {output.html:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -160,11 +158,11 @@ rule train_denoiser:
     threads: all_threads()
     resources:
         **growing(mem_mb=4000, runtime=120),
-        gpu=USE_GPU,
+        gpu=gpus,
     params:
         work=f"{ART}/runs",
         real=as_is(["--real", CFG.training.real] if CFG.training.real else []),
-        code=code("stages.training.train"),
+        code=code_digest("training.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --manifest {input.manifest:q} --noise {input.noise:q} {params.real:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -189,7 +187,7 @@ rule diagnose:
         "../envs/audiorestorer.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output.table),
-        code=code("stages.training.triad_diagnostics", "stages.training.learning_from_audio_debug"),
+        code=code_digest("stages.training.triad_diagnostics", "stages.training.learning_from_audio_debug"),
     shell:
         '(sh "$AUDIORESTORER_PYTHON" -m audiorestorer triad-diagnostics --root {input.model:q} --write-csv --summary-csv --out {params.folder:q}'
         ' --figure {output.figure:q} && sh "$AUDIORESTORER_PYTHON" -m audiorestorer learning-from-audio-debug --root {input.model:q} --write-csv'
@@ -207,13 +205,13 @@ rule infer_batch:
     conda:
         "../envs/audiorestorer.yaml"
     resources:
-        gpu=USE_GPU,
+        gpu=gpus,
     params:
         noisy=as_is(NOISY),
         clean=as_is(["--clean", CLEAN] if CLEAN else []),
         folder=f"{TRAINING}/inferred",
         device=CFG.device,
-        code=code("stages.training.infer_batch"),
+        code=code_digest("stages.training.infer_batch"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer infer-batch --in {params.noisy:q} {params.clean:q} --checkpoint {input.model:q}'
         " --out {params.folder:q} --metrics {output.csv:q} --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"
@@ -230,7 +228,7 @@ rule export_onnx:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        code=code("stages.training.export_onnx"),
+        code=code_digest("stages.training.export_onnx"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer export-onnx --checkpoint {input.model:q} --out {output.onnx:q} 2>&1 | tee {log:q}'
 
@@ -247,7 +245,7 @@ rule profile_infer:
         "../envs/audiorestorer.yaml"
     threads: all_threads()
     params:
-        code=code("stages.training.profile_infer"),
+        code=code_digest("stages.training.profile_infer"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer profile-infer --checkpoint {input.model:q} --out {output.json:q} --figure {output.figure:q}'
         " --runs 10 --secs 5 2>&1 | tee {log:q}"
@@ -264,7 +262,7 @@ rule register_model:
         "../envs/audiorestorer.yaml"
     params:
         name=CFG.training.name,
-        code=code("stages.training.register_model"),
+        code=code_digest("stages.training.register_model"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer register-model --checkpoint {input.model:q} --name {params.name:q}'
         " --registry {output.registry:q} 2>&1 | tee {log:q}"
@@ -295,7 +293,7 @@ rule training_report:
     params:
         folder=lambda wildcards, input: os.path.dirname(input.model),
         figures=json.dumps({name: f"{TRAINING}/{name}.png" for name in ("audit", "noise", "triads", "profile")}),
-        code=code("stages.training.training_report"),
+        code=code_digest("stages.training.training_report"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer training-report --folder {params.folder:q} --model {input.model:q} --out {output.html:q}'
         " --figures {params.figures:q} 2>&1 | tee {log:q}"

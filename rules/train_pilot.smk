@@ -87,12 +87,12 @@ rule train_pilot_model:
     threads: lambda wildcards: or_stop(settings.read_yaml, f"{EXPERIMENTS}/{wildcards.network}.yaml").get("devices", 1)
     resources:
         **growing(mem_mb=4000, runtime=120),
-        gpu=USE_GPU,
+        gpu=gpus,
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
         work=f"{ART}/runs",
         changes=lambda wildcards, input: json.dumps({"initial": str(input.initial)} if input.initial else {}),
-        code=code("stages.training.train"),
+        code=code_digest("training.fit"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train --config {input.config:q} --data {params.data:q} --out {output.model:q}'
         " --changes {params.changes:q} --work {params.work:q} --threads 1 2>&1 | tee {log:q}"
@@ -112,6 +112,6 @@ rule evaluate_pilot_model:
         "../envs/audiorestorer.yaml"
     params:
         data=lambda wildcards, input: os.path.dirname(input.data),
-        code=code("stages.training.evaluate_model"),
+        code=code_digest("stages.training.evaluate_model"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-model {input.model:q} --data {params.data:q} --out {output.json:q} 2>&1 | tee {log:q}'

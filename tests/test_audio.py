@@ -7,6 +7,7 @@ import soundfile as sf
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats.writing import Writer
 
 
 def tone(hz: float, rate: int, seconds: float, channels: int = 1) -> np.ndarray:
@@ -63,14 +64,14 @@ def test_rechunk_sizes():
 
 
 def test_exception_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError), audio.Writer(tmp_path / "x.wav", 8000, 1) as out:
+    with pytest.raises(ValueError), Writer(tmp_path / "x.wav", 8000, 1) as out:
         out.write(tone(10, 8000, 1))
         raise ValueError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_large_files_become_rf64(tmp_path):
-    with audio.Writer(tmp_path / "x.wav", 8000, 2, expected_frames=600_000_000) as out:
+    with Writer(tmp_path / "x.wav", 8000, 2, expected_frames=600_000_000) as out:
         out.write(tone(10, 8000, 1, 2))
     assert sf.info(str(tmp_path / "x.wav")).format == "RF64"
 

@@ -11,6 +11,7 @@ from audiorestorer.config import Config, FuseSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.stages import denoise, fuse, postmask, separate
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from scripts.bench import bench_quality, quality_fusion, quality_peers, quality_systems, quality_tables
 from scripts.bench.quality_figures import Meter
@@ -105,10 +106,12 @@ def test_the_whole_chain_is_what_the_stages_write(tmp_path: Path) -> None:
     write_manifest(tmp_path / "0.jsonl", [row])
     model = write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tiny])
     for one in config.separators:
-        separate.run(tmp_path / "0.jsonl", tmp_path / f"{one.name}.jsonl", one, model, store, "cpu")
-    fuse.run([tmp_path / f"{one.name}.jsonl" for one in config.separators], tmp_path / "f.jsonl", config.fuse, store)
-    denoise.run(tmp_path / "f.jsonl", tmp_path / "d.jsonl", config.denoise, model, store, "cpu")
-    postmask.run(tmp_path / "d.jsonl", tmp_path / "p.jsonl", config.postmask, store)
+        separate.run(tmp_path / "0.jsonl", tmp_path / f"{one.name}.jsonl", one, Job(store, "cpu"), model)
+    fuse.run(
+        [tmp_path / f"{one.name}.jsonl" for one in config.separators], tmp_path / "f.jsonl", config.fuse, Job(store)
+    )
+    denoise.run(tmp_path / "f.jsonl", tmp_path / "d.jsonl", config.denoise, Job(store, "cpu"), model)
+    postmask.run(tmp_path / "d.jsonl", tmp_path / "p.jsonl", config.postmask, Job(store))
     for manifest, made in (("d", before), ("p", ours)):
         written = audio.read(str(read_manifest(tmp_path / f"{manifest}.jsonl")[0].path))[0]
         assert np.array_equal(written, made)

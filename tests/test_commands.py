@@ -5,7 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from audiorestorer.__main__ import app
+from audiorestorer.commands.render import ENHANCE_FLAGS
+from audiorestorer.config import EnhanceSettings
+from audiorestorer.errors import AudioRestorerError
 from tests.datasets.test_stems import write_track
 
 ROOT = Path(__file__).parents[1]
@@ -54,10 +60,48 @@ def test_strict_audit_ends_with_one(tmp_path: Path) -> None:
     assert code == 1 and "failed: ./t" in text and "Traceback" not in text
 
 
-def test_help_needs_no_torch() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"]])
+def test_help_needs_no_torch(arguments: list[str]) -> None:
     program = (
-        "import sys; sys.argv = ['audiorestorer', 'train', '--help']\nfrom audiorestorer.__main__ import main\n"
-        "try:\n    main()\nfinally:\n    print('torch' in sys.modules)"
+        f"import sys; sys.argv = ['audiorestorer', *{arguments}]\nfrom audiorestorer.__main__ import main\n"
+        "try:\n    main()\nfinally:\n    print({'torch', 'scipy'} & sys.modules.keys() or 'neither')"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.strip().endswith("False"), done.stderr
+    assert done.stdout.strip().endswith("neither"), done.stderr
+
+
+def commands() -> dict[str, typer.core.TyperCommand]:
+    group = typer.main.get_command(app)
+    assert isinstance(group, typer.core.TyperGroup)
+    stores = group.commands["store"]
+    assert isinstance(stores, typer.core.TyperGroup)
+    every = {**group.commands, **{f"store {name}": command for name, command in stores.commands.items()}}
+    return {name: command for name, command in every.items() if isinstance(command, typer.core.TyperCommand)}
+
+
+def test_every_command_and_option_says_what_it_is() -> None:
+    every = commands()
+    assert len(every) > 45
+    for name, command in every.items():
+        assert command.help, name
+        assert [each.name for each in command.params if not each.help] == [], name
+
+
+def test_enhance_folder_has_the_defaults_of_its_section() -> None:
+    params = {str(each.name): each for each in commands()["enhance-folder"].params}
+    section = EnhanceSettings()
+    for name in ENHANCE_FLAGS:
+        assert params[name].default == getattr(section, name), name
+        assert (EnhanceSettings.model_fields[name].description or "") in params[name].help
+
+
+def test_nothing_that_is_read_is_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(b"x")
+    for line in (
+        ["export-onnx", "--checkpoint", str(path), "--out", str(path)],
+        ["join-enhancer", str(path), "--out", str(path)],
+        ["evaluate-model", str(path), "--data", str(tmp_path / "d"), "--out", str(path)],
+    ):
+        ended = CliRunner().invoke(app, line)
+        assert isinstance(ended.exception, AudioRestorerError) and "is the same as" in str(ended.exception), line

@@ -4,7 +4,10 @@ import pytest
 import yaml
 
 from audiorestorer import config
+from audiorestorer.commands import setup
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.training.enhancer.settings import STAGES
+from audiorestorer.training.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,6 +16,15 @@ def test_config_yaml_is_what_config_py_says():
     text = (ROOT / "config/config.yaml").read_text()
     assert text == config.default_yaml(), "run: python -m audiorestorer config config/config.yaml"
     assert config.validate(config.Config, yaml.safe_load(text), "config.yaml") == config.Config()
+
+
+@pytest.mark.parametrize("kind", ["experiment", "enhancer-experiment"])
+def test_the_reference_of_experiment_files_is_what_their_settings_say(kind):
+    path = ROOT / f"config/reference/{kind.replace('-', '_')}.yaml"
+    assert path.read_text() == setup.REFERENCES[kind](), f"run: python -m audiorestorer config {path} --as {kind}"
+    for number, document in enumerate(yaml.safe_load_all(path.read_text())):
+        model = [TrainSettings] if kind == "experiment" else list(STAGES.values())
+        config.validate(model[number], document, str(path))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)
@@ -25,6 +37,7 @@ def test_shipped_configs_are_valid(path):
     ("values", "message"),
     [
         ({"postmask": {"betta": 1}}, r"postmask\.betta: unknown key; did you mean 'beta'"),
+        ({"enhancer": {"data": "voices"}}, "enhancer: unknown key; did you mean 'enhancer_training'"),
         ({"separatorz": []}, "separatorz: unknown key; did you mean 'separators'"),
         ({"separators": [{"name": "a", "model": "m", "overlap": 1.0}]}, r"separators\.0\.overlap: .*less than 1"),
         ({"separators": [{"name": "a", "model": "m", "overlop": 0.1}]}, "did you mean 'overlap'"),

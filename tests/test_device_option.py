@@ -14,6 +14,7 @@ import torch
 
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.stages import restore
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests import tiny_models as tiny
 from tests.faults.workbench import RATE, Workbench
@@ -22,7 +23,7 @@ COMMANDS = {
     "separate": ["in.jsonl", "out.jsonl", "--config", json.dumps({"name": "a", "model": "m"}), "--model", "m.json"],
     "denoise": ["in.jsonl", "out.jsonl", "--config", json.dumps({"model": "m"}), "--model", "m.json"],
     "restore": ["in", "restored", "--checkpoint", "m.safetensors"],
-    "enhance": ["in", "enhanced", "--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2"],
+    "enhance-folder": ["in", "enhanced", "--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2"],
     "infer-batch": ["--in", "in", "--out", "inferred", "--checkpoint", "m.safetensors"],
 }
 
@@ -68,7 +69,7 @@ def test_a_gpu_is_used_where_it_was_asked_for_and_only_there(
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     rows = restore.run(
-        bench.folder / "in", tmp_path / "out", bench.folder / "m.safetensors", device=device, store=tmp_path / "store"
+        bench.folder / "in", tmp_path / "out", bench.folder / "m.safetensors", Job(tmp_path / "store", device)
     )
     assert [row.ok for row in rows] == [True]
     assert (torch.cuda.max_memory_allocated() > before) == uses_it

@@ -77,7 +77,7 @@ def test_an_output_over_in_or_around_what_is_read_is_refused(here: Path) -> None
     refused("^output .* is the same as references", input="rec", output="clean")
     refused("^output .* lies in references", input="rec", references="clean", output="clean/x")
     refused("^output .* is the same as training.noisy", input="rec", training={"noisy": "n"}, output="n")
-    refused("^store .* holds enhancer.data", input="rec", enhancer={"data": "s/voices"}, store="s")
+    refused("^store .* holds enhancer_training.data", input="rec", enhancer_training={"data": "s/voices"}, store="s")
 
 
 def test_an_output_that_the_next_run_would_take_for_references_is_refused(here: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import (
@@ -32,11 +33,12 @@ def test_colliding_ids_are_told_apart_and_stay_the_same_in_any_company():
 
 
 def test_outputs_of_one_name_stay_apart():
-    """`a.wav.wav` already has the name that `a.wav` would get beside `a.flac`; B and b are one file on some disks."""
+    """An input that has the name already keeps it; B and b are one file on some disks."""
     names = ["a.wav", "a.flac", "a.wav.wav", "B.wav", "b.ogg", "d/c.mp3"]
     outputs = output_names({name: f"{name.rpartition('.')[0]}.wav" for name in names})
     assert len({name.casefold() for name in outputs.values()}) == len(names)
-    assert outputs["d/c.mp3"] == "d/c.wav" and outputs["a.flac"] == "a.flac.wav" and outputs["b.ogg"] == "b.ogg.wav"
+    assert outputs["d/c.mp3"] == "d/c.wav" and outputs["a.wav"] == "a.wav" and outputs["B.wav"] == "B.wav"
+    assert outputs["a.flac"].startswith("a-") and outputs["b.ogg"].startswith("b-")
 
 
 @given(st.lists(st.text(min_size=1, max_size=300).filter(lambda t: "\0" not in t), unique=True, max_size=8))
@@ -58,13 +60,24 @@ def test_shard_is_stable():
     assert min(counts) > 900
 
 
-def test_round_trip_keeps_extra_fields(tmp_path):
+def test_round_trip_keeps_the_fields_of_stages(tmp_path):
     path = tmp_path / "m.jsonl"
     rows = [Item(id="b", noisy="b.wav").updated(gain_db=1.5), Item(id="a", noisy="ä.wav").rejected("empty")]
     write_manifest(path, rows)
     back = read_manifest(path)
     assert [row.id for row in back] == ["a", "b"]
-    assert back[1].field("gain_db") == 1.5 and not back[0].ok and back[0].reason == "empty"
+    assert back[1].gain_db == 1.5 and not back[0].ok and back[0].reason == "empty"
+
+
+def test_a_field_that_no_stage_declares_is_an_error(tmp_path):
+    row = Item(id="a", noisy="a.wav")
+    with pytest.raises(ValidationError, match="gain_bd"):
+        row.updated(gain_bd=1.5)
+    with pytest.raises(AttributeError, match="gain_bd"):
+        _ = row.gain_bd
+    (tmp_path / "m.jsonl").write_text('{"id": "a", "noisy": "x", "gain_bd": 1}\n')
+    with pytest.raises(AudioRestorerError, match="m.jsonl:1: gain_bd"):
+        read_manifest(tmp_path / "m.jsonl")
 
 
 def test_empty_manifest_is_not_zero_bytes(tmp_path):

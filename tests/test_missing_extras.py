@@ -90,7 +90,7 @@ def test_metrics_without_their_packages_are_reasons_and_the_others_are_measured(
     )
     assert code == 0 and "Traceback" not in text, text
     (row,) = read_manifest(folder / "out.jsonl")
-    missing = row.field("missing")
+    missing = row.missing
     assert "the package pesq is not installed (make setup-extras" in missing["pesq"]
     assert "faster_whisper is not installed (make setup-extras)" in missing["wer"]
-    assert np.isfinite(row.field("metrics")["lufs"])
+    assert np.isfinite(row.metrics["lufs"])

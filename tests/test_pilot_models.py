@@ -13,8 +13,9 @@ import torch
 
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
-from audiorestorer.separators.mask_network import Checkpoint
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators import Loaded
+from audiorestorer.separators.mask_network import MaskNetwork
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models" / "pilot"
@@ -96,8 +97,8 @@ def loudest_db(signal: np.ndarray) -> float:
 def as_the_stages_do(name: str, signal: np.ndarray) -> np.ndarray:
     network, _ = load_checkpoint(MODELS / f"{name}.safetensors")
     recording = Recording(lambda: iter([signal[None]]), 22050, 1, len(signal))
-    made = estimates(Checkpoint(network, 22050, "cpu"), recording, How())
-    return np.concatenate([full_band(block)[0] for block in made])
+    blocks = estimates(Loaded(MaskNetwork(network, 22050, "cpu")), recording)
+    return np.concatenate([full_band(block)[0] for block in blocks])
 
 
 @pytest.mark.parametrize("hiss_db", [-90.0, -61.0])

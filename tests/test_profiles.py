@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from audiorestorer.chain import CHAIN
+
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.name for path in (ROOT / "profiles").iterdir())
 CLUSTERS = ("slurm", "kubernetes")
@@ -17,6 +19,7 @@ RULES = {
     for path in (ROOT / "rules").glob("*.smk")
     for name, text in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(encoding="utf-8"), re.M | re.S)
 }
+LOOPED = [stage for stage in CHAIN if not stage.has_own_rule]  # rules/clean.smk makes their rules
 CARES = ("rerun-incomplete", "nolock", "keep-going", "max-checksum-file-size", "show-failed-logs", "scheduler")
 PLUGINS = ("slurm", "kubernetes", "storage-s3")
 
@@ -46,15 +49,16 @@ def test_all_profiles_share_what_makes_a_run_safe(name: str):
     mine, default = profile(name), profile("default")
     assert {key: mine[key] for key in CARES} == {key: default[key] for key in CARES}
     named = {*mine.get("set-resources", {}), *mine.get("set-threads", {}), *mine.get("groups", {})}
-    assert named <= RULES.keys(), "a rule of that name is there"
+    assert named <= RULES.keys() | {stage.name for stage in LOOPED}, "a rule of that name is there"
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_every_gpu_rule_has_its_gpu_in_a_cluster_s_profile(name: str):
-    """The rules look for a GPU on the machine that plans the run: a login node, or a pod without one."""
+def test_a_cluster_s_profile_names_gpu_rules_alone(name: str):
+    """A rule that it does not name asks for its GPU by itself (`Workflow.gpus`)."""
     mine = profile(name)
     gpu_rules = {rule for rule, text in RULES.items() if re.search(r"^ +gpu=", text, re.M)}
-    assert gpu_rules == mine["set-resources"].keys()
+    gpu_rules |= {stage.name for stage in LOOPED if stage.runs_network}
+    assert mine["set-resources"].keys() <= gpu_rules
     assert all("gpu" in settings for settings in mine["set-resources"].values())
     assert "resources" not in mine, "a declared total would throttle the whole cluster"
     assert not {rule for rule, settings in mine["set-resources"].items() if settings["gpu"]} & mine["groups"].keys()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from audiorestorer import resources
+from audiorestorer.chain import CHAIN
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.resources import Cost, Load
 
+STAGE_COSTS = {stage.name: stage.cost for stage in CHAIN if stage.cost}
 TEXT = (Path(__file__).parents[1] / "docs/lab/performance.md").read_text(encoding="utf-8")
 CLIP_SEC, THREADS = 10, 2
 
@@ -56,7 +55,7 @@ def test_a_network_s_first_attempt_covers_what_was_measured_and_not_much_more(ro
 def test_every_stage_s_memory_covers_three_hours_of_stereo():
     rows = {row[0]: int(row[2]) for row in table(r"[a-z:]+ \| \d+ \| \d+ \|") if re.fullmatch(r"[\d.]+", row[3])}
     for stage in ("ingest", "fuse", "postmask", "loudness"):
-        assert resources.STAGES[stage].ask_mb(1) > 1.5 * rows[stage]
+        assert STAGE_COSTS[stage].ask_mb(1) > 1.5 * rows[stage]
     for group in ("loudness", "music", "signal", "pesq", "dnsmos"):
         assert resources.of_evaluation([group]).ask_mb(1) > 1.5 * rows[f"evaluate:{group}"]
     for network in ("separate:a", "separate:b", "denoise"):
@@ -111,32 +110,9 @@ def test_the_guide_s_table_is_what_is_asked_for():
         "separate, MDX bag (or unknown)": (resources.MDX_BAG, 4),
         "separate or denoise, mask network": (resources.MASK_NETWORK, 4),
         "denoise, DNS64": (resources.DNS64, 4),
-        "fuse, postmask, loudness": (resources.STAGES["fuse"], 1),
+        "fuse, postmask, loudness": (STAGE_COSTS["fuse"], 1),
         "evaluate, without WER and PANNs": (resources.of_evaluation(set(resources.GROUPS) - {"wer", "panns"}), 1),
         "evaluate, all": (resources.of_evaluation(resources.GROUPS), 1),
     }
     for name, (cost, threads) in costs.items():
         assert f"| {name} | {cost.ask_mb(1)} | {cost.ask_minutes(resources.UNKNOWN, threads, 1)} |" in guide
-
-
-FAULTS = """
-import resource, sys
-from audiorestorer.resources import keep_freed_memory
-if sys.argv[1] == "keep":
-    keep_freed_memory()
-bytearray(1 << 26)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(4):
-    bytearray(1 << 26)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_kept_memory_is_not_asked_for_again():
-    """64 MiB are 16,384 pages of 4 KiB (32 with huge pages, which fault too)."""
-    asked = {
-        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True, text=True).stdout)
-        for how in ("keep", "give back")
-    }
-    assert asked["keep"] < 16 and asked["give back"] >= 4 * 32

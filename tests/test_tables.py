@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import read_csv, read_json, read_lines, write_csv
+from audiorestorer.files import read_csv, read_json, read_lines, read_objects, write_csv
 from audiorestorer.intake.pairs import COLUMNS
 from audiorestorer.metrics.texts import distinct
 from audiorestorer.stages.evaluate import sentences_of
@@ -151,6 +151,20 @@ def test_manifests_of_windows(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "m.jsonl").write_bytes(b'{"id": "\xf6"}\n')
     with pytest.raises(AudioRestorerError, match="not UTF-8 text"):
         list(read_lines(tmp_path / "m.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[1]", "not a JSON object"),
+        ("{", "not valid JSON"),
+        ('{"id": 1, "id": 2}', "not valid JSON: the key 'id' is there twice"),
+    ],
+)
+def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str, reason: str) -> None:
+    (tmp_path / "m.jsonl").write_text(f'{{"id": "a"}}\n\n{line}\n')
+    with pytest.raises(AudioRestorerError, match=f"m.jsonl:3: {reason}"):
+        list(read_objects(tmp_path / "m.jsonl"))
 
 
 def test_json_with_a_mark(tmp_path: Path) -> None:

@@ -1,417 +1,289 @@
-"""The training half's commands; `__main__` adds them to its list. A stage's module is imported only when its command runs."""
+"""The commands of the training half: data and its checks, trainings, and what is done with a trained network."""
 
 from __future__ import annotations
 
 import json
+import os
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from audiorestorer.config import AblationDataSettings, load, read_yaml
+from audiorestorer.commands import options as opt
+from audiorestorer.commands.options import READ, WRITTEN, argument, commands_of, json_object, option, section, stage
+from audiorestorer.config import EnhanceSettings, read_yaml
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart
+from audiorestorer.memory import keep_freed_memory
 
-PANEL = "Training"
-Root = Annotated[Path, typer.Option("--root", help="the folder")]
-Checkpoint = Annotated[Path, typer.Option("--checkpoint", help="safetensors file that train wrote")]
-Experiment = Annotated[
-    Path | None, typer.Option("--config", help="experiment file, as a check of the checkpoint's network")
-]
-FigureOption = Annotated[Path | None, typer.Option("--figure", help="PNG to write")]
-Threads = Annotated[int, typer.Option("--threads", min=1)]
-RUNS = Path("artifacts/runs")
-WorkOption = Annotated[Path, typer.Option("--work", help="run folders: checkpoints and logs")]
-TrainThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="instead of the experiment's")]
-ChangesOption = Annotated[
-    str | None, typer.Option("--changes", help="JSON: sections and keys that differ from the experiment's")
-]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:N")]
-
-
-def stage(name: str) -> Any:
-    """A stage's module."""
-    return import_module(f"audiorestorer.stages.{name}")
+app = typer.Typer()
+command = commands_of(app, "Training")
+ROOT = option(Path, "Folder of the recordings.", role=READ)
+OUT = option(Path, "File to write.", role=WRITTEN)
+OUT_FOLDER = option(Path, "Folder to write.")
+NETWORK = option(
+    Path | None, "Experiment file that the checkpoint's network is compared with.", None, "--config", role=READ
+)
+SEED = option(int, "Seed of everything that is drawn.", 1, min=0)
+RATE = option(int, "Sample rate in Hz.", 22050, "--sr", min=8000)
+WORK = option(Path, "Folder of the run folders: checkpoints and logs.", Path("artifacts/runs"), role=WRITTEN)
+TRAIN_THREADS = option(int | None, "Threads, instead of as many as the experiment says.", None, min=1)
+CHANGES = option(str | None, "Sections and keys that differ from the experiment file's, as JSON.", None)
+TRIADS = option(Path, "Folder of triads, run folder, or the JSON file that train wrote.")
+TABLES = option(Path | None, "Folder of the tables; the triads' own folder if left out.", None)
 
 
-def generate_data(
-    out: Annotated[Path, typer.Option("--out")],
-    tracks: Annotated[int, typer.Option(min=4)] = 12,
-    seconds: Annotated[float, typer.Option(min=2)] = 12.0,
-    noises: Annotated[int, typer.Option(min=4)] = 24,
-    sr: Annotated[int, typer.Option(min=8000)] = 22050,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-    faults: Annotated[bool, typer.Option(help="one track whose mixture lacks a stem")] = True,
-) -> None:
-    """Make stems and noises by formulas: a data set to try the training half on."""
-    import_module("audiorestorer.datasets.generated").make(
-        out, tracks=tracks, seconds=seconds, noises=noises, sample_rate=sr, seed=seed, faults=faults
-    )
+def alone_on_its_cores() -> None:
+    """What a training does before it imports torch.
+
+    OpenMP's threads wait actively for a short time: a training's rules claim all cores, and this halves the time of its steps, which
+    have many small parallel regions. Jobs that share their cores must not spin at all (`__main__.main`).
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    keep_freed_memory()
 
 
-def generate_enhancement_data(
-    out: Annotated[Path, typer.Option("--out")],
-    speakers: Annotated[int, typer.Option(min=2)] = 32,
-    takes: Annotated[int, typer.Option(min=1, help="files of each speaker")] = 2,
-    seconds: Annotated[float, typer.Option(min=2, help="length of each")] = 14.0,
-    sr: Annotated[int, typer.Option(min=8000)] = 22050,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
-) -> None:
-    """Make fg/ (voices), bg/ (noise, music) and rir/ (rooms) by formulas: a data set to train the enhancer on."""
-    import_module("audiorestorer.datasets.enhancement.generated_folder").make(
-        out, speakers=speakers, takes=takes, seconds=seconds, sample_rate=sr, seed=seed
-    )
-
-
-def audit_stems(
-    root: Root,
-    tol_db: Annotated[float, typer.Option("--tol-db", help="largest residual, dB below the mixture")] = -40.0,
-    out_csv: Annotated[Path, typer.Option("--csv")] = Path("stem_audit.csv"),
-    figure: FigureOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="exit with 1 when tracks fail")] = False,
-) -> None:
-    """Is each mixture the sum of its stems? (MUSDB18-HQ's and MoisesDB's layouts)"""
-    keep_apart({"--root": root}, {"--csv": out_csv, "--figure": figure})
-    totals = stage("training.audit_stems").run(root, out_csv, tol_db=tol_db, figure=figure)
+def audit_stems(strict: bool, **values: Any) -> None:
+    totals = stage("training.audit_stems").run(**values)
     if strict and totals["failed"]:
         raise typer.Exit(1)
 
 
-def filter_noise(
-    root: Root,
-    out: Annotated[Path, typer.Option("--out", help="manifest of the noises that are kept")],
-    out_csv: Annotated[Path, typer.Option("--csv", help="every file with its features and the reason")] = Path(
-        "noise_filter.csv"
-    ),
-    config: Annotated[Path | None, typer.Option("--config", help="YAML of thresholds that differ")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the splits")] = 0,
-    figure: FigureOption = None,
-) -> None:
-    """Keep noises that a denoiser should learn, reject alarms, beeps, speech, clipping and blows."""
-    keep_apart({"--root": root, "--config": config}, {"--out": out, "--csv": out_csv, "--figure": figure})
-    stage("training.filter_noise").run(
-        root, out, out_csv, settings=read_yaml(config) if config else None, seed=seed, figure=figure
-    )
+def filter_noise(config: Path | None, **values: Any) -> None:
+    stage("training.filter_noise").run(settings=read_yaml(config) if config else None, **values)
 
 
-def analyse_degradation(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="IN...", help="degraded recordings: folders, files, manifests")
-    ],
-    out_csv: Annotated[Path, typer.Option("--out-csv", help="a row a recording")] = Path("degradation.csv"),
-    out_json: Annotated[Path, typer.Option("--out-json", help="rows, and the settings that follow from them")] = Path(
-        "degradation.json"
-    ),
-    clean: Annotated[
-        Path | None, typer.Option("--clean", help="clean recordings of the same kind: their impulse rate is subtracted")
-    ] = None,
-    figure: FigureOption = None,
-) -> None:
-    """What is wrong with real recordings: impulses, noise, bandwidth, hum and wow, each with a confidence."""
-    read = {**{f"IN {source}": source for source in sources}, "--clean": clean}
-    keep_apart(read, {"--out-csv": out_csv, "--out-json": out_json, "--figure": figure})
-    stage("ablation.analyse_degradation").run(sources, out_csv, out_json, clean=clean, figure=figure)
-
-
-def build_manifest(
-    root: Root,
-    out: Annotated[Path, typer.Option("--out")],
-    layout: Annotated[str, typer.Option(help="stems, folder or pairs (noisy/ and clean/)")] = "stems",
-    target: Annotated[str, typer.Option(help="of stems: sum, or one stem's name")] = "sum",
-    audit: Annotated[Path | None, typer.Option(help="CSV of audit-stems: failed tracks are left out")] = None,
-    speakers: Annotated[
-        Path | None, typer.Option(help="JSON, track -> speaker: one speaker's tracks go together")
-    ] = None,
-    render: Annotated[Path | None, typer.Option(help="folder of summed stems")] = None,
-    shares: Annotated[tuple[float, float, float], typer.Option(help="of train, valid and test")] = (0.8, 0.1, 0.1),
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    keep_subsets: Annotated[bool, typer.Option(help="a data set's own test folder stays its test")] = True,
-    min_sec: Annotated[float, typer.Option(min=0)] = 1.0,
-) -> None:
-    """Training manifest with splits by track, checked for leaks."""
-    written = {"--out": out, "--render": render or (out.parent / "clean" if layout == "stems" else None)}
-    keep_apart({"--root": root, "--audit": audit, "--speakers": speakers}, written)
-    stage("training.build_manifest").run(
-        root, out, layout=layout, target=target, audit_csv=audit, speakers=speakers, render=render, shares=shares, seed=seed,
-        keep_subsets=keep_subsets, min_sec=min_sec,
-    )  # fmt: skip
+def build_manifest(root: Path, out: Path, layout: str, render: Path | None, **values: Any) -> None:
+    stems = render or (out.parent / "clean" if layout == "stems" else None)
+    keep_apart({"--root": root, "--audit": values["audit_csv"], "--speakers": values["speakers"]}, {"--render": stems})
+    stage("training.build_manifest").run(root, out, layout=layout, render=render, **values)
 
 
 def train(
-    config: Annotated[Path, typer.Option("--config", help="experiment file")],
-    out: Annotated[Path, typer.Option("--out", help="the model, safetensors")],
-    data: Annotated[Path | None, typer.Option("--data", help="folder with index.jsonl (pilot models)")] = None,
-    manifest: Annotated[Path | None, typer.Option("--manifest", help="training manifest (build-manifest)")] = None,
-    noise: Annotated[Path | None, typer.Option("--noise", help="noise manifest (filter-noise)")] = None,
-    rooms: Annotated[Path | None, typer.Option("--rooms", help="folder of impulse responses")] = None,
-    real: Annotated[
-        Path | None, typer.Option("--real", help="real degraded recordings: folder, or manifest without clean")
-    ] = None,
-    work: WorkOption = RUNS,
-    threads: TrainThreadsOption = None,
-    changes: ChangesOption = None,
+    config: Path, out: Path, work: Path, threads: int | None, changes: str | None, **sources: Path | None
 ) -> None:
-    """Train a mask network; goes on from its last checkpoint."""
-    read = {
-        "--data": data,
-        "--manifest": manifest,
-        "--noise": noise,
-        "--rooms": rooms,
-        "--real": real,
-        "--config": config,
-    }
-    keep_apart(read, {"--out": out, "--work": work})
-    from audiorestorer.training.fit import Data
+    differing = json_object(changes, "--changes")
+    from audiorestorer.training.fit import Data, fit
+    from audiorestorer.training.settings import load_settings
 
-    stage("training.train").run(
-        config, Data(data, manifest, noise, rooms, real), out, work, threads, changes=_object(changes, "--changes")
-    )
+    data = Data(**{"folder": sources.pop("data"), **sources})
+    fit(load_settings(config, differing), data, out, work, threads)
 
 
 def train_enhancer(
-    config: Annotated[
-        Path, typer.Option("--config", help="experiment file: denoiser, enhancer_stage1, enhancer_stage2")
-    ],
-    data: Annotated[Path, typer.Option("--data", help="folder with fg/ (clean speech), bg/ (noise) and rir/ (rooms)")],
-    out: Annotated[Path, typer.Option("--out", help="checkpoint of the trained parts, safetensors")],
-    previous: Annotated[
-        list[Path] | None, typer.Option("--previous", help="checkpoint of a training before this one; several times")
-    ] = None,
-    work: WorkOption = RUNS,
-    threads: TrainThreadsOption = None,
-    changes: ChangesOption = None,
+    config: Path, data: Path, out: Path, previous: list[Path], work: Path, threads: int | None, changes: str | None
 ) -> None:
-    """Train a part of the enhancer: the denoiser, then stage 1, then stage 2; goes on from its last checkpoint."""
-    read = {"--data": data, "--config": config, **{f"--previous {path}": path for path in previous or ()}}
-    keep_apart(read, {"--out": out, "--work": work})
-    stage("training.train_enhancer").run(
-        config, data, out, work, previous or (), threads, changes=_object(changes, "--changes")
-    )  # fmt: skip
+    differing = json_object(changes, "--changes")
+    from audiorestorer.training.enhancer.fit import fit
+    from audiorestorer.training.enhancer.settings import load_settings
+
+    fit(load_settings(config, differing), data, out, work, previous, threads)
 
 
-def join_enhancer(
-    parts: Annotated[list[Path], typer.Argument(metavar="CHECKPOINT...", help="of denoiser, stage 1 and stage 2")],
-    out: Annotated[Path, typer.Option("--out", help="the whole enhancer, safetensors")],
-) -> None:
-    """Put the enhancer's trained parts together into one file."""
-    keep_apart({f"CHECKPOINT {path}": path for path in parts}, {"--out": out})
-    stage("training.join_enhancer").run(parts, out)
+def triad_diagnostics(root: Path, write_csv: bool, summary_csv: bool, out: Path | None, figure: Path | None) -> None:
+    module, folder = stage("training.triad_diagnostics"), out or _debug_folder(root)
+    items, summary = folder / module.ITEMS if write_csv else None, folder / module.SUMMARY if summary_csv else None
+    module.run(root, out_csv=items, summary_csv=summary, figure=figure)
 
 
-def _object(text: str | None, where: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError as error:
-        raise AudioRestorerError(f"{where}: not valid JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{where}: not a JSON object")
-    return found
-
-
-def evaluate_model(
-    model: Path, data: Annotated[Path, typer.Option("--data")], out_json: Annotated[Path, typer.Option("--out")]
-) -> None:
-    """Measure a trained network on voices and pieces that its training never saw."""
-    keep_apart({"MODEL": model, "--data": data}, {"--out": out_json})
-    stage("training.evaluate_model").run(model, data, out_json)
-
-
-def triad_diagnostics(
-    root: Annotated[Path, typer.Option("--root", help="triads' folder, run folder, or the JSON that train wrote")],
-    write_csv: Annotated[bool, typer.Option("--write-csv", help="write triad_diagnostics.csv")] = False,
-    summary_csv: Annotated[bool, typer.Option("--summary-csv", help="write triad_summary.csv")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="folder of the CSVs; the triads' own if left out")] = None,
-    figure: FigureOption = None,
-) -> None:
-    """SI-SDR, LSD, residual and composite of noisy/yhat/clean triads, an item and an epoch."""
-    module = stage("training.triad_diagnostics")
-    folder = out or _debug_folder(root)
-    module.run(
-        root, out_csv=folder / module.ITEMS if write_csv else None,
-        summary_csv=folder / module.SUMMARY if summary_csv else None, figure=figure,
-    )  # fmt: skip
-
-
-def learning_from_audio_debug(
-    root: Annotated[Path, typer.Option("--root", help="as of triad-diagnostics")],
-    write_csv: Annotated[bool, typer.Option("--write-csv", help="write learning_summary.csv")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="folder of the CSV; the triads' own if left out")] = None,
-    measured: Annotated[Path | None, typer.Option(help="triad_diagnostics.csv of the same triads")] = None,
-    figure: FigureOption = None,
-) -> None:
-    """Does the run learn? Trend over epochs, best epoch, a verdict."""
-    module = stage("training.learning_from_audio_debug")
-    folder = out or _debug_folder(root)
-    module.run(root, out_csv=folder / module.SUMMARY if write_csv else None, figure=figure, measured=measured)
+def learning_from_audio_debug(root: Path, write_csv: bool, out: Path | None, **values: Any) -> None:
+    module, folder = stage("training.learning_from_audio_debug"), out or _debug_folder(root)
+    module.run(root, out_csv=folder / module.SUMMARY if write_csv else None, **values)
 
 
 def _debug_folder(root: Path) -> Path:
-    from audiorestorer.training.runs import debug_folder
-
-    return debug_folder(root)
-
-
-def infer_batch(
-    source: Annotated[Path, typer.Option("--in", help="folder, or JSONL manifest with noisy (and clean)")],
-    checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option("--out")],
-    config: Experiment = None,
-    clean: Annotated[Path | None, typer.Option(help="folder of references with the inputs' names")] = None,
-    metrics: Annotated[Path | None, typer.Option(help="CSV of the triads' figures")] = None,
-    overlap: Annotated[int | None, typer.Option(min=2, help="n_fft / hop where the mask is applied")] = None,
-    floor_db: Annotated[float | None, typer.Option(max=0, help="least mask, dB")] = None,
-    device: Device = "auto",
-    threads: Threads = 1,
-) -> None:
-    """Run one checkpoint over a folder or a manifest, with metrics."""
-    stage("training.infer_batch").run(
-        source, checkpoint, out, config=config, clean=clean, metrics_csv=metrics, overlap=overlap, floor_db=floor_db,
-        device=device, threads=threads,
-    )  # fmt: skip
+    folder: Path = import_module("audiorestorer.training.runs").debug_folder(root)
+    return folder
 
 
-def sanity_suite(
-    manifest: Annotated[Path | None, typer.Option(help="training manifest; generated audio if left out")] = None,
-    noise: Annotated[Path | None, typer.Option(help="noise manifest")] = None,
-    sr: Annotated[int, typer.Option(help="the rate that recordings must have")] = 22050,
-    mono: Annotated[bool, typer.Option("--mono", help="recordings must be mono")] = False,
-    out_json: Annotated[Path | None, typer.Option("--json")] = None,
-    out_html: Annotated[Path | None, typer.Option("--html")] = None,
-    threads: Threads = 2,
-    long: Annotated[
-        bool,
-        typer.Option(
-            "--long", help="the micro overfit with a larger network and five times the steps: minutes instead of one"
-        ),
-    ] = False,
-) -> None:
-    """Eight checks of the training half, green or red; exit code 1 when one is red."""
+def sanity_suite(manifest: Path | None, noise: Path | None, **values: Any) -> None:
     if noise and not manifest:
         raise AudioRestorerError("--noise goes with --manifest")
-    keep_apart({"--manifest": manifest, "--noise": noise}, {"--json": out_json, "--html": out_html})
-    if not stage("training.sanity_suite").run(
-        manifest,
-        noise=noise,
-        sample_rate=sr,
-        mono=mono,
-        out_json=out_json,
-        out_html=out_html,
-        threads=threads,
-        long=long,
-    ):
+    if not stage("training.sanity_suite").run(manifest, noise=noise, **values):
         raise typer.Exit(1)
 
 
-def export_onnx(
-    checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option("--out")],
-    config: Experiment = None,
-    sr: Annotated[int | None, typer.Option(help="the model's rate, as a check")] = None,
-    length: Annotated[int | None, typer.Option(min=1, help="samples of the example; others work too")] = None,
-) -> None:
-    """Export a checkpoint as ONNX, checked against PyTorch."""
-    keep_apart({"--checkpoint": checkpoint, "--config": config}, {"--out": out})
-    stage("training.export_onnx").run(checkpoint, out, config=config, sr=sr, length=length)
+def training_report(figures: str, **values: Any) -> None:
+    pictures = {name: Path(path) for name, path in json.loads(figures).items()}
+    stage("training.training_report").run(figures=pictures, **values)
 
 
-def profile_infer(
-    checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option("--out", help="JSON")] = Path("profile.json"),
-    config: Experiment = None,
-    device: Device = "auto",
-    secs: Annotated[float, typer.Option(help="length of the audio")] = 10.0,
-    runs: Annotated[int, typer.Option(min=1)] = 20,
-    threads: Threads = 1,
-    figure: FigureOption = None,
-) -> None:
-    """Latency, real-time factor, memory and FLOPs with torch, ONNX Runtime and OpenVINO."""
-    keep_apart({"--checkpoint": checkpoint, "--config": config}, {"--out": out, "--figure": figure})
-    stage("training.profile_infer").run(
-        checkpoint, out, config=config, device=device, secs=secs, runs=runs, threads=threads, figure=figure
-    )
-
-
-def register_model(
-    checkpoint: Checkpoint,
-    name: Annotated[str, typer.Option("--name", help="of the entry")],
-    registry: Annotated[Path, typer.Option(help="registry file; made when absent")] = Path("config/models.yaml"),
-    licence: Annotated[str, typer.Option(help="of the weights")] = "MIT",
-    replace: Annotated[
-        bool, typer.Option("--replace", help="an entry of that name is pointed to this checkpoint")
-    ] = False,
-) -> None:
-    """Make a trained checkpoint a registry entry that the render half can use."""
-    keep_apart({"--checkpoint": checkpoint}, {"--registry": registry})
-    stage("training.register_model").run(checkpoint, name, registry, licence, replace=replace)
-
-
-def training_report(
-    folder: Annotated[Path, typer.Option("--folder", help="with the steps' CSV and JSON files")],
-    model: Annotated[Path, typer.Option("--model", help="the JSON that train wrote")],
-    out: Annotated[Path, typer.Option("--out")],
-    figures: Annotated[str, typer.Option("--figures", help="JSON, section -> PNG")],
-) -> None:
-    """The training half's page in the report."""
-    stage("training.training_report").run(
-        folder, out, model, {name: Path(path) for name, path in json.loads(figures).items()}
-    )
-
-
-def make_degraded(
-    out: Annotated[Path, typer.Option("--out", help="folder")],
-    config: Annotated[str, typer.Option("--config", help="section ablation.data: a YAML file, or inline JSON")] = "{}",
-    speech: Annotated[
-        Path | None, typer.Option(help="folder with clean/ and transcripts.tsv; tracks are generated")
-    ] = None,
-    manifest: Annotated[Path | None, typer.Option(help="instead: training manifest with train, valid and test")] = None,
-    real: Annotated[Path | None, typer.Option(help="real degraded recordings: no stand-ins are made")] = None,
-    sr: Annotated[int, typer.Option(min=8000, max=96000)] = 22050,
-) -> None:
-    """The ablation's recordings: to train on, stand-ins of real ones, and degraded test items."""
-    keep_apart({"--speech": speech, "--manifest": manifest, "--real": real}, {"--out": out})
-    chosen = load(AblationDataSettings, config)
-    stage("ablation.make_degraded").run(out, chosen, speech=speech, manifest=manifest, real=real, sample_rate=sr)
-
-
-def evaluate_restorer(
-    manifest: Annotated[Path, typer.Argument(metavar="TEST_MANIFEST", help="test.jsonl of make-degraded")],
-    out_json: Annotated[Path, typer.Option("--out")],
-    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="safetensors file that train wrote")] = None,
-    method: Annotated[str | None, typer.Option(help="instead: input (unchanged) or click_repair (AR)")] = None,
-    row: Annotated[str | None, typer.Option(help="name in the table")] = None,
-    seed: Annotated[int | None, typer.Option(help="of the training")] = None,
-    threads: Threads = 1,
-) -> None:
-    """Measure a restorer on degraded items: SI-SDR, LSD, composite, impulse removal, transient preservation."""
-    keep_apart({"TEST_MANIFEST": manifest, "--checkpoint": checkpoint}, {"--out": out_json})
-    stage("ablation.evaluate_restorer").run(
-        manifest, out_json, checkpoint=checkpoint, method=method, row=row, seed=seed, threads=threads
-    )
-
-
-def ablation_report(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULTS", help="JSON files of evaluate-restorer")],
-    out: Annotated[Path, typer.Option("--out", help="folder of ablation.json, .csv, .html and figures")],
-    baseline: Annotated[str, typer.Option(help="the row that all others are compared with")] = "baseline",
-    record: Annotated[
-        list[Path] | None, typer.Option(help="JSON that train wrote, one a training: ROW.SEED.json")
-    ] = None,
-    settings: Annotated[str | None, typer.Option(help="JSON, kept in the result")] = None,
-) -> None:
-    """The ablation's table with spreads, intervals and relative gains, its figures and its page."""
-    kept = json.dumps(_object(settings, "--settings")) if settings else None
-    stage("ablation.ablation_report").run(results, out, baseline, records=record or [], settings=kept)
-
-
-COMMANDS = (
-    generate_data, audit_stems, filter_noise, analyse_degradation, build_manifest, train, evaluate_model, triad_diagnostics,
-    learning_from_audio_debug, infer_batch, sanity_suite, export_onnx, profile_infer, register_model, training_report,
-    make_degraded, evaluate_restorer, ablation_report, generate_enhancement_data, train_enhancer, join_enhancer,
-)  # fmt: skip
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands, named as their functions with dashes."""
-    for command in COMMANDS:
-        app.command(command.__name__.replace("_", "-"), rich_help_panel=PANEL)(command)
+command("generate-data", "datasets.generated:make")(
+    "Make stems and noises by formulas, to try the training half on.",
+    out=OUT_FOLDER,
+    tracks=option(int, "Number of tracks.", 12, min=4),
+    seconds=option(float, "Length of a track in seconds.", 12.0, min=2),
+    noises=option(int, "Number of noises.", 24, min=4),
+    sample_rate=RATE,
+    seed=SEED,
+    faults=option(bool, "Make one track whose mixture lacks a stem.", True),
+)
+command("audit-stems", audit_stems)(
+    "Check that each mixture is the sum of its stems (MUSDB18-HQ's and MoisesDB's layouts).",
+    root=ROOT,
+    tol_db=option(float, "Largest residual, in dB below the mixture.", -40.0),
+    out_csv=option(Path, "Table to write.", Path("stem_audit.csv"), "--csv", role=WRITTEN),
+    figure=opt.FIGURE,
+    strict=option(bool, "Exit with 1 when tracks fail.", False, "--strict"),
+)
+command("filter-noise", filter_noise)(
+    "Keep noises that a denoiser should learn; reject alarms, beeps, speech, clipping and blows.",
+    root=ROOT,
+    out_manifest=option(Path, "Manifest of the noises that are kept.", ..., "--out", role=WRITTEN),
+    out_csv=option(
+        Path, "Table of every file with its features and the reason.", Path("noise_filter.csv"), "--csv", role=WRITTEN
+    ),
+    config=option(Path | None, "YAML file of thresholds that differ from the defaults.", None, role=READ),
+    seed=option(int, "Seed of the splits.", 0, min=0),
+    figure=opt.FIGURE,
+)
+command("build-manifest", build_manifest)(
+    "Write a training manifest with splits by track, checked for leaks.",
+    root=ROOT,
+    out=option(Path, "Training manifest to write.", role=WRITTEN),
+    layout=option(str, "stems, folder, or pairs (folders noisy/ and clean/).", "stems"),
+    target=option(str, "What is clean in the layout stems: sum, or one stem's name.", "sum"),
+    audit_csv=option(Path | None, "Table of audit-stems; tracks that failed are left out.", None, "--audit", role=READ),
+    speakers=option(Path | None, "JSON file, track -> speaker: a speaker's tracks stay in one split.", None, role=READ),
+    render=option(Path | None, "Folder for the summed stems.", None),
+    shares=option(tuple[float, float, float], "Shares of train, valid and test.", (0.8, 0.1, 0.1)),
+    seed=option(int, "Seed of the splits.", 0, min=0),
+    keep_subsets=option(bool, "Keep a data set's own test folder as the test split.", True),
+    min_sec=option(float, "Leave shorter recordings out.", 1.0, min=0),
+)
+command("train", train)(
+    "Train a mask network; an interrupted training goes on from its last checkpoint.",
+    prepare=alone_on_its_cores,
+    config=option(Path, "Experiment file.", role=READ),
+    out=option(Path, "Model to write, a safetensors file.", role=WRITTEN),
+    data=option(Path | None, "Folder with index.jsonl (pilot models), instead of a manifest.", None, role=READ),
+    manifest=option(Path | None, "Training manifest of build-manifest.", None, role=READ),
+    noise=option(Path | None, "Noise manifest of filter-noise.", None, role=READ),
+    rooms=option(Path | None, "Folder of impulse responses.", None, role=READ),
+    real=option(Path | None, "Real degraded recordings: a folder, or a manifest without clean.", None, role=READ),
+    work=WORK,
+    threads=TRAIN_THREADS,
+    changes=CHANGES,
+)
+command("evaluate-model", "training.evaluate_model")(
+    "Measure a trained network on voices and pieces that its training never saw.",
+    model=argument(Path, "MODEL", "The safetensors file that train wrote.", role=READ),
+    data=option(Path, "Folder with index.jsonl that the training used.", role=READ),
+    out_json=option(Path, "File to write.", ..., "--out", role=WRITTEN),
+)
+command("triad-diagnostics", triad_diagnostics)(
+    "Measure SI-SDR, LSD, residual and composite of noisy/yhat/clean triads, per item and per epoch.",
+    root=TRIADS,
+    write_csv=option(bool, "Write triad_diagnostics.csv.", False, "--write-csv"),
+    summary_csv=option(bool, "Write triad_summary.csv.", False, "--summary-csv"),
+    out=TABLES,
+    figure=opt.FIGURE,
+)
+command("learning-from-audio-debug", learning_from_audio_debug)(
+    "Say whether a run learns: its trend over the epochs, its best epoch, and a verdict.",
+    root=TRIADS,
+    write_csv=option(bool, "Write learning_summary.csv.", False, "--write-csv"),
+    out=TABLES,
+    measured=option(Path | None, "The triad_diagnostics.csv of the same triads.", None),
+    figure=opt.FIGURE,
+)
+command("infer-batch", "training.infer_batch")(
+    "Run one checkpoint over a folder or a manifest, with metrics.",
+    source=option(Path, "Folder, or JSONL manifest with the fields noisy and, if wanted, clean.", ..., "--in"),
+    checkpoint=opt.CHECKPOINT,
+    out=OUT_FOLDER,
+    config=NETWORK,
+    clean=option(Path | None, "Folder of references with the names of the inputs.", None),
+    metrics_csv=option(Path | None, "Table of the triads' figures to write.", None, "--metrics"),
+    overlap=opt.OVERLAP,
+    floor_db=opt.FLOOR_DB,
+    device=opt.DEVICE,
+    threads=opt.THREADS,
+)
+command("sanity-suite", sanity_suite)(
+    "Run eight checks of the training half, each green or red; exit code 1 when one is red.",
+    manifest=option(Path | None, "Training manifest; audio is generated if left out.", None, role=READ),
+    noise=option(Path | None, "Noise manifest.", None, role=READ),
+    sample_rate=option(int, "Sample rate that the recordings must have, in Hz.", 22050, "--sr"),
+    mono=option(bool, "The recordings must be mono.", False, "--mono"),
+    out_json=option(Path | None, "Results to write, as JSON.", None, "--json", role=WRITTEN),
+    out_html=option(Path | None, "Page to write.", None, "--html", role=WRITTEN),
+    threads=opt.THREADS._replace(default=2),
+    long=option(bool, "Train a larger network for five times the steps: minutes instead of one.", False, "--long"),
+)
+command("export-onnx", "training.export_onnx")(
+    "Export a checkpoint as ONNX, checked against PyTorch.",
+    checkpoint=opt.CHECKPOINT,
+    out=OUT,
+    config=NETWORK,
+    sr=option(int | None, "Sample rate that the model must have, in Hz.", None),
+    length=option(int | None, "Samples of the example; other lengths work too.", None, min=1),
+)
+command("profile-infer", "training.profile_infer")(
+    "Measure latency, real-time factor, memory and FLOPs with torch, ONNX Runtime and OpenVINO.",
+    checkpoint=opt.CHECKPOINT,
+    out_json=option(Path, "JSON file to write.", Path("profile.json"), "--out", role=WRITTEN),
+    config=NETWORK,
+    device=opt.DEVICE,
+    secs=option(float, "Length of the audio in seconds.", 10.0),
+    runs=option(int, "Number of runs per backend.", 20, min=1),
+    threads=opt.THREADS,
+    figure=opt.FIGURE,
+)
+command("register-model", "training.register_model")(
+    "Make a trained checkpoint a registry entry that the rendering half can use.",
+    checkpoint=opt.CHECKPOINT,
+    name=option(str, "Name of the entry."),
+    registry_file=option(
+        Path, "Registry file; it is made where there is none.", opt.REGISTRY.default, "--registry", role=WRITTEN
+    ),
+    licence=option(str, "Licence of the weights.", "MIT"),
+    replace=option(bool, "Point an entry that has this name to the checkpoint.", False, "--replace"),
+)
+command("training-report", training_report)(
+    "Write the training half's page in the report.",
+    folder=option(Path, "Folder with the CSV and JSON files of the steps."),
+    model_json=option(Path, "The JSON file that train wrote.", ..., "--model"),
+    out_html=option(Path, "Page to write.", ..., "--out"),
+    figures=option(str, "PNG file of each section, as JSON."),
+)
+command("generate-enhancement-data", "datasets.enhancement.generated_folder:make")(
+    "Make fg/ (voices), bg/ (noise, music) and rir/ (rooms) by formulas: a data set to train the enhancer on.",
+    out=OUT_FOLDER,
+    speakers=option(int, "Number of voices.", 32, min=2),
+    takes=option(int, "Files per voice.", 2, min=1),
+    seconds=option(float, "Length of a file in seconds.", 14.0, min=2),
+    sample_rate=RATE,
+    seed=SEED,
+)
+command("train-enhancer", train_enhancer)(
+    "Train a part of the enhancer: the denoiser, then stage 1, then stage 2. An interrupted training goes on.",
+    prepare=alone_on_its_cores,
+    config=option(Path, "Experiment file: denoiser, enhancer_stage1 or enhancer_stage2.", role=READ),
+    data=option(Path, "Folder with fg/ (clean speech), bg/ (noise) and rir/ (rooms).", role=READ),
+    out=option(Path, "Checkpoint of the trained parts to write, a safetensors file.", role=WRITTEN),
+    previous=option(list[Path], "Checkpoint of a training before this one; can be repeated.", [], role=READ),
+    work=WORK,
+    threads=TRAIN_THREADS,
+    changes=CHANGES,
+)
+command("join-enhancer", "models.enhancer.checkpoint:join_checkpoints")(
+    "Put the enhancer's trained parts together into one file.",
+    paths=argument(list[Path], "CHECKPOINT", "Checkpoints of the denoiser, of stage 1 and of stage 2.", role=READ),
+    out=option(Path, "The whole enhancer to write, a safetensors file.", role=WRITTEN),
+)
+command("evaluate-enhancer", "training.evaluate_enhancer")(
+    "Measure an enhancer on band-limited, reverberant, noisy and clipped versions of clean speech.",
+    job={**opt.JOB, "store": opt.STORE._replace(role=WRITTEN)},
+    speech=argument(Path, "SPEECH_DIR", "Clean recordings, best of voices that no training saw.", role=READ),
+    out=option(Path, "Folder of quality.json, quality.csv and quality.md.", role=WRITTEN),
+    checkpoint=option(Path, "The enhancer's safetensors file, or the record that fetch-model wrote.", role=READ),
+    denoiser=option(Path | None, "A mask network to compare with: safetensors file or record.", None, role=READ),
+    transcripts=option(Path | None, "TSV with the columns path (below SPEECH_DIR) and transcript.", None, role=READ),
+    recogniser=opt.RECOGNISER,
+    conditions=option(list[str], "clean, band_4khz, ...; can be repeated. All if left out.", [], "--condition"),
+    limit=option(int | None, "Largest number of recordings.", None, min=1),
+    dnsmos=option(bool, "Measure DNSMOS too.", False, "--dnsmos"),
+    config=section(EnhanceSettings, "The section enhance: a YAML file, or inline JSON.", "{}"),
+)

@@ -1,8 +1,7 @@
-"""All decoded training audio as one memory-mapped int16 array: no decoding an item, no copy a worker."""
+"""All decoded training audio as one memory-mapped int16 array: no decoding per item, no copy per worker."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +11,13 @@ from numpy.typing import NDArray
 from audiorestorer import audio
 from audiorestorer.datasets.mixtures import Bank, Mono
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import read_objects
 from audiorestorer.store import Store, key_of
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Where one recording lies in the array."""
+    """The place of one recording in the array."""
 
     start: int
     length: int
@@ -29,7 +29,7 @@ class AudioBank(Bank[Clip]):
 
     Args:
         data: the folder.
-        cache: where the decoded array goes (made once, keyed by the index's content and the rate); None: into memory.
+        cache: folder for the decoded array (made once, keyed by the index's content and the rate); None: into memory.
         split: only this split's recordings.
 
     Raises:
@@ -45,7 +45,7 @@ class AudioBank(Bank[Clip]):
             raise AudioRestorerError(
                 f"{index}: {error.strerror}: make it with scripts/audio/make_training_audio.py"
             ) from error
-        rows = _rows(index, text, split)
+        rows = _rows(index, split)
         if cache is None:
             parts = _decode(Path(data), rows, sample_rate)
             self._samples, lengths = np.concatenate(parts), [len(part) for part in parts]
@@ -63,15 +63,11 @@ class AudioBank(Bank[Clip]):
         return self._samples[clip.start + start : clip.start + stop].astype(np.float32) / np.float32(32768)
 
 
-def _rows(index: Path, text: str, split: str | None) -> list[dict[str, str]]:
+def _rows(index: Path, split: str | None) -> list[dict[str, str]]:
     """The index's rows of a split; raises AudioRestorerError where one is no JSON or lacks a field."""
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            missing = {"path", "kind", "label", "split"} - set(row)
-        except (ValueError, TypeError) as error:
-            raise AudioRestorerError(f"{index}:{number}: {error}") from error
+    for number, row in read_objects(index):
+        missing = {"path", "kind", "label", "split"} - set(row)
         if missing:
             raise AudioRestorerError(f"{index}:{number}: lacks {', '.join(sorted(missing))}")
         if split in (None, row["split"]):
@@ -92,7 +88,7 @@ def _decode(data: Path, rows: list[dict[str, str]], sample_rate: int) -> list[ND
 def _cached(
     store: Store, key: str, data: Path, rows: list[dict[str, str]], sample_rate: int
 ) -> tuple[NDArray[np.int16], list[int]]:
-    """The memory-mapped samples of all rows and each one's length; made at the first call, and again where it is damaged."""
+    """The memory-mapped samples of all rows and the length of each; made at the first call, and again where it is damaged."""
     entry = store.get(key)
     if entry is None:
         parts = _decode(data, rows, sample_rate)

@@ -1,6 +1,6 @@
 """A small data set from formulas: tracks with stems (MUSDB18-HQ's layout) and a folder of noises, good and bad.
 
-It is there so that the training half can be tried and tested with no data at all. Numpy only; equal arguments give equal files.
+With it the training half can be tried and tested without any data. Numpy only; equal arguments give equal files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STEMS = ("vocals", "drums", "bass", "other")
 TEST_SHARE = 0.25
 NOISE_SEC = 6.0
 PAIR_SNR_DB = 5.0
-SCALE_HZ = 110.0 * 2 ** (np.array([0, 2, 4, 7, 9, 12, 14, 16]) / 12)  # a pentatonic over A2
+SCALE_HZ = 110.0 * 2 ** (np.array([0, 2, 4, 7, 9, 12, 14, 16]) / 12)  # a pentatonic scale over A2
 GOOD_NOISES = ("hiss", "hum50", "hum60", "rumble", "hvac", "crowd", "crackle", "white", "pink", "brown")
 BAD_NOISES = ("siren", "alarm_beep", "clipped", "silent", "voice", "door_slam")
 INDEX = "index.json"
@@ -46,7 +46,7 @@ def make(
 
     Args:
         tracks: two of them share a singer.
-        noises: files; one in four is of a kind that a noise filter must reject.
+        noises: number of noise files; one in four is of a kind that a noise filter must reject.
         faults: the last training track's mixture lacks a stem, so that an audit has something to find.
 
     Returns:
@@ -55,7 +55,7 @@ def make(
     Raises:
         AudioRestorerError: the folder holds recordings that are not of this set.
     """
-    chosen = {
+    arguments = {
         "tracks": tracks,
         "seconds": seconds,
         "noises": noises,
@@ -64,12 +64,12 @@ def make(
         "faults": faults,
     }
     index = out / INDEX
-    if index.exists() and read_json(index) == chosen:
+    if index.exists() and read_json(index) == arguments:
         return index
     held_out = max(1, round(TEST_SHARE * tracks))
     names = {f"track{k:02d}": "test" if k >= tracks - held_out else "train" for k in range(tracks)}
     _refuse_others(out, names, noises)
-    index.unlink(missing_ok=True)  # from here on, what it said is no longer so
+    index.unlink(missing_ok=True)  # the folder is incomplete from here on
     singers = {}
     for number, (name, subset) in enumerate(names.items()):
         stems = stems_of(np.random.default_rng((seed, 0, number)), seconds, sample_rate)
@@ -86,7 +86,7 @@ def make(
     for number in range(noises):
         kind, signal = noise_of(seed, number, sample_rate)
         audio.write(out / "noise" / f"{number:03d}-{kind}.wav", signal[None], sample_rate)
-    write_text_atomic(index, json.dumps(chosen, indent=1) + "\n")
+    write_text_atomic(index, json.dumps(arguments, indent=1) + "\n")
     return index
 
 
@@ -254,6 +254,6 @@ def training_set(out: Path, *, sample_rate: int = 22050, seed: int = 1) -> tuple
             }
         )
     manifests = out / "train.jsonl", out / "noise.jsonl"
-    for path, found in zip(manifests, (rows, noise_rows), strict=True):
-        write_rows(path, found)
+    for path, manifest_rows in zip(manifests, (rows, noise_rows), strict=True):
+        write_rows(path, manifest_rows)
     return manifests

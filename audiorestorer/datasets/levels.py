@@ -1,7 +1,7 @@
 """Active speech level and signal-to-noise ratio: one definition for the pilot input, the mixer and the tests.
 
-`dsp.active_level` measures recordings of any length: it counts levels in quarters of a decibel and cannot say which samples count.
-Here each sample does, and what examples and pilot models were made with must not change.
+`dsp.active_level` measures recordings of any length: it counts levels in quarters of a decibel and cannot name active samples.
+Here each sample can, and the arithmetic must stay: the pilot models were trained with it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from audiorestorer.dsp.active_level import ACTIVE_RANGE_DB, FRAME_SEC
 
-SILENCE_POWER = 1e-10  # -100 dBFS: below it there is nothing to measure
+SILENCE_POWER = 1e-10  # -100 dBFS: a signal below it is silent
 
 
 def active_mask(speech: NDArray[np.float32], sample_rate: int) -> NDArray[np.bool_]:

@@ -1,6 +1,5 @@
-"""Mixtures from manifests: clean recordings (or noisy/clean pairs) and noises stay in their files and are read a segment at a time.
-
-So memory does not grow with the data set; what the mixer does with the segments is `datasets.mixtures.Mixer`'s business.
+"""Mixtures from manifests: clean recordings (or noisy/clean pairs) and noises stay in their files and are read segment by
+segment, so that memory does not grow with the data set. `datasets.mixtures.Mixer` mixes the segments.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ class ManifestBank(Bank[FileClip]):
     """Segments of the recordings of a training manifest and a noise manifest, mono at one rate.
 
     Args:
-        rows: of the training manifest (checked by `check_manifest`), `base` the folder its relative paths start from.
-        sample_rate: what is delivered; a file of another rate is resampled segment by segment.
-        noises: rows of the noise manifest, `noise_base` likewise.
+        rows: rows of the training manifest (checked by `check_manifest`); its relative paths start from the folder `base`.
+        sample_rate: rate of the segments; a file of another rate is resampled segment by segment.
+        noises: rows of the noise manifest; its relative paths start from `noise_base`.
         rooms: a folder of impulse responses.
     """
 

@@ -1,6 +1,6 @@
 """Mixtures made on the fly: speech with music (task `separate`) or with noise and residues (task `denoise`).
 
-An example depends on (seed, epoch, index) alone: not on workers, order or what was made before.
+An example depends on (seed, epoch, index) alone: not on workers, order or earlier examples.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from audiorestorer.errors import AudioRestorerError
 Mono = NDArray[np.float32]
 Task = Literal["separate", "denoise"]
 Clip = TypeVar("Clip")
-# what people record in: other people, things that are struck, motors, wind; and what equipment adds
+# Noises of the places where people record (voices, impacts, motors, wind) and of the equipment, with their shares
 NOISES = ("babble", "speech_shaped", "coloured", "impacts", "engine", "wind", "hum", "crackle")
 NOISE_SHARES = (0.24, 0.12, 0.22, 0.12, 0.1, 0.06, 0.07, 0.07)
 
 
 class CurriculumStage(Settings):
-    """SNRs up to a share of the epochs."""
+    """The range of the SNR in one part of the training."""
 
-    until: float = Field(gt=0, le=1, description="share of the epochs at which the next stage begins")
-    snr_db: tuple[float, float]
+    until: float = Field(
+        gt=0, le=1, description="Share of the epochs at which this stage ends; the last stage ends at 1"
+    )
+    snr_db: tuple[float, float] = Field(description="Range of the SNR in this stage, dB")
 
     @model_validator(mode="after")
     def _range(self) -> CurriculumStage:
@@ -42,36 +44,62 @@ class CurriculumStage(Settings):
 
 
 class MixtureSettings(Settings):
-    """What the mixer makes. Probabilities are shares of the examples."""
+    """Distribution of the examples that the mixer makes."""
 
-    segment_sec: float = Field(1.5, gt=0.1, le=30, description="length of an example")
-    snr_db: tuple[float, float] = Field((-2.0, 12.0), description="speech-active SNR, uniform")
-    pure_speech: float = Field(0.08, ge=0, le=1, description="no interference: target = input")
-    no_speech: float = Field(0.04, ge=0, le=1, description="interference only: target = silence")
-    second_source: float = Field(0.2, ge=0, le=1, description="one more piece of music, or one more noise")
+    segment_sec: float = Field(1.5, gt=0.1, le=30, description="Length of an example, s")
+    snr_db: tuple[float, float] = Field(
+        (-2.0, 12.0), description="Range of the SNR, measured where the speech is active, dB, drawn evenly"
+    )
+    pure_speech: float = Field(
+        0.08, ge=0, le=1, description="Share of examples without interference: the target is the input"
+    )
+    no_speech: float = Field(0.04, ge=0, le=1, description="Share of examples without speech: the target is silence")
+    second_source: float = Field(
+        0.2, ge=0, le=1, description="Probability of one more piece of music, or of each further noise"
+    )
     noise: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="separate: share of examples with noise: half of them instead of music, half beside it",
+        description="Task separate: share of examples with noise, in half of them instead of music, in half beside it",
     )
-    most_noises: int = Field(2, ge=1, le=8, description="denoise: so many noises at once at most")
+    most_noises: int = Field(2, ge=1, le=8, description="Task denoise: largest number of noises in an example")
     recorded_noise: float = Field(
-        0.6, ge=0, le=1, description="share of noises from the noise manifest, where there is one"
+        0.6, ge=0, le=1, description="Share of the noises that come from the noise manifest, where there is one"
     )
-    resample: bool = Field(False, description="recordings of a manifest may have another rate than the network")
+    resample: bool = Field(
+        False,
+        description="Allow recordings of a manifest at another sample rate than the network's; they are resampled",
+    )
     curriculum: list[CurriculumStage] = Field(
-        [], description="SNR ranges of parts of the training; empty: snr_db throughout"
+        [], description="Ranges of the SNR for parts of the training; empty: snr_db throughout"
     )
-    equaliser: float = Field(0.4, ge=0, le=1, description="random smooth EQ, of speech and interference each")
-    equaliser_db: float = Field(6.0, ge=0, le=30, description="its range")
-    speed: float = Field(0.5, ge=0, le=1, description="resampled by up to 1.2 (pitch, formants and rate)")
-    reverb: float = Field(0.12, ge=0, le=1, description="synthetic room; the reverberant speech is the target")
-    band_limit: float = Field(0.15, ge=0, le=1, description="mixture and target low-passed at 4, 5.5 or 8 kHz")
+    equaliser: float = Field(
+        0.4, ge=0, le=1, description="Probability of a random smooth equaliser, for speech and interference each"
+    )
+    equaliser_db: float = Field(6.0, ge=0, le=30, description="Largest gain of that equaliser, up or down, dB")
+    speed: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Probability of resampling by up to a factor of 1.2 (changes pitch, formants and rate)",
+    )
+    reverb: float = Field(
+        0.12,
+        ge=0,
+        le=1,
+        description="Probability of a room, for speech and interference each; the reverberant speech is the target",
+    )
+    band_limit: float = Field(
+        0.15, ge=0, le=1, description="Share of examples with mixture and target low-passed at about 4, 5.5 or 8 kHz"
+    )
     residue: float = Field(
-        0.45, ge=0, le=1, description="denoise: share of examples with residues of music, where there is music"
+        0.45,
+        ge=0,
+        le=1,
+        description="Task denoise: share of the noises made on the fly that are residues of music, where there is music",
     )
-    gain_db: tuple[float, float] = Field((-30.0, 0.0), description="peak of the mixture, uniform")
+    gain_db: tuple[float, float] = Field((-30.0, 0.0), description="Range of the mixture's peak, dBFS, drawn evenly")
 
     @model_validator(mode="after")
     def _ranges(self) -> MixtureSettings:
@@ -94,7 +122,7 @@ class MixtureSettings(Settings):
 
 @dataclass(frozen=True)
 class Example:
-    """`mixture` and `target` `[T]` float32, aligned and at the same scale; `snr_db` NaN where there is only one of the two."""
+    """`mixture` and `target` `[T]` float32, aligned and at the same scale; `snr_db` NaN without speech or interference."""
 
     mixture: Mono
     target: Mono
@@ -102,7 +130,7 @@ class Example:
 
 
 class Bank(Generic[Clip]):
-    """Where recordings come from, mono at one rate: `AudioBank` (all in one array) or `ManifestBank` (files)."""
+    """A source of recordings, mono at one rate: `AudioBank` (all in one array) or `ManifestBank` (files)."""
 
     source = "the training audio"
 
@@ -120,10 +148,10 @@ class Bank(Generic[Clip]):
         Raises:
             AudioRestorerError: there are none.
         """
-        found = self._clips.get((kind, split))
-        if not found:
+        clips = self._clips.get((kind, split))
+        if not clips:
             raise AudioRestorerError(f"{self.source} has no {kind} in its split {split!r}")
-        return found
+        return clips
 
     def read(self, clip: Clip, start: int = 0, length: int | None = None) -> Mono:
         """Samples of a recording as float32 `[n]`."""
@@ -134,8 +162,8 @@ class Mixer:
     """Makes example (epoch, index) of a seed.
 
     Args:
-        bank: recordings of kind speech (what is wanted), music (what `separate` takes out), and, if there are any, noise and rir.
-        epochs: of the whole training, for the curriculum; 0 holds its last stage.
+        bank: recordings of kind speech (the target), music (removed by task `separate`), and, if there are any, noise and rir.
+        epochs: number of epochs of the whole training, for the curriculum; 0: its last stage throughout.
     """
 
     def __init__(
@@ -151,23 +179,23 @@ class Mixer:
     def example(self, epoch: int, index: int) -> Example:
         """One mixture with its target."""
         rng = np.random.default_rng((self.seed, epoch, index))
-        chosen = self.settings
+        settings = self.settings
         draw = rng.random()
         speech = self._coloured(rng, self._cut(rng, self._speech, gap=True))
         other = self._music_mix(rng) if self.task == "separate" else self._noise_mix(rng)
-        if self.task == "separate" and chosen.noise and rng.random() < chosen.noise:
+        if self.task == "separate" and settings.noise and rng.random() < settings.noise:
             noise = self._noise_mix(rng)
             other = noise if rng.random() < 0.5 else other + np.float32(10 ** (rng.uniform(-15, 3) / 20)) * noise
         wanted = float("nan")
-        if draw < chosen.pure_speech:
+        if draw < settings.pure_speech:
             other = np.zeros_like(speech)
-        elif draw < chosen.pure_speech + chosen.no_speech:
+        elif draw < settings.pure_speech + settings.no_speech:
             speech = np.zeros_like(speech)
         else:
-            wanted = float(rng.uniform(*chosen.snr_range(epoch / self.epochs if self.epochs else 1.0)))
+            wanted = float(rng.uniform(*settings.snr_range(epoch / self.epochs if self.epochs else 1.0)))
             other = scale_to_snr(speech, other, wanted, self.bank.sample_rate)
         mixture = speech + other
-        if rng.random() < chosen.band_limit:
+        if rng.random() < settings.band_limit:
             cutoff = float(rng.choice([4000, 5500, 8000])) * float(rng.uniform(0.9, 1.1))
             gain = noises.low_pass(self.length // 2 + 1, self.bank.sample_rate, cutoff)
             mixture, speech = (
@@ -175,7 +203,7 @@ class Mixer:
             )
             wanted = float("nan")  # the filter takes different shares of the two
         peak = float(np.abs(mixture).max())
-        scale = np.float32(10 ** (rng.uniform(*chosen.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
+        scale = np.float32(10 ** (rng.uniform(*settings.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
         return Example(mixture * scale, speech * scale, wanted)
 
     def _cut(self, rng: np.random.Generator, clips: list[Any], *, gap: bool = False) -> Mono:
@@ -214,7 +242,7 @@ class Mixer:
         return np.asarray(filtered[: self.length], np.float32)
 
     def _room(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """A measured room where there are some, else a synthetic one; the direct path comes first, at 1, so that nothing moves."""
+        """Response of a measured room where there are some, else of a synthetic one; the direct path is 1 at sample 0: no delay."""
         if not self._rooms:
             return noises.room(rng, self.bank.sample_rate)
         response = self.bank.read(self._rooms[int(rng.integers(len(self._rooms)))]).astype(np.float64)
@@ -268,7 +296,7 @@ def _unit(signal: Mono) -> Mono:
 
 
 class MixtureDataset(Dataset[tuple[NDArray[np.float32], NDArray[np.float32]]]):
-    """One epoch of the mixer: `(mixture [1, T], target [1, T])`; with `repeat` always the first so many examples of epoch 0."""
+    """One epoch of the mixer: `(mixture [1, T], target [1, T])`; with `repeat` always the first `repeat` examples of epoch 0."""
 
     def __init__(self, mixer: Mixer, epoch: int, size: int, repeat: int = 0) -> None:
         self.mixer, self.epoch, self.size, self.repeat = mixer, epoch, size, repeat

@@ -1,9 +1,8 @@
-"""Real degraded recordings: nobody knows their clean side. They stay in their files, and examples are read a crop at a time."""
+"""Real degraded recordings, without a clean version. They stay in their files; examples are read crop by crop."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from audiorestorer import audio
 from audiorestorer.datasets.manifest_mixer import segment
 from audiorestorer.datasets.splits import split_of
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import read_lines
+from audiorestorer.files import read_objects
 
 Mono = NDArray[np.float32]
 LOG = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ Split = Literal["train", "valid"]
 SPLITS: tuple[Split, Split] = ("train", "valid")
 TRIES = 50  # recordings drawn for one crop before all are taken to be bad
 SILENCE_RMS = 1e-4  # a crop below it teaches nothing: another is drawn
-HEAD_BYTES = 1 << 16  # of each file, that with its size tell whether it is still the same
+HEAD_BYTES = 1 << 16  # first bytes of a file that, with its size, identify it
 
 
 @dataclass(frozen=True)
@@ -40,13 +39,13 @@ class RealRecordings:
     """Crops of recordings, mono at one rate. A recording that cannot be read is named once in the log and left out.
 
     Args:
-        paths: the files, by name: the name decides for the split.
-        sample_rate: what is delivered.
-        hold_out: share of the recordings that `valid` gets. Where they are too few to share, both splits have all of them.
-        min_sec: shorter ones are left out.
+        paths: the files by name; the name decides the split.
+        sample_rate: rate of the crops.
+        hold_out: share of the recordings for `valid`. Where there are too few to share, both splits have all of them.
+        min_sec: shorter recordings are left out.
 
     Raises:
-        AudioRestorerError: not one can be used.
+        AudioRestorerError: none can be used.
     """
 
     def __init__(
@@ -59,16 +58,16 @@ class RealRecordings:
     ) -> None:
         self.sample_rate, self.where = sample_rate, where
         self._bad: set[Path] = set()
-        found = {name: recording for name, path in sorted(paths.items()) if (recording := self._open(path, min_sec))}
-        if not found:
+        usable = {name: recording for name, path in sorted(paths.items()) if (recording := self._open(path, min_sec))}
+        if not usable:
             raise AudioRestorerError(f"{where}: none of its {len(paths)} recordings can be used")
-        names = {split: [n for n in found if split_of(n, (1 - hold_out, hold_out, 0)) == split] for split in SPLITS}
+        names = {split: [n for n in usable if split_of(n, (1 - hold_out, hold_out, 0)) == split] for split in SPLITS}
         enough = all(names.values())
-        self._splits = {split: [found[n] for n in (names[split] if enough else found)] for split in SPLITS}
+        self._splits = {split: [usable[n] for n in (names[split] if enough else usable)] for split in SPLITS}
 
     @classmethod
     def of(cls, source: Path, sample_rate: int, hold_out: float = 0.15, min_sec: float = 1.0) -> RealRecordings:
-        """Those of a folder (any depth), or of a manifest: its rows without `clean`, their `noisy`.
+        """The recordings of a folder (any depth), or `noisy` of a manifest's rows without `clean`.
 
         Raises:
             AudioRestorerError: no such folder or manifest, or nothing in it that can be used.
@@ -83,36 +82,36 @@ class RealRecordings:
 
     @cached_property
     def digest(self) -> str:
-        """Changes when a recording is added, removed or another one: names no folder."""
+        """A hash that changes when a recording is added, removed or replaced; it holds no folder."""
         every = {recording.path: None for split in SPLITS for recording in self._splits[split]}
         lines = [f"{path.name} {path.stat().st_size} {_head(path)}" for path in every]
         return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
     def sample(self, seed: int, turn: int, count: int, split: Split = "train") -> list[Path]:
-        """So many different recordings (or all) of a split, drawn by (seed, turn) alone."""
+        """`count` different recordings (or all) of a split, drawn by (seed, turn) alone."""
         recordings = self._splits[split]
         order = np.random.default_rng((seed, turn, 3)).permutation(len(recordings))
         return [recordings[int(place)].path for place in sorted(order[:count])]
 
     def crop(self, seed: int, epoch: int, index: int, length: int, split: Split = "train") -> Mono:
-        """`length` samples of some recording, `[length]`; what follows from (seed, epoch, index) alone. A short one is repeated.
+        """Samples `[length]` of a recording, drawn by (seed, epoch, index) alone. A short recording is repeated.
 
         Raises:
-            AudioRestorerError: so many recordings in a row are bad or silent that none seems to be left.
+            AudioRestorerError: `TRIES` recordings in a row are bad or silent.
         """
         rng = np.random.default_rng((seed, epoch, index, 2))
         recordings = self._splits[split]
         for _ in range(TRIES):
-            chosen = recordings[int(rng.integers(len(recordings)))]
-            held = int(chosen.frames * self.sample_rate / chosen.rate)
-            start = int(rng.integers(0, max(1, held - length + 1)))
+            recording = recordings[int(rng.integers(len(recordings)))]
+            available = int(recording.frames * self.sample_rate / recording.rate)
+            start = int(rng.integers(0, max(1, available - length + 1)))
             try:
-                found = segment(chosen.path, chosen.rate, self.sample_rate, start, length)
+                crop = segment(recording.path, recording.rate, self.sample_rate, start, length)
             except AudioRestorerError as error:
-                self._report(chosen.path, error)
+                self._report(recording.path, error)
                 continue
-            if len(found) and float(np.sqrt(np.mean(np.square(found, dtype=np.float64)))) > SILENCE_RMS:
-                return np.resize(found, length)
+            if len(crop) and float(np.sqrt(np.mean(np.square(crop, dtype=np.float64)))) > SILENCE_RMS:
+                return np.resize(crop, length)
         raise AudioRestorerError(f"{self.where}: {TRIES} crops in a row cannot be read or are silent")
 
     def _open(self, path: Path, min_sec: float) -> _Recording | None:
@@ -138,13 +137,11 @@ def listed(manifest: Path) -> dict[str, Path]:
         AudioRestorerError: no such manifest, or none of recordings.
     """
     paths = {}
-    try:
-        for number, line in read_lines(manifest):
-            row = json.loads(line)
-            if row and not row.get("clean"):
-                paths[str(row.get("id", number))] = manifest.parent / str(row["noisy"])
-    except (ValueError, KeyError, AttributeError) as error:
-        raise AudioRestorerError(f"{manifest}: no manifest of recordings (JSON Lines with noisy): {error!r}") from error
+    for number, row in read_objects(manifest):
+        if row and not row.get("clean"):
+            if "noisy" not in row:
+                raise AudioRestorerError(f"{manifest}:{number}: no manifest of recordings (JSON Lines with noisy)")
+            paths[str(row.get("id", number))] = manifest.parent / str(row["noisy"])
     return paths
 
 

@@ -1,6 +1,6 @@
 """Examples for restoration: clean recordings that a model of old records degrades, alone or among crops of real ones.
 
-As with `datasets.mixtures`, an example depends on (seed, epoch, index) alone, whatever the workers and whatever came before.
+An example depends on (seed, epoch, index) alone, as in `datasets.mixtures`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from audiorestorer.errors import AudioRestorerError
 LOG = logging.getLogger(__name__)
 Wave = NDArray[np.float32]
 Analyse = Callable[[Sequence[Path]], DegradationSettings]
-GOLDEN = 0.6180339887498949  # its multiples, less their whole part, fill [0, 1) evenly: no batch is far from the wanted ratio
+GOLDEN = (
+    0.6180339887498949  # its multiples, less their whole part, fill [0, 1) evenly: every batch is near the wanted ratio
+)
 
 
 class DegradationMixer(Mixer):
     """Clean speech and music of a bank, coloured as `Mixer` does, through the degradation model instead of noises.
 
-    Of `MixtureSettings` it takes segment_sec, speed, equaliser, reverb, gain_db and pure_speech (here: noisy is the target).
+    It uses segment_sec, speed, equaliser, reverb, gain_db and pure_speech (here: noisy is the target) of `MixtureSettings`.
     """
 
     def __init__(
@@ -51,14 +53,14 @@ class DegradationMixer(Mixer):
         self._followed: tuple[DegradationSettings, float] | None = None
         self._clean = [*self._speech, *self._music]
 
-    def following(self, found: DegradationSettings, share: float) -> DegradationMixer:
-        """The same, but this share of the examples is drawn from another distribution."""
+    def following(self, distribution: DegradationSettings, share: float) -> DegradationMixer:
+        """A mixer that draws this share of the examples from another distribution."""
         other = copy.copy(self)
-        other._followed = (found, share)
+        other._followed = (distribution, share)
         return other
 
     def degraded(self, epoch: int, index: int) -> Degraded:
-        """One example `[1, T]` with its impulses and its record: every number that was drawn, and `scale`, applied after."""
+        """One example `[1, T]` with its impulses and its record: every number that was drawn, and the final gain `scale`."""
         rng = np.random.default_rng((self.seed, epoch, index))
         clean = self._coloured(rng, self._cut(rng, self._clean, gap=True))
         own = rng.random() < self.settings.pure_speech
@@ -66,31 +68,31 @@ class DegradationMixer(Mixer):
         if self._followed is not None and rng.random() < self._followed[1]:
             law = self._followed[0]
         level_db = rng.uniform(*self.settings.gain_db)
-        made = degrade(clean[None], self.bank.sample_rate, law, rng)
+        example = degrade(clean[None], self.bank.sample_rate, law, rng)
         if own:
-            made = replace(made, noisy=made.target, record={}, impulses=together([]))
-        peak = float(np.abs(made.noisy).max())
+            example = replace(example, noisy=example.target, record={}, impulses=together([]))
+        peak = float(np.abs(example.noisy).max())
         scale = np.float32(10 ** (level_db / 20) / peak) if peak > 1e-5 else np.float32(1)
         return replace(
-            made,
-            noisy=made.noisy * scale,
-            target=made.target * scale,
-            impulses=replace(made.impulses, amplitudes=made.impulses.amplitudes * scale),
-            record={**made.record, "scale": float(scale)},
+            example,
+            noisy=example.noisy * scale,
+            target=example.target * scale,
+            impulses=replace(example.impulses, amplitudes=example.impulses.amplitudes * scale),
+            record={**example.record, "scale": float(scale)},
         )
 
     def example(self, epoch: int, index: int) -> Example:
-        """One degraded recording with its target; the SNR is that of the target to all that was added."""
-        made = self.degraded(epoch, index)
-        noisy, target = made.noisy[0], made.target[0]
+        """One degraded recording with its target; the SNR is that of the target over all added noise."""
+        degraded = self.degraded(epoch, index)
+        noisy, target = degraded.noisy[0], degraded.target[0]
         return Example(noisy, target, snr_db(target, noisy - target, self.bank.sample_rate))
 
 
 class FollowRecordings:
-    """This project's analysis: recordings to the distribution that follows them. Each is measured once.
+    """This project's analysis: from recordings to the distribution that follows them. Each recording is measured once.
 
     Args:
-        base: of what no recording says anything.
+        base: distribution of the artefacts that no recording shows.
     """
 
     def __init__(self, base: DegradationSettings) -> None:
@@ -115,12 +117,12 @@ class FollowRecordings:
 
 
 class AdaptiveArtifactDataset(MixtureDataset):
-    """Examples whose degradations are distributed as those of the real recordings, analysed anew every so many epochs.
+    """Examples whose degradations are distributed as those of the real recordings, analysed anew every `every_epochs` epochs.
 
     Args:
-        analyse: recordings to the distribution that follows them.
-        every_epochs: between two analyses; each takes other recordings, `recordings` of them, chosen by the mixer's seed.
-        share: of the examples that follow the analysis; the others keep the mixer's own distribution.
+        analyse: from recordings to the distribution that follows them.
+        every_epochs: epochs from one analysis to the next; each takes `recordings` others, drawn by the mixer's seed.
+        share: share of the examples that follow the analysis; the others keep the mixer's own distribution.
     """
 
     mixer: DegradationMixer
@@ -139,34 +141,34 @@ class AdaptiveArtifactDataset(MixtureDataset):
         super().__init__(mixer, 0, size, repeat)
         self.base, self.real, self.analyse = mixer, real, analyse
         self.every_epochs, self.recordings, self.share = every_epochs, recordings, share
-        self.found: DegradationSettings | None = None
+        self.distribution: DegradationSettings | None = None
         self._turn: int | None = None
 
     def set_epoch(self, epoch: int) -> None:
-        """Analyse, where this epoch is due; what cannot be analysed leaves the distribution as it was at the start."""
+        """Analyse where this epoch is due; if that fails, the distribution is the mixer's own."""
         self.epoch = epoch
         turn = epoch // self.every_epochs
         if turn == self._turn:
             return
         self._turn = turn
-        chosen = self.real.sample(self.base.seed, turn, self.recordings)
+        paths = self.real.sample(self.base.seed, turn, self.recordings)
         try:
-            self.found = self.analyse(chosen)
-            LOG.info("adaptive: from epoch %d on the degradations follow %d recordings", epoch + 1, len(chosen))
+            self.distribution = self.analyse(paths)
+            LOG.info("adaptive: from epoch %d on the degradations follow %d recordings", epoch + 1, len(paths))
         except AudioRestorerError as error:
             LOG.warning("adaptive: the real recordings cannot be analysed, the distribution stays: %s", error)
-            self.found = None
-        self.mixer = self.base if self.found is None else self.base.following(self.found, self.share)
+            self.distribution = None
+        self.mixer = self.base if self.distribution is None else self.base.following(self.distribution, self.share)
 
 
 class MixedRestorationDataset(Dataset[tuple[Wave, Wave, bool]]):
     """Synthetic pairs and real crops: `(mixture [1, T], target [1, T], real)`; a real crop's target is silence that nobody uses.
 
     Args:
-        synthetic: gives the pairs.
-        ratio: step of the training to the share of synthetic examples in its batch. Each batch has the synthetic ones first.
-        batch: examples a step, over all devices.
-        seed: of the crops.
+        synthetic: source of the pairs.
+        ratio: from a step of the training to the share of synthetic examples in its batch. The synthetic ones come first.
+        batch: examples per step, over all devices.
+        seed: seed of the crops.
     """
 
     def __init__(
@@ -175,19 +177,19 @@ class MixedRestorationDataset(Dataset[tuple[Wave, Wave, bool]]):
         self.synthetic, self.real, self.ratio, self.batch, self.seed = synthetic, real, ratio, batch, seed
 
     def set_epoch(self, epoch: int) -> None:
-        """From now on the examples of this epoch."""
+        """Move to an epoch."""
         set_epoch(self.synthetic, epoch)
 
     def __len__(self) -> int:
         return len(self.synthetic)
 
     def count(self, step: int) -> int:
-        """Synthetic examples in a step's batch: on average the ratio of it, never more than one away."""
+        """Number of synthetic examples in a step's batch: the ratio on average, never more than one away."""
         return min(self.batch, int(self.ratio(step) * self.batch + step * GOLDEN % 1))
 
     @property
     def synthetic_share(self) -> float:
-        """Of the epoch's examples."""
+        """Share of synthetic examples in the epoch."""
         steps = len(self) // self.batch
         first = self.synthetic.epoch * steps
         return sum(self.count(step) for step in range(first, first + steps)) / max(1, steps * self.batch)
@@ -204,7 +206,7 @@ class MixedRestorationDataset(Dataset[tuple[Wave, Wave, bool]]):
 
 
 def set_epoch(dataset: Any, epoch: int) -> None:
-    """From now on the examples of this epoch, of any data set of this house."""
+    """Move any data set of this package to an epoch."""
     if hasattr(dataset, "set_epoch"):
         dataset.set_epoch(epoch)
     else:

@@ -1,4 +1,4 @@
-"""Splits that do not move: which split a group of recordings belongs to follows from its name and a seed alone."""
+"""Stable splits: the split of a group of recordings follows from its name and a seed alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def split_of(group: str, shares: Sequence[float], seed: int = 0) -> str:
     """The split of a group: a hash of seed and name, so that adding others moves nothing.
 
     Args:
-        shares: of train, valid and test; they need not sum to one.
+        shares: shares of train, valid and test; they need not sum to one.
     """
     digest = hashlib.sha256(f"{seed}\n{group}".encode("utf-8", "surrogateescape")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64 * sum(shares)

@@ -1,4 +1,4 @@
-"""Stem data sets on disk: finding tracks (MUSDB18-HQ's and MoisesDB's layouts) and measuring whether a mixture is its stems' sum."""
+"""Stem data sets on disk: tracks in the layouts of MUSDB18-HQ and MoisesDB, and the residual of a mixture less its stems."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SUFFIXES = (".wav", ".flac")
 SUBSETS = ("train", "test", "valid")
 MIXTURE = "mixture"
 FULL_SCALE = 32767 / 32768  # PCM_16's highest sample: at or above it a sample may have been cut
-CLIPPED_RUN = 3  # so many such samples in a row are clipping; one alone may be a peak
+CLIPPED_RUN = 3  # least number of such samples in a row that is clipping; one alone may be a peak
 SILENCE_DBFS = -90.0  # peak below this: a file of dither or nothing
 MIN_DB = -120.0  # residuals are reported no lower: float32 sums carry no more
 LENGTH_TOLERANCE_SEC = 0.01  # an exporter's rounding; a shorter stem is filled with silence, a longer one is cut
-QUIET_CHANNEL = 1e-4  # of the loudest channel's power (-40 dB): a quieter channel's residual is measured against that
+QUIET_CHANNEL = 1e-4  # share of the loudest channel's power (-40 dB): the least that a residual is measured against
 CHANNELS = {1: ("the only channel",), 2: ("the left channel", "the right channel")}
 
 
 @dataclass(frozen=True)
 class Track:
-    """One track. `stems` by name (MoisesDB has several files a stem); `mixture` None where the layout has none. Names: `as_text`."""
+    """One track. `stems` by name (MoisesDB has several files per stem); `mixture` None where the layout has none. Names: `as_text`."""
 
     name: str
     subset: str
@@ -101,8 +101,8 @@ def _moises(folder: Path, root: Path) -> Track:
 
 @dataclass
 class Finding:
-    """What an audit found of one track. `residual_db` is that of the worst channel, None with its reason in `residual_missing`;
-    `reasons` say why the track failed, `notes` what was let pass."""
+    """Audit of one track. `residual_db` is that of the worst channel, None with its reason in `residual_missing`;
+    `reasons` say why the track failed, `notes` name what was tolerated."""
 
     track: Track
     residual_db: float | None = None
@@ -124,68 +124,70 @@ class Finding:
 def audit(track: Track, tol_db: float) -> Finding:
     """Measure one track, in blocks.
 
-    The residual is 10 log10(|mixture - sum of stems|^2 / |mixture|^2) over the whole track, of each channel by itself: the worst
+    The residual is 10 log10(|mixture - sum of stems|^2 / |mixture|^2) over the whole track, for each channel by itself: the worst
     counts, so that a good channel cannot hide a bad one. Above `tol_db` the track fails; so it does for files that differ in rate,
     in channels, or in length by more than LENGTH_TOLERANCE_SEC, that hold NaN, that cannot be read, and for a silent mixture.
     Clipping and silent stems are reported (mastered mixtures clip, and a stem may rest).
     """
-    found = Finding(track)
+    finding = Finding(track)
     files = ([track.mixture] if track.mixture else []) + track.files
     infos = {}
     for path in files:
         try:
             infos[path] = audio.probe(path)
         except AudioRestorerError as error:
-            found.reasons.append(str(error))
+            finding.reasons.append(str(error))
     if not track.stems:
-        found.reasons.append("no stems")
-    if found.reasons or not infos:
-        found.residual_missing = "a file cannot be read" if infos or files else "no files"
-        return found
+        finding.reasons.append("no stems")
+    if finding.reasons or not infos:
+        finding.residual_missing = "a file cannot be read" if infos or files else "no files"
+        return finding
     first = next(iter(infos.values()))
-    found.sample_rate, found.channels, found.duration_sec = (
+    finding.sample_rate, finding.channels, finding.duration_sec = (
         first.sample_rate,
         first.channels,
         round(first.duration_sec, 3),
     )
-    _compare(files[0], infos, found)
-    if found.reasons:
-        found.residual_missing = "the files do not fit together"
-        return found
+    _compare(files[0], infos, finding)
+    if finding.reasons:
+        finding.residual_missing = "the files do not fit together"
+        return finding
     try:
-        _measure(track, files, found)
+        _measure(track, files, finding)
     except AudioRestorerError as error:
-        found.reasons.append(str(error))
-        found.residual_missing = "a file cannot be read to its end"
-        return found
-    if found.residual_db is not None and found.residual_db > tol_db:
-        found.reasons.append(
-            f"residual {found.residual_db:.1f} dB in {found.residual_channel}, above {tol_db:g} dB:"
+        finding.reasons.append(str(error))
+        finding.residual_missing = "a file cannot be read to its end"
+        return finding
+    if finding.residual_db is not None and finding.residual_db > tol_db:
+        finding.reasons.append(
+            f"residual {finding.residual_db:.1f} dB in {finding.residual_channel}, above {tol_db:g} dB:"
             " the stems do not sum to the mixture"
         )
-    return found
+    return finding
 
 
-def _compare(first: Path, infos: dict[Path, audio.AudioInfo], found: Finding) -> None:
-    """Whether the files fit to the first one, which is the mixture where there is one."""
+def _compare(first: Path, infos: dict[Path, audio.AudioInfo], finding: Finding) -> None:
+    """Compare rate, channels and length of the files with the first one, which is the mixture where there is one."""
     wanted = infos[first]
-    for what in ("sample_rate", "channels"):
+    for attribute in ("sample_rate", "channels"):
         wrong = [
-            f"{path.name} {getattr(info, what)}"
+            f"{path.name} {getattr(info, attribute)}"
             for path, info in infos.items()
-            if getattr(info, what) != getattr(wanted, what)
+            if getattr(info, attribute) != getattr(wanted, attribute)
         ]
         if wrong:
-            found.reasons.append(f"{what}: {first.name} has {getattr(wanted, what)}, but {', '.join(wrong)}")
+            finding.reasons.append(
+                f"{attribute}: {first.name} has {getattr(wanted, attribute)}, but {', '.join(wrong)}"
+            )
     lengths = {path: info for path, info in infos.items() if info.frames != wanted.frames}
     if lengths:
-        said = f"frames: {first.name} has {wanted.frames}, but " + ", ".join(
+        message = f"frames: {first.name} has {wanted.frames}, but " + ", ".join(
             f"{p.name} {i.frames}" for p, i in lengths.items()
         )
         if all(lengths_fit(info, wanted) for info in lengths.values()):
-            found.notes.append(f"{said}: within {1000 * LENGTH_TOLERANCE_SEC:g} ms, cut or filled with silence")
+            finding.notes.append(f"{message}: within {1000 * LENGTH_TOLERANCE_SEC:g} ms, cut or filled with silence")
         else:
-            found.reasons.append(said)
+            finding.reasons.append(message)
 
 
 def lengths_fit(one: audio.AudioInfo, other: audio.AudioInfo) -> bool:
@@ -193,8 +195,8 @@ def lengths_fit(one: audio.AudioInfo, other: audio.AudioInfo) -> bool:
     return abs(one.frames - other.frames) <= LENGTH_TOLERANCE_SEC * other.sample_rate
 
 
-def _measure(track: Track, files: list[Path], found: Finding) -> None:
-    error, power = np.zeros(found.channels or 1), np.zeros(found.channels or 1)
+def _measure(track: Track, files: list[Path], finding: Finding) -> None:
+    error, power = np.zeros(finding.channels or 1), np.zeros(finding.channels or 1)
     peaks = dict.fromkeys(files, 0.0)
     clipped = samples = 0
     broken: set[str] = set()
@@ -212,21 +214,21 @@ def _measure(track: Track, files: list[Path], found: Finding) -> None:
             rest = mixture - sum(parts[path].astype(np.float64) for path in track.files)
             error += np.square(rest).sum(axis=1)
             power += np.square(mixture).sum(axis=1)
-    found.clipped_share = clipped / max(samples, 1)
-    found.silent_files = [path.name for path, peak in peaks.items() if peak < 10 ** (SILENCE_DBFS / 20)]
+    finding.clipped_share = clipped / max(samples, 1)
+    finding.silent_files = [path.name for path, peak in peaks.items() if peak < 10 ** (SILENCE_DBFS / 20)]
     if broken:
-        found.reasons.append(f"NaN or infinite samples: {', '.join(sorted(broken))}")
-        found.residual_missing = "not finite"
+        finding.reasons.append(f"NaN or infinite samples: {', '.join(sorted(broken))}")
+        finding.residual_missing = "not finite"
     elif track.mixture is None:
-        found.residual_missing = "this layout has no mixture"
-    elif track.mixture.name in found.silent_files:
-        found.reasons.append(f"{track.mixture.name} is silent")
-        found.residual_missing = "the mixture is silent"
+        finding.residual_missing = "this layout has no mixture"
+    elif track.mixture.name in finding.silent_files:
+        finding.reasons.append(f"{track.mixture.name} is silent")
+        finding.residual_missing = "the mixture is silent"
     else:
         ratios = error / np.maximum(power, QUIET_CHANNEL * power.max())
         worst = int(ratios.argmax())
-        found.residual_db = round(max(MIN_DB, 10 * math.log10(max(float(ratios[worst]), 1e-13))), 2)
-        found.residual_channel = CHANNELS[len(ratios)][worst] if len(ratios) in CHANNELS else f"channel {worst + 1}"
+        finding.residual_db = round(max(MIN_DB, 10 * math.log10(max(float(ratios[worst]), 1e-13))), 2)
+        finding.residual_channel = CHANNELS[len(ratios)][worst] if len(ratios) in CHANNELS else f"channel {worst + 1}"
 
 
 def together(files: list[Path]) -> Iterator[tuple[audio.Audio, ...]]:

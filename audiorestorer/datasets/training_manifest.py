@@ -15,7 +15,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_lines
 
 Split = Literal["train", "valid", "test"]
-MOST_PROBLEMS = 20  # named in one message
+MOST_PROBLEMS = 20  # largest number in one message
 DURATION_TOLERANCE_SEC = 0.05
 
 
@@ -26,7 +26,7 @@ class _Row(BaseModel):
     split: Split
     sr: int = Field(ge=1000, le=768_000)
     duration: float = Field(gt=0)
-    finite: bool = False  # whoever wrote the row has read all samples
+    finite: bool = False  # the writer of the row has read all samples and found them finite
 
     def files(self, base: Path) -> dict[str, Path]:
         """The row's files by field."""
@@ -34,7 +34,7 @@ class _Row(BaseModel):
 
 
 class Row(_Row):
-    """One recording: `clean` is what is wanted; `noisy` its degraded half, None where noise is mixed on the fly."""
+    """One recording: `clean` is the target, `noisy` its degraded version, None where noise is mixed on the fly."""
 
     clean: str = Field(min_length=1)
     noisy: str | None
@@ -77,8 +77,8 @@ def check_manifest(
 
     Args:
         path: JSON Lines; relative paths in it start from its folder.
-        sample_rate: that every recording must have; None: any.
-        splits: that must hold a row.
+        sample_rate: rate that every recording must have; None: any.
+        splits: splits that must hold a row.
         min_sec: the shortest recording allowed.
 
     Raises:
@@ -93,7 +93,7 @@ def check_manifest(
 
 
 def check_noise_manifest(path: Path, *, splits: Sequence[str] = ("train",), min_sec: float = 0.0) -> list[NoiseRow]:
-    """The same for a noise manifest (any rate)."""
+    """Read a noise manifest and check every row and file; any rate."""
     return _checked(Path(path), NoiseRow, splits, min_sec, lambda row: [])
 
 
@@ -110,14 +110,14 @@ def _checked(
             problems.append(f"line {number}: {_reason(error)}")
             continue
         rows.append(row)
-        found = [f"id: {row.id!r} occurs twice"] if row.id in ids else []
-        found += [*more(row), *_file_problems(row, path.parent, min_sec)]
-        problems += [f"line {number} ({row.id}): {problem}" for problem in found]
+        row_problems = [f"id: {row.id!r} occurs twice"] if row.id in ids else []
+        row_problems += [*more(row), *_file_problems(row, path.parent, min_sec)]
+        problems += [f"line {number} ({row.id}): {problem}" for problem in row_problems]
         ids.add(row.id)
-    held: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for row in rows:
-        held[row.split] = held.get(row.split, 0) + 1
-    problems += [f"split: no row in {split!r}" for split in splits if not held.get(split)]
+        counts[row.split] = counts.get(row.split, 0) + 1
+    problems += [f"split: no row in {split!r}" for split in splits if not counts.get(split)]
     if problems:
         more_text = [f"... and {len(problems) - MOST_PROBLEMS} more"] if len(problems) > MOST_PROBLEMS else []
         raise AudioRestorerError("\n  ".join([f"{path}: cannot be trained on:", *problems[:MOST_PROBLEMS], *more_text]))
@@ -150,7 +150,7 @@ def _file_problems(row: _Row, base: Path, min_sec: float) -> list[str]:
 
 
 def _samples(path: Path) -> list[str]:
-    """Reads a file whose row does not say that somebody has."""
+    """Problems of a file's samples, for rows that are not marked `finite`."""
     try:
         if not all(bool(np.isfinite(block).all()) for block in audio.blocks(path)):
             return ["holds NaN or infinite samples"]

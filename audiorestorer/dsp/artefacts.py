@@ -1,4 +1,4 @@
-"""What old recordings carry besides clicks: hiss, rumble, hum, noise that repeats with the record, lost bands, clipping.
+"""Faults of old recordings besides clicks: hiss, rumble, hum, noise that repeats with the record, lost bands, clipping.
 
 Noises are `[C, T]` float32 of RMS 1 (independent channels), drawn from a generator; the caller scales them.
 """
@@ -14,7 +14,7 @@ from scipy import signal
 
 from audiorestorer.audio import Audio
 
-REVOLUTION_SEC = 33_923 / 44_100  # of a record at 78 rpm
+REVOLUTION_SEC = 33_923 / 44_100  # one turn of a record at 78 rpm
 RUMBLE_LOWEST_HZ = 8.0  # below it pickups give nothing
 RUMBLE_ORDER = 2
 Curve = Sequence[tuple[float, float]]
@@ -34,7 +34,7 @@ def shaped_noise(rng: np.random.Generator, channels: int, length: int, sample_ra
 
 
 def rumble(rng: np.random.Generator, channels: int, length: int, sample_rate: int, corner_hz: float) -> Audio:
-    """Noise of bearings and motor: white from 8 Hz to the corner, 12 dB an octave above it."""
+    """Noise of bearings and motor: white from 8 Hz to the corner, falling by 12 dB per octave above it."""
     top, bottom = corner_hz, RUMBLE_LOWEST_HZ
     octaves = [(top * 2**k, -6.02 * RUMBLE_ORDER * k) for k in range(12)]
     return shaped_noise(rng, channels, length, sample_rate, [(bottom / 2, -60.0), (bottom, 0.0), *octaves])
@@ -45,7 +45,7 @@ class Hum:
     """A mains hum.
 
     Attributes:
-        base_hz: of the mains. levels_db: of its multiples 1, 2, .., any reference. phases: rad.
+        base_hz: frequency of the mains. levels_db: level of its multiples 1, 2, .., any reference. phases: their phases, rad.
     """
 
     base_hz: float
@@ -54,7 +54,7 @@ class Hum:
 
 
 def draw_hum(rng: np.random.Generator, base_hz: float, harmonics: int, slope_db: float) -> Hum:
-    """Harmonics that fall by `slope_db` an octave in the mean, each up to 6 dB off that."""
+    """Harmonics that fall by `slope_db` per octave in the mean, each up to 6 dB off that."""
     levels = -slope_db * np.log2(np.arange(1, harmonics + 1)) + rng.uniform(-6, 6, harmonics)
     phases = rng.uniform(0, 2 * np.pi, harmonics)
     return Hum(base_hz, tuple(float(v) for v in levels), tuple(float(v) for v in phases))
@@ -76,10 +76,10 @@ def revolution(sample_rate: int, rpm: float = 78.0) -> int:
 
 
 def loop(noise: Audio, period: int, length: int, *, start: int = 0) -> Audio:
-    """Repeat a noise without a seam, in whole periods, so that what comes once a turn stays in time (Moliner & Valimaki 2022).
+    """Repeat a noise without a seam, in whole periods, so that what comes once per turn stays in time (Moliner & Valimaki 2022).
 
     Args:
-        noise: `[C, n]`, more than one period; what is over after the last whole period is cross-faded into the beginning.
+        noise: `[C, n]`, more than one period; the rest after the last whole period is cross-faded into the beginning.
         start: sample of the loop that comes first.
 
     Returns:
@@ -99,11 +99,11 @@ def loop(noise: Audio, period: int, length: int, *, start: int = 0) -> Audio:
 
 
 def band_limit(audio: Audio, sample_rate: int, *, low_hz: float | None, high_hz: float | None, order: int = 6) -> Audio:
-    """Butterworth filters, forth and back: no delay, -6 dB at the corners, 6 * order dB an octave.
+    """Butterworth filters, forth and back: no delay, -6 dB at the corners, 6 * order dB per octave.
 
     Args:
         audio: `[C, T]`. low_hz, high_hz: corners of the high-pass and low-pass; None, or out of reach: none.
-        order: even, of the two passes together.
+        order: order of the two passes together, even.
     """
     out = audio.astype(np.float64)
     for corner, kind in ((low_hz, "highpass"), (high_hz, "lowpass")):

@@ -14,16 +14,15 @@ from scipy import linalg
 
 Floats = NDArray[np.float64]
 
-NOISE_CORRECTION = (
-    1e-5  # of a frame's power, added as white noise: bands without any energy leave the equations singular
-)
+# Share of a frame's power that is added as white noise: bands without any energy leave the equations singular
+NOISE_CORRECTION = 1e-5
 LEAST_POWER = 1e-12  # likewise in digital silence
 MAX_GAP = 512  # samples that one system of equations solves for: bounded time, about 10 ms
 
 
 @dataclass(frozen=True)
 class Frames:
-    """How a signal is cut: frame k models the samples `[k * hop, (k + 1) * hop)`, and is fitted on `size` samples around them."""
+    """Frames of a signal: frame k models the samples `[k * hop, (k + 1) * hop)` and is fitted on `size` samples around them."""
 
     size: int
     hop: int
@@ -39,7 +38,7 @@ def fit(signal: Floats, frames: Frames, noise_power: float = 0.0) -> Floats:
 
     Args:
         signal: `[T]`; zeros outside.
-        noise_power: of white noise that the model is to allow for; bands below it are not amplified.
+        noise_power: power of the white noise that the model allows for; bands below it are not amplified.
 
     Returns:
         `[N, order + 1]`, the error filters 1, -a_1, .., -a_order; N = ceil(T / hop).
@@ -70,11 +69,11 @@ def prediction_error(signal: Floats, filters: Floats, hop: int) -> Floats:
 def fill(signal: Floats, unknown: NDArray[np.bool_], filters: Floats, hop: int) -> Floats:
     """Fill unknown samples so that the prediction error's energy is least.
 
-    Gaps nearer than the model's order are solved together, with the model of the first one's frame. What is longer than MAX_GAP
-    stays as it is.
+    Gaps nearer than the model's order are solved together, with the model of the first one's frame. Gaps longer than MAX_GAP
+    stay as they are.
 
     Args:
-        signal, unknown: `[T]`. filters: as `fit` gives them, of the signal without what is unknown as far as possible.
+        signal, unknown: `[T]`. filters: result of `fit`, on the signal with as few of the unknown samples as possible.
 
     Returns:
         `[T]`, a copy.

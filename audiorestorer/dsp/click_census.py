@@ -1,4 +1,4 @@
-"""How many clicks a recording has, and how large they are, from those that were found.
+"""Estimate of the number and the size of a recording's clicks from those that were found.
 
 Small clicks are found only where the signal leaves room for them. Each one found stands for 1 / v clicks, v the share of the
 recording's time in which it would have been found (the estimator of Schmidt 1968 for a survey that is limited in flux). Clicks that
@@ -23,12 +23,13 @@ LEAST_SHARE = 0.05  # one click never stands for more than 20
 
 @dataclass(frozen=True)
 class Count:
-    """Result.
+    """Result of a census.
 
     Attributes:
-        found: clicks. rate_per_sec: how many there were, without `false_per_sec`. error_per_sec: its standard deviation by Poisson.
-        level_db, spread_db: mean and standard deviation of the amplitudes' level, dBFS; NaN where nothing was found.
-        width_sec: median-like (geometric mean).
+        found: clicks that were detected. rate_per_sec: estimate of all clicks, less `false_per_sec`. error_per_sec: its standard
+            deviation by Poisson.
+        level_db, spread_db: mean and standard deviation of the amplitudes' level, dBFS; NaN where no click was found.
+        width_sec: geometric mean of the widths.
     """
 
     found: int
@@ -44,7 +45,8 @@ class Census:
     """Gathers blocks of `click_detection.blocks`.
 
     Attributes:
-        counts: by level of the error: clicks, sums of their amplitude level, of its square, and of the logarithm of their width.
+        counts: `[4, levels]`, by level of the error: clicks, sums of their amplitude level, of its square, and of the logarithm
+            of their width.
     """
 
     sample_rate: int
@@ -64,9 +66,9 @@ class Census:
             row += np.bincount(_bins(clicks.errors), values, len(LEVELS))
 
     def count(self, false_per_sec: float = 0.0) -> Count:
-        """Totals; `false_per_sec` is what clean speech shows, to be subtracted."""
-        found, seconds = int(self.counts[0].sum()), self.samples / self.sample_rate
-        if not found or not self.limits.sum():
+        """Totals, less the rate `false_per_sec` that clean speech shows."""
+        detected, seconds = int(self.counts[0].sum()), self.samples / self.sample_rate
+        if not detected or not self.limits.sum():
             return Count(0, 0.0, 1 / max(seconds, 1e-9), math.nan, math.nan, math.nan)
         share = np.cumsum(self.limits) / self.limits.sum()
         weights = 1 / np.maximum(share, LEAST_SHARE)
@@ -76,7 +78,7 @@ class Census:
         spread = math.sqrt(max(square / number - mean**2, 0.0))
         error = math.sqrt(float((self.counts[0] * weights**2).sum())) / alone / seconds
         rate = max(float(number) / alone / seconds - false_per_sec, 0.0)
-        return Count(found, rate, error, float(mean), spread, math.exp(width / number))
+        return Count(detected, rate, error, float(mean), spread, math.exp(width / number))
 
 
 def _bins(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Where a recording has clicks: peaks of the AR(32) prediction error above a robust floor, block by block.
+"""Detection of clicks: peaks of the AR(32) prediction error above a robust floor, block by block.
 
 A sample is part of a click where its error exceeds all of
 - `threshold` times the frame's standard deviation, by the median absolute deviation (clicks are too few to move it);
@@ -23,8 +23,8 @@ CELL_SEC = 0.01  # longer than a pitch period above 100 Hz: each cell of voiced 
 CELLS_AROUND = 9
 HOP_CELLS = 2
 BLOCK_CELLS = 100
-MARGIN_CELLS = 12  # on each side of a block: frames and neighbour cells reach so far
-MAD_TO_SIGMA = 1 / 0.6745  # of a Gaussian
+MARGIN_CELLS = 12  # on each side of a block: the reach of frames and neighbour cells
+MAD_TO_SIGMA = 1 / 0.6745  # for a Gaussian
 EDGE_RATIO = 0.3  # a click goes on where its error stays above this share of the threshold
 QUIET_SEC = 0.0003  # ... and ends where it has been below for so long
 GUARD_SAMPLES = 2
@@ -36,14 +36,14 @@ WIDTH_LEVEL = 0.1  # a click's width ends where its waveform last exceeds this s
 
 @dataclass(frozen=True)
 class Detector:
-    """Thresholds.
+    """Thresholds of the detection.
 
     Attributes:
-        order: of the model. frame_sec: of audio that it is fitted on.
+        order: order of the model. frame_sec: length of the frame that it is fitted on.
         threshold: in standard deviations.
         neighbour_ratio: 0 leaves this condition out.
         floor_db: least standard deviation, dB above the recording's active RMS.
-        passes: how often models and floors are made anew.
+        passes: largest number of times that models and floors are estimated.
         dither_db: white noise, dB above the active RMS, that is added where clicks are searched (never to what comes out): it makes
             what clean speech shows independent of the recording's own hiss and bandwidth.
     """
@@ -62,11 +62,12 @@ DETECTOR = Detector()
 
 @dataclass(frozen=True)
 class Clicks:
-    """What was found, `[n]` each, in order of time.
+    """Clicks that were found, `[n]` each, in order of time.
 
     Attributes:
         places: sample of the largest error. starts, ends: samples `[start, end)` that are damaged.
-        amplitudes: largest difference from the signal without the click, full scale 1. widths_sec: while it exceeds a tenth of that.
+        amplitudes: largest difference from the signal without the click, full scale 1. widths_sec: time between the first and the
+            last difference above a tenth of that.
         errors: largest prediction error, full scale 1.
     """
 
@@ -81,22 +82,14 @@ class Clicks:
         return len(self.places)
 
 
-def join(parts: Iterable[Clicks]) -> Clicks:
-    """Clicks of consecutive stretches as one."""
-    found = list(parts)
-    if not found:
-        whole, real = np.zeros(0, np.int64), np.zeros(0)
-        return Clicks(whole, whole, whole, real, real, real)
-    return Clicks(*(np.concatenate([getattr(part, name) for part in found]) for name in Clicks.__dataclass_fields__))
-
-
 @dataclass(frozen=True)
 class Block:
     """A finished stretch of a stream.
 
     Attributes:
-        start: first sample. audio: `[C, n]` as it came. repaired: `[C, n]` without its clicks. clicks: those that lie in it, placed in
-            the stream. limits: `[C, cells]`, the error above which a sample of each 10 ms would have been taken for a click.
+        start: first sample. audio: `[C, n]` of the input. repaired: `[C, n]` without its clicks.
+        clicks: those that lie in the block, with places counted in the stream.
+        limits: `[C, cells]`, the error above which a sample of each 10 ms would have been taken for a click.
     """
 
     start: int
@@ -104,11 +97,6 @@ class Block:
     repaired: Audio
     clicks: Clicks
     limits: Floats
-
-
-def detect(audio: Audio, sample_rate: int, level: float, detector: Detector = DETECTOR) -> Clicks:
-    """Clicks of `[C, T]`; see `blocks`."""
-    return join(block.clicks for block in blocks([audio], sample_rate, level, detector))
 
 
 def blocks(source: Iterable[Audio], sample_rate: int, level: float, detector: Detector = DETECTOR) -> Iterator[Block]:
@@ -119,12 +107,12 @@ def blocks(source: Iterable[Audio], sample_rate: int, level: float, detector: De
         level: active RMS of the recording; the fixed floor lies `floor_db` from it.
 
     Yields:
-        About a second each, consecutive, the whole stream; the same whatever the source's blocks are.
+        Consecutive blocks of about a second that make up the whole stream, whatever the sizes of the source's blocks.
     """
     cell = max(1, round(CELL_SEC * sample_rate))
     core, margin = BLOCK_CELLS * cell, MARGIN_CELLS * cell
-    held: NDArray[np.float32] | None = None  # [2, C, n]: what came, and what is searched
-    start = past = 0  # of the held samples, `past` are before `start`
+    held: NDArray[np.float32] | None = None  # [2, C, n]: the input, and the signal that is searched
+    start = past = 0  # `past` samples of `held` lie before `start`
     for both in _dithered(rechunk(source, core), level, detector.dither_db):
         held = both if held is None else np.concatenate([held, both], axis=2)
         while held.shape[2] - past >= core + margin:
@@ -154,14 +142,14 @@ def _finished(
     cell = max(1, round(CELL_SEC * sample_rate))
     frames = Frames(max(round(detector.frame_sec * sample_rate), 2 * detector.order), HOP_CELLS * cell, detector.order)
     signal, searched = window.astype(np.float64)
-    repaired, found, limits = _search(
+    repaired, in_window, limits = _search(
         signal, searched, frames, cell, sample_rate, level * 10 ** (detector.floor_db / 20), detector
     )
-    inside = (found.places >= past) & (found.places < past + length)
+    inside = (in_window.places >= past) & (in_window.places < past + length)
     shift = start - past
     clicks = Clicks(
-        found.places[inside] + shift, found.starts[inside] + shift, found.ends[inside] + shift,
-        found.amplitudes[inside], found.widths_sec[inside], found.errors[inside],
+        in_window.places[inside] + shift, in_window.starts[inside] + shift, in_window.ends[inside] + shift,
+        in_window.amplitudes[inside], in_window.widths_sec[inside], in_window.errors[inside],
     )  # fmt: skip
     core = slice(past, past + length)
     middle = limits[:, past + cell // 2 : past + length : cell]
@@ -202,7 +190,7 @@ def _limit(error: Floats, damaged: NDArray[np.bool_], hop: int, cell: int, floor
 
 
 def _of_cells(values: Floats, size: int, function: Callable[[Floats], Floats]) -> Floats:
-    """A number for each `size` samples; NaN fill the last."""
+    """One number per `size` samples; the last cell is filled with NaN."""
     return function(np.pad(values, (0, -len(values) % size), constant_values=np.nan).reshape(-1, size))
 
 
@@ -211,7 +199,7 @@ def _largest(cells: Floats) -> Floats:
 
 
 def _median(cells: Floats) -> Floats:
-    """Of each row without its NaN; 0 where nothing else is left."""
+    """Median of each row without its NaN; 0 where nothing else is left."""
     counts = np.sum(~np.isnan(cells), axis=1)
     ordered = np.sort(cells, axis=1)  # NaN last
     return np.where(counts > 0, ordered[np.arange(len(cells)), np.maximum(counts - 1, 0) // 2], 0.0)
@@ -238,12 +226,12 @@ def _measured(
     edges = np.flatnonzero(np.diff(np.concatenate([[0], damaged.astype(np.int8), [0]])))
     starts, ends = edges[::2], edges[1::2]
     places = np.zeros(len(starts), np.int64)
-    sizes, widths, found = np.zeros((3, len(starts)))
+    sizes, widths, peak_errors = np.zeros((3, len(starts)))
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         channel, place = np.unravel_index(int(scores[:, start:end].argmax()), (len(scores), end - start))
-        places[number], found[number] = start + place, errors[channel, start + place]
+        places[number], peak_errors[number] = start + place, errors[channel, start + place]
         shape = np.abs(difference[:, start:end]).max(axis=0)
         sizes[number] = shape.max()
         loud = np.flatnonzero(shape >= WIDTH_LEVEL * sizes[number])
         widths[number] = (loud[-1] - loud[0] + 1) / sample_rate
-    return Clicks(places, starts, ends, sizes, widths, found)
+    return Clicks(places, starts, ends, sizes, widths, peak_errors)

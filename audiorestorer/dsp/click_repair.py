@@ -21,10 +21,10 @@ LEAST_ORDER = 8
 
 @dataclass(frozen=True)
 class Repair:
-    """How clicks are repaired.
+    """Settings of the repair.
 
     Attributes:
-        window_sec: that a model is fitted on. order_share: its order as a share of the window.
+        window_sec: length of the window that a model is fitted on. order_share: its order as a share of the window.
         threshold, neighbour_ratio, floor_db, passes: see `click_detection.Detector`.
     """
 
@@ -46,7 +46,7 @@ REPAIR = Repair()
 
 
 def repair_blocks(source: Iterable[Audio], sample_rate: int, level: float, repair: Repair = REPAIR) -> Iterator[Audio]:
-    """Repair a stream of `[C, n]` blocks; memory and time a second are bounded, the length stays.
+    """Repair a stream of `[C, n]` blocks; memory and time per second are bounded, the length stays.
 
     Args:
         level: active RMS of the whole recording (`active_level.active_level`).
@@ -56,7 +56,7 @@ def repair_blocks(source: Iterable[Audio], sample_rate: int, level: float, repai
 
 
 def repair(audio: Audio, sample_rate: int, settings: Repair = REPAIR) -> Audio:
-    """Repair `[C, T]`; what is not damaged stays as it is, bit by bit."""
+    """Repair `[C, T]`; undamaged samples stay as they are, bit by bit."""
     if not audio.shape[1]:
         return audio
     level = active_level([audio], sample_rate)

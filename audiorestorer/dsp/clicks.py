@@ -17,17 +17,18 @@ from audiorestorer.audio import Audio
 Law = Literal["log-normal", "pareto"]
 
 DECAY = np.log(10.0)  # a pulse's envelope falls to a tenth in one width
-TAIL_WIDTHS = 4.0  # to -80 dB
+TAIL_WIDTHS = 4.0  # length of a pulse in widths: it ends at -80 dB
 PARETO_LEAST_SHAPE = 1.0  # below it the mean is infinite
 CLIPPED_DB = 24.0  # an amplitude is held within this of its median: a Pareto law's tail has no end
 
 
 @dataclass(frozen=True)
 class Impulses:
-    """What was drawn, `[n]` each, in order of time.
+    """Impulses that were drawn, `[n]` each, in order of time.
 
     Attributes:
-        starts: first sample. amplitudes: largest sample, with its sign. widths_sec: envelope to a tenth. resonances_hz: 0 for none.
+        starts: first sample. amplitudes: largest sample, with its sign. widths_sec: time in which the envelope falls to a tenth.
+            resonances_hz: 0 for none.
     """
 
     starts: NDArray[np.int64]
@@ -39,7 +40,7 @@ class Impulses:
         return len(self.starts)
 
     def record(self) -> dict[str, list[float]]:
-        """For a manifest."""
+        """The impulses as JSON-able lists, rounded, for a manifest."""
         return {
             "starts": [int(value) for value in self.starts],
             "amplitudes": [round(float(value), 7) for value in self.amplitudes],
@@ -53,7 +54,7 @@ class ImpulseLaw:
     """The distributions that impulses are drawn from.
 
     Attributes:
-        rate_per_sec: of the Poisson process.
+        rate_per_sec: rate of the Poisson process.
         amplitude: median, full scale 1. spread_db: standard deviation of the amplitude's level (log-normal); the Pareto law takes
             the tail whose level has that standard deviation.
         width_sec: median. width_spread: standard deviation of its logarithm.
@@ -88,7 +89,7 @@ def draw(rng: np.random.Generator, law: ImpulseLaw, length: int, sample_rate: in
     """Draw impulses and render them.
 
     Returns:
-        `[1, length]`, and what was drawn.
+        Samples `[1, length]` and the impulses.
     """
     times = poisson_times(rng, law.rate_per_sec, length, sample_rate)
     count = len(times)

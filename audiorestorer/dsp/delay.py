@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 
 REACH = 64  # samples on each side of the kernel: flat within 0.01 dB up to 0.95 of the Nyquist rate
-WHOLE = 0.05  # of a sample: nearer to a whole number, samples are only counted
+WHOLE = 0.05  # share of a sample: a delay nearer to a whole number is rounded
 
 
 def advanced(source: Iterable[NDArray[np.float32]], samples: float, length: int) -> Iterator[NDArray[np.float32]]:

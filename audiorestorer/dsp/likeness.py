@@ -1,7 +1,7 @@
-"""Do two recordings hold the same sound, and by how much is one late? The peak of their cross-correlation, its place and its height.
+"""Whether two recordings hold the same sound, and the delay between them: the peak of their cross-correlation.
 
 Both spectra are whitened in part (generalised cross-correlation, Knapp & Carter 1976, each bin's power to the 0.4 instead of 1): loud
-music, hum and the few strong partials of a voice then do not rule the sum, and what both hold still stands out. Measured on the
+music, hum and the few strong partials of a voice then do not rule the sum, and the common sound still stands out. Measured on the
 pilot's clips: 0.30 and more for a reference under music 10 dB louder than it, 0.06 and less for another sentence of the same voice.
 """
 
@@ -15,27 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-WHITENING = 0.3  # of each side's power in the cross-spectrum; 0.5 leaves the phase alone
-FLOOR = 1e-8  # of the mean power: below it, bins hold rounding
+WHITENING = 0.3  # exponent of each side's power in the cross-spectrum; 0.5 leaves the phase alone
+FLOOR = 1e-8  # share of the mean power: below it, bins hold rounding
 LOW_HZ = 80.0  # hum and rumble of both are no likeness
 FADE_SEC = 0.05  # a window's sharp edges would be alike in both
-LEAST, LEAST_ROOT_SEC = 0.1, 0.15  # of a likeness: the first, in less than some seconds the second over their root
-LEAST_PLAIN = 0.5  # of the correlation without whitening: for a few pure tones, whose whitened spectrum is rounding
-PERIODIC_SEC, PERIODIC = (
-    0.001,
-    0.95,
-)  # a peak so far away that is hardly higher than the one at zero is the next period's
-STEPS = (0.5, 0.1, 0.02, 0.004)  # of the search between the samples
+# Least likeness of a match: LEAST, and in a few seconds LEAST_ROOT_SEC over the root of their number
+LEAST, LEAST_ROOT_SEC = 0.1, 0.15
+# Least correlation without whitening: for a few pure tones, whose whitened spectrum is rounding
+LEAST_PLAIN = 0.5
+# A peak more than PERIODIC_SEC away that the correlation at zero reaches to a share of PERIODIC is the next period's
+PERIODIC_SEC, PERIODIC = 0.001, 0.95
+STEPS = (0.5, 0.1, 0.02, 0.004)  # widths of the search between the samples
 
 
 @dataclass(frozen=True)
 class Match:
-    """What a comparison found.
+    """Result of a comparison.
 
     Attributes:
-        delay_sec: by how much the second is late.
+        delay_sec: delay of the second recording.
         likeness, plain: height of the peak, 0 to 1, with and without whitening.
-        seconds: so much was compared.
+        seconds: length of what was compared.
     """
 
     delay_sec: float
@@ -58,7 +58,7 @@ NOTHING = Match(0.0, 0.0, 0.0, 0.0)
 def compare(
     pairs: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]], rate: int, longest_delay_sec: float
 ) -> Match:
-    """Compare windows `[T]` of two recordings, a pair a place; one delay is sought for all of them. Polarity does not count."""
+    """Compare windows `[T]` of two recordings, one pair per place; one delay is sought for all of them. Polarity does not count."""
     lags = int(longest_delay_sec * rate)
     pairs = [(first[: len(second)], second[: len(first)]) for first, second in pairs]
     longest = max((len(first) for first, _ in pairs), default=0)
@@ -113,8 +113,8 @@ def _cross(
 
 def _lagged(cross: NDArray[np.complex128], size: int, lags: int) -> NDArray[np.float64]:
     """The correlation at the lags from -`lags` to `lags`, of the first against the second, on the scale of `_cross`."""
-    found = fft.irfft(cross, size) * (size / 2)
-    return np.concatenate([found[-lags:], found[: lags + 1]]) if lags else found[:1]
+    correlation = fft.irfft(cross, size) * (size / 2)
+    return np.concatenate([correlation[-lags:], correlation[: lags + 1]]) if lags else correlation[:1]
 
 
 def _peak(heights: NDArray[np.float64], lags: int, period: float) -> int:

@@ -16,7 +16,7 @@ from scipy import ndimage, signal
 from audiorestorer.audio import Audio, rechunk
 from audiorestorer.dsp.true_peak import HALF_TAPS, inter_sample_peaks, stream_peak
 
-STEP_SEC = 0.1  # a gating block of 400 ms overlaps the next by 75 % (BS.1770-4, annex 1): four steps a block
+STEP_SEC = 0.1  # a gating block of 400 ms overlaps the next by 75 % (BS.1770-4, annex 1): four steps per block
 STEPS_A_BLOCK = 4
 OFFSET_LUFS = -0.691  # eq. 2: makes a 997 Hz tone at 0 dBFS read -3.01 LUFS
 ABSOLUTE_GATE_LUFS = -70.0  # eq. 5
@@ -28,9 +28,9 @@ MARGIN_DB = 0.05  # of the limiter below the ceiling, for the rounding of the sa
 
 @dataclass(frozen=True)
 class Level:
-    """Of a stream: integrated loudness and true peak (None: digital silence).
+    """Integrated loudness and true peak of a stream (None: digital silence).
 
-    BS.1770 gives no loudness, None here, below its gate and for what is shorter than 400 ms; `dsp.reading` gives a level there too.
+    BS.1770 gives no loudness, None here, below its gate and for less than 400 ms; `dsp.reading` gives a level there too.
     """
 
     lufs: float | None
@@ -101,7 +101,7 @@ class Meter:
         return round(step * STEP_SEC * self.sample_rate)
 
     def _peak_after(self, block: Audio) -> tuple[Audio, float]:
-        # a sample is judged once all that stands around it is known: a cut rings, and would read up to 1 dB too high
+        # a sample is judged once its neighbours are known: a cut rings, and would read up to 1 dB too high
         joined = np.concatenate([self._past, block], axis=1)
         return joined[:, -2 * HALF_TAPS :], stream_peak(joined, self.sample_rate, self._peak)
 
@@ -112,12 +112,12 @@ class Meter:
 
     @property
     def rest(self) -> tuple[float, float]:
-        """What has come after the last whole 100 ms: its energy as if it were spread over 100 ms, and its share of them."""
+        """The samples after the last whole 100 ms: their energy as if it were spread over 100 ms, and their share of them."""
         length = self._boundary(self._step + 1) - self._boundary(self._step)
         return self._energy / length, self._filled / length
 
     def level(self) -> Level:
-        """Of all that was added.
+        """Loudness and true peak of all samples so far.
 
         Raises:
             ValueError: the stream held NaN or infinity.
@@ -195,7 +195,7 @@ def scaled(source: Iterable[Audio], gain_db: float) -> Iterator[Audio]:
 def limited(source: Iterable[Audio], sample_rate: int, ceiling_dbtp: float) -> Iterator[Audio]:
     """A stream whose true peak stays below the ceiling; all channels get one gain, nothing is delayed.
 
-    The reduction that each sample needs (dB) is widened by a running maximum over +-5 ms, falls by at most 200 dB a second, and is
+    The reduction that each sample needs (dB) is widened by a running maximum over +-5 ms, falls by at most 200 dB per second, and is
     then smoothed by a Hann window of +-5 ms: an average of values that are all large enough is large enough.
     """
     reach = max(8, round(LOOKAHEAD_SEC * sample_rate))
@@ -217,7 +217,7 @@ def limited(source: Iterable[Audio], sample_rate: int, ceiling_dbtp: float) -> I
 
 
 def _with_margins(source: Iterable[Audio], size: int, margin: int) -> Iterator[Audio]:
-    """Blocks with `margin` samples of what stands before and after them; zeros outside of the signal."""
+    """Blocks with the `margin` samples before and after them; zeros outside of the signal."""
     before: Audio | None = None
     block: Audio | None = None
     for following in rechunk(source, max(size, margin)):

@@ -40,7 +40,7 @@ def ratio_mask(vocals: NDArray[Any], accompaniment: NDArray[Any], eps: float = 1
 
 
 def fuse_max(masks: Iterable[Mask]) -> Mask:
-    """M = max_i M_i: what any separator takes for speech is kept."""
+    """M = max_i M_i: everything that any separator takes for speech is kept."""
     return reduce(np.maximum, masks)
 
 

@@ -25,17 +25,17 @@ LOUDNESS = np.arange(-130.0, 30.0, LOUDNESS_STEP_DB)
 RUMBLE_BAND_HZ = (8.0, 89.0)
 FIRST_THIRD = 20  # 100 Hz: bands are 10^(k / 10) Hz, k from here
 QUANTILES = np.array([0.02, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6])
-NOISE_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08)  # of the frames in which a band holds noise alone
-USED_QUANTILE = 0.6  # of the noise's distribution: above it speech begins to show
-AGREE_DB = 0.3  # standard deviation over the quantiles
-DOF_PER_BIN = 1.15  # of Hann windows whose neighbouring bins are correlated; by measurement on white noise
+NOISE_SHARES = (1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08)  # shares of frames in which a band holds noise alone
+USED_QUANTILE = 0.6  # highest quantile of the noise's distribution that is used: above it speech begins to show
+AGREE_DB = 0.3  # standard deviation over the quantiles below which they agree
+DOF_PER_BIN = 1.15  # degrees of freedom: neighbouring bins of Hann windows are correlated; measured on white noise
 LEAST_DBFS = -120.0
 ACTIVE_DB = 40.0
 OVER_NOISE_DB = 6.0
 LOUD_RANGE_DB = 40.0
 QUIET_SHARE = 0.1
-KNEE_DB = 12.0  # a drop within a third of an octave that speech itself does not have
-KNEE_GRID = 48  # frequencies an octave that are tried
+KNEE_DB = 12.0  # a drop per third of an octave that speech itself does not have
+KNEE_GRID = 48  # frequencies per octave that are tried
 LOWEST_EDGE_HZ = 2000.0  # below it drops are a vowel's
 EDGE_DB = 6.0
 ENOUGH_FRAMES = 100.0
@@ -44,11 +44,11 @@ HUM_LEFT_DB = -20.0
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """Result. Levels in dBFS (a full-scale square wave is 0); NaN where nothing can be said; confidences 0 .. 1.
+    """Result. Levels in dBFS (a full-scale square wave is 0); NaN: unknown; confidences lie in 0 .. 1.
 
     Attributes:
-        noise_dbfs: above 89 Hz. rumble_dbfs: below. bands_hz, bands_dbfs: third octaves, the level in each.
-        speech_dbfs: of the active frames, without the noise. bandwidth_hz: highest frequency of the signal.
+        noise_dbfs: noise above 89 Hz. rumble_dbfs: noise below. bands_hz, bands_dbfs: centres of third octaves and the level in each.
+        speech_dbfs: level of the active frames, without the noise. bandwidth_hz: highest frequency of the signal.
     """
 
     noise_dbfs: float
@@ -65,7 +65,7 @@ class NoiseFloor:
         return self.speech_dbfs - self.noise_dbfs
 
     def without(self, lines: Sequence[tuple[float, float]]) -> NoiseFloor:
-        """The noise without a hum's lines (Hz, power), and at least HUM_LEFT_DB below what was measured with them."""
+        """The noise without a hum's lines (Hz, power), and at least HUM_LEFT_DB below the level measured with them."""
         edges = [10 ** ((FIRST_THIRD + k - 0.5) / 10) for k in range(len(self.bands_hz) + 1)]
         power = 10 ** (np.array(self.bands_dbfs) / 10)
         hum = np.histogram([f for f, _ in lines], edges, weights=[p for _, p in lines])[0]
@@ -115,20 +115,20 @@ class NoiseMeter:
         self._held = joined
 
     def _gather(self, power: NDArray[np.float64]) -> None:
-        for band, chosen in enumerate(self._slices):
-            self._counts[band] += np.bincount(_place(power[:, chosen].sum(axis=1), LEVELS), minlength=len(LEVELS))
+        for band, bins in enumerate(self._slices):
+            self._counts[band] += np.bincount(_place(power[:, bins].sum(axis=1), LEVELS), minlength=len(LEVELS))
         loud = _place(power[:, self._slices[1].start :].sum(axis=1), LOUDNESS)
         self._loudness += np.bincount(loud, minlength=len(LOUDNESS))
         np.add.at(self._spectra, loud, power)
 
     def result(self) -> NoiseFloor:
-        """What can be said of the blocks so far."""
+        """The noise floor of the blocks so far."""
         frames = float(self._loudness.sum())
-        found = [self._noise(band) for band in range(self._bands)]
-        bands = np.array([level for level, _ in found])
+        estimates = [self._noise(band) for band in range(self._bands)]
+        bands = np.array([level for level, _ in estimates])
         noise = _total(bands[1:])
         strong = bands[1:] > bands[1:].max() - 15  # bands that make up the level
-        disagreement = float(np.mean(np.array([spread for _, spread in found])[1:][strong]))
+        disagreement = float(np.mean(np.array([spread for _, spread in estimates])[1:][strong]))
         confidence = min(1.0, frames / ENOUGH_FRAMES) * math.exp(-max(0.0, disagreement - AGREE_DB))
         speech = self._speech(noise)
         bandwidth, sure = self._bandwidth(noise)
@@ -172,7 +172,7 @@ class NoiseMeter:
         return slice(int(np.searchsorted(LOUDNESS, level_dbfs, side="right")), None)
 
     def _bandwidth(self, noise_dbfs: float) -> tuple[float, float]:
-        """Highest frequency of the loud frames, and how sure that is: a knee, or where they sink into the noise."""
+        """Highest frequency of the loud frames, and its confidence: a knee, or the point where they sink into the noise."""
         used = np.flatnonzero(self._loudness)
         if not len(used):
             return math.nan, 0.0

@@ -2,7 +2,7 @@
 
 All work on streams of blocks `[C, n]` with bounded memory. A level here is a median over parts of 4 ms, which a click does not move;
 a sample is an outlier where it stands more than 30 dB above the loudest 64 ms so measured. Peaks of speech and music stand about
-20 dB above it: most recordings have no outlier, and are given back as they are, to the bit.
+20 dB above it: most recordings have no outlier, and come back unchanged, to the bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _part_size(sample_rate: int) -> int:
 
 
 class OutlierMeter:
-    """Watches a stream: `bound` says, once it has ended, where outliers begin."""
+    """Watches a stream; once it has ended, `bound` gives the magnitude at which outliers begin."""
 
     def __init__(self, channels: int, sample_rate: int) -> None:
         self._size = _part_size(sample_rate)
@@ -51,7 +51,7 @@ class OutlierMeter:
             self._loud = np.maximum(self._loud, power.max(axis=1, keepdims=True))
 
     def bound(self) -> NDArray[np.float32]:
-        """Of each channel, `[C, 1]`: no other sample is so far from zero as outliers are; infinite where there are none."""
+        """The magnitude `[C, 1]` that only outliers of a channel exceed; infinite where there are none."""
         bound = np.sqrt(self._loud) * 10 ** (OUTLIER_DB / 20)
         return np.where((bound > 0) & (self._peak > bound), bound, np.inf).astype(np.float32)
 

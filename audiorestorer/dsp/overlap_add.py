@@ -2,7 +2,7 @@
 
 The arithmetic is that of demucs' `apply_model(split=True)`: segments start every `stride` samples, each is weighted by a triangle,
 the weighted sum is divided by the sum of the weights, and a network that wants a longer input than the segment gets real context on
-both sides where the recording has it. Segments that go through the network together, and how the recording is cut into blocks on
+both sides where the recording has it. The number of segments that go through the network together, and the sizes of the blocks on
 the way in, change nothing but rounding.
 """
 
@@ -44,10 +44,10 @@ class Plan:
     """How a stream is cut.
 
     Attributes:
-        segment: samples a segment, >= 1.
+        segment: samples per segment, >= 1.
         stride: samples from one segment's start to the next's, 1 .. segment.
         context: samples (left, right) that the network sees beside a segment of the given length; its output for them is dropped.
-        edges: what stands in for context outside of the recording: `zeros`, or `cut` for a shorter window there (a causal
+        edges: the context outside of the recording: `zeros`, or `cut` for a shorter window there (a causal
             recurrent network starts at the recording's start, not in silence before it).
         batch_size: windows that go through the network together. Windows of unequal length go apart.
     """
@@ -121,6 +121,7 @@ class _Sum:
         if grow > 0:
             self._sum = np.pad(self._sum, ((0, 0), (0, grow)))
             self._norm = np.pad(self._norm, (0, grow))
+        # a short last segment keeps the rising side of the triangle: its end overlaps nothing
         weight = self._weight[: out.shape[1]]
         self._sum[:, offset - self._start : end] += weight * out
         self._norm[offset - self._start : end] += weight
@@ -152,7 +153,8 @@ def process(source: Iterable[Audio], total: int, plan: Plan, run: Run) -> Iterat
         ValueError: the stream is shorter than `total`, or an output's length is not its window's.
     """
     buffer, result = _Buffer(source, total), _Sum(plan.segment)
-    # A short last segment reaches further back than a whole one, but never by more than a whole window.
+    # Samples that a later window may still read before its segment's end. A short last segment reaches further back than a whole one,
+    # but never by more than a whole window.
     reach = plan.segment + sum(plan.context(plan.segment))
     batch: list[tuple[int, int, int, Audio]] = []  # offset, length, left context, window
 
@@ -173,8 +175,10 @@ def process(source: Iterable[Audio], total: int, plan: Plan, run: Run) -> Iterat
         window = buffer.window(offset - left, offset + length + right, plan.edges)
         if batch and (len(batch) >= plan.batch_size or batch[0][-1].shape != window.shape):
             flush()
+            # segments from here on start at `offset`: all before it has its full weight
             if (block := result.finished(offset)) is not None:
                 yield block
+        # with `cut` the window begins at the recording's start at the earliest, so its left context may be shorter
         batch.append((offset, length, min(left, offset) if plan.edges == "cut" else left, window))
         buffer.forget(offset + plan.stride - reach)
     flush()

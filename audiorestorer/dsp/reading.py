@@ -1,7 +1,7 @@
 """The level of any recording: BS.1770's integrated loudness, and a level that goes on from it where the standard gives no number.
 
 - Below the absolute gate of -70 LUFS: the gate moves down with the recording, as if it had been raised first.
-- Shorter than one 400 ms block: the mean over all there is. Nothing is padded: silence around a clip would make it quieter.
+- Shorter than one 400 ms block: the mean over the whole clip. Nothing is padded: silence around a clip would make it quieter.
 - Digital silence: no level at all.
 
 Spikes (a damaged sample, taps on the microphone) must not rule the level. They are samples far above the highest level that the
@@ -29,7 +29,7 @@ GATE_BELOW_LOUDEST_LU = 50.0  # where -70 lies below the loudest block of a reco
 
 
 class Kind(Enum):
-    """How a level was found."""
+    """Rule by which a level was found."""
 
     STANDARD = "standard"
     BELOW_GATE = "below the gate"
@@ -39,22 +39,22 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Spikes:
-    """Linear: samples beyond `limit` are spikes, and count as `level`."""
+    """Limits, linear: samples beyond `limit` are spikes and count as `level`."""
 
     level: float
     limit: float
 
     def after(self, gain_db: float) -> Spikes:
-        """Of the recording with a gain."""
+        """The spikes of the recording with a gain."""
         gain = 10 ** (gain_db / 20)
         return Spikes(gain * self.level, gain * self.limit)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Of a recording: the level to go by (None: digital silence), the true peak, BS.1770's own loudness where there is one.
+    """Level of a recording (None: digital silence), its true peak, and BS.1770's own loudness where there is one.
 
-    `moments`: mean power of each 400 ms, every 100 ms, K-weighted; of all there is where it is shorter.
+    `moments`: mean K-weighted power of each 400 ms, every 100 ms; of the whole recording where it is shorter.
     """
 
     lufs: float | None
@@ -77,8 +77,8 @@ def reading(
     """Measure a recording with bounded memory.
 
     Args:
-        read: gives its blocks `[C, n]`; called a second time where there are spikes.
-        spikes: where they are known already: what a limiter made of them is no spike any more, but no speech either.
+        read: gives the recording's blocks `[C, n]`; called a second time where there are spikes.
+        spikes: given where they are known: a spike that a limiter has cut is none any more, but it is no speech either.
 
     Raises:
         ValueError: it holds NaN or infinity.
@@ -110,7 +110,7 @@ def _read(meter: Meter, level: Level, lufs: float | None, spikes: Spikes | None)
 
 
 def _moments(meter: Meter) -> tuple[NDArray[np.float64], bool]:
-    """Mean power of each 400 ms, the last 100 ms filled up with silence; of everything, and True, where that is shorter."""
+    """Mean power of each 400 ms, the last 100 ms filled up with silence; the mean of all, and True, where that is shorter."""
     steps = meter.steps
     power, share = meter.rest
     if len(steps) < STEPS_A_BLOCK:
@@ -126,8 +126,8 @@ class _HeldPeak:
 
     def __init__(self, sample_rate: int) -> None:
         self._size = max(1, round(FRAME_SEC * sample_rate))
-        self._samples = np.zeros(0, np.float32)  # of a frame that is not whole
-        self._frames = np.zeros(0, np.float32)  # the last ones
+        self._samples = np.zeros(0, np.float32)  # of the frame that is not whole yet
+        self._frames = np.zeros(0, np.float32)  # peaks of the last frames
         self._held = self._peak = 0.0
 
     def add(self, block: Audio) -> None:
@@ -142,6 +142,6 @@ class _HeldPeak:
         self._peak = max(self._peak, float(magnitude.max(initial=0.0)))
 
     def spikes(self) -> Spikes | None:
-        """None where there are none, and where there is nothing else."""
+        """The spikes; None where there are none, or nothing else."""
         limit = self._held * 10 ** (SPIKE_DB / 20)
         return Spikes(self._held, limit) if 0 < limit < self._peak else None

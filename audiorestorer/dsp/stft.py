@@ -15,9 +15,8 @@ from scipy import fft, signal
 from audiorestorer.audio import Audio, rechunk
 
 Spectrum = NDArray[np.complex64]
-GROUP_FRAMES = (
-    64  # frames that go through the FFT together; fixed, so that results do not depend on the source's blocks
-)
+# Frames that go through the FFT together; fixed, so that results do not depend on the source's blocks
+GROUP_FRAMES = 64
 
 
 def hann(n_fft: int) -> NDArray[np.float32]:
@@ -30,7 +29,7 @@ def analyse(sources: Sequence[Iterable[Audio]], total: int, n_fft: int, hop_leng
 
     Args:
         sources: streams of `[C, n]` blocks, each `total` samples long.
-        total: samples a channel.
+        total: samples per channel.
 
     Yields:
         For each source `[C, N, F]`, N <= GROUP_FRAMES. Frame k starts at sample k * hop - (n_fft - hop); zeros outside.
@@ -100,6 +99,6 @@ def synthesise(spectra: Iterable[Spectrum], total: int, n_fft: int, hop_length: 
 def process(
     sources: Sequence[Iterable[Audio]], total: int, n_fft: int, hop_length: int, function: Callable[..., Spectrum]
 ) -> Iterator[Audio]:
-    """Analyse streams, call `function(*spectra)` on each group of frames and synthesise what it returns."""
+    """Analyse streams, call `function(*spectra)` on each group of frames and synthesise the spectra that it returns."""
     changed = (function(*group) for group in analyse(sources, total, n_fft, hop_length))
     return synthesise(changed, total, n_fft, hop_length)

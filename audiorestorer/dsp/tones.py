@@ -35,20 +35,19 @@ WOW_RATE = 8000
 WOW_FFT = 1024
 WOW_HOP = 160  # 20 ms
 WOW_BAND_HZ = (150.0, 3000.0)
-TRACKS = 6  # loudest peaks a frame
+TRACKS = 6  # loudest peaks per frame
 PEAK_DB = 40.0  # below the loudest of the frame, peaks are left out
 NEAR = 0.012  # largest relative step of a tone from frame to frame
 LEAST_TRACK_SEC = 1.5
 WOW_HZ = (0.3, 8.0)
 DEPTHS = np.arange(0.0, 5.0, 0.01)  # percent
-SURE_SEC = 10.0  # of tones
+SURE_SEC = 10.0  # length of all tones at which the confidence is full
 MOST_NEVER_TONE = 0.02  # standard deviation of a track's pitch: what moves more is a melody
 
 
 @dataclass(frozen=True)
 class HumLevel:
-    """Result: ``base_hz` NaN and `level_dbfs` -120 where there is none; confidence 0 .. 1 of what is
-    said; `lines` are Hz and power of each."""
+    """Result: `base_hz` NaN and `level_dbfs` -120 where there is no hum; confidence 0 .. 1; `lines`: Hz and power of each."""
 
     base_hz: float
     level_dbfs: float
@@ -86,13 +85,13 @@ class HumMeter:
         share = np.cumsum(self._counts, axis=1) / self._frames
         level = HUM_LEVELS[np.argmax(share >= HUM_QUANTILE, axis=1)] + 0.5
         candidates = np.concatenate([np.arange(low, high, HUM_STEP_HZ) for low, high in HUM_RANGES_HZ])
-        found = [_lines(level, base) for base in candidates]
-        best = int(np.argmax([sum(over for over, *_ in lines) for lines in found]))
-        strength = sum(over for over, *_ in found[best])
+        lines_of = [_lines(level, base) for base in candidates]
+        best = int(np.argmax([sum(over for over, *_ in lines) for lines in lines_of]))
+        strength = sum(over for over, *_ in lines_of[best])
         seen = min(1.0, self._frames / HUM_SURE_FRAMES)
-        if len(found[best]) < LEAST_LINES:
+        if len(lines_of[best]) < LEAST_LINES:
             return HumLevel(math.nan, -120.0, round(seen, 3))
-        lines = tuple((frequency, power) for _, frequency, power in found[best])
+        lines = tuple((frequency, power) for _, frequency, power in lines_of[best])
         sure = min(1.0, strength / HUM_SURE_DB)
         level_dbfs = 10 * math.log10(max(sum(power for _, power in lines), 1e-12))
         return HumLevel(round(float(candidates[best]), 2), level_dbfs, round(seen * sure, 3), lines)
@@ -154,7 +153,7 @@ class WowMeter:
         self._held = held
 
     def _follow(self, pitches: NDArray[np.float64], levels: NDArray[np.float64]) -> None:
-        """Go on with the tracks that have a peak near, begin new ones, finish the others."""
+        """Continue the tracks that have a peak near, finish the others, begin new tracks."""
         free = list(range(len(pitches)))
         going = []
         for track in self._tracks:
@@ -162,13 +161,13 @@ class WowMeter:
             if not near:
                 self._finish(track)
                 continue
-            chosen = min(near, key=lambda k: abs(pitches[k] - track.pitch[-1]))
-            free.remove(chosen)
-            track.pitch.append(float(pitches[chosen]))
-            track.power += 10 ** (levels[chosen] / 10)
+            nearest = min(near, key=lambda k: abs(pitches[k] - track.pitch[-1]))
+            free.remove(nearest)
+            track.pitch.append(float(pitches[nearest]))
+            track.power += 10 ** (levels[nearest] / 10)
             if len(track.pitch) * WOW_HOP > 8 * WOW_RATE:  # a tone without an end is measured in parts
                 self._finish(track)
-                track = _Track([float(pitches[chosen])])
+                track = _Track([float(pitches[nearest])])
             going.append(track)
         self._tracks = going + [_Track([float(pitches[k])]) for k in free]
 

@@ -1,7 +1,7 @@
 """Peaks between the samples (ITU-R BS.1770-4, annex 2): the signal is oversampled to at least 192 kHz where it could matter.
 
-Interpolation is a matrix product a group of frames. Frames whose samples are too small to reach the level of interest (the sum of an
-interpolator's magnitudes bounds how far it can overshoot) are not interpolated at all: that does not change the result.
+Interpolation is one matrix product per group of frames. Frames whose samples are too small to reach the level of interest (the sum
+of an interpolator's magnitudes bounds how far it can overshoot) are not interpolated at all: that does not change the result.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from audiorestorer.audio import Audio
 HALF_TAPS = 16  # an interpolator takes 16 samples on each side (annex 2: 6)
 KAISER_BETA = 6.0
 FRAME = 64
-GROUP_FRAMES = (
-    13  # a product this small stays on one BLAS thread: threads that spin on shared cores cost a factor of ten
-)
+# A product this small stays on one BLAS thread: threads that spin on shared cores cost a factor of ten
+GROUP_FRAMES = 13
 TARGET_RATE_HZ = 192_000
 
 
 def oversampling(sample_rate: int) -> int:
-    """How many times: 4 below 96 kHz, as annex 2 has it; 2 below 192 kHz; 1 from there on."""
+    """Factor of oversampling: 4 below 96 kHz (annex 2), 2 below 192 kHz, 1 from there on."""
     return 4 if sample_rate < TARGET_RATE_HZ // 2 else 2 if sample_rate < TARGET_RATE_HZ else 1
 
 
@@ -55,12 +54,12 @@ def _frames(x: Audio) -> NDArray[np.float32]:
 def _between(
     frames: NDArray[np.float32], wanted: NDArray[np.bool_], matrix: NDArray[np.float32], out: NDArray[np.float32]
 ) -> None:
-    """Raise `out [K, FRAME]` to the peaks after each sample, in the frames that are wanted `[K]`."""
-    chosen = np.flatnonzero(wanted)
-    for begin in range(0, len(chosen), GROUP_FRAMES):
-        some = chosen[begin : begin + GROUP_FRAMES]
-        values = np.abs(frames[:, some] @ matrix).max(axis=0)
-        out[some] = np.maximum(out[some], values.reshape(len(some), FRAME, -1).max(axis=2))
+    """Raise `out [K, FRAME]` to the peaks after each sample, in the wanted frames `[K]`."""
+    numbers = np.flatnonzero(wanted)
+    for begin in range(0, len(numbers), GROUP_FRAMES):
+        group = numbers[begin : begin + GROUP_FRAMES]
+        values = np.abs(frames[:, group] @ matrix).max(axis=0)
+        out[group] = np.maximum(out[group], values.reshape(len(group), FRAME, -1).max(axis=2))
 
 
 def _peaks(x: Audio, sample_rate: int, above: float) -> NDArray[np.float32]:

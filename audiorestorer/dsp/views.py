@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 View: TypeAlias = Literal["mid", "side"]
-# Half of the amplitude: a mean that keeps more than this is fit to measure, and ordinary stereo never comes near it
+# Share of the side's energy, half of its amplitude: a mean with more is fit to measure; ordinary stereo has far more
 CANCELS = 0.25
 
 
@@ -22,7 +22,7 @@ class Energies:
     side: float = 0.0
 
     def add(self, block: NDArray[Any]) -> float:
-        """Add `[C, n]` (NaN and infinity as silence) and return its energy. But for two channels, the side is nothing."""
+        """Add `[C, n]` (NaN and infinity as silence) and return its energy. The side is counted for two channels only."""
         x = block.astype(np.float64)
         products = x @ x.T
         if not np.isfinite(products).all():
@@ -42,10 +42,10 @@ class Energies:
 
 def view_of(blocks: Iterable[NDArray[Any]]) -> View:
     """The view that a signal in blocks `[C, n]` is best heard in."""
-    found = Energies()
+    energies = Energies()
     for block in blocks:
-        found.add(block)
-    return found.view
+        energies.add(block)
+    return energies.view
 
 
 def turned(block: NDArray[Any], view: View) -> NDArray[Any]:

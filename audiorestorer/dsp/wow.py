@@ -30,7 +30,7 @@ class Speed:
 
 
 def displacement(speeds: tuple[Speed, ...], length: int, sample_rate: int) -> NDArray[np.float64]:
-    """How many samples further the recording is read than at constant speed, `[T]`; 0 in the mean.
+    """Displacement in samples of the reading place from that at constant speed, `[T]`; 0 in the mean.
 
     The speed's integral: a few milliseconds at most, whatever the length.
     """

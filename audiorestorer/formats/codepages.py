@@ -1,4 +1,4 @@
-"""In which code page the names of an archive are, where it does not say: the one that decodes all of them to the most likely text.
+"""The code page of an archive's names, where it does not say: the one that decodes all of them to the most likely text.
 
 A likelihood is counted a character at a time, from how common the kinds of characters are in each script's names; nothing is learned.
 """
@@ -143,7 +143,7 @@ def _decodes(name: bytes, codec: str) -> bool:
 
 
 def _likelihood(page: Page, names: Sequence[bytes]) -> float:
-    """Of all names' characters, the logarithm. ASCII counts too: it may be the second byte of another page's character."""
+    """Log-likelihood of all names' characters. ASCII counts too: it may be the second byte of another page's character."""
     return page.prior + sum(_of_name(page, name.decode(page.codec)) for name in names)
 
 
@@ -161,7 +161,7 @@ def _of_name(page: Page, text: str) -> float:
 
 
 def _joint(before: str, char: str, after: str) -> float:
-    """What speaks against a character where it stands: a capital within a word, letters of two scripts in one, accents in a row."""
+    """The penalty of a character where it stands: for a capital within a word, letters of two scripts in one, accents in a row."""
     if char <= "\x7f":
         return 0.0
     is_alphabet = char.lower() != char.upper()

@@ -18,7 +18,7 @@ TOTAL_BITS = 36
 
 @dataclass(frozen=True)
 class Info:
-    """STREAMINFO: what the header says. `total` is samples a channel, 0 where the writer could not tell."""
+    """STREAMINFO, as the header says. `total` is samples per channel, 0 where the writer could not tell."""
 
     head: bytes
     block: int
@@ -41,7 +41,7 @@ def info(head: bytes) -> Info | None:
 
 
 def held(file: BinaryIO, said: Info) -> tuple[int, int] | None:
-    """(samples a channel up to the end of the last whole frame, the byte where it ends); None: no whole frame in the last bytes."""
+    """(samples per channel up to the end of the last whole frame, the byte where it ends); None: no whole frame in the last bytes."""
     length = os.fstat(file.fileno()).st_size
     begin = max(INFO_BYTES, length - TAIL_BYTES)
     file.seek(begin)
@@ -50,24 +50,24 @@ def held(file: BinaryIO, said: Info) -> tuple[int, int] | None:
         tail = tail[:-128]
     until = len(tail)
     for place in _places(tail):
-        found = _frame(tail[place : place + 16], said)
-        if found is None:
+        total = _frame(tail[place : place + 16], said)
+        if total is None:
             continue
         if until - place <= MOST_FRAME_BYTES and crc16(tail[place:until]) == 0:
-            return found, begin + until
+            return total, begin + until
         until = place
     return None
 
 
 def _places(tail: bytes) -> list[int]:
-    """Where a frame may begin, the last one first."""
-    found = []
+    """Places where a frame may begin, the last one first."""
+    places = []
     place = tail.rfind(b"\xff")
     while place >= 0:
         if tail[place + 1 : place + 2] in (b"\xf8", b"\xf9"):
-            found.append(place)
+            places.append(place)
         place = tail.rfind(b"\xff", 0, place)
-    return found
+    return places
 
 
 def _frame(head: bytes, said: Info) -> int | None:

@@ -1,4 +1,4 @@
-"""What the chunks of a file say of its sound, and what the file has for it: RIFF, RF64, W64 and AIFF; and chains in Ogg files.
+"""The sound of a file as its chunks declare it, and as the file holds it: RIFF, RF64, W64 and AIFF; and chains in Ogg files.
 
 Layouts: RIFF and RF64 (EBU Tech 3306), BW64 (ITU-R BS.2088), W64 (Sony), AIFF (Apple), Ogg (RFC 3533). Headers alone are read.
 """
@@ -28,7 +28,7 @@ CHUNK_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 class Layout(NamedTuple):
-    """How a container writes its chunks: bytes of an id and of a size, their order, what a size counts, alignment, the first one."""
+    """A container's layout of chunks: bytes of an id and of a size, their order, what a size counts, alignment, the first one."""
 
     id_bytes: int
     size_bytes: int
@@ -87,7 +87,7 @@ class Wave:
 
     @property
     def bytes_per_sec(self) -> float:
-        """Of the sound, as its header says; 0 where that makes no sense."""
+        """Bytes per second of sound, as the header says; 0 where that makes no sense."""
         if self.form == b"FORM":
             frames, rate = int.from_bytes(self.fmt[2:6], "big"), _extended(self.fmt[8:18])
             return self.claimed / (frames / rate) if frames and rate else 0.0
@@ -115,10 +115,10 @@ def wave(file: BinaryIO) -> Wave | None:
     outer = _int(head[16:24] if layout is SONY else head[4:8], layout)
     fmt, large, place = b"", None, layout.first
     for _ in range(MOST_CHUNKS):
-        found = _chunk(file, place, layout)
-        if found is None:
+        chunk = _chunk(file, place, layout)
+        if chunk is None:
             return None
-        name, body, length = found
+        name, body, length = chunk
         if name in (b"data", b"SSND"):
             if not fmt:
                 return None
@@ -155,7 +155,7 @@ def _chunk(file: BinaryIO, place: int, layout: Layout) -> tuple[bytes, int, int]
 
 def describing_chunks(path: Path) -> list[str]:
     """Names of the chunks of a RIFF, RF64 or W64 file that describe it (time code, markers), in their order; other files have none."""
-    found: list[str] = []
+    names: list[str] = []
     with open(path, "rb") as file:
         layout = LAYOUTS.get(file.read(4))
         place = layout.first if layout else 0
@@ -164,10 +164,10 @@ def describing_chunks(path: Path) -> list[str]:
             chunk = _chunk(file, place, layout)
             if chunk is None:
                 break
-            if (name := DESCRIBING.get(chunk[0])) and name not in found:
-                found.append(name)
+            if (name := DESCRIBING.get(chunk[0])) and name not in names:
+                names.append(name)
             place = chunk[1] + chunk[2] + -chunk[2] % layout.align
-    return found
+    return names
 
 
 def is_chunks(file: BinaryIO, place: int, sound: Wave) -> bool:
@@ -175,12 +175,12 @@ def is_chunks(file: BinaryIO, place: int, sound: Wave) -> bool:
     for number in range(MOST_CHUNKS):
         if number and sound.size - 1 <= place <= sound.size + 1:
             return True
-        found = _chunk(file, place, sound.layout)
-        if found is None or not CHUNK_LETTERS.issuperset(found[0]):
+        chunk = _chunk(file, place, sound.layout)
+        if chunk is None or not CHUNK_LETTERS.issuperset(chunk[0]):
             return False
-        if found[0] in TRAILING and (number == 0 and sound.layout is not SONY):
+        if chunk[0] in TRAILING and (number == 0 and sound.layout is not SONY):
             return True
-        place = found[1] + found[2] + -found[2] % sound.layout.align
+        place = chunk[1] + chunk[2] + -chunk[2] % sound.layout.align
     return False
 
 
@@ -196,11 +196,11 @@ def trailing_chunks(file: BinaryIO, sound: Wave) -> int | None:
 
 
 def _all(text: bytes, part: bytes) -> list[int]:
-    found, at = [], text.find(part)
+    places, at = [], text.find(part)
     while at >= 0:
-        found.append(at)
+        places.append(at)
         at = text.find(part, at + 1)
-    return found
+    return places
 
 
 def _ends_right(tail: bytes, at: int, layout: Layout) -> bool:

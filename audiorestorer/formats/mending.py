@@ -1,4 +1,4 @@
-"""What a recording really holds, where its header says otherwise: a corrected view of the file, which itself is never changed.
+"""The real contents of a recording where its header says otherwise: a corrected view of the file, which itself is never changed.
 
 Headers are claims. Sound that is on the disk is given in full, with a sentence that says what the header said; a file that was cut
 (its header counts more than `MISSING_SEC` beyond what is there) is refused, and so is what is no recording, by its real format.
@@ -37,7 +37,7 @@ LOUDER, QUIETER, ROUGHER = 4.0, 1 / 30, 3.0  # of sound behind the end that a he
 class View:
     """A file as its header should have it: `head`, the file's bytes from `start` to `end`, `tail`; `note` is a sentence for its row.
 
-    `frames` is how many samples a channel there are where the decoder guesses; None: as it says.
+    `frames` is the number of samples per channel where the decoder guesses; None: as it says.
     """
 
     head: bytes
@@ -74,9 +74,9 @@ class ViewFile:
             parts.append(self._file.read(stop - begin))
         if end > self._tail:
             parts.append(self._view.tail[max(0, self._place - self._tail) : end - self._tail])
-        found = b"".join(parts)
-        self._place += len(found)
-        return found
+        content = b"".join(parts)
+        self._place += len(content)
+        return content
 
 
 class Reader(sf.SoundFile):
@@ -88,7 +88,7 @@ class Reader(sf.SoundFile):
 
 @contextmanager
 def opened(path: str, view: View | None) -> Iterator[tuple[Reader, int]]:
-    """A recording by its view, and its samples a channel."""
+    """A recording by its view, and its samples per channel."""
     with ExitStack() as stack:
         source = ViewFile(stack.enter_context(open(path, "rb")), view) if view else path
         file = stack.enter_context(Reader(source))
@@ -96,17 +96,17 @@ def opened(path: str, view: View | None) -> Iterator[tuple[Reader, int]]:
 
 
 def view_of(path: str) -> View | None:
-    """How to read a recording; None: as it stands.
+    """The view in which a recording is read; None: it is read as it stands.
 
     Raises:
         AudioRestorerError: it is no recording that can be read, by its real format, or was cut. The reason alone, without the path.
         OSError: it cannot be opened.
     """
     info = os.stat(path)
-    found = _view_of(path, info.st_size, info.st_mtime_ns)
-    if isinstance(found, str):
-        raise AudioRestorerError(found)
-    return found
+    view = _view_of(path, info.st_size, info.st_mtime_ns)
+    if isinstance(view, str):
+        raise AudioRestorerError(view)
+    return view
 
 
 @lru_cache(maxsize=64)
@@ -268,10 +268,10 @@ def _plain(sound: headers.Wave, whole: int | None = None, note: str | None = Non
 
 def _of_flac(file: BinaryIO, head: bytes) -> View | str | None:
     said = flac.info(head)
-    found = flac.held(file, said) if said and said.rate else None
-    if not said or not found or found[0] == said.total:
+    whole = flac.held(file, said) if said and said.rate else None
+    if not said or not whole or whole[0] == said.total:
         return None
-    total, end = found
+    total, end = whole
     if said.total - total > MISSING_SEC * said.rate:
         return None  # cut, or damaged: the decoder finds out which
     seconds = _time(total / said.rate)
@@ -309,17 +309,17 @@ def _of_mpeg(file: BinaryIO, begin: int, head: bytes, suffix: str) -> View | str
 
 def _counted(file: BinaryIO, view: View, stream: mpeg.Stream) -> View | str:
     """The view with the samples that the decoder really finds in it; a refusal where that is far less than the frames hold."""
-    found = 0
+    decoded = 0
     try:
         with Reader(ViewFile(file, view)) as sound:
             while count := len(sound.read(DECODED_AT_ONCE, dtype="float32", always_2d=True)):
-                found += count
+                decoded += count
     except (sf.LibsndfileError, RuntimeError):
         return "not readable as audio: its MPEG audio is damaged"
     wanted = stream.frames * stream.first.samples
-    if wanted - found > mpeg.DECODER_DELAY + MISSING_SEC * stream.first.rate:
-        return f"damaged: it holds about {wanted} samples, of which the first {found} can be decoded: write it anew"
-    return replace(view, frames=found)
+    if wanted - decoded > mpeg.DECODER_DELAY + MISSING_SEC * stream.first.rate:
+        return f"damaged: it holds about {wanted} samples, of which the first {decoded} can be decoded: write it anew"
+    return replace(view, frames=decoded)
 
 
 def _no_frames(head: bytes) -> str | None:

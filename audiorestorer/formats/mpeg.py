@@ -32,7 +32,7 @@ DECODER_DELAY = 529  # samples that the decoder leaves out at the start of a tag
 
 @dataclass(frozen=True)
 class Frame:
-    """What a frame's header says: bytes, samples a channel, Hz, layer."""
+    """A frame as its header says: bytes, samples per channel, Hz, layer."""
 
     size: int
     samples: int
@@ -86,7 +86,7 @@ def id3_bytes(start: bytes) -> int:
 
 
 def after_id3(file: BinaryIO) -> int:
-    """Where the first byte behind all ID3v2 tags at the start of a file is."""
+    """The place of the first byte behind all ID3v2 tags at the start of a file."""
     place = 0
     while True:
         file.seek(place)
@@ -124,10 +124,10 @@ def _counted(
     while len(now := file.read(4)) == 4:
         frame = frame_of(now) if int.from_bytes(now, "big") & ALIKE == alike else None
         if frame is None:
-            found = _next_frame(file, place + 1, length, length, alike)
-            if found is None:
+            following = _next_frame(file, place + 1, length, length, alike)
+            if following is None:
                 break
-            place, gaps = found, True
+            place, gaps = following, True
             file.seek(place)
             continue
         if place + frame.size > length:
@@ -145,8 +145,8 @@ def _next_frame(file: BinaryIO, begin: int, until: int, length: int, alike: int 
     while place < until:
         file.seek(place)
         block = file.read(min(SCAN_BYTES, until - place + 3))
-        for found in HEADER.finditer(block):
-            at = found.start()
+        for candidate in HEADER.finditer(block):
+            at = candidate.start()
             if at >= min(len(block) - 3, until - place):
                 break
             if _followed(file, place + at, block[at : at + 4], length, alike, 2 if place + at > begin else 1):
@@ -181,7 +181,7 @@ def _side_bytes(head: bytes) -> int:
 
 
 def _xing_place(frame: bytes, head: bytes) -> int | None:
-    """Where in a frame a Xing or Info tag stands."""
+    """The place of a Xing or Info tag in a frame."""
     place = 4 + _side_bytes(head)
     return next((at for at in (place, place + 2) if frame[at : at + 4] in XING_MARKS), None)
 
@@ -191,7 +191,7 @@ def _is_tag(frame: bytes, head: bytes) -> bool:
 
 
 def claimed_frames(frame: bytes, head: bytes) -> int | None:
-    """How many frames of sound the tag in this first frame counts; None: no tag, or no count in it."""
+    """The number of frames of sound that the tag in this first frame counts; None: no tag, or no count in it."""
     place = _xing_place(frame, head)
     if place is not None:
         has_count = len(frame) >= place + 12 and frame[place + 7] & 1

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says. Marks only: nothing is decoded."""
+"""The kind of a file by its first bytes, whatever its name says. Marks only: nothing is decoded."""
 
 from __future__ import annotations
 
@@ -154,8 +154,8 @@ def _aac(head: bytes) -> str | None:
 
 
 def _other(head: bytes) -> str | None:
-    if found := _marked(head, OTHER_MARKS):
-        return found
+    if kind := _marked(head, OTHER_MARKS):
+        return kind
     if not head.strip(b"\0"):
         return "zeros where its header should be: an interrupted download, or a recording that was never closed"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -187,5 +187,5 @@ def _text(head: bytes) -> bool:
 
 
 def wav_codec(tag: int) -> str:
-    """How people call the codec of a `fmt ` chunk's tag."""
+    """The common name of the codec of a `fmt ` chunk's tag."""
     return f"{WAV_CODECS[tag]} (code 0x{tag:04X})" if tag in WAV_CODECS else f"code 0x{tag:04X}"

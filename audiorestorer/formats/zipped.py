@@ -35,7 +35,7 @@ METHODS = {zipfile.ZIP_STORED: "stored", zipfile.ZIP_DEFLATED: "deflated"}  # th
 
 @dataclass(frozen=True)
 class Bounds:
-    """What an archive may hold at most: files, bytes when unpacked, and times its own size when unpacked."""
+    """The most that an archive may hold: files, bytes when unpacked, and times its own size when unpacked."""
 
     files: int
     unpacked: int

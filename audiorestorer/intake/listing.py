@@ -1,10 +1,9 @@
-"""What the input holds: the recordings of a folder or a zip, by name, size and time. No audio is read."""
+"""The recordings of the input, a folder or a zip, by name, size and time. No audio is read."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -12,16 +11,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from audiorestorer import audio
+from audiorestorer import audio, manifest
 from audiorestorer.config import Config, bytes_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.formats import zipped
 from audiorestorer.intake import matching, pairs
 from audiorestorer.left_out import LeftOut, instead, left_out, of_formats
 from audiorestorer.manifest import shard_of, unique_ids
-from audiorestorer.names import NOT_TEXT, as_text, folded, is_text, short_hash
-
-NAME_MAX_BYTES = 255  # of a file name, on all common file systems
+from audiorestorer.names import NOT_TEXT, as_text, is_text, short_hash
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class Found:
 
 @dataclass
 class Scan:
-    """What an input holds: its recordings; by relative path files of other formats, links to folders, folders that cannot be read, and
-    recordings that pattern and exclude leave out."""
+    """The contents of an input: its recordings, and by relative path files of other formats, links to folders, folders that cannot be
+    read, and recordings that pattern and exclude leave out."""
 
     files: list[Found] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -56,7 +53,7 @@ class Scan:
 
 
 def scanned(config: Config) -> Scan:
-    """What the input holds, which is a folder or a zip.
+    """The contents of the input, a folder or a zip.
 
     Raises:
         AudioRestorerError: no such input, nothing in it matches, or an archive above the bounds.
@@ -65,11 +62,11 @@ def scanned(config: Config) -> Scan:
         return scan(config.input, config.pattern, config.exclude)
     settings = config.ingest
     bounds = zipped.Bounds(settings.max_files, bytes_of(settings.max_unpacked), settings.max_ratio)
-    chosen = _choice(config.pattern, config.exclude)
+    is_asked = _choice(config.pattern, config.exclude)
     held = Scan()
     for member in zipped.members(config.input, bounds):
         if not _hidden(member.name):
-            _sort_out(held, member.name, chosen, partial(Found, member.name, member.size, member.crc, member.problem))
+            _sort_out(held, member.name, is_asked, partial(Found, member.name, member.size, member.crc, member.problem))
     return _or_none(held, config.input, config.pattern)
 
 
@@ -88,13 +85,13 @@ def _choice(pattern: str, exclude: Sequence[str]) -> Callable[[str], bool]:
     return lambda relative: fits(relative, pattern) and not any(fits(relative, glob) for glob in exclude)
 
 
-def _sort_out(held: Scan, relative: str, chosen: Callable[[str], bool], found: Callable[[], Found]) -> None:
+def _sort_out(held: Scan, relative: str, is_asked: Callable[[str], bool], entry: Callable[[], Found]) -> None:
     """Note a file in the list that it belongs to."""
     if not relative.lower().endswith(audio.SUFFIXES):
-        if chosen(relative):
+        if is_asked(relative):
             held.others.append(relative)
-    elif chosen(relative):
-        held.files.append(found())
+    elif is_asked(relative):
+        held.files.append(entry())
     else:
         held.passed_over.append(relative)
 
@@ -115,7 +112,7 @@ def _or_none(held: Scan, source: str | Path, pattern: str) -> Scan:
 
 
 def scan(folder: str | Path, pattern: str, exclude: Sequence[str]) -> Scan:
-    """What lies below a folder, sorted. Links are followed to files, but not out of the tree; hidden files are left out.
+    """The contents of a folder at any depth, sorted. Links are followed to files, but not out of the tree; hidden files are left out.
 
     Raises:
         AudioRestorerError: no such folder, or nothing in it matches.
@@ -124,23 +121,23 @@ def scan(folder: str | Path, pattern: str, exclude: Sequence[str]) -> Scan:
     if not root.is_dir():
         raise AudioRestorerError(f"input: {root}: no such folder")
     real_root = os.path.realpath(root)
-    chosen = _choice(pattern, exclude)
+    is_asked = _choice(pattern, exclude)
     held = Scan()
     for relative, problem, is_link in _walk(real_root, ""):
         if problem is not None:  # a folder
-            if chosen(relative):
+            if is_asked(relative):
                 held.files.append(_found(real_root, relative, problem, False))
             else:
                 held.closed.append(relative)
         elif is_link and not relative.lower().endswith(audio.SUFFIXES) and os.path.isdir(f"{real_root}/{relative}"):
             held.links.append(relative)
         else:
-            _sort_out(held, relative, chosen, partial(_found, real_root, relative, None, is_link))
+            _sort_out(held, relative, is_asked, partial(_found, real_root, relative, None, is_link))
     return _or_none(held, root, pattern)
 
 
 def _found(root: str, relative: str, problem: str | None, is_link: bool) -> Found:
-    """What is under a name, by its directory entries alone: nothing is opened."""
+    """The file of a name, by its directory entries alone: nothing is opened."""
     path = os.path.join(root, relative)
     if problem is None:
         problem = _problem(root, relative, path, is_link)
@@ -190,11 +187,8 @@ def _matches(relative: str, pattern: str) -> bool:
 
 
 def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
-    """Where each file's cleaned version goes: same tree and name; the suffix follows the format. Collisions keep both, by a hash.
-
-    A name that its new suffix would make too long for a file system is cut, and gets a hash too.
-    """
-    names = {}
+    """The relative path of each file's cleaned version: same tree and name; the suffix follows the format."""
+    wanted = {}
     for relative in relatives:
         path = PurePosixPath(relative)
         suffix = path.suffix.lower()
@@ -202,15 +196,8 @@ def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
             suffix = "." + keep_format
         elif suffix in (".ogg", ".mp3"):
             suffix = ".flac"
-        names[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
-    taken = Counter(folded(name) for name in names.values())
-    for relative, name in names.items():
-        path = PurePosixPath(name)
-        if taken[folded(name)] > 1 and name != relative or len(os.fsencode(path.name)) > NAME_MAX_BYTES:
-            end = f"-{short_hash(relative)}{path.suffix}"
-            stem = os.fsencode(path.stem)[: NAME_MAX_BYTES - len(end)].decode(errors="ignore")
-            names[relative] = str(path.with_name(stem + end))
-    return names
+        wanted[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
+    return manifest.output_names(wanted)
 
 
 def state_of(path: Path | None) -> list[Any] | None:
@@ -221,7 +208,7 @@ def state_of(path: Path | None) -> list[Any] | None:
 
 
 class Listing(NamedTuple):
-    """What a shard holds: a digest of its files' names, sizes and times and of what belongs to them, and their number."""
+    """The contents of a shard: a digest of its files' names, sizes, times and partners, and the number of files."""
 
     digest: str
     files: int
@@ -244,7 +231,7 @@ class Batch:
         return short_hash(json.dumps([self.left_out, self.told]))
 
     def shards(self, count: int) -> dict[int, Listing]:
-        """Of each shard, what makes its ingest job stale. Shards without a file are left out: they need no job."""
+        """The listing of each shard; its change makes the ingest job stale. Shards without a file are left out: they need no job."""
         lines: dict[int, list[str]] = {}
         for file in self.files:
             name = file.relative
@@ -254,7 +241,7 @@ class Batch:
 
 
 def batch(config: Config) -> Batch:
-    """What a run is made of. Reads directories and the transcripts' table, no audio.
+    """The recordings of a run. Reads directories and the transcripts' table, no audio.
 
     Raises:
         AudioRestorerError: no such input or partners, nothing in it matches, or a table that cannot be read.

@@ -1,4 +1,4 @@
-"""Which of many names another name means: its own spelling first, then ever looser ones, where exactly one fits. Reads no file.
+"""The one of many names that another name means: its own spelling first, then ever looser ones, where exactly one fits. Reads no file.
 
 Names of files travel between systems that write them differently: a Mac decomposes letters (NFD), a table was typed on another machine
 (NFC), Windows ignores letter case and has backslashes, a list may leave out the extension or name the recording's other format.
@@ -36,7 +36,7 @@ def composed(name: str) -> str:
 
 
 def alike(name: str) -> str:
-    """What spellings of a name have in common that look the same: normal form, width and letter case aside."""
+    """The common form of a name's spellings that look the same: normal form, width and letter case aside."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
@@ -93,15 +93,15 @@ class Names:
             for letters in (str, composed, alike):
                 step, known = next(steps)
                 for path in tried:
-                    if found := known.get(letters(path)):
-                        return self._chosen(found, step)
+                    if fitting := known.get(letters(path)):
+                        return self._match(fitting, step)
         return Match()
 
-    def _chosen(self, found: list[str], step: int) -> Match:
-        if len(found) > 1 and self.suffixes and len({stem(tidied(name)) for name in found}) == 1:
-            by_suffix = _grouped({name: posixpath.splitext(name)[1].lower() for name in found})
-            found = next((by_suffix[suffix] for suffix in self.suffixes if suffix in by_suffix), found)
-        return Match(found[0], step) if len(found) == 1 else Match(None, step, tuple(sorted(found)))
+    def _match(self, fitting: list[str], step: int) -> Match:
+        if len(fitting) > 1 and self.suffixes and len({stem(tidied(name)) for name in fitting}) == 1:
+            by_suffix = _grouped({name: posixpath.splitext(name)[1].lower() for name in fitting})
+            fitting = next((by_suffix[suffix] for suffix in self.suffixes if suffix in by_suffix), fitting)
+        return Match(fitting[0], step) if len(fitting) == 1 else Match(None, step, tuple(sorted(fitting)))
 
 
 def _with_stems(paths: list[str]) -> list[str]:
@@ -120,19 +120,19 @@ def partners(wanted: Iterable[str], names: Names) -> dict[str, Match]:
 
     Names that differ in their extension alone may share a partner.
     """
-    found = {name: names.find(name) for name in wanted}
+    matches = {name: names.find(name) for name in wanted}
     claims: dict[str, list[str]] = {}
-    for name, match in found.items():
+    for name, match in matches.items():
         if match.partner is not None:
             claims.setdefault(match.partner, []).append(name)
     for partner, rivals in claims.items():
         if len(rivals) == 1:
             continue
-        strictest = min(found[name].step for name in rivals)
-        best = {stem(name) for name in rivals if found[name].step == strictest}
+        strictest = min(matches[name].step for name in rivals)
+        best = {stem(name) for name in rivals if matches[name].step == strictest}
         for name in rivals:
             if len(best) > 1:
-                found[name] = Match(None, strictest, (partner,), tuple(sorted(rivals)))
+                matches[name] = Match(None, strictest, (partner,), tuple(sorted(rivals)))
             elif stem(name) not in best:
-                found[name] = Match()
-    return found
+                matches[name] = Match()
+    return matches

@@ -63,32 +63,32 @@ def references_of(folder: Path | None, recordings: Sequence[str], passed_over: S
         return References({}, {}, [], [], [])
     files, formats, closed = _below(str(folder))
     names = Names(files, REFERENCE_SUFFIXES)
-    found = partners(recordings, names)
-    used = {name for match in found.values() for name in (match.partner, *match.several)}
+    matches = partners(recordings, names)
+    used = {name for match in matches.values() for name in (match.partner, *match.several)}
     spare = [name for name in files if name not in used]
     if spare and passed_over:
         elsewhere = {name for one in passed_over for name in _meant(names.find(one))}
         spare = [name for name in spare if name not in elsewhere]
     return References(
-        {name: folder / match.partner for name, match in found.items() if match.partner is not None},
-        {name: _unclear(match) for name, match in found.items() if match.several},
+        {name: folder / match.partner for name, match in matches.items() if match.partner is not None},
+        {name: _unclear(match) for name, match in matches.items() if match.several},
         sorted(spare),
         sorted(formats),
         sorted(closed),
     )
 
 
-def of_references(found: References, recordings: Sequence[str], folder: Path | None) -> list[LeftOut]:
-    """What has no partner, in sentences; empty where no references were asked for."""
+def of_references(references: References, recordings: Sequence[str], folder: Path | None) -> list[LeftOut]:
+    """The files without a partner, in sentences; empty where no references were asked for."""
     if folder is None:
         return []
-    missing = [name for name in recordings if name not in found.of and name not in found.unclear]
+    missing = [name for name in recordings if name not in references.of and name not in references.unclear]
     return [
         *left_out("reference_missing", missing, folder),
-        *left_out("reference_ambiguous", sorted(found.unclear), folder),
-        *left_out("reference_unmatched", found.unmatched, folder),
-        *left_out("reference_format", found.formats, folder),
-        *left_out("reference_unreadable", found.closed, folder),
+        *left_out("reference_ambiguous", sorted(references.unclear), folder),
+        *left_out("reference_unmatched", references.unmatched, folder),
+        *left_out("reference_format", references.formats, folder),
+        *left_out("reference_unreadable", references.closed, folder),
     ]
 
 
@@ -118,14 +118,14 @@ def _below(root: str) -> tuple[list[str], list[str], list[str]]:
         try:
             state = os.stat(os.path.join(root, prefix))
             with os.scandir(os.path.join(root, prefix)) as entries:
-                found = [entry for entry in entries if not entry.name.startswith(".") and is_text(entry.name)]
+                visible = [entry for entry in entries if not entry.name.startswith(".") and is_text(entry.name)]
         except OSError:
             closed.append(prefix or ".")
             continue
         if (state.st_dev, state.st_ino) in seen:
             continue  # a link to a folder above
         seen.add((state.st_dev, state.st_ino))
-        for entry in found:
+        for entry in visible:
             suffix = suffix_of(entry.name)
             if _is_folder(entry):
                 todo.append(f"{prefix}{entry.name}/")
@@ -180,7 +180,7 @@ def transcripts_of(
     except AudioRestorerError as error:
         raise AudioRestorerError(f"transcripts: {error}") from error
     names, folders = Names(recordings), _names_of(Path(source))
-    found = Transcripts({}, {}, [], [row for row in rows if row.too_many], [])
+    transcripts = Transcripts({}, {}, [], [row for row in rows if row.too_many], [])
     claims: dict[str, list[tuple[int, Row]]] = {}
     others: list[Row] = []
     for row in rows:
@@ -192,62 +192,66 @@ def transcripts_of(
         elif not match.several:
             others.append(row)
         for name in match.several:
-            found.unclear[name] = (
+            transcripts.unclear[name] = (
                 f"no transcript: {shown(row)} of {in_line(table.name)} fits {listed(match.several)} alike"
             )
     for name, rivals in claims.items():
-        others += _settled(name, rivals, table, found)
-    for name in found.of.keys() & found.unclear.keys():
-        if "transcript" in found.of[name]:
-            del found.unclear[name]
+        others += _settled(name, rivals, table, transcripts)
+    for name in transcripts.of.keys() & transcripts.unclear.keys():
+        if "transcript" in transcripts.of[name]:
+            del transcripts.unclear[name]
     outside = Names(passed_over)
     others = [row for row in others if not any(_meant(outside.find(row.cells.get("path", ""), folders)))]
-    found.unmatched.extend(sorted(others, key=lambda row: row.line))
-    return found
+    transcripts.unmatched.extend(sorted(others, key=lambda row: row.line))
+    return transcripts
 
 
-def _settled(name: str, rivals: list[tuple[int, Row]], table: Path, found: Transcripts) -> list[Row]:
+def _settled(name: str, rivals: list[tuple[int, Row]], table: Path, transcripts: Transcripts) -> list[Row]:
     """Choose among the rows that mean a recording, and note it in `found`; returns those that a better spelling leaves without one."""
     strictest = min(step for step, _ in rivals)
     best = [row for step, row in rivals if step == strictest]
-    told = [row for row in best if "transcript" in row.cells]
-    chosen = (told or best)[0]
-    cells = {key: cell for key, cell in chosen.cells.items() if key != "path"}
-    texts = {row.cells["transcript"] for row in told}
+    with_text = [row for row in best if "transcript" in row.cells]
+    taken = (with_text or best)[0]
+    cells = {key: cell for key, cell in taken.cells.items() if key != "path"}
+    texts = {row.cells["transcript"] for row in with_text}
     if len(texts) > 1:
         number = "two" if len(texts) == 2 else str(len(texts))
-        lines = listed([str(row.line) for row in told])
-        found.unclear[name] = f"no transcript: {number} different ones in {in_line(table.name)}, lines {lines}"
+        lines = listed([str(row.line) for row in with_text])
+        transcripts.unclear[name] = f"no transcript: {number} different ones in {in_line(table.name)}, lines {lines}"
         del cells["transcript"]
-    found.of[name] = cells
+    transcripts.of[name] = cells
     spare = list[Row]()
     for step, row in rivals:
-        if row is not chosen and (len(texts) < 2 or step > strictest):
+        if row is not taken and (len(texts) < 2 or step > strictest):
             same = step == strictest or row.cells.get("transcript") in texts
-            (found.repeated if same else spare).append(row)
+            (transcripts.repeated if same else spare).append(row)
     return spare
 
 
-def of_transcripts(found: Transcripts, recordings: Sequence[str], table: Path | None) -> list[LeftOut]:
-    """What has no partner, in sentences; empty where there are no transcripts."""
+def of_transcripts(transcripts: Transcripts, recordings: Sequence[str], table: Path | None) -> list[LeftOut]:
+    """The rows and recordings without a partner, in sentences; empty where there are no transcripts."""
     if table is None:
         return []
-    silent = [name for name in recordings if "transcript" not in found.of.get(name, {}) and name not in found.unclear]
+    silent = [
+        name
+        for name in recordings
+        if "transcript" not in transcripts.of.get(name, {}) and name not in transcripts.unclear
+    ]
     return [
         *left_out("transcript_missing", silent, table),
-        *left_out("transcript_ambiguous", sorted(found.unclear), table),
-        *left_out("transcript_unmatched", [shown(row) for row in found.unmatched], table),
-        *left_out("transcript_row", [f"line {row.line}" for row in found.too_long], table),
+        *left_out("transcript_ambiguous", sorted(transcripts.unclear), table),
+        *left_out("transcript_unmatched", [shown(row) for row in transcripts.unmatched], table),
+        *left_out("transcript_row", [f"line {row.line}" for row in transcripts.too_long], table),
     ]
 
 
 def shown(row: Row) -> str:
-    """What a row is called in a sentence."""
+    """The name of a row in a sentence."""
     return f"{row.cells.get('path', 'no path')} (line {row.line})"
 
 
 def _names_of(source: Path) -> set[str]:
-    """What a folder or zip may be called at the beginning of a path, as `alike` writes it."""
+    """The names of a folder or zip that a path may begin with, as `alike` writes them."""
     every = {source.name, source.resolve().name}
     every |= {Path(name).stem for name in every if name.lower().endswith(".zip")}
     return {alike(name) for name in every if name}

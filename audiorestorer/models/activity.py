@@ -1,8 +1,8 @@
-"""Where in a window something is heard: what a mask network's levels are taken over, so that neither silence nor a click rules them.
+"""The active frames of a window: a mask network's levels are taken over them, so that neither silence nor a click rules these.
 
 The mask network sees each bin relative to the window's mean and to the bin's mean over time. It was trained on examples that are full
-of sound: one word in a long silence stands 30 dB further above those means than any example did, and is taken for a click. So frames
-in which something is heard count for two thirds of the means at least. A window that is so full, as nearly all are, is not changed.
+of sound: one word in a long silence stands 30 dB further above those means than any example did, and is taken for a click. So active
+frames count for two thirds of the means at least. A window with enough of them, as nearly all are, is not changed.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ACTIVE_RANGE_DB = 20.0  # of a frame below the loud ones, above which something is heard in it
-LEAST_SHARE = 0.65  # of the means, for the frames in which something is heard
-LOUD_SEC = 0.1  # frames of so long are loud
+ACTIVE_RANGE_DB = 20.0  # a frame is active down to so far below the loud ones
+LEAST_SHARE = 0.65  # least share of the active frames in the means
+LOUD_SEC = 0.1  # length of the loudest frames that set the level
 CLICK_DB = 30.0  # above the loud frames' level: peaks of speech and music stand up to about 20 dB above it
-PARTS = 4  # of a hop; a frame's level is the median over its parts, which a click of some milliseconds does not move
+PARTS = 4  # per hop; a frame's level is the median over its parts, which a click of some milliseconds does not move
 
 
 def _frame_power(audio: Tensor, n_fft: int, hop_length: int, *, about_mean: bool) -> Tensor:
-    """Power of the frames of `MaskUNet.spectrum`, the median over their parts: `[B, T] -> [B, N]`. `about_mean`: of each part."""
+    """Power of the frames of `MaskUNet.spectrum`, the median over their parts (`about_mean`: over the parts' variances):
+    `[B, T] -> [B, N]`."""
     audio = functional.pad(audio, (n_fft // 2, n_fft // 2 + (-audio.shape[-1]) % hop_length))
     count = next(parts for parts in (PARTS, 2, 1) if hop_length % parts == 0)
     size = hop_length // count
@@ -35,7 +36,7 @@ def _loud(power: Tensor, seconds_per_frame: float) -> Tensor:
 
 
 def unclicked(audio: Tensor, n_fft: int, hop_length: int, sample_rate: int) -> Tensor:
-    """`[B, T]` with samples limited to `CLICK_DB` above the loud frames' level; where there is none higher, the very same values."""
+    """`[B, T]` with samples limited to `CLICK_DB` above the loud frames' level; unchanged where none is higher."""
     power = _frame_power(audio, n_fft, hop_length, about_mean=False)
     bound = _loud(power, hop_length / sample_rate).sqrt() * 10 ** (CLICK_DB / 20)
     bound = torch.where(bound > 0, bound, torch.inf)

@@ -1,5 +1,5 @@
-"""A mask network over bands: what happens in a band in time, by one recurrent layer that all bands share, and what the bands say to
-each other, by one over whole frames; in turns.
+"""A mask network over bands: a recurrent layer along time within each band, shared by all bands, and a recurrent layer over whole
+frames, in turns.
 
 Bands as in Luo & Yu 2023 (Music Source Separation with Band-Split RNN); the turns of shared sub-band and full-band layers as in
 Hao et al. 2021 (FullSubNet). Arrays go frames first, `[N, B, K, D]` (frames, batch, bands, features of a band): so neither layer
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FEATURES = 2  # of a bin, as `MaskUNet.features` gives them
+FEATURES = 2  # per bin, as in `MaskUNet.features`
 
 
 def band_edges(bins: int, bands: int, sample_rate: int) -> list[int]:
@@ -31,7 +31,7 @@ def band_edges(bins: int, bands: int, sample_rate: int) -> list[int]:
 
 
 class _Turn(nn.Module):
-    """In each band along time, then over all bands along time; both add to what they got. `[N, B, K, D] -> [N, B, K, D]`."""
+    """Recurrence along time in each band, then over all bands; both are residual. `[N, B, K, D] -> [N, B, K, D]`."""
 
     def __init__(self, bands: int, width: int, band_hidden: int, hidden: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What stands at the bottom of the mask network: something that looks along time. `[B, N, width] -> [B, N, width]`, residual."""
+"""Bottlenecks of the mask network, which look along time: `[B, N, width] -> [B, N, width]`, residual."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Attention(nn.Module):
 
 
 def build(kind: str, width: int, hidden: int, layers: int) -> nn.Module:
-    """The bottleneck of a kind; `none` passes on what it gets."""
+    """The bottleneck of a kind; `none` is the identity."""
     if kind == "none":
         return nn.Identity()
     return Attention(width, hidden, layers) if kind == "attention" else Recurrent(kind, width, hidden, layers)

@@ -18,7 +18,7 @@ from audiorestorer.errors import AudioRestorerError
 TIMEOUT_SEC = 30
 BLOCK = 1 << 20
 ATTEMPTS = 4
-LEAST_RATE, LEAST_RATE_AFTER_SEC = 1_000, 60.0  # bytes a second: a server that drips is a server that hangs
+LEAST_RATE, LEAST_RATE_AFTER_SEC = 1_000, 60.0  # bytes per second: a slower server counts as hanging
 PORTAL = (
     "the answer is a web page, not the file: a sign-in page of this network (captive portal), or a proxy's error. Open a browser"
     " and sign in, or fetch the file elsewhere"
@@ -42,9 +42,10 @@ def fetch(url: str, target: Path, limit: int, check: Callable[[Path], Any], *, r
     """Download a file. It appears under its name when it is complete and `check` has passed.
 
     Args:
-        limit: bytes, at most.
+        limit: largest size in bytes.
         check: raises where the content is wrong.
-        resume: keep what has arrived when the connection breaks, for this call and the next; `check` must know the whole content.
+        resume: keep the bytes that have arrived when the connection breaks, for this call and the next; `check` must know the
+            whole content.
 
     Raises:
         AudioRestorerError: not https, a redirect to anything else, a web page instead of the file, too large or too slow, not
@@ -68,7 +69,7 @@ def fetch(url: str, target: Path, limit: int, check: Callable[[Path], Any], *, r
                 out.truncate(0)
                 if not resumed:
                     raise
-                _complete(url, out, limit, resume)  # what lay here may have been of another file
+                _complete(url, out, limit, resume)  # the bytes kept may have been those of another file
                 check(part)
             os.replace(part, target)
         except _Broken as error:
@@ -99,7 +100,7 @@ def _more(url: str, out: IO[bytes], limit: int, resume: bool) -> None:
             urllib.request.Request(url, headers=headers), timeout=TIMEOUT_SEC
         )
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # nothing after what is here: `check` says whether it is all
+        if error.code != 416:  # no bytes after those here: `check` says whether the file is complete
             raise AudioRestorerError(f"the server says {error.code} {error.reason}") from error
         return
     except urllib.error.URLError as error:

@@ -61,7 +61,7 @@ class Exportable(nn.Module):
     def forward(self, mixture: Tensor) -> Tensor:
         config = self.model.config
         hop, half, bins = config.hop_length, config.n_fft // 2, config.n_fft // 2 + 1
-        # one more hop than needed at most: frames beyond the last sample change nothing but are cut
+        # at most one hop more than needed: frames beyond the last sample are cut off again
         padded = functional.pad(mixture, (half, half + hop - 1))
         both = functional.conv1d(padded, self.analysis, stride=hop)
         real, imaginary = both[:, :bins], both[:, bins:]
@@ -76,7 +76,7 @@ def export(model: MaskUNet, metadata: dict[str, Any], length: int) -> bytes:
     """The ONNX file's content.
 
     Args:
-        metadata: put into the file as text (architecture, task, sha256 of the checkpoint, ...), beside config and rate.
+        metadata: texts for the file (architecture, task, sha256 of the checkpoint, ...), beside config and rate.
         length: samples of the example that is traced; any other length works too.
     """
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -116,11 +116,11 @@ def difference(model: MaskUNet, content: bytes, length: int, seed: int = 0) -> f
         for samples in (length, length + 1, length - hop // 2, max(1, length // 3), hop, 1):
             mixture = rng.standard_normal((batch, 1, samples)).astype(np.float32)
             with torch.no_grad():
-                wanted = model(torch.from_numpy(mixture)).numpy()
-            found = run.run([OUTPUT], {INPUT: mixture})[0]
-            if found.shape != wanted.shape:
-                raise AudioRestorerError(f"ONNX gives {found.shape} for an input of {mixture.shape}")
-            worst = max(worst, float(np.abs(found - wanted).max()))
+                expected = model(torch.from_numpy(mixture)).numpy()
+            output = run.run([OUTPUT], {INPUT: mixture})[0]
+            if output.shape != expected.shape:
+                raise AudioRestorerError(f"ONNX gives {output.shape} for an input of {mixture.shape}")
+            worst = max(worst, float(np.abs(output - expected).max()))
     return worst
 
 
@@ -132,10 +132,10 @@ def write_checked(path: Path, model: MaskUNet, metadata: dict[str, Any], length:
     """
     content = export(model, metadata, length)
     onnx.checker.check_model(content)
-    found = difference(model, content, length)
-    if not found <= TOLERANCE:
+    largest = difference(model, content, length)
+    if not largest <= TOLERANCE:
         raise AudioRestorerError(
-            f"{path}: not written: ONNX Runtime differs from PyTorch by {found:.2e} (allowed {TOLERANCE:g})"
+            f"{path}: not written: ONNX Runtime differs from PyTorch by {largest:.2e} (allowed {TOLERANCE:g})"
         )
     write_bytes_atomic(path, content)
-    return {"max_difference": found, "size_mb": round(len(content) / 1e6, 3), "opset": OPSET}
+    return {"max_difference": largest, "size_mb": round(len(content) / 1e6, 3), "opset": OPSET}

@@ -22,9 +22,9 @@ from audiorestorer.models.band_split import BandSplit, band_edges
 
 ARCHITECTURE = "mask_unet"
 FORMAT_VERSION = 2
-PACKED_VERSION = 3  # of files with int8 weights, which an older reader must refuse
+PACKED_VERSION = 3  # for files with int8 weights, which an older reader must refuse
 TASKS = ("separate", "denoise")
-LEVEL_EPS = 1e-8  # of full scale: an item below -160 dBFS counts as silent
+LEVEL_EPS = 1e-8  # share of full scale: an item below -160 dBFS counts as silent
 FEATURE_FLOOR = 1e-3  # relative to the item's mean magnitude
 LIMITS = {
     "sample_rate": (1_000, 384_000), "n_fft": (8, 65_536), "hop_length": (1, 32_768), "frequency_fold": (1, 1_024),
@@ -37,12 +37,12 @@ MAX_LEVELS, MAX_CHANNELS, MAX_MASK = 12, 8_192, 1_000
 class MaskUNetConfig:
     """Shape of the network.
 
-    `frequency_fold`: so many neighbouring bins become channels before the first convolution, and masks of bins again after the last:
-    full resolution at a fraction of the cost. `channels`: one entry an encoder level, each halving frequency; time is halved by
-    `time_strides` (1 or 2 a level). No level at all leaves a recurrent network over whole frames (as Open-Unmix is one).
-    `bottleneck`: gru, lstm, attention or none, `rnn_layers` of it, `rnn_hidden` units a direction. `mask_floor`, `mask_limit`:
-    range of the mask. `bands`: 0, or so many bands of equal width in mel in place of all that (`models/band_split.py`): `band_width`
-    features a band, `rnn_layers` turns of `band_hidden` units a direction in each band and `rnn_hidden` over all of them.
+    `frequency_fold`: number of neighbouring bins that become channels before the first convolution, and bins again after the last:
+    full resolution at a fraction of the cost. `channels`: one entry per encoder level, each halving frequency; time is halved by
+    `time_strides` (1 or 2 per level). No level at all leaves a recurrent network over whole frames, like Open-Unmix.
+    `bottleneck`: gru, lstm, attention or none, `rnn_layers` of it, `rnn_hidden` units per direction. `mask_floor`, `mask_limit`:
+    range of the mask. `bands`: 0, or the number of bands of equal width in mel that replace all that (`models/band_split.py`):
+    `band_width` features per band, `rnn_layers` turns of `band_hidden` units per direction in each band and `rnn_hidden` over all.
     """
 
     sample_rate: int = 22050
@@ -85,7 +85,7 @@ class MaskUNetConfig:
             raise AudioRestorerError(f"mask_floor must lie in [0, mask_limit), mask_limit in (0, {MAX_MASK}]")
 
     def _check_bounds(self) -> None:
-        """A checkpoint brings its own configuration: nothing is built before it is known to be possible."""
+        """Check the numbers before anything is built: a checkpoint brings its own configuration."""
         for name, (least, most) in LIMITS.items():
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
@@ -209,7 +209,7 @@ class MaskUNet(nn.Module):
         return logits[:, :, :, :frames]
 
     def _along_time(self, x: Tensor) -> Tensor:
-        """The bottleneck: what `[B, C, F, N]` says of its neighbours in time, added to it."""
+        """`[B, C, F, N]` plus the bottleneck's output of it."""
         if self.config.bottleneck == "none":
             return x
         batch, depth, low, steps = x.shape
@@ -226,7 +226,7 @@ class MaskUNet(nn.Module):
         return torch.stft(audio, config.n_fft, hop, window=self.window, center=False, return_complex=True)
 
     def inverse(self, spectrum: Tensor, length: int, hop_length: int | None = None) -> Tensor:
-        """What `spectrum` undoes: `[B, F, N]` to `[B, 1, length]` (weighted overlap-add, Griffin & Lim 1984, eq. 6)."""
+        """The inverse of `spectrum`: `[B, F, N]` to `[B, 1, length]` (weighted overlap-add, Griffin & Lim 1984, eq. 6)."""
         config = self.config
         hop = hop_length or config.hop_length
         frames = torch.fft.irfft(spectrum, n=config.n_fft, dim=1) * self.window[:, None]
@@ -245,10 +245,6 @@ class MaskUNet(nn.Module):
         seen = spectrum if torch.equal(limited, audio) else self.spectrum(limited)
         return self.features(seen.abs(), activity.frame_weights(audio, *frames))
 
-    def mask(self, mixture: Tensor) -> Tensor:
-        """The magnitude mask of `[B, 1, T]`: `[B, 1, F, N]` in [mask_floor, mask_limit]."""
-        return self.network(self.features(self.spectrum(mixture[:, 0].float()).abs()))
-
     def forward(self, mixture: Tensor) -> Tensor:
         """Speech of a mixture: `[B, 1, T] -> [B, 1, T]`. Any length, any level; one item does not depend on the others (in `eval`)."""
         return self.speech_and_mask(mixture)[0]
@@ -256,14 +252,14 @@ class MaskUNet(nn.Module):
     def speech_and_mask(
         self, mixture: Tensor, overlap: int | None = None, floor: float = 0.0, *, by_activity: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """What `forward` and `mask` give, by one pass of the network.
+        """Speech `[B, 1, T]` and the magnitude mask `[B, 1, F, N]` in [mask_floor, mask_limit], by one pass of the network.
 
         Args:
-            overlap: frames that cover a sample when the mask is applied (n_fft / hop); more than the trained ones smooth what a
-                changing mask does. The network always sees the frames it was trained on; its mask is interpolated in time.
+            overlap: frames that cover a sample when the mask is applied (n_fft / hop); more than in training smooth the
+                effect of a changing mask. The network always sees the frames it was trained on; its mask is interpolated in time.
             floor: least mask.
-            by_activity: levels by what is heard (`models.activity`), for recordings: a word in a long silence, a click. Where a
-                mixture is full of sound, as training examples are, this changes nothing.
+            by_activity: take levels over active frames (`models.activity`), for recordings with a word in a long silence or a
+                click. This changes nothing in a mixture that is full of sound, as training examples are.
         """
         length, config = mixture.shape[-1], self.config
         audio = mixture[:, 0].float()
@@ -306,8 +302,8 @@ def save_checkpoint(
 
     Args:
         task: `separate` (speech out of music) or `denoise`.
-        card: what a reader should know (data, steps, seed, figures); JSON types.
-        storage: of the weights in the file (`weights.packed`); they are loaded as float32.
+        card: facts for a reader (data, steps, seed, figures); JSON types.
+        storage: type of the weights in the file (`weights.packed`); they are loaded as float32.
     """
     if task not in TASKS:
         raise AudioRestorerError(f"task {task!r}: not one of {', '.join(TASKS)}")
@@ -324,7 +320,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: str | Path) -> tuple[MaskUNet, dict[str, Any]]:
-    """Read a checkpoint; never executes what is in it.
+    """Read a checkpoint; nothing in it is executed.
 
     Returns:
         The model (float32, `eval`) and the metadata: architecture, format_version, task, sample_rate, config, card.

@@ -1,4 +1,4 @@
-"""The model registry (`config/models.yaml`): what each model is, where it comes from, and how it is made ready. No torch import.
+"""The model registry (`config/models.yaml`): each model's kind and origin, and how it is made ready. No torch import.
 
 `fetch` makes `artifacts/models/<name>.json`; stages read only that. Downloads go to a temporary name, are bounded in size, checked
 against the registry's hash, then renamed; a file that already lies in `artifacts/models/<name>/` is used, so a machine with no network
@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
+from audiorestorer.digest import modules_defining
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import replacing, write_text_atomic
 from audiorestorer.models import download
@@ -30,12 +31,25 @@ SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
 BLOCK = 1 << 20
+NO_FILES = "none"  # source of a kind that needs no weights
 
 VERBS = {
-    "separate": "separate", "denoise": "denoise", "enhance": "enhance", "recognise": "recognise speech", "panns": "tag sounds",
-}  # fmt: skip
+    "separate": "separate",
+    "denoise": "denoise",
+    "enhance": "enhance",
+    "recognise": "recognise speech",
+    "panns": "tag sounds",
+}
+# where the kinds of a task are modules with a function `load`; of another task there is one kind
+FOLDERS = {"separate": "separators", "denoise": "separators", "recognise": "metrics/recognisers"}
+ONLY_KIND = {"enhance": "enhancer", "panns": "panns"}
 
 log = logging.getLogger("audiorestorer")
+
+
+def kinds_of(task: str) -> tuple[str, ...]:
+    """The kinds of model that can do a task: a module of its folder that has a function `load` is one. Nothing is imported."""
+    return modules_defining("load", FOLDERS[task]) if task in FOLDERS else (ONLY_KIND[task],)
 
 
 class FileSettings(Settings):
@@ -55,11 +69,12 @@ class FileSettings(Settings):
 class EntrySettings(Settings):
     kind: str = Field(
         pattern=r"^[a-z][a-z0-9_]{0,40}$",
-        description="module of separators or of metrics.recognisers, or panns",
+        description="module of separators or of metrics.recognisers, or enhancer, or panns",
     )
-    task: Literal["separate", "denoise", "enhance", "recognise", "panns"] = Field(description="what it is for")
+    task: Literal["separate", "denoise", "enhance", "recognise", "panns"] = Field(description="what the model does")
     source: str = Field(
-        min_length=4, description="hf:NAME, an https:// folder, or a local file or folder, relative to the registry"
+        min_length=4,
+        description="hf:NAME, an https:// folder, a local file or folder relative to the registry, or none",
     )
     files: list[FileSettings] = Field([], description="its files; may be left out for a local source")
     licence: str = Field(min_length=2, description="of the weights")
@@ -82,6 +97,12 @@ class EntrySettings(Settings):
 
     @model_validator(mode="after")
     def _checked(self) -> EntrySettings:
+        if self.kind not in kinds_of(self.task):
+            folder = FOLDERS.get(self.task)
+            place = f": there is no audiorestorer/{folder}/{self.kind}.py with a function `load`" if folder else ""
+            raise ValueError(
+                f"kind {self.kind!r} is none of task {self.task}{place}; its kinds: {', '.join(kinds_of(self.task))}"
+            )
         if self.trust and (not self.files or any(len(file.sha256 or "") != 64 for file in self.files)):
             raise ValueError("trust: true needs the full sha256 (64 digits) of every file under `files`")
         if self.source.startswith(("hf:", "https://")) and not self.files:
@@ -126,7 +147,7 @@ class Registry(Settings):
     def check_segment(self, name: str, segment_sec: float | None, where: str) -> None:
         """
         Args:
-            where: section of the configuration that uses the model.
+            where: the section of the configuration that uses the model.
 
         Raises:
             AudioRestorerError: no such entry, or a segment longer than its network takes.
@@ -139,15 +160,15 @@ class Registry(Settings):
             )
 
     def local(self, name: str) -> Path:
-        """Where a local entry's file or folder lies."""
+        """The place of a local entry's file or folder."""
         return self._path.parent / self.get(name).source
 
     def state(self, name: str) -> str:
         """All that a fetched model depends on, as one line: the entry, and the content of local files."""
         entry = self.get(name)
-        found = {} if entry.remote else {path.name: _stamp(path) for path in _local_files(self.local(name), entry)}
+        stamps = {} if entry.remote else {path.name: _stamp(path) for path in _local_files(self.local(name), entry)}
         return json.dumps(
-            {"entry": entry.model_dump(exclude={"notes", "url", "max_segment_sec"}), "files": found}, sort_keys=True
+            {"entry": entry.model_dump(exclude={"notes", "url", "max_segment_sec"}), "files": stamps}, sort_keys=True
         )
 
     def origin(self, name: str, file: str) -> str:
@@ -185,6 +206,8 @@ def load(path: str | Path) -> Registry:
 
 
 def _local_files(place: Path, entry: EntrySettings) -> list[Path]:
+    if entry.source == NO_FILES:
+        return []
     if place.is_dir():
         if entry.files:
             return [place / file.name for file in entry.files]
@@ -193,7 +216,11 @@ def _local_files(place: Path, entry: EntrySettings) -> list[Path]:
 
 
 def _check(path: Path, wanted: FileSettings | None, mend: str) -> str:
-    """The full SHA-256 of a file, which is what the registry says of it."""
+    """The full SHA-256 of a file.
+
+    Raises:
+        AudioRestorerError: its size or hash is not the one of the registry.
+    """
     size = path.stat().st_size / 1e6
     if wanted and wanted.size_mb and not wanted.size_mb / 2 <= size <= wanted.size_mb * 2 and wanted.size_mb >= 1:
         raise AudioRestorerError(f"{path}: is {size:.3g} MB, the registry says about {wanted.size_mb:g} MB: {mend}")
@@ -220,7 +247,7 @@ def fetch(name: str, registry: str | Path, out_json: str | Path, cache_dir: str 
     """Make a model ready and write `out_json` (atomically).
 
     Returns:
-        What was written: name, kind, task, source, files (path, sha256), digest, licence, sample_rate, trust.
+        The record: name, kind, task, source, files (path, sha256), digest, licence, sample_rate, trust.
 
     Raises:
         AudioRestorerError: no such entry; a local file is missing or has another hash; a download failed (names the file, its size,
@@ -253,10 +280,10 @@ def only_file(name: str, registry: str | Path, cache_dir: str | Path) -> Path:
     loaded = load(registry)
     entry = loaded.get(name)
     files = _fetched(name, entry, Path(cache_dir) / name) if entry.remote else _present(loaded, name, entry)
-    found = [path for path, _ in files if path.suffix == ".safetensors"]
-    if len(found) != 1:
-        raise AudioRestorerError(f"model {name}: needs one .safetensors file, has {len(found)}")
-    return found[0]
+    paths = [path for path, _ in files if path.suffix == ".safetensors"]
+    if len(paths) != 1:
+        raise AudioRestorerError(f"model {name}: needs one .safetensors file, has {len(paths)}")
+    return paths[0]
 
 
 def fetch_file(name: str, entry: EntrySettings, path: Path) -> None:
@@ -272,7 +299,7 @@ def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[
     place = registry.local(name)
     hashes = {file.name: file for file in entry.files}
     paths = _local_files(place, entry)
-    if not paths:
+    if not paths and entry.source != NO_FILES:
         raise AudioRestorerError(f"model {name}: {place}: no model files in this folder")
     for path in paths:
         if not path.is_file():
@@ -305,7 +332,7 @@ def _fetched_file(name: str, entry: EntrySettings, file: FileSettings, path: Pat
 
 
 def _known(folder: Path, file: FileSettings) -> FileSettings:
-    """What a file must be: where the registry lacks the full hash, as it was when it was fetched first."""
+    """The file's entry; where the registry lacks the full hash, with the hash of the file that was fetched first."""
     try:
         sha256 = (folder / f".{file.name}.sha256").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
@@ -343,9 +370,9 @@ def _from_hub(name: str, file: FileSettings, path: Path, limit: int) -> None:
     if not constants.ENDPOINT.startswith("https://"):
         raise AudioRestorerError(f"HF_ENDPOINT is {constants.ENDPOINT}: only https:// is downloaded")
     namespace, _, model = name.rpartition("/")
-    found = hf_hub_download(f"{namespace or DEFAULT_NAMESPACE}/{hf_repo_name(model)}", file.name)
-    if os.path.getsize(found) > limit:
+    cached = hf_hub_download(f"{namespace or DEFAULT_NAMESPACE}/{hf_repo_name(model)}", file.name)
+    if os.path.getsize(cached) > limit:
         raise AudioRestorerError(f"larger than {limit / 1e6:.0f} MB")
     with replacing(path) as temporary:
-        shutil.copyfile(found, temporary)
+        shutil.copyfile(cached, temporary)
         _check(temporary, file, "the download is damaged")

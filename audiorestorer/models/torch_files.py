@@ -16,7 +16,7 @@ from torch import nn
 from audiorestorer.errors import AudioRestorerError
 
 MAX_PARAMETERS = 1_000_000_000
-PARAMETERS_A_BYTE = 8  # quantised weights take one bit at the least
+PARAMETERS_A_BYTE = 8  # per byte of the file: quantised weights take one bit at least
 MAX_NUMBER, MAX_ENTRIES, MAX_LAYERS = 1_000_000, 64, 64
 LAYERS = ("depth", "t_layers", "dconv_depth", "lstm_layers", "layers", "t_heads", "freq_emb", "num_subbands")
 
@@ -42,7 +42,7 @@ def read(path: str | Path, allowed: Sequence[Any] = ()) -> Any:
                 raise ValueError("its records are compressed or overlap, as torch.save never writes them")
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the file makes it raise
+    except Exception as error:  # a damaged file can raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise AudioRestorerError(
             f"{path}: not loaded: it is damaged, or a pickle that names more than tensors, which could run any code ({reason:.200})"
@@ -56,7 +56,7 @@ def shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
 
 
 def check_fits(build: Callable[[], nn.Module], state: Mapping[str, torch.Tensor], where: str) -> None:
-    """Whether a file's weights are those of the network that it describes; nothing is allocated for it.
+    """Check that a file's weights are those of the network that it describes; nothing is allocated for it.
 
     Raises:
         AudioRestorerError: names what is missing, unknown or of another shape.
@@ -82,7 +82,7 @@ def check_size(build: Callable[[], nn.Module], where: str, most: int = MAX_PARAM
 
 
 def check_call(path: Path, network: type[nn.Module], args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Whether a network may be built with the arguments that its file brings.
+    """Check the arguments of a network that its file brings, before it is built.
 
     Raises:
         AudioRestorerError: arguments out of all bounds or no numbers and texts, or a network of more numbers than the file holds.
@@ -90,13 +90,13 @@ def check_call(path: Path, network: type[nn.Module], args: Sequence[Any], kwargs
     _check_plain(path, "args", list(args))
     _check_plain(path, "kwargs", dict(kwargs))
     known = inspect.signature(network).parameters
-    chosen = {key: value for key, value in kwargs.items() if key in known}
+    accepted = {key: value for key, value in kwargs.items() if key in known}
     most = min(MAX_PARAMETERS, 1_000_000 + PARAMETERS_A_BYTE * os.path.getsize(path))
     try:
-        check_size(lambda: network(*args, **chosen), str(path), most)
+        check_size(lambda: network(*args, **accepted), str(path), most)
     except AudioRestorerError:
         raise
-    except Exception as error:  # whatever impossible arguments lead to
+    except Exception as error:  # impossible arguments can raise anything
         raise AudioRestorerError(f"{path}: its arguments build no {network.__name__}: {str(error):.200}") from error
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from audiorestorer.errors import AudioRestorerError
 
 Storage = Literal["float32", "float16", "int8"]
-SCALE = ".scale"  # what is added to the name of an int8 matrix for its rows' scales
+SCALE = ".scale"  # suffix of an int8 matrix's name for the scales of its rows
 
 
 def to_bytes(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -34,8 +34,8 @@ def ordered(content: bytes) -> bytes:
 def packed(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
     """The weights as a file holds them.
 
-    `int8`: of each matrix, rounded to float16, the rows as whole numbers in [-127, 127] times a float16 scale of the row, under its
-    name and `SCALE`; the rest as float16. An error is about half a step at most, 1/254 of the row's largest weight.
+    `int8`: each matrix is rounded to float16 and stored as whole numbers in [-127, 127] and one float16 scale per row, under its name
+    and `SCALE`; the rest is float16. An error is at most about half a step, 1/254 of the row's largest weight.
     """
     out: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -53,7 +53,7 @@ def packed(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
 
 
 def unpacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `packed` undoes, as float32. An int8 tensor without scales of its rows stays as it is, and will not fit its network."""
+    """The inverse of `packed`, as float32. An int8 tensor without scales stays as it is, and will not fit its network."""
     matrices = {
         name
         for name, value in state.items()

@@ -14,9 +14,12 @@ from matplotlib.patches import Patch
 from audiorestorer.report.figures import AFTER, BEFORE, DPI, INK, png_bytes, say
 
 SHOWN = {
-    "si_sdr_improvement_db": "SI-SDR gain (dB)", "lsd_improvement_db": "LSD gain (dB)", "composite": "composite",
-    "impulse_removal": "impulse removal", "transient_preservation": "transient preservation",
-}  # fmt: skip
+    "si_sdr_improvement_db": "SI-SDR gain (dB)",
+    "lsd_improvement_db": "LSD gain (dB)",
+    "composite": "composite",
+    "impulse_removal": "impulse removal",
+    "transient_preservation": "transient preservation",
+}
 COLOURS = (AFTER, BEFORE, "#009E73", "#CC79A7")
 CURVES = {
     "synthetic_supervised_loss": "supervised loss, held-out synthetic",
@@ -27,23 +30,23 @@ Curve = Sequence[tuple[float, float]]  # step, value
 
 
 def by_row(table: Rows, metrics: Mapping[str, str] = SHOWN) -> bytes:
-    """A panel a metric, a line a row: a bar to the mean, its whiskers the standard deviation over seeds, a dot a seed."""
+    """One panel per metric and one line per row: a bar to the mean, whiskers for the standard deviation over seeds, a dot per seed."""
     return _panels(
         table, metrics, "bars: mean over seeds and items; whiskers: standard deviation over seeds; dots: seeds", _bar
     )
 
 
 def differences(table: Rows, metrics: Mapping[str, str] = SHOWN) -> bytes:
-    """The same of the differences to the baseline, with their 95 % intervals."""
-    found = [row for row in table if row["difference"] is not None]
-    return _panels(found, metrics, "difference to the baseline, 95 % interval over seeds and items", _difference)
+    """The differences to the baseline in the same panels, with their 95 % intervals."""
+    compared = [row for row in table if row["difference"] is not None]
+    return _panels(compared, metrics, "difference to the baseline, 95 % interval over seeds and items", _difference)
 
 
 def curves(runs: Mapping[str, Sequence[Mapping[str, Curve]]]) -> bytes:
-    """A panel a loss, a line a row: the mean over its trainings, and lightly each of them.
+    """One panel per loss and one line per row: the mean over its trainings, and each of them in a lighter line.
 
     Args:
-        runs: row -> one mapping a training: name of the loss -> (step, value) points.
+        runs: row -> one mapping per training: name of the loss -> (step, value) points.
     """
     figure = Figure(figsize=(10.5, 4.2), dpi=DPI, layout="constrained")
     palette = colormaps["tab10"]

@@ -12,41 +12,22 @@ from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 
 from audiorestorer.report.figures import AFTER, BEFORE, DPI, INK, VERSION_COLOURS, draw_group, png_bytes, say, thinned
-from audiorestorer.report.metricinfo import BY_NAME, METRICS, Metric, benefit, get_number, items_ok, number
+from audiorestorer.report.metricinfo import BY_NAME, get_number, items_ok, number
+from audiorestorer.report.outcome import ENDS, ranked
+from audiorestorer.report.tables import both_title, sides_of
 
 COLUMNS = 4
 PANEL_INCHES = 2.75
 WORST = 10
-MAX_LABEL = 44  # characters of a file's name
-SINGLE_COLOUR = "#CC79A7"  # Okabe and Ito's purple: neither before, after nor clean
+MAX_LABEL = 44  # characters of a file name
+# Okabe and Ito's purple, for what is neither before, after nor clean
+SINGLE_COLOUR = "#CC79A7"
 MARKERS = {"before": "o", "after": "s", "clean": "^"}
-SUFFIXES = {"_in_db": ("_db", "before"), "_in": ("", "before"), "_clean": ("", "clean")}
-ENDS = {  # of `benefit`: metric -> before, after, axis, way to the better
-    "si_sdr_improvement_db": ("si_sdr_in_db", "si_sdr_db", "SI-SDR (dB)", 1),
-    "music_to_speech_db": ("music_to_speech_in_db", "music_to_speech_db", "music to speech (dB)", -1),
-    "music_to_speech_blind_db": (
-        "music_to_speech_blind_in_db", "music_to_speech_blind_db", "music to speech, blind (dB)", -1,
-    ),
-}  # fmt: skip
 LEGEND = "bar: quartiles; thick line and number: median; thin line: its 95 % interval; grey: the same file"
 
 
-def sides_of(metrics: Sequence[Metric] = METRICS) -> dict[str, dict[str, str]]:
-    """The metrics that belong together: name -> side (`before`, `after`, `clean`) -> metric; one side for what exists once."""
-    found: dict[str, dict[str, str]] = {}
-    for metric in metrics:
-        for suffix, (instead, side) in SUFFIXES.items():
-            main = metric.name.removesuffix(suffix) + instead
-            if metric.name.endswith(suffix) and main in BY_NAME:
-                found.setdefault(main, {})[side] = metric.name
-                break
-        else:
-            found.setdefault(metric.name, {})["after"] = metric.name
-    return {main: {side: names[side] for side in MARKERS if side in names} for main, names in found.items()}
-
-
 def distributions(metrics: Mapping[str, Any]) -> bytes:
-    """One panel a metric that any file has: before, after and clean side by side, each over all files that have it.
+    """One panel per metric that any file has: before, after and clean side by side, each over all files that have it.
 
     A bar spans the quartiles, the line and the number are the median, the thin line its 95 % interval where `metrics` has one.
     """
@@ -81,18 +62,18 @@ def _panel(
             axis.plot([0, 1], both[thinned(len(both))].T, color="#999999", linewidth=0.6, alpha=0.5, zorder=1)
     ticks = []
     for place, (side, name) in enumerate(names.items()):
-        found = values[there[:, place], place]
-        left = len(items) - len(found)
+        measured = values[there[:, place], place]
+        left = len(items) - len(measured)
         ticks.append(
-            (f"{side}\n" if len(names) > 1 else "") + f"n = {len(found)}" + (f"\n{left} missing" if left else "")
+            (f"{side}\n" if len(names) > 1 else "") + f"n = {len(measured)}" + (f"\n{left} missing" if left else "")
         )
-        if not len(found):
+        if not len(measured):
             continue
-        draw_group(axis, place, found, VERSION_COLOURS[side] if len(names) > 1 else SINGLE_COLOUR, MARKERS[side])
+        draw_group(axis, place, measured, VERSION_COLOURS[side] if len(names) > 1 else SINGLE_COLOUR, MARKERS[side])
         limits = _limits((summary.get(name) or {}).get("ci95"))
         if limits:
             axis.plot([place - 0.24] * 2, limits, color=INK, linewidth=1.2, marker="_", markersize=5, zorder=5)
-    title = metric.title.replace(" after", "") if len(names) > 1 else metric.title
+    title = both_title(metric) if len(names) > 1 else metric.title
     axis.set_title(f"{title}\n({metric.hint})", fontsize=9)
     axis.set_xticks(range(len(names)), ticks)
     axis.set_ylabel(metric.unit or "no unit", fontsize=8)
@@ -102,11 +83,11 @@ def _panel(
     axis.margins(y=0.12)
 
 
-def _limits(found: Any) -> list[float] | None:
+def _limits(interval: Any) -> list[float] | None:
     """An interval as two numbers; None for anything else."""
-    if not isinstance(found, Sequence) or len(found) != 2:
+    if not isinstance(interval, Sequence) or len(interval) != 2:
         return None
-    limits = [value for limit in found if (value := number(limit)) is not None]
+    limits = [value for limit in interval if (value := number(limit)) is not None]
     return limits if len(limits) == 2 else None
 
 
@@ -116,43 +97,28 @@ def worst(metrics: Mapping[str, Any], count: int = WORST) -> bytes:
     By SI-SDR; where no file has a reference, by the blind music to speech. What cannot be ranked is counted.
     """
     items = items_ok(metrics)
-    by, ranks = ranked(items)
-    chosen = ranks[:count]
-    figure = Figure(figsize=(9.6, 0.9 + 0.36 * max(3, len(chosen))), dpi=DPI, layout="constrained")
+    by, by_gain = ranked(items)
+    ranks = [item for item in by_gain if all(get_number(item, end) is not None for end in ENDS[by][:2])]
+    least = ranks[:count]
+    figure = Figure(figsize=(9.6, 0.9 + 0.36 * max(3, len(least))), dpi=DPI, layout="constrained")
     axis = figure.add_subplot()
-    if not chosen:
+    if not least:
         say(axis, "no file can be ranked: neither SI-SDR nor music to speech was measured before and after")
         return png_bytes(figure)
     before_name, after_name, title, way = ENDS[by]
-    ends = np.array(
-        [[get_number(item, before_name), get_number(item, after_name)] for item in chosen], dtype=np.float64
-    )
+    ends = np.array([[get_number(item, before_name), get_number(item, after_name)] for item in least], dtype=np.float64)
     _dumbbells(axis, ends, way)
-    axis.set_yticks(
-        range(len(chosen)), [shortened(str(item.get("input") or item["id"])) for item in chosen], fontsize=8
-    )
+    axis.set_yticks(range(len(least)), [shortened(str(item.get("input") or item["id"])) for item in least], fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel(f"{title}: circle before, square after; the number is the gain")
+    axis.set_xlabel(f"{title} (dB): circle before, square after; the number is the gain")
     left = len(items) - len(ranks)
     axis.set_title(
-        f"The {len(chosen)} of {len(ranks)} files that gained least, worst first" + (f"; {left} not measured" if left else ""),
+        f"The {len(least)} of {len(ranks)} files that gained least, worst first" + (f"; {left} not measured" if left else ""),
         fontsize=10,
     )  # fmt: skip
     axis.grid(alpha=0.3, axis="x")
     axis.margins(y=0.06)
     return png_bytes(figure)
-
-
-def ranked(items: Sequence[Mapping[str, Any]]) -> tuple[str, list[Mapping[str, Any]]]:
-    """By which metric the files are ranked (the surest that any has), and those that have it, least gain first."""
-    gains = [(*benefit(item), item) for item in items]
-    by = next((name for name in ENDS if any(found == name for _, found, _ in gains)), "")
-    rows = [
-        (gain, item)
-        for gain, name, item in gains
-        if gain is not None and name == by and all(get_number(item, end) is not None for end in ENDS[by][:2])
-    ]
-    return by, [item for _, item in sorted(rows, key=lambda row: (row[0], str(row[1]["id"])))]
 
 
 def _dumbbells(axis: Axes, ends: NDArray[np.float64], way: int) -> None:

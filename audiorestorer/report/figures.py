@@ -26,17 +26,15 @@ from audiorestorer.report.metricinfo import get_number, items_ok, snr_of
 DPI = 110
 PALETTE_COLOURS = 128
 COLOUR_MAP = "magma"  # even in lightness: told apart with any colour vision, and in grey
-MAP_STEPS = (72, 40, 24, 16)  # of the colour map: the first that keeps the file small enough
+# steps of the colour map: the first number that keeps the file small enough is taken
+MAP_STEPS = (72, 40, 24, 16)
 MAX_BYTES = 110_000
-RANGE_DB = 80.0  # of the colour scale, below the loudest bin of all versions
+RANGE_DB = 80.0  # the colour scale ends this far below the loudest bin of all versions
 WINDOW_SEC = 0.032
 MAX_FRAMES = 600
-MAX_POINTS = 400  # drawn a group; medians and quartiles are over all
-BEFORE, AFTER, INK = (
-    "#D55E00",
-    "#0072B2",
-    "#222222",
-)  # Okabe and Ito's vermilion and blue: told apart with any colour vision
+MAX_POINTS = 400  # drawn per group; medians and quartiles are over all files
+# Okabe and Ito's vermilion and blue: told apart with any colour vision
+BEFORE, AFTER, INK = "#D55E00", "#0072B2", "#222222"
 VERSION_COLOURS = {"before": BEFORE, "after": AFTER, "clean": "#009E73"}
 SNR_STYLES = (
     ("#0072B2", "o"),
@@ -159,15 +157,15 @@ def overview(metrics: Mapping[str, Any]) -> bytes:
     groups = _by_snr(items_ok(metrics))
     figure = Figure(figsize=(9.6, 4.3), dpi=DPI, layout="constrained")
     if not groups:
-        say(figure.add_subplot(), "no reference: SI-SDR could not be measured for any file")
+        say(figure.add_subplot(), "no file has an SI-SDR: it is measured against a clean reference")
         return png_bytes(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
     low = min(min(before.min(), after.min()) for before, after in groups.values()) - 2
     high = max(max(before.max(), after.max()) for before, after in groups.values()) + 2
     left.plot([low, high], [low, high], color=INK, linewidth=1, linestyle="--", label="no change")
     for (name, (before, after)), (colour, marker) in zip(groups.items(), styles(len(groups)), strict=True):
-        chosen = thinned(len(before))
-        left.scatter(before[chosen], after[chosen], s=26, color=colour, marker=marker, alpha=0.8, label=name)
+        drawn = thinned(len(before))
+        left.scatter(before[drawn], after[drawn], s=26, color=colour, marker=marker, alpha=0.8, label=name)
     left.set(xlabel="SI-SDR before (dB)", ylabel="SI-SDR after (dB)", xlim=(low, high), ylim=(low, high))
     left.set_title("each file: above the line is better")
     left.legend(fontsize=8, loc="lower right")
@@ -189,17 +187,17 @@ def overview(metrics: Mapping[str, Any]) -> bytes:
 
 def _by_snr(items: Sequence[Mapping[str, Any]]) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """SI-SDR before and after by the SNR at which an item was mixed (`all files` where that is unknown)."""
-    found: dict[float | None, list[tuple[float, float]]] = {}
+    pairs: dict[float | None, list[tuple[float, float]]] = {}
     for item in items:
         before, after = get_number(item, "si_sdr_in_db"), get_number(item, "si_sdr_db")
         if before is not None and after is not None:
-            found.setdefault(snr_of(item), []).append((before, after))
-    order = sorted(found, key=lambda snr: (snr is None, snr or 0.0))
+            pairs.setdefault(snr_of(item), []).append((before, after))
+    order = sorted(pairs, key=lambda snr: (snr is None, snr or 0.0))
     if len(order) > len(SNR_STYLES):  # a batch at random SNRs: no groups to tell apart
-        found, order = {None: [pair for snr in order for pair in found[snr]]}, [None]
+        pairs, order = {None: [pair for snr in order for pair in pairs[snr]]}, [None]
     return {
         ("all files" if snr is None and len(order) == 1 else "other" if snr is None else f"{snr:g} dB SNR"):
-        (np.array(found[snr])[:, 0], np.array(found[snr])[:, 1])
+        (np.array(pairs[snr])[:, 0], np.array(pairs[snr])[:, 1])
         for snr in order
     }  # fmt: skip
 
@@ -219,9 +217,9 @@ def draw_group(axis: Axes, place: float, values: NDArray[np.float64], colour: st
     axis.use_sticky_edges = False  # a bar from 0 would end the axis there and cut the points in half
     axis.bar(place, high - low, bottom=low, width=0.36, color=colour, alpha=0.25, edgecolor=colour, zorder=2)
     axis.plot([place - 0.18, place + 0.18], [middle, middle], color=INK, linewidth=2, zorder=4)
-    chosen = thinned(len(values))
-    spread = np.modf(np.arange(len(chosen)) * 0.618034)[0] * 0.24 - 0.12  # golden ratio: even, and no random numbers
-    axis.scatter(place + spread, values[chosen], s=14, color=colour, marker=marker, alpha=0.8, zorder=3, linewidths=0.8)
+    drawn = thinned(len(values))
+    spread = np.modf(np.arange(len(drawn)) * 0.618034)[0] * 0.24 - 0.12  # golden ratio: even, and no random numbers
+    axis.scatter(place + spread, values[drawn], s=14, color=colour, marker=marker, alpha=0.8, zorder=3, linewidths=0.8)
     axis.annotate(
         f"{middle:.2f}" if abs(middle) < 10 else f"{middle:.1f}", (place + 0.22, middle), fontsize=8, va="center", zorder=5,
         bbox={"boxstyle": "round,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
@@ -229,5 +227,6 @@ def draw_group(axis: Axes, place: float, values: NDArray[np.float64], colour: st
 
 
 def say(axis: Axes, text: str) -> None:
+    """Put a text in the place of a figure that has nothing to show."""
     axis.text(0.5, 0.5, text, ha="center", va="center", transform=axis.transAxes, color="#555555")
     axis.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""What was done to one file's snippet, as PNG bytes: the effective mask, and loudness over time at the files' own levels."""
+"""Figures of one file's snippet, as PNG bytes: the effective mask, and loudness over time at the files' own levels."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from audiorestorer.report.figures import DPI, INK, VERSION_COLOURS, bounded_png,
 
 MASK_FLOOR_DB = -40.0
 MASK_MAP = "cividis"  # even in lightness, made for colour vision deficiencies
-KEPT_RANGE_DB = 10.0  # below the loudest bin of the output: there the speech is taken to have passed as it was
-SHOWN_RANGE_DB = 80.0  # below the loudest bin of the mixture: beneath it there is nothing to attenuate
-SILENT_DB = -150.0  # of a bin: the rounding of 24 bits lies above
+# within this range below the output's loudest bin the speech is taken to have passed as it was
+KEPT_RANGE_DB = 10.0
+# deeper below the mixture's loudest bin there is nothing to attenuate
+SHOWN_RANGE_DB = 80.0
+SILENT_DB = -150.0  # a bin below it is silent: the rounding of 24 bits lies above
 MOMENTARY_SEC, SHORT_TERM_SEC = 0.4, 3.0  # EBU Tech 3341
-LOUDNESS_RANGE_LU = 36.0  # of the axis: deeper pauses leave it, else the curves of the speech lie on each other
+# height of the loudness axis: deeper pauses leave it, else the curves of the speech would lie on each other
+LOUDNESS_RANGE_LU = 36.0
 NO_LOUDNESS = -200.0  # drawn for digital silence: a curve that falls out of the axis, not one that ends
 DETAIL_MAX_BYTES = 80_000  # twelve on one page of the report
 
 
 def effective_mask_db(before: Audio, after: Audio, sample_rate: int) -> tuple[NDArray[np.float64], float]:
-    """What the whole chain did to each time-frequency bin: `|after| / |before|` in dB, within -40..0, NaN where nothing was.
+    """The effect of the whole chain on each time-frequency bin: `|after| / |before|` in dB, within -40..0, NaN where nothing was.
 
     The broadband gain of the loudness stage is taken out first: the median ratio over the bins within 10 dB of the output's loudest,
     where the speech is taken to have passed unattenuated (on data/pilot within 0.2 dB of the gain that the stage reports).
@@ -53,7 +56,7 @@ def details(before: Audio, after: Audio, sample_rate: int, target_lufs: float | 
 
     Args:
         before, after: `[C, T]` of one length, at the levels that the files have.
-        target_lufs: what the loudness stage brought the whole file to; drawn as a line.
+        target_lufs: loudness to which the stage `loudness` brought the whole file; drawn as a line.
     """
     seconds = max(before.shape[1] / sample_rate, 1e-3)
     figure = Figure(figsize=(7.4, 5.0), dpi=DPI, layout="constrained")

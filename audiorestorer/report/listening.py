@@ -68,16 +68,21 @@ class Player:
 
     @property
     def picture_uri(self) -> str:
-        return "data:image/png;base64," + base64.b64encode(self.picture).decode()
+        return picture_uri(self.picture)
 
     @property
     def detail_uri(self) -> str:
-        return "data:image/png;base64," + base64.b64encode(self.detail).decode()
+        return picture_uri(self.detail)
 
     @property
     def page_bytes(self) -> int:
-        """About what the item adds to a page."""
+        """Estimate of the bytes that the item adds to a page."""
         return 4 * (len(self.picture) + sum(len(version.audio) for version in self.versions)) // 3 + 6000
+
+
+def picture_uri(png: bytes) -> str:
+    """A picture as the address of an image inside the page; empty for none."""
+    return "data:image/png;base64," + base64.b64encode(png).decode() if png else ""
 
 
 @cache
@@ -117,7 +122,11 @@ def page(players: Sequence[Player], *, title: str, limit_bytes: int | None = Non
         (inside if fits else left_out).append(candidate)
         size += candidate.page_bytes if fits else 400
     return template("listening.html.j2").render(
-        players=inside, left_out=left_out, title=title, details=limit_bytes is None
+        players=inside,
+        left_out=left_out,
+        title=title,
+        details=limit_bytes is None,
+        clean=any(version.name == "clean" for player in inside for version in player.versions),
     )
 
 

@@ -8,12 +8,12 @@ from audiorestorer.errors import AudioRestorerError
 
 
 def marks(name: str) -> tuple[str, str]:
-    """What begins a section and what ends it."""
+    """The lines that begin and end a section."""
     return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
 def parts(page: Path, name: str) -> tuple[str, str, str]:
-    """What stands before a section's marks, between them and after them.
+    """Split a page into the text before a section's marks, between them and after them.
 
     Raises:
         AudioRestorerError: unreadable, or without the marks.

@@ -10,13 +10,23 @@ from typing import Any
 
 from audiorestorer.report.metricinfo import Metric, get_number, snr_of
 
+Head = tuple[str, Metric, Sequence[str]]  # title, metric, names of its figures: before and after, or one
 
-def packed(items: Sequence[Mapping[str, Any]], names: Sequence[str], columns: Sequence[Metric]) -> str:
-    """Base64 of gzipped JSON: `files`, `heads` (title, unit, digits) and `values`, a list a column of integers in the last digit."""
-    heads = [["mixed at", "dB SNR", 1], *([metric.title, metric.unit, metric.digits] for metric in columns)]
-    values = [[_scaled(snr_of(item), 1) for item in items]]
-    values += [[_scaled(get_number(item, metric.name), metric.digits) for item in items] for metric in columns]
-    text = json.dumps({"files": list(names), "heads": heads, "values": values}, separators=(",", ":"))
+
+def packed(items: Sequence[Mapping[str, Any]], names: Sequence[str], heads: Sequence[Head]) -> str:
+    """Base64 of gzipped JSON.
+
+    `files` are the names, `heads` the columns (title, unit, digits, which way is better) and `values` holds for each column one
+    list per figure, of integers in the last digit.
+    """
+    columns: list[Any] = [["mixed at", "dB SNR", 1, ""]]
+    columns += [[title, metric.unit, metric.digits, metric.better] for title, metric, _ in heads]
+    values = [[[_scaled(snr_of(item), 1) for item in items]]]
+    values += [
+        [[_scaled(get_number(item, name), metric.digits) for item in items] for name in figures]
+        for _, metric, figures in heads
+    ]
+    text = json.dumps({"files": list(names), "heads": columns, "values": values}, separators=(",", ":"))
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
@@ -25,12 +35,12 @@ def _scaled(value: float | None, digits: int) -> int | None:
 
 
 def fitting(
-    items: Sequence[Mapping[str, Any]], names: Sequence[str], columns: Sequence[Metric], budget: int
+    items: Sequence[Mapping[str, Any]], names: Sequence[str], heads: Sequence[Head], budget: int
 ) -> tuple[str, int]:
-    """As many of the items, from the first, as fit into `budget` bytes; and how many they are."""
+    """`packed` of as many items as fit into `budget` bytes, taken from the first on; and how many they are."""
     count = len(items)
     while count > 0:
-        text = packed(items[:count], names[:count], columns)
+        text = packed(items[:count], names[:count], heads)
         if len(text) <= budget:
             return text, count
         count = min(count - 1, int(0.97 * count * budget / len(text)))

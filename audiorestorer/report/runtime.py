@@ -1,4 +1,4 @@
-"""The run-time page: seconds of audio a second of work, by stage and model."""
+"""The run-time page: seconds of audio per second of work, by stage and model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from audiorestorer.progress import Work
 from audiorestorer.report.sections import page, section
 
 INTRO = (
-    "What each stage's jobs computed when they last computed something; items that lay in the store cost nothing and are not"
+    "The work of each stage's jobs when they last computed something; items that lay in the store cost nothing and are not"
     " counted. Wall time is that of the jobs, one after the other, without their start-up; CPU time is of all their threads."
 )
 
 
 def totals(records: Iterable[Work]) -> list[Work]:
     """The sums by stage and model, the most expensive first."""
-    found: dict[tuple[str, str], Work] = {}
+    sums: dict[tuple[str, str], Work] = {}
     for work in records:
         key = (work.stage, work.model)
-        total = found.get(key, Work(*key))
-        found[key] = replace(
+        total = sums.get(key, Work(*key))
+        sums[key] = replace(
             total,
             items=total.items + work.items,
             done=total.done + work.done,
@@ -30,11 +30,11 @@ def totals(records: Iterable[Work]) -> list[Work]:
             work_sec=total.work_sec + work.work_sec,
             cpu_sec=total.cpu_sec + work.cpu_sec,
         )
-    return sorted(found.values(), key=lambda work: (-work.work_sec, work.stage, work.model))
+    return sorted(sums.values(), key=lambda work: (-work.work_sec, work.stage, work.model))
 
 
 def table(works: Sequence[Work]) -> list[dict[str, str]]:
-    """A row a stage and model, and the sum."""
+    """One row per stage and model."""
     all_sec = sum(work.work_sec for work in works)
     rows = []
     for work in works:
@@ -42,8 +42,8 @@ def table(works: Sequence[Work]) -> list[dict[str, str]]:
             {
                 "stage": work.stage, "model": work.model or "–", "items": str(work.computed),
                 "audio, s": f"{work.audio_sec:.1f}", "wall, s": f"{work.work_sec:.1f}", "CPU, s": f"{work.cpu_sec:.1f}",
-                "start-up, s": f"{work.load_sec:.1f}", "audio a wall second": _rate(work.audio_sec, work.work_sec),
-                "audio a CPU second": _rate(work.audio_sec, work.cpu_sec),
+                "start-up, s": f"{work.load_sec:.1f}", "audio per wall second": _rate(work.audio_sec, work.work_sec),
+                "audio per CPU second": _rate(work.audio_sec, work.cpu_sec),
                 "share of wall time": f"{100 * work.work_sec / all_sec:.1f} %" if all_sec else "–",
             }
         )  # fmt: skip

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from audiorestorer.report.figures import AFTER, BEFORE, png_bytes
 from audiorestorer.report.listening import template
 
-MOST_ROWS = 200  # of a table; the CSV has them all
+MOST_ROWS = 200  # a table shows no more; the CSV has them all
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class Section:
 def section(
     title: str, lines: Sequence[str] = (), table: Sequence[Mapping[str, Any]] = (), png: bytes = b""
 ) -> Section:
-    """A section of a table's rows by column name."""
+    """A section with a table, whose rows are given by column name."""
     head = list(table[0]) if table else []
     rows = [["" if row.get(name) is None else str(row[name]) for name in head] for row in table[:MOST_ROWS]]
     said = [*lines, f"{len(table) - MOST_ROWS} more rows are in the CSV."] if len(table) > MOST_ROWS else list(lines)
     return Section(title, said, head, rows, base64.b64encode(png).decode("ascii"))
 
 
-def page(title: str, intro: str, sections: Sequence[Section]) -> str:
-    """The page as HTML text; all that is put into it is escaped."""
-    return template("training.html.j2").render(title=title, intro=intro, sections=sections)
+def page(title: str, intro: str, sections: Sequence[Section] = (), body: str = "") -> str:
+    """The page as HTML text; all that is put into it is escaped, but for markup in `body`, which comes before the sections."""
+    return template("training.html.j2").render(title=title, intro=intro, sections=sections, body=body)
 
 
 def curve(

@@ -7,10 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 
 from audiorestorer.report.metricinfo import BY_NAME, METRICS, number, shown
+from audiorestorer.report.outcome import KeyFigure, counts_sentence, key_figures, worst_files
 from audiorestorer.report.tables import (
     PAIRED_HEAD,
     SUMMARY_HEAD,
@@ -40,11 +42,11 @@ def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], mode
     Args:
         metrics: metrics.json.
         config: the settings of the stages, as they were resolved.
-        models: one record a model in use: name, kind, licence and a digest of the weights.
+        models: one record per model in use: name, kind, licence and a digest of the weights.
     """
     parts = [
         "# Summary of the run\n",
-        _highlights(metrics),
+        *_head(metrics),
         *_notes(metrics),
         "## Not measured\n", _missing(metrics),
         "## Statistics\n", _statistics(metrics),
@@ -63,49 +65,67 @@ def summary_markdown(metrics: Mapping[str, Any], config: Mapping[str, Any], mode
 
 
 def versions() -> list[tuple[str, str]]:
-    """Versions of what shaped the result. Reads the installed metadata only: torch is not imported."""
-    found = [("python", platform.python_version())]
+    """Versions of the packages that shaped the result. Reads the installed metadata only: torch is not imported."""
+    rows = [("python", platform.python_version())]
     for name in PACKAGES:
         try:
-            found.append((name, metadata.version(name)))
+            rows.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
-            found.append((name, "run from its source tree" if name == "audiorestorer" else "not installed"))
-    return found
+            rows.append((name, "run from its source tree" if name == "audiorestorer" else "not installed"))
+    return rows
 
 
-def highlights(metrics: Mapping[str, Any]) -> list[str]:
-    """The main figures, one sentence each; what was not measured is left out."""
-    counts = metrics.get("counts", {})
-    total = counts.get("ok", 0) + counts.get("rejected", 0)
-    said = [f"{counts.get('ok', 0)} of {total} files were restored and {counts.get('rejected', 0)} rejected."]
+def _head(metrics: Mapping[str, Any]) -> list[str]:
+    """The outcome: counts, the figures that matter before and after, a picture, the files that gained least, and further medians."""
+    figures = "".join(f"- {_figure_line(figure)}\n" for figure in key_figures(metrics))
+    opening = f"**{counts_sentence(metrics)}**" + (" Medians before → after (95 % intervals):" if figures else "")
+    parts = [opening + "\n", *([figures] if figures else [])]
+    worst = worst_files(metrics)
+    if worst.files:
+        names = ", ".join(
+            f"[{markdown_escape(name)}](results.html#item-{quote(id_)}) ({gain})" for id_, name, gain in worst.files
+        )
+        parts.append(f"Gained least by {worst.by}: {names}.\n")
+    if metrics.get("items"):
+        picture = "overview" if worst.by == "SI-SDR" else "distributions"
+        parts.append(f"![Figures of all files before and after](figures/{picture}.png)\n")
+    if further := further_medians(metrics):
+        parts.append(" ".join(further) + "\n")
+    return parts
+
+
+def _figure_line(figure: KeyFigure) -> str:
+    if figure.missing:
+        return f"{figure.title}: not measured: {markdown_escape(figure.missing)}"
+    line = f"{figure.title}: {figure.before}{_within(figure.before_interval)} → "
+    line += f"**{figure.after}**{_within(figure.after_interval)}"
+    if figure.counts:
+        line += f"; change {figure.change}{_within(figure.change_interval)}; files: {figure.counts}"
+    return line + (f"; the clean speech itself: {figure.clean}" if figure.clean else "")
+
+
+def _within(interval: str) -> str:
+    return "" if interval == "–" else f" ({interval})"
+
+
+def further_medians(metrics: Mapping[str, Any]) -> list[str]:
+    """The gain by input SNR, and medians beside the figures that matter, one sentence each; what was not measured is left out."""
+    said = []
     gain = _median(metrics, "si_sdr_improvement_db")
-    if gain is not None:
-        steps = [
-            f"{_signed(number(statistics.get('median')))} at {f'{snr:g}'.replace('-', '−')} dB input SNR"
-            for snr, statistics in snr_rows(metrics)
-        ]
-        said.append(f"Median SI-SDR improvement: {_signed(gain)}{' overall; ' + ', '.join(steps) if steps else ''}.")
-    for before, after, text in (
-        ("music_to_speech_in_db", "music_to_speech_db", "Median music-to-speech ratio"),
-        ("stoi_in", "stoi", "Median STOI"),
-        ("wer_in", "wer", "Median word error rate"),
-        ("pesq_in", "pesq", "Median PESQ"),
-        ("dnsmos_ovrl_in", "dnsmos_ovrl", "Median DNSMOS"),
-        ("music_presence_in", "music_presence", "Median music presence (PANNs)"),
-        ("lufs_in", "lufs", "Median loudness"),
-    ):
-        old, new = _median(metrics, before), _median(metrics, after)
-        if new is not None:
-            unit = f" {BY_NAME[after].unit}" if BY_NAME[after].unit else ""
-            start = f"{shown(old, BY_NAME[before])}{unit} before, " if old is not None else ""
-            clean = _median(metrics, f"{after}_clean")
-            end = f" ({shown(clean, BY_NAME[f'{after}_clean'])} for the clean reference)" if clean is not None else ""
-            said.append(f"{text}: {start}{shown(new, BY_NAME[after])}{unit} after{end}.")
+    steps = [
+        f"{_signed(number(statistics.get('median')))} at {f'{snr:g}'.replace('-', '−')} dB input SNR"
+        for snr, statistics in snr_rows(metrics)
+    ]
+    if gain is not None and steps:
+        said.append(f"Median SI-SDR improvement: {_signed(gain)} overall; {', '.join(steps)}.")
+    shown_above = {figure.title for figure in key_figures(metrics)}
+    for name in ("pesq", "dnsmos_ovrl", "music_presence", "lufs"):
+        metric, old, new = BY_NAME[name], _median(metrics, f"{name}_in"), _median(metrics, name)
+        title = unit_title(metric).replace(" after", "")
+        if new is not None and title not in shown_above:
+            start = f"{shown(old, metric)} before, " if old is not None else ""
+            said.append(f"Median {title}: {start}{shown(new, metric)} after.")
     return said + wer_notes(metrics)
-
-
-def _highlights(metrics: Mapping[str, Any]) -> str:
-    return " ".join(highlights(metrics)) + "\n"
 
 
 def _median(metrics: Mapping[str, Any], name: str) -> float | None:
@@ -135,14 +155,14 @@ def _notes(metrics: Mapping[str, Any]) -> list[str]:
 def _missing(metrics: Mapping[str, Any]) -> str:
     rows = []
     for metric in METRICS:
-        found = metrics.get("summary", {}).get(metric.name) or {}
-        if found.get("n_missing"):
-            of = found["n_missing"] + found.get("n", 0)
+        statistics = metrics.get("summary", {}).get(metric.name) or {}
+        if statistics.get("n_missing"):
+            of = statistics["n_missing"] + statistics.get("n", 0)
             rows.append(
                 (
                     unit_title(metric),
-                    f"{found['n_missing']} of {of}",
-                    found.get("missing_reason") or "see the results table",
+                    f"{statistics['n_missing']} of {of}",
+                    statistics.get("missing_reason") or "see the results table",
                 )
             )
     return (
@@ -184,7 +204,7 @@ def _rejected(metrics: Mapping[str, Any]) -> str:
 
 
 def models_table(models: Sequence[Mapping[str, Any]]) -> str:
-    """A row a model, its licence and the hash of its weights; a warning below for what is not for commercial use."""
+    """One row per model with its licence and the hash of its weights; below it a warning for what is not for commercial use."""
     if not models:
         return "none\n"
     rows = [(m.get("name"), m.get("kind"), m.get("licence") or "unknown", _digest(m)) for m in models]

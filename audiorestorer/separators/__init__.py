@@ -1,11 +1,12 @@
-"""Separators and denoisers: one contract, one module a kind, found by name. No torch import here.
+"""Separators and denoisers: one contract, one module per kind, found by name. No torch import here.
 
-A registry entry says `kind: NAME`; `load` imports `audiorestorer.separators.NAME` and calls its `load(model, options)`.
+A registry entry says `kind: NAME`; `load` imports `audiorestorer.separators.NAME` and calls its `load(model, options)`. A module with
+such a function is a kind. `hybrid` is a part of the kind `demucs`; `enhancer` and `word_gate` serve the stage `enhance`.
 
 To add one, drop a module into this folder, for example `my_net.py` (this is all of it):
 
     import torch
-    from audiorestorer.separators import ModelFiles, Options, Separator, as_torch
+    from audiorestorer.separators import ModelFiles, Options, Separator, as_numpy, as_torch
 
     class MyNet(Separator):
         sample_rate, channels, segment_sec = 44_100, 2, 8.0
@@ -15,24 +16,22 @@ To add one, drop a module into this folder, for example `my_net.py` (this is all
 
         def __call__(self, audio):                      # [B, C, T] float32 at sample_rate
             with torch.inference_mode():
-                return {"vocals": self.net(as_torch(audio, self.device)).cpu().numpy()}
+                return {"vocals": as_numpy(self.net(as_torch(audio, self.device)))}
 
     def load(model: ModelFiles, options: Options) -> Separator:
         net = ...                                       # model.one(".safetensors"): never unpickle what we did not make
         return MyNet(net.eval().to(options.device), options.device)
 
 and an entry under `models:` in `config/models.yaml` (`my_net: {kind: my_net, ...}`). Overlap-add, streaming, resampling, channels,
-batching and the store come with it. What more a network can say: the attributes of `Separator`; a bag overrides `members`.
+batching and the store come with it. `Separator` lists what else a network can say of itself; a bag overrides `members`.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -40,17 +39,17 @@ from typing import Any, Literal
 import numpy as np
 
 from audiorestorer.audio import Audio
-from audiorestorer.devices import claim
+from audiorestorer.devices import on_gpu
+from audiorestorer.digest import modules_defining
 from audiorestorer.dsp.overlap_add import Plan
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import MADE_AGAIN
-from audiorestorer.separators.runtime.shared_passes import Crew, Halving, fitting_rows
+from audiorestorer.separators.runtime.shared_passes import PassSplitter, SharedPasses, fitting_rows
 from audiorestorer.store import sha256_file
 
 Stems = Mapping[str, Audio]
-CPU_ROWS = 4  # windows a pass where nothing else is said
+CPU_ROWS = 4  # windows per pass where nothing else is said
 OUTSIDE = np.float32("nan")  # what a window is filled up with; only for networks that ask for it (`Separator.padded`)
-KIND_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 
 
 def _as_fetched(path: Path, fetched_ns: int, sha256: str) -> bool:
@@ -65,7 +64,7 @@ def _as_fetched(path: Path, fetched_ns: int, sha256: str) -> bool:
 class ModelFiles:
     """A fetched model, as `artifacts/models/<name>.json` says (see `models.registry.fetch`).
 
-    `sha256`: path -> what was checked when it was fetched; `digest`: over all of them.
+    `sha256`: path -> the hash that was checked when the file was fetched; `digest`: over all of them.
     """
 
     name: str
@@ -86,7 +85,7 @@ class ModelFiles:
             files = [Path(file["path"]) for file in raw["files"]]
             hashes = {file["path"]: file["sha256"] for file in raw["files"]}
             rate, trust = raw.get("sample_rate"), bool(raw.get("trust"))
-            found = cls(raw["name"], raw["kind"], raw["source"], files, hashes, raw["digest"], rate, trust)
+            model = cls(raw["name"], raw["kind"], raw["source"], files, hashes, raw["digest"], rate, trust)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AudioRestorerError(
                 f"{path}: not a fetched model ({error}); {MADE_AGAIN} (by hand: `audiorestorer fetch-model`)"
@@ -97,10 +96,10 @@ class ModelFiles:
                     f"{file}: damaged, or another file than was fetched: put the whole file there, or delete {path} and run the"
                     " same command again to use it as it is"
                 )
-        return found
+        return model
 
     def digest_of(self, path: Path) -> str:
-        """SHA-256 of one of the files: what was found when it was fetched, so that no job reads a gigabyte again."""
+        """SHA-256 of one of the files, as it was when it was fetched: no job reads a gigabyte again."""
         return self.sha256.get(str(path)) or sha256_file(path)
 
     def one(self, *suffixes: str) -> Path:
@@ -109,25 +108,26 @@ class ModelFiles:
         Raises:
             AudioRestorerError: none or several.
         """
-        found = [path for path in self.files if path.suffix in suffixes]
-        if len(found) != 1:
+        paths = [path for path in self.files if path.suffix in suffixes]
+        if len(paths) != 1:
             raise AudioRestorerError(
                 f"model {self.name}: needs one {' or '.join(suffixes)} file, has "
-                f"{', '.join(path.name for path in found) or 'none'}"
+                f"{', '.join(path.name for path in paths) or 'none'}"
             )
-        return found[0]
+        return paths[0]
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a network is to run.
+    """The settings that a network is loaded with.
 
     Attributes:
         stems: those wanted: `vocals`, or `vocals` and `accompaniment`.
+        segment_sec: None: the network's own.
         backend: `auto`: OpenVINO on a CPU where the kind can, torch elsewhere.
         precision: `auto`: bfloat16 where the hardware multiplies it and the kind can, float32 elsewhere.
         cache: folder of converted networks.
-        batch_size: windows a pass; None: `CPU_ROWS`, on a GPU what its free memory holds.
+        batch_size: windows per pass; None: `CPU_ROWS`, on a GPU as many as its free memory holds.
     """
 
     device: str = "cpu"
@@ -146,7 +146,7 @@ class Member:
 
     Attributes:
         run: windows `[B, C, N]` -> stems, each `[B, C, N]`, already multiplied by the member's share.
-        segment: samples a segment.
+        segment: samples per segment.
         plan: (stride, batch_size) -> Plan.
     """
 
@@ -156,24 +156,23 @@ class Member:
 
 
 class Separator:
-    """A loaded network. Subclass it: set the attributes, write `__call__`.
+    """A network. Subclass it: set the attributes, write `__call__`.
 
     Attributes:
-        sample_rate: Hz, what it takes and gives.
-        channels: 1 or 2, what it takes; with 1 each channel of a recording goes through by itself.
+        sample_rate: Hz, of its input and its output.
+        channels: 1 or 2, of its input; with 1 each channel of a recording goes through by itself.
         segment_sec: its own segment.
-        stems: what `__call__` returns; `vocals` at least (the speech, for a denoiser).
-        extras: what it returns beside them: `top_gain` `[B, C, T]` in 0..1, the gain for the band above its Nyquist.
+        stems: the keys of what `__call__` returns; `vocals` at least (the speech, for a denoiser).
+        extras: further keys of it: `top_gain` `[B, C, T]` in 0..1, the gain for the band above its Nyquist.
         context_sec: (left, right) it sees beside a segment; its output for that is dropped.
-        edges: what stands outside of the recording, see `dsp.overlap_add.Plan`.
+        edges: how windows meet the ends of the recording, see `dsp.overlap_add.Plan`.
         normalise: over the whole recording. `none`; `demucs`: (x - mean) / (std + 1e-8) of the mono mean, undone afterwards;
             `std`: x / (std + 1e-3) of each channel, then times std.
-        align: segments, strides and contexts are multiples of so many samples.
+        align: segments, strides and contexts are multiples of this many samples.
         mean_counts: how often the recording's mean is added back to a stem (`demucs` only; 1 where absent).
-        shared: windows of several recordings go through together; its windows must be of few lengths (`padded`), and what comes
-            of a window must not depend on the others.
-        device: what it runs on.
-        batch_size: windows of one recording that go through together. crew: where those of several meet. Both are set by `load`.
+        shared: windows of several recordings go through together; its windows must be of few lengths (`padded`), and the output of
+            a window must not depend on the others.
+        device: the device that it runs on.
     """
 
     sample_rate: int
@@ -188,9 +187,6 @@ class Separator:
     mean_counts: Mapping[str, int] = MappingProxyType({})
     shared: bool = False
     device: str = "cpu"
-    batch_size: int = 1
-    crew: Crew | None = None
-    halving: Halving | None = None
 
     def padded(self, length: int) -> int:
         """Samples that a window of `length` samples is filled up to, with `OUTSIDE` on the right."""
@@ -216,8 +212,28 @@ class Separator:
         return [Member(self, segment, plan)]
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A network with all that a run adds to it. `runtime.streaming.estimates` takes recordings through it.
+
+    Attributes:
+        stems: those wanted.
+        segment_sec: None: the network's own.
+        rows: windows per pass.
+        passes: where the windows of several recordings meet; None: each recording goes through by itself.
+        splitter: runs a pass in parts where the device's memory does not hold it.
+    """
+
+    network: Separator
+    stems: tuple[str, ...] = ("vocals",)
+    segment_sec: float | None = None
+    rows: int = 1
+    passes: SharedPasses | None = None
+    splitter: PassSplitter = field(default_factory=PassSplitter)
+
+
 def refuse_fast(model: ModelFiles, options: Options) -> None:
-    """For kinds that run in torch and float32 only: what the options ask for beyond `auto` is an error, not ignored.
+    """For kinds that run in torch and float32 only: options that ask for more than `auto` are an error, not ignored.
 
     Raises:
         AudioRestorerError: backend openvino or precision bfloat16.
@@ -236,62 +252,41 @@ def as_torch(audio: Audio, device: str) -> Any:
     return torch.from_numpy(np.ascontiguousarray(audio, dtype=np.float32)).to(device)
 
 
-def pick_device(device: str, threads: int) -> str:
-    """Set torch's threads and resolve `auto`; one of `cpu`, `cuda`, `cuda:n`. Of several GPUs, `auto` and `cuda` take a free one.
-
-    Raises:
-        AudioRestorerError: a GPU is asked for and there is none (or not that one).
-    """
-    claim(device)
-    import torch
-
-    torch.set_num_threads(max(1, threads))
-    count = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
-    if device == "auto":
-        return "cuda" if count else "cpu"
-    if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        if index >= count:
-            raise AudioRestorerError(f"device {device}: this machine has {count} usable GPUs; use `auto` or `cpu`")
-    return device
+def as_numpy(tensor: Any) -> Audio:
+    """A tensor of any device and precision as a float32 array."""
+    out: Audio = tensor.float().cpu().numpy()
+    return out
 
 
 def module_of(model: ModelFiles) -> str:
     """The module of a model's kind, below `audiorestorer.`; nothing is imported.
 
     Raises:
-        AudioRestorerError: there is none.
+        AudioRestorerError: there is none with a function `load`.
     """
-    if not KIND_PATTERN.match(model.kind) or importlib.util.find_spec(f"{__name__}.{model.kind}") is None:
+    kinds = modules_defining("load", "separators")
+    if model.kind not in kinds:
         raise AudioRestorerError(
-            f"model {model.name}: kind {model.kind!r}: there is no audiorestorer/separators/{model.kind}.py"
+            f"model {model.name}: kind {model.kind!r}: there is no audiorestorer/separators/{model.kind}.py with a function"
+            f" load(model, options); kinds: {', '.join(kinds)}"
         )
     return f"separators.{model.kind}"
 
 
-def load(model: ModelFiles, options: Options) -> Separator:
+def load(model: ModelFiles, options: Options) -> Loaded:
     """Load a network by its kind.
 
     Raises:
         AudioRestorerError: no such kind, a stem that it does not have, or files that cannot be used.
     """
-    module = importlib.import_module(f"audiorestorer.{module_of(model)}")
-    if not hasattr(module, "load"):
-        raise AudioRestorerError(f"model {model.name}: {module.__name__} has no function load(model, options)")
-    network: Separator = module.load(model, options)
+    network: Separator = importlib.import_module(f"audiorestorer.{module_of(model)}").load(model, options)
     missing = [stem for stem in options.stems if stem not in network.stems]
     if missing:
         raise AudioRestorerError(
             f"model {model.name} has no stem {', '.join(missing)}; use `accompaniment: residual` (mixture minus vocals)"
         )
-    network.halving = Halving()
-    network.batch_size = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(options.device) else CPU_ROWS)
-    network.crew = Crew(network.batch_size) if network.shared else None
-    return network
-
-
-def on_gpu(device: str) -> bool:
-    return device.startswith("cuda")
+    rows = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(options.device) else CPU_ROWS)
+    return Loaded(network, options.stems, options.segment_sec, rows, SharedPasses(rows) if network.shared else None)
 
 
 def _rows_on_gpu(network: Separator, options: Options) -> int:

@@ -26,10 +26,11 @@ from demucs.states import load_model
 
 from audiorestorer.audio import Audio
 from audiorestorer.config import read_yaml
+from audiorestorer.devices import on_gpu
 from audiorestorer.dsp.overlap_add import Plan, centred
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import torch_files
-from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_torch, on_gpu
+from audiorestorer.separators import Member, ModelFiles, Options, Separator, Stems, as_numpy, as_torch
 from audiorestorer.separators.hybrid import Core, Hybrid, autocast_core, is_supported, openvino_core
 from audiorestorer.separators.runtime.compiled import fast_options
 from audiorestorer.store import sha256_file
@@ -127,7 +128,7 @@ def _is_row(row: Any) -> bool:
 
 @dataclass(frozen=True)
 class Bag:
-    """What a bag's YAML says: member signatures, a weight a (member, stem), a segment in seconds."""
+    """The content of a bag's YAML: member signatures, a weight per (member, source), a segment in seconds."""
 
     signatures: Sequence[str]
     weights: Sequence[Sequence[float]] | None = None
@@ -159,15 +160,14 @@ class Bag:
 
 
 def _file_of(signature: str, files: Sequence[Path], where: str) -> Path:
-    found = [path for path in files if path.suffix in (".th", ".safetensors") and path.stem.split("-")[0] == signature]
-    if len(found) != 1:
-        raise AudioRestorerError(f"{where}: needs one .th or .safetensors file of member {signature}, has {len(found)}")
-    stem, _, checksum = found[0].stem.partition("-")
-    if checksum and not sha256_file(found[0]).startswith(checksum):
-        raise AudioRestorerError(
-            f"{found[0]}: its sha256 does not begin with the {checksum} in its name: fetch it again"
-        )
-    return found[0]
+    paths = [path for path in files if path.suffix in (".th", ".safetensors") and path.stem.split("-")[0] == signature]
+    if len(paths) != 1:
+        raise AudioRestorerError(f"{where}: needs one .th or .safetensors file of member {signature}, has {len(paths)}")
+    (path,) = paths
+    checksum = path.stem.partition("-")[2]
+    if checksum and not sha256_file(path).startswith(checksum):
+        raise AudioRestorerError(f"{path}: its sha256 does not begin with the {checksum} in its name: fetch it again")
+    return path
 
 
 def _shares(
@@ -211,11 +211,11 @@ class DemucsBag(Separator):
             return self.fast[index](audio)
         with torch.inference_mode():
             out = self.networks[index](as_torch(audio, self.device))  # [B, sources, C, T]
-            made = {}
+            stems = {}
             for stem, share in self.shares[index].items():
                 weight = torch.tensor(share, dtype=out.dtype, device=out.device)
-                made[stem] = torch.einsum("bsct,s->bct", out, weight).float().cpu().numpy()
-            return made
+                stems[stem] = as_numpy(torch.einsum("bsct,s->bct", out, weight))
+            return stems
 
     def __call__(self, audio: Audio) -> Stems:
         parts = [self._run(index, audio) for index in self.networks]
@@ -286,9 +286,9 @@ def load(model: ModelFiles, options: Options) -> Separator:
     if not networks:
         raise AudioRestorerError(f"{where}: no member has a weight for {', '.join(options.stems)}")
     fast = {
-        index: made
+        index: hybrid
         for index, network in networks.items()
-        if (made := _fast(network, paths[index], model, shares[index], options))
+        if (hybrid := _fast(network, paths[index], model, shares[index], options))
     }
     return DemucsBag(model.name, networks, shares, options.device, fast)
 

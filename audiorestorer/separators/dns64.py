@@ -18,9 +18,10 @@ import torch
 from torch.nn import functional
 
 from audiorestorer.audio import Audio
+from audiorestorer.devices import on_gpu
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import torch_files
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, on_gpu
+from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_numpy, as_torch
 from audiorestorer.separators.runtime.compiled import Compiled, fast_options, next_length
 
 SAMPLE_RATE = 16_000
@@ -35,7 +36,7 @@ MISSING = (
 class Windowed(torch.nn.Module):
     """The network for windows of unequal length in one array: each comes out as if it were alone.
 
-    What lies beyond a window's end is set to zero before every layer that would look at it.
+    Samples and frames beyond a window's end are set to zero before every layer that would look at them.
     """
 
     def __init__(self, network: Any) -> None:
@@ -49,12 +50,12 @@ class Windowed(torch.nn.Module):
         frames = math.ceil(length * up)
         for _ in range(network.depth):
             frames = max(math.ceil((frames - network.kernel_size) / network.stride) + 1, 1)
-        found = [inside * 2**k for k in range(up.bit_length())]
+        sizes = [inside * 2**k for k in range(up.bit_length())]
         for _ in range(network.depth + 1):
-            found.append(frames)
+            sizes.append(frames)
             frames = (frames - 1) * network.stride + network.kernel_size
-        last = found[-1]
-        return [*found, *(math.ceil(last / 2**k) for k in range(1, up.bit_length() - 1))]
+        last = sizes[-1]
+        return [*sizes, *(math.ceil(last / 2**k) for k in range(1, up.bit_length() - 1))]
 
     def forward(self, mixture: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
         """`[B, 1, N]` and `sizes` of each `[B, K]` -> `[B, 1, N]`."""
@@ -118,26 +119,22 @@ class Dns(Separator):
         if not self.shared:
             return length
         longest = round(sum((self.segment_sec, *self.context_sec)) * self.sample_rate / self.align) * self.align
-        found = next_length(length, self.sample_rate)
-        return longest if length <= longest < found else found
+        filled = next_length(length, self.sample_rate)
+        return longest if length <= longest < filled else filled
 
     def __call__(self, audio: Audio) -> Stems:
         """`[B, 1, T]` at unit deviation, `OUTSIDE` from each one's end on -> `vocals` `[B, 1, T]`."""
         bfloat16 = self.precision == "bfloat16" and self.compiled is None
         with torch.inference_mode(), torch.autocast(self.device.partition(":")[0], torch.bfloat16, enabled=bfloat16):
             if not self.shared:
-                return {"vocals": _numpy(self.network(as_torch(audio, self.device)))}
+                return {"vocals": as_numpy(self.network(as_torch(audio, self.device)))}
             outside = np.isnan(audio[:, 0])
             lengths = audio.shape[-1] - np.cumprod(outside[:, ::-1], axis=1).sum(axis=1)
             sizes = torch.tensor([self.windowed.sizes(int(length)) for length in lengths])
             windows = as_torch(np.where(outside[:, None], np.float32(0), audio), self.device)
             if self.compiled is not None:
-                return {"vocals": _numpy(self.compiled(audio.shape[-1], windows, sizes)[0])}
-            return {"vocals": _numpy(self.windowed(windows, sizes.to(self.device)))}
-
-
-def _numpy(out: torch.Tensor) -> Audio:
-    return out.float().cpu().numpy().astype(np.float32, copy=False)
+                return {"vocals": as_numpy(self.compiled(audio.shape[-1], windows, sizes)[0])}
+            return {"vocals": as_numpy(self.windowed(windows, sizes.to(self.device)))}
 
 
 def _package() -> Any:

@@ -1,14 +1,17 @@
-"""The enhancer over whole recordings: any rate, any number of channels, any length, in bounded memory.
+"""The enhancer over whole recordings: any rate, any number of channels, any length, in bounded memory. It is no `Separator`.
 
     from audiorestorer.separators.enhancer import SpeechEnhancer
 
     enhancer = SpeechEnhancer.load("models/pilot/pilot_enhancer.safetensors")
-    made = enhancer(audio, 16_000)              # audio [C, T] float32
-    made.enhanced, made.denoised, made.sample_rate
+    out = enhancer(audio, 16_000)               # audio [C, T] float32
+    out.enhanced, out.denoised, out.sample_rate
 
 Each channel goes through by itself at its own level. The level is that of the whole channel, so that all windows are treated alike;
 windows of one size (group norms see the whole of a window) overlap and are cross-faded with weights that sum to one. Of a recording
 with more band than the network has, the band above is kept, scaled by the denoiser's gain near the top of its own band.
+
+A `Separator` gives stems whose sum is the input and knows no seed, level or generated band; so the enhancer has its own stage, and
+shares with the separators their reading of recordings, the overlap-add and the top gain.
 """
 
 from __future__ import annotations
@@ -25,23 +28,24 @@ from numpy.typing import NDArray
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import EnhanceSettings
+from audiorestorer.devices import on_gpu, pick_device
 from audiorestorer.dsp.active_level import active_level
 from audiorestorer.dsp.outliers import limited, outlier_bound, without_outliers
 from audiorestorer.dsp.overlap_add import Plan, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
-from audiorestorer.separators import as_torch, on_gpu, pick_device
+from audiorestorer.separators import as_numpy, as_torch
 from audiorestorer.separators.mask_network import top_gain
 from audiorestorer.separators.runtime.streaming import Recording
 
 GPU_ROWS = 8
 SILENT = 1e-5  # of the recording's level (-100 dB): nothing is made where the input is below it
-GATE_FRAMES = 2  # frames on each side of what is heard that are not gated
+GATE_FRAMES = 2  # frames on each side of an audible one that are not gated
 
 
 @dataclass(frozen=True)
-class Made:
+class EnhancedAudio:
     """`denoised` and `enhanced`: `[C, n]` at `sample_rate`; `enhanced` None where only the denoiser was run."""
 
     denoised: Audio
@@ -53,7 +57,7 @@ def plan_of(total: int, window: int, overlap: int, hop: int, batch_size: int = 1
     """Windows of one size, at most `window` samples, evenly over a recording.
 
     Args:
-        total, window, overlap: samples, multiples of `hop`; overlap at most half of the window.
+        total, window, overlap: samples, multiples of `hop`; the overlap is at most half of the window.
 
     Returns:
         A plan whose windows all have `segment` samples: the last reaches back where too little is left.
@@ -89,21 +93,21 @@ class SpeechEnhancer:
         Raises:
             AudioRestorerError: no enhancer's checkpoint, a part that is needed and not in it, or no such device.
         """
-        chosen = settings or EnhanceSettings()
+        settings = settings or EnhanceSettings()
         model, metadata = load_checkpoint(checkpoint)
-        wanted = ["denoiser"] if chosen.denoise_only else list(PARTS)
+        wanted = ["denoiser"] if settings.denoise_only else list(PARTS)
         missing = [part for part in wanted if part not in metadata["parts"]]
         if missing:
             rest = "" if "denoiser" in missing else "; the denoiser alone can be used (denoise_only)"
             raise AudioRestorerError(f"{checkpoint}: holds no {', '.join(missing)}{rest}")
-        return cls(model.prepare(chosen.precision), chosen, pick_device(device, threads))
+        return cls(model.prepare(settings.precision), settings, pick_device(device, threads))
 
     def output_rate(self, rate: int) -> int:
-        """Hz of what is made of a recording of this rate. A denoiser makes no new band: alone it keeps the rate."""
+        """Hz of the output for a recording of this rate. A denoiser makes no new band: alone it keeps the rate."""
         keep = self.settings.sample_rate == "keep" or self.settings.denoise_only
         return rate if keep else max(rate, self.sample_rate)
 
-    def __call__(self, given: NDArray[np.float32], sample_rate: int, seed: int = 0) -> Made:
+    def __call__(self, given: NDArray[np.float32], sample_rate: int, seed: int = 0) -> EnhancedAudio:
         """Enhance audio in memory.
 
         Args:
@@ -113,11 +117,11 @@ class SpeechEnhancer:
         Raises:
             AudioRestorerError: empty, or NaN or infinite samples.
         """
-        whole = np.atleast_2d(np.asarray(given, np.float32))
-        recording = Recording(lambda: iter([whole]), sample_rate, *whole.shape)
+        signal = np.atleast_2d(np.asarray(given, np.float32))
+        recording = Recording(lambda: iter([signal]), sample_rate, *signal.shape)
         blocks = list(self.stream(recording, seed))
-        found = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
-        return Made(found["denoised"], found.get("enhanced"), self.output_rate(sample_rate))
+        whole = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
+        return EnhancedAudio(whole["denoised"], whole.get("enhanced"), self.output_rate(sample_rate))
 
     def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
         """Enhance a recording block by block.
@@ -134,16 +138,15 @@ class SpeechEnhancer:
         rate, channels, out_rate = recording.sample_rate, recording.channels, self.output_rate(recording.sample_rate)
         names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
         total = max(1, round(recording.frames * self.sample_rate / rate))
-        made = audio.fit_length(self._windows(recording, total, seed), total)
+        blocks = audio.fit_length(self._windows(recording, total, seed), total)
         above = self.sample_rate < rate  # then the output's rate is the recording's
         if above:
             names += ["gain", "low"]
             size = int(audio.BLOCK_SEC * self.sample_rate)
             low = audio.fit_length(self._source(recording), total)
-            made = (
-                np.concatenate(pair) for pair in zip(audio.rechunk(made, size), audio.rechunk(low, size), strict=True)
-            )
-        back = audio.resample_blocks(made, self.sample_rate, out_rate, len(names) * channels)
+            pairs = zip(audio.rechunk(blocks, size), audio.rechunk(low, size), strict=True)
+            blocks = (np.concatenate(pair) for pair in pairs)
+        back = audio.resample_blocks(blocks, self.sample_rate, out_rate, len(names) * channels)
         exact = audio.fit_length(back, max(1, round(recording.frames * out_rate / rate)))
         size = int(audio.BLOCK_SEC * out_rate)
         inputs = audio.rechunk(recording.open(), size) if above else repeat(None)
@@ -157,7 +160,7 @@ class SpeechEnhancer:
             yield out
 
     def _source(self, recording: Recording, bound: NDArray[np.float32] | None = None) -> Iterator[Audio]:
-        """Its blocks at the network's rate; `bound` of its outliers: limited to it."""
+        """The recording's blocks at the network's rate, limited to `bound` where it is given."""
         blocks = recording.open() if bound is None else limited(recording.open(), bound)
         return audio.resample_blocks(blocks, recording.sample_rate, self.sample_rate, recording.channels)
 
@@ -188,26 +191,31 @@ class SpeechEnhancer:
         given = windows[:, :own].reshape(-1, length)
         level, first = np.tile(levels[:own], count), np.repeat(starts, own)
         cuts = [slice(begin, begin + self.rows) for begin in range(0, len(given), self.rows)]
-        made = np.concatenate([self._rows(given[cut], level[cut], seed, first[cut], above) for cut in cuts], axis=1)
-        made = made.reshape(-1, count, own, length).swapaxes(0, 1)
-        return np.broadcast_to(made, (count, made.shape[1], channels, length)).reshape(count, -1, length)
+        out = np.concatenate([self._rows(given[cut], level[cut], seed, first[cut], above) for cut in cuts], axis=1)
+        out = out.reshape(-1, count, own, length).swapaxes(0, 1)
+        return np.broadcast_to(out, (count, out.shape[1], channels, length)).reshape(count, -1, length)
 
     def _rows(
         self, given: Audio, levels: NDArray[np.float32], seed: int, starts: NDArray[np.int64], above: bool
     ) -> Audio:
         """`[R, N]` to `[outputs, R, N]`."""
-        chosen = self.settings
+        settings = self.settings
         audio_in = as_torch(given, self.device)
-        found = self.model(
-            audio_in, level=as_torch(levels[:, None], self.device), seeds=[seed] * len(given),
-            nfe=chosen.nfe, solver=chosen.solver, lambd=chosen.lambd, tau=chosen.tau, denoise_only=chosen.denoise_only,
+        out = self.model(
+            audio_in,
+            level=as_torch(levels[:, None], self.device),
+            seeds=[seed] * len(given),
+            nfe=settings.nfe,
+            solver=settings.solver,
+            lambd=settings.lambd,
+            tau=settings.tau,
+            denoise_only=settings.denoise_only,
             starts=[int(start) for start in starts],
-        )  # fmt: skip
-        outputs = [out for out in (found.denoised, found.enhanced) if out is not None]
+        )
+        outputs = [signal for signal in (out.denoised, out.enhanced) if signal is not None]
         if above:
-            outputs.append(self._gain(audio_in, found.denoised))
-        made: Audio = torch.stack(outputs).float().cpu().numpy()
-        return made * heard(given, levels, self.model.settings.features.hop_length)
+            outputs.append(self._gain(audio_in, out.denoised))
+        return as_numpy(torch.stack(outputs)) * audible(given, levels, self.model.settings.features.hop_length)
 
     @torch.inference_mode()
     def _gain(self, given: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
@@ -218,7 +226,7 @@ class SpeechEnhancer:
         return top_gain(mask[:, None], given.shape[1], denoiser.settings.hop_length)[:, 0]
 
 
-def heard(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
+def audible(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
     """Gain `[R, N]`: 0 where a row of `[R, N]` is silent for longer than a few frames, 1 elsewhere, with ramps of a frame."""
     rows, length = given.shape
     frames = given.reshape(rows, length // hop, hop)
@@ -232,7 +240,7 @@ def heard(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
 
 
 def _outliers(recording: Recording) -> NDArray[np.float32]:
-    """Where a recording's outliers begin, `[C, 1]` (`dsp.outliers`).
+    """The level from which on a recording's samples are outliers, `[C, 1]` (`dsp.outliers`).
 
     Raises:
         AudioRestorerError: NaN or infinite samples.

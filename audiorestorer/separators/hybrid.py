@@ -1,4 +1,4 @@
-"""demucs' hybrid networks, the part between STFT and inverse STFT by itself: on a CPU through OpenVINO, or in torch in bfloat16.
+"""A part of the kind `demucs`: its hybrid networks between STFT and inverse STFT, on a CPU through OpenVINO, or in torch in bfloat16.
 
 The network's own `forward` runs with its four spectral methods replaced, so that it takes the spectrogram and gives the estimated
 one; STFT and inverse stay demucs' own, in float32, and the inverse is done for the wanted stems only. For OpenVINO it is traced
@@ -26,14 +26,14 @@ def is_supported(network: Any) -> bool:
 def window_length(network: Any, length: int) -> int:
     """Samples of the compiled window that a segment of `length` samples is put in, zeros around it.
 
-    What the network was trained on where it says so (HTDemucs), else the next of the lengths that models are compiled for, or its
-    whole segment.
+    It is the length that the network was trained on where it says so (HTDemucs), else the next of the lengths that models are compiled
+    for, or its whole segment.
     """
     if getattr(network, "use_train_segment", False):
         return int(network.valid_length(length))
     own = int(network.segment * network.samplerate)
-    found = next_length(length, int(network.samplerate))
-    return min(own, found) if own >= length else found
+    compiled = next_length(length, int(network.samplerate))
+    return min(own, compiled) if own >= length else compiled
 
 
 class SpectralCore(torch.nn.Module):
@@ -107,7 +107,7 @@ def autocast_core(network: Any, shares: Mapping[str, Sequence[float]], device: s
 def openvino_core(
     network: Any, weights: str, shares: Mapping[str, Sequence[float]], precision: str, threads: int, cache: Path
 ) -> Core:
-    """The core on OpenVINO, a window at a time: one fills the cores, and a model a batch size would only cost memory.
+    """The core on OpenVINO, a window at a time: one fills the cores, and a model per batch size would only cost memory.
 
     Args:
         network: in float32 on the CPU. weights: digest of its file. shares: stem -> factor of each source.
@@ -122,7 +122,7 @@ def openvino_core(
 
     def run(magnitude: torch.Tensor, mixture: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         rows = [slice(row, row + 1) for row in range(len(mixture))]
-        made = [compiled(mixture.shape[-1], magnitude[row], mixture[row]) for row in rows]
-        return torch.cat([part[0] for part in made]), torch.cat([part[1] for part in made])
+        outputs = [compiled(mixture.shape[-1], magnitude[row], mixture[row]) for row in rows]
+        return torch.cat([output[0] for output in outputs]), torch.cat([output[1] for output in outputs])
 
     return run

@@ -2,23 +2,22 @@
 
 A checkpoint works at its own rate (22.05 kHz for the pilots). The band above its Nyquist is not lost: `top_gain`, the network's mean
 mask over 0.7 .. 0.95 of its Nyquist frequency, frame by frame and interpolated linearly to samples, is the gain for that band:
-what is speech near the top of the band that the network sees is taken to be speech just above it.
+where there is speech near the top of the band that the network sees, there is taken to be speech just above it.
 
-Its levels are taken over what is heard in a window (`models.activity`), so that it keeps a word that stands alone.
+Its levels are taken over the audible part of a window (`models.activity`), so that it keeps a word that stands alone.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_torch, refuse_fast
+from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_numpy, as_torch, refuse_fast
 
 TOP_BAND = (0.7, 0.95)  # of the network's Nyquist; above it anti-aliasing filters leave nothing to judge by
 SEGMENT_SEC = 12.0
@@ -44,7 +43,7 @@ def check_options(network: MaskUNet, overlap: int | None, floor_db: float | None
         raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
 
 
-class Checkpoint(Separator):
+class MaskNetwork(Separator):
     """A mask network. The speech is its output; `extras` holds the gain for the band above its Nyquist.
 
     `overlap` and `floor_db`: see `MaskUNet.speech_and_mask`.
@@ -72,12 +71,7 @@ class Checkpoint(Separator):
             config = self.model.config
             spoken, mask = self.model.speech_and_mask(mixture, self.overlap, self.floor, by_activity=True)
             gain = top_gain(mask.float(), audio.shape[-1], config.hop_length)
-            return {"vocals": _numpy(spoken), "top_gain": _numpy(gain)}
-
-
-def _numpy(tensor: torch.Tensor) -> Audio:
-    out: Audio = tensor.float().cpu().numpy().astype(np.float32, copy=False)
-    return out
+            return {"vocals": as_numpy(spoken), "top_gain": as_numpy(gain)}
 
 
 def load(model: ModelFiles, options: Options) -> Separator:
@@ -87,4 +81,4 @@ def load(model: ModelFiles, options: Options) -> Separator:
     rate = int(metadata["sample_rate"])
     if model.sample_rate not in (None, rate):
         raise AudioRestorerError(f"model {model.name}: the registry says {model.sample_rate} Hz, the file {rate} Hz")
-    return Checkpoint(network, rate, options.device)
+    return MaskNetwork(network, rate, options.device)

@@ -1,8 +1,8 @@
-"""Did a restoration change the words? What a recogniser hears before and after is compared.
+"""Did a restoration change the words? A recogniser hears the recording before and after; the two texts are compared.
 
-With a text (the manifest's transcript) the measure is by how much the word error rate rose; without one it is the word error rate of
-what is heard after, with what is heard before as the truth. Recognisers make errors of their own: the threshold must lie above what
-an inaudible change does (docs/lab/enhancer.md has figures).
+With a transcript (of the manifest) the measure is the rise of the word error rate; without one it is the word error rate of the text
+heard after, with the text heard before as the truth. Recognisers make errors of their own: the threshold must lie above the measure of
+an inaudible change (docs/lab/enhancer.md has figures).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class WordGate:
-    """`max_wer`: the largest measure that passes; `context`: what the recogniser was loaded with."""
+    """`max_wer`: the largest measure that passes; `context`: the one that the recogniser was loaded with."""
 
     recogniser: Recogniser
     max_wer: float
@@ -45,13 +45,13 @@ class WordGate:
         """Compare two versions of a recording (paths).
 
         Args:
-            text: what is said; None: unknown. One that the recogniser cannot know counts as unknown.
+            text: the words said; None: unknown. One that the recogniser cannot know counts as unknown.
 
         Raises:
             AudioRestorerError: unreadable.
         """
         try:
-            view = view_of_file(before)  # of both: what is compared is the same signal
+            view = view_of_file(before)  # of both: the same signal is compared
             first, second = (recognisers.transcribe(self.recogniser, path, view) for path in (before, after))
         except Missing as reason:
             raise AudioRestorerError(str(reason)) from reason
@@ -60,7 +60,7 @@ class WordGate:
 
 
 def verdict(before: str, after: str, text: str | None, max_wer: float) -> Verdict:
-    """The same of what was heard. Where no word was heard before and none is known, any word after is a change."""
+    """The verdict on the two texts heard. Where no word was heard before and none is known, any word after is a change."""
     if text and normalised(text):
         measure = word_error_rate(text, after) - word_error_rate(text, before)
         what = f"the word error rate rose by {measure:.2f}"

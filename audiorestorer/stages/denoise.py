@@ -13,10 +13,11 @@ from audiorestorer.audio import Audio
 from audiorestorer.config import DenoiseSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.separators import Separator
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates
+from audiorestorer.separators import Loaded
+from audiorestorer.separators.runtime.streaming import Recording, estimates
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import network_stage
-from audiorestorer.stages.shard import Made, RejectItem, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, run_shard
 from audiorestorer.store import Entry
 
 
@@ -31,7 +32,7 @@ def mix(block: dict[str, Audio], wet: float, high_band: str) -> Audio:
     return out.astype("float32", copy=False)
 
 
-def denoise_item(network: Separator, item: Item, settings: DenoiseSettings, folder: Path) -> Made:
+def denoise_item(loaded: Loaded, item: Item, settings: DenoiseSettings, folder: Path) -> ItemResult:
     """Write `denoised.wav`, float32, exactly as long as the input.
 
     Raises:
@@ -43,26 +44,26 @@ def denoise_item(network: Separator, item: Item, settings: DenoiseSettings, fold
         raise RejectItem(str(error)) from error
     if not recording.frames:
         raise RejectItem("empty: no samples")
-    how = How(("vocals",), settings.overlap, settings.segment_sec, settings.batch_size)
     path = folder / "denoised.wav"
     audio.write_blocks(
         path,
-        (mix(block, settings.wet, settings.high_band) for block in estimates(network, recording, how)),
+        (
+            mix(block, settings.wet, settings.high_band)
+            for block in estimates(loaded, recording, overlap=settings.overlap)
+        ),
         recording.sample_rate,
         recording.channels,
         expected_frames=recording.frames,
     )
-    return Made({path.name: path}, {"denoiser_nyquist_hz": network.sample_rate / 2})
+    return ItemResult({path.name: path}, {"denoiser_nyquist_hz": loaded.network.sample_rate / 2})
 
 
 def run(
     in_manifest: Path,
     out_manifest: Path,
     config: DenoiseSettings,
+    job: Job,
     model_json: Path | None,
-    store: Path,
-    device: str = "auto",
-    threads: int = 1,
 ) -> None:
     """Denoise a shard; with no model the rows pass through untouched.
 
@@ -86,7 +87,7 @@ def run(
 
     stage = network_stage(
         "denoise", config, model_json, ("vocals",),
-        lambda network, item, folder: denoise_item(network, item, config, folder), describe,
-        store=store, device=device, threads=threads,
+        lambda loaded, item, folder: denoise_item(loaded, item, config, folder), describe,
+        job,
     )  # fmt: skip
-    run_shard(stage, items, out_manifest, store, [in_manifest])
+    run_shard(stage, items, out_manifest, job.store, [in_manifest])

@@ -1,7 +1,7 @@
 """enhance: denoise, then regenerate the speech at full band (`models.enhancer`); where that changes the words, the denoised speech.
 
-Two ways in: a shard of the pipeline, between postmask and loudness, and a folder of recordings (`enhance IN OUT`). Finished items
-lie in the store: a killed run goes on with the same line.
+Two ways in: a shard of the pipeline, between postmask and loudness, and a folder of recordings (`enhance-folder IN OUT`). Finished
+items lie in the store: a killed run goes on with the same line.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json
+from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.separators import ModelFiles
@@ -27,11 +28,12 @@ from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.runtime.streaming import Recording
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages.folder import delivered, describe, items_of
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items, run_shard
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.network import NO_KEY
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items, run_shard
 from audiorestorer.store import sha256_file
 
 ROWS = "enhance.jsonl"
-NO_KEY = {"enabled", "model", "batch_size"}  # they change no result beyond rounding; the model's weights are in the key
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,10 @@ def run(
     in_manifest: Path,
     out_manifest: Path,
     config: EnhanceSettings,
+    job: Job,
     model_json: Path,
-    store: Path,
     *,
     recogniser: Path | None = None,
-    device: str = "auto",
-    threads: int = 1,
 ) -> None:
     """Enhance a shard of the pipeline; the output is float32.
 
@@ -73,15 +73,15 @@ def run(
     """
     model = ModelFiles.read(model_json)
 
-    def process(worker: Worker, item: Item, folder: Path) -> Made:
+    def process(worker: Worker, item: Item, folder: Path) -> ItemResult:
         chosen = enhance_item(worker, item, config.seed, folder)
         target = folder / "speech.wav"
         chosen.path.rename(target)
-        return Made({target.name: target}, chosen.row)
+        return ItemResult({target.name: target}, chosen.row)
 
-    load = _loader(config, model.one(".safetensors"), recogniser, device, threads)
+    load = _loader(config, model.one(".safetensors"), recogniser, job)
     stage = _stage("enhance", config, model.digest, load, process, recogniser)
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+    run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])
 
 
 def run_folder(
@@ -89,11 +89,9 @@ def run_folder(
     out: Path,
     checkpoint: Path,
     config: EnhanceSettings,
+    job: Job,
     *,
     recogniser: Path | None = None,
-    store: Path = Path("artifacts/store"),
-    device: str = "auto",
-    threads: int = 1,
 ) -> list[Item]:
     """Enhance a file or a folder, in the input's sample format; where an integer one would clip, the whole is turned down.
 
@@ -109,19 +107,19 @@ def run_folder(
         AudioRestorerError: nothing to do, an output that would replace an input, or a checkpoint that cannot be used.
         StageFailed: a recording failed in an unforeseen way; the others are done.
     """
-    items = items_of(source, out, "enhance", store)
+    items = items_of(source, out, "enhance", job.store)
 
-    def process(worker: Worker, item: Item, scratch: Path) -> Made:
+    def process(worker: Worker, item: Item, scratch: Path) -> ItemResult:
         chosen = enhance_item(worker, item, config.seed, scratch)
         kind, subtype = audio.output_format(audio.probe(item.noisy), _suffix(item))
         target = scratch / f"output{_suffix(item)}"
         gain_db = audio.write_below_full_scale(chosen.path, target, chosen.peak, format=kind, subtype=subtype)
-        return Made({target.name: target}, {**chosen.row, "gain_db": gain_db})
+        return ItemResult({target.name: target}, {**chosen.row, "gain_db": gain_db})
 
-    load = _loader(config, checkpoint, recogniser, device, threads)
+    load = _loader(config, checkpoint, recogniser, job)
     stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
-    rows = delivered(run_items(stage, items, store), source, out, ROWS, store, stage.name)
-    count = sum(item.ok and bool(item.field("enhanced")) for item in rows)
+    rows = delivered(run_items(stage, items, job.store), source, out, ROWS, job.store, stage.name)
+    count = sum(item.ok and bool(item.enhanced) for item in rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
     return rows
 
@@ -153,12 +151,12 @@ def _written(enhancer: SpeechEnhancer, recording: Recording, seed: int, folder: 
     rate = enhancer.output_rate(recording.sample_rate)
     frames = round(recording.frames * rate / recording.sample_rate)
     peaks: dict[str, float] = {}
-    writers: dict[str, audio.Writer] = {}
+    writers: dict[str, Writer] = {}
     with ExitStack() as stack:
         for blocks in enhancer.stream(recording, seed):
             for name, block in blocks.items():
                 if name not in writers:
-                    writer = audio.Writer(
+                    writer = Writer(
                         folder / f"{name}.wav", rate, recording.channels, expected_frames=frames
                     )  # fmt: skip
                     writers[name] = stack.enter_context(writer)
@@ -175,17 +173,15 @@ def _seed_of(item: Item, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{item.sha256}".encode()).digest()[:6], "little")
 
 
-def _loader(
-    config: EnhanceSettings, checkpoint: Path, recogniser: Path | None, device: str, threads: int
-) -> Callable[[], Worker]:
+def _loader(config: EnhanceSettings, checkpoint: Path, recogniser: Path | None, job: Job) -> Callable[[], Worker]:
     """Raises AudioRestorerError: a recogniser is configured and not given."""
     gated = config.max_wer is not None and not config.denoise_only
     if gated and recogniser is None and config.recogniser != EMBEDDED_RECOGNISER:
         raise AudioRestorerError(f"enhance: --recogniser is needed: the fetched model {config.recogniser!r}")
 
     def load() -> Worker:
-        enhancer = SpeechEnhancer.load(checkpoint, config, device, threads)
-        context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=threads)
+        enhancer = SpeechEnhancer.load(checkpoint, config, job.device, job.threads)
+        context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
         return Worker(enhancer, WordGate.load(context, config.max_wer) if gated and config.max_wer else None)
 
     return load
@@ -196,7 +192,7 @@ def _stage(
     config: EnhanceSettings,
     weights: str,
     load: Callable[[], Worker],
-    process: Callable[[Worker, Item, Path], Made],
+    process: Callable[[Worker, Item, Path], ItemResult],
     recogniser: Path | None,
     suffix: Callable[[Item], str | None] = lambda item: None,
 ) -> Stage[Worker]:

@@ -24,7 +24,8 @@ from audiorestorer.metrics.examination import Examined, examine
 from audiorestorer.metrics.files import Files
 from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.progress import work_file
-from audiorestorer.stages.shard import Made, Stage, run_items
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.shard import ItemResult, Stage, run_items
 from audiorestorer.store import Entry
 from audiorestorer.tables import is_table, read_table, read_text
 
@@ -33,7 +34,7 @@ FIELDS = ("metrics", "missing", "heard")
 
 
 def _merged(item: Item, row: dict[str, Any]) -> Item:
-    return item.updated(**{name: {**(item.field(name) or {}), **row.get(name, {})} for name in FIELDS})
+    return item.updated(**{name: {**(getattr(item, name) or {}), **row.get(name, {})} for name in FIELDS})
 
 
 def _absent(items: Iterable[Item], reasons: dict[str, str]) -> list[Item]:
@@ -69,17 +70,17 @@ def measure_group(
 def _noted(module: Any, context: Context, item: Item) -> Item:
     """With what the group says of its figures, where the item has one."""
     of_group = {_of_side(name, side) for name in module.names(context) for side in module.SIDES}
-    text = module.note(item.transcript or "") if of_group.intersection(item.field("metrics") or {}) else None
+    text = module.note(item.transcript or "") if of_group.intersection(item.metrics or {}) else None
     return item.updated(notes={"wer": text}) if text else item
 
 
 def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
     """Of a group that compares an item's files: `compute(Files)`."""
 
-    def process(compute: Any, item: Item, _: Path) -> Made:
+    def process(compute: Any, item: Item, _: Path) -> ItemResult:
         known = _examined(item) if getattr(module, "EXAMINED", False) else Examined()
         values, missing = compute(Files(item.noisy, item.path or "", item.clean, known))
-        return Made({}, {"metrics": values, "missing": missing})
+        return ItemResult({}, {"metrics": values, "missing": missing})
 
     return Stage(
         name=f"evaluate/{group}",
@@ -92,13 +93,13 @@ def _pair_stage(group: str, module: Any, context: Context) -> Stage[Any]:
             item.sha256,
             item.noisy_sha256,
             item.clean_sha256,
-            item.field("examined") if getattr(module, "EXAMINED", False) else None,
+            item.examined if getattr(module, "EXAMINED", False) else None,
         ],  # fmt: skip
     )
 
 
 def _examined(item: Item) -> Examined:
-    return Examined(**(item.field("examined") or {}))
+    return Examined(**(item.examined or {}))
 
 
 def examined(
@@ -109,8 +110,8 @@ def examined(
     Of a reference that does not fit, or was aligned, a note tells; the delay is in the field `reference_delay_ms`.
     """
 
-    def process(_: Any, item: Item, __: Path) -> Made:
-        return Made({}, examine(item.noisy, item.path or "", item.clean).row())
+    def process(_: Any, item: Item, __: Path) -> ItemResult:
+        return ItemResult({}, examine(item.noisy, item.path or "", item.clean).row())
 
     def described(entry: Entry, item: Item) -> Item:
         found = Examined(**entry.row)
@@ -139,12 +140,12 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
     hashes = {"noisy": "noisy_sha256", "output": "sha256", "clean": "clean_sha256"}
     paths = {"noisy": "noisy", "output": "path", "clean": "clean"}
 
-    def process(compute: Any, item: Item, _: Path) -> Made:
+    def process(compute: Any, item: Item, _: Path) -> ItemResult:
         try:
             values, missing, heard = compute(getattr(item, paths[side]), item.updated(view=_view(item, side)))
         except Missing as reason:
             values, missing, heard = {}, dict.fromkeys(module.names(context), str(reason)), {}
-        return Made({}, {"metrics": values, "missing": missing, "heard": heard})
+        return ItemResult({}, {"metrics": values, "missing": missing, "heard": heard})
 
     def describe(entry: Any, item: Item) -> Item:
         row = {name: {_of_side(key, side): value for key, value in entry.row[name].items()} for name in FIELDS}
@@ -167,7 +168,7 @@ def _side_stage(group: str, module: Any, context: Context, side: str, load: Any)
 
 def _view(item: Item, side: str) -> View | None:
     """In which the file is heard as one signal; None: as it suits the file by itself."""
-    if item.field("examined") is None:
+    if item.examined is None:
         return None
     found = _examined(item)
     return found.clean_view if side == "clean" else found.view
@@ -226,16 +227,22 @@ def sentences_of(path: Path | None) -> list[str]:
         raise AudioRestorerError(f"sentences: {error}") from error
 
 
-def _device(device: str, threads: int) -> str:
-    from audiorestorer.separators import pick_device  # imports torch, which most evaluations do not need
+def _device(job: Job) -> str:
+    from audiorestorer.devices import pick_device
 
-    return str(pick_device(device, threads))
+    return str(pick_device(job.device, job.threads))
 
 
 def run(
-    in_manifest: Path, out_manifest: Path, config: EvaluateSettings, store: Path, *, recogniser: Path | None = None,
-    tagger: Path | None = None, sentences: Path | None = None, device: str = "cpu", threads: int = 1,
-) -> None:  # fmt: skip
+    in_manifest: Path,
+    out_manifest: Path,
+    config: EvaluateSettings,
+    job: Job,
+    *,
+    recogniser: Path | None = None,
+    tagger: Path | None = None,
+    sentences: Path | None = None,
+) -> None:
     """Measure a shard, group by group.
 
     Args:
@@ -254,12 +261,12 @@ def run(
         if config.tagger
         else Context.tagger_hint,
         language_models=("batch", "general") if config.language_model == "both" else (config.language_model,),
-        device=_device(device, threads) if recogniser or tagger else "cpu",
-        threads=threads,
+        device=_device(job) if recogniser or tagger else "cpu",
+        threads=job.threads,
     )
     context = replace(context, sentences=group_wer.sentences(context, sentences_of(sentences)))
     items = read_manifest(in_manifest)
-    items = examined(items, store, out_manifest, [in_manifest])
+    items = examined(items, job.store, out_manifest, [in_manifest])
     for group in config.metrics:
-        items = measure_group(group, items, store, context, out_manifest, [in_manifest])
+        items = measure_group(group, items, job.store, context, out_manifest, [in_manifest])
     write_manifest(out_manifest, items)

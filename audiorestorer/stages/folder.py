@@ -1,4 +1,4 @@
-"""What the commands over a file or a folder share: its recordings as items, and the finished files under their names."""
+"""The commands over a file or a folder: its recordings as items, and the finished files under their names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def target_folder(source: Path, out: Path) -> Path:
 
 
 def items_of(source: Path, out: Path, command: str, store: Path) -> list[Item]:
-    """What is to be done, looked into; what cannot be used is a rejected row. `output` is the path below `target_folder`.
+    """The recordings as rows; one that cannot be used is a rejected row. `output` is the path below `target_folder`.
 
     WAV and FLAC stay what they are, others become FLAC.
 
@@ -81,7 +81,7 @@ def _listed(source: Path, out: Path, folder: Path) -> list[tuple[Item, Path]]:
 
 
 def _suffix(path: Path) -> str:
-    """What keeps a recording's format, whatever its name says; of what cannot be read, its name."""
+    """The suffix of the recording's format, whatever its name says; of a file that cannot be read, by its name."""
     try:
         return LOSSLESS.get(audio.probe(path).format, ".flac")
     except AudioRestorerError:

@@ -13,7 +13,8 @@ from audiorestorer.dsp import stft
 from audiorestorer.dsp.masks import Mask, fuse_max, fuse_mean, ratio_mask
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages.shard import Made, Stage, run_shard
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.shard import ItemResult, Stage, run_shard
 from audiorestorer.store import Entry
 
 Estimates = list[tuple[str, str | None]]  # files of each separator: (vocals, accompaniment or None)
@@ -33,10 +34,10 @@ def separator_masks(
     return [ratio_mask(v, mixture - v if a is None else a, settings.eps, settings.power) for v, a in pairs]
 
 
-def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
+def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> ItemResult:
     """Write `speech.wav`, float32, exactly as long as the mixture: V = M X with M the maximum or the mean of the masks."""
     info = audio.probe(item.noisy)
-    estimates: Estimates = item.field("estimates")
+    estimates: Estimates = item.estimates or []
     paths = [path for pair in estimates for path in pair if path]
     fuse = fuse_max if settings.method == "max" else fuse_mean
 
@@ -47,7 +48,7 @@ def fuse_item(item: Item, settings: FuseSettings, folder: Path) -> Made:
     out = stft.process(streams, info.frames, settings.n_fft, settings.hop_length, function)
     target = folder / "speech.wav"
     audio.write_blocks(target, out, info.sample_rate, info.channels, expected_frames=info.frames)
-    return Made({target.name: target}, {})
+    return ItemResult({target.name: target}, {})
 
 
 def join(manifests: list[list[Item]]) -> list[Item]:
@@ -76,8 +77,8 @@ def join(manifests: list[list[Item]]) -> list[Item]:
 
 def _inputs(item: Item) -> Any:
     # an accompaniment's file name in the store is the key of what made it
-    accompaniments = [Path(path).name if path else None for _, path in item.field("estimates")]
-    return [item.noisy_sha256, item.field("estimates_sha256"), accompaniments]
+    accompaniments = [Path(path).name if path else None for _, path in item.estimates or ()]
+    return [item.noisy_sha256, item.estimates_sha256, accompaniments]
 
 
 def _describe(entry: Entry, item: Item) -> Item:
@@ -86,7 +87,7 @@ def _describe(entry: Entry, item: Item) -> Item:
     return Item.model_validate({**row, "path": str(entry.files[name]), "sha256": entry.sha256[name]})
 
 
-def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, store: Path) -> None:
+def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, job: Job) -> None:
     """Fuse a shard; one input manifest a separator."""
     stage: Stage[None] = Stage(
         name="fuse",
@@ -97,4 +98,4 @@ def run(in_manifests: list[Path], out_manifest: Path, config: FuseSettings, stor
         describe=_describe,
         inputs=_inputs,
     )
-    run_shard(stage, join([read_manifest(path) for path in in_manifests]), out_manifest, store, in_manifests)
+    run_shard(stage, join([read_manifest(path) for path in in_manifests]), out_manifest, job.store, in_manifests)

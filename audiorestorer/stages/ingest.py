@@ -18,7 +18,7 @@ from audiorestorer.formats import headers, zipped
 from audiorestorer.intake.listing import Found, batch, output_names, state_of
 from audiorestorer.manifest import Item, shard_of
 from audiorestorer.stages.inputs import AGAIN, InputChanged
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry, sha256_file
 
 log = logging.getLogger("audiorestorer")
@@ -127,7 +127,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             )
         )
 
-    def process(opened: zipped.Archive | None, item: Item, scratch: Path) -> Made:
+    def process(opened: zipped.Archive | None, item: Item, scratch: Path) -> ItemResult:
         file, path = found[item.id], Path(item.noisy)
         if file.problem:
             raise RejectItem(f"{file.shown}: {file.problem}")
@@ -149,7 +149,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             row["notes"] = {**notes, "header": "; ".join(filter(None, (note, notes.get("header"))))}
         if item.clean:
             row["clean_sha256"] = sha256_file(item.clean)
-        return Made({path.name: path} if opened else {}, row)
+        return ItemResult({path.name: path} if opened else {}, row)
 
     stage: Stage[zipped.Archive | None] = Stage(
         name="ingest",

@@ -1,6 +1,6 @@
-"""What an item is made from: checked before a stage reads it and after.
+"""The files that an item is made from: checked before a stage reads them and after.
 
-An item's key names the content of its inputs. So what is stored under it must have come from that content: a file that was damaged,
+An item's key names the content of its inputs, so all that is stored under it must come from that content: a file that was damaged,
 replaced or removed since the manifest was written must not be used, and one that changes while it is read must not be believed.
 """
 
@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from audiorestorer.errors import AGAIN, AudioRestorerError
-from audiorestorer.manifest import Item
+from audiorestorer.manifest import FILE_FIELDS, Item
 from audiorestorer.store import Store, sha256_file
 
 State = tuple[int, int, int]  # size, time, inode
@@ -24,27 +25,33 @@ class InputChanged(AudioRestorerError):
 
 
 class InputDamaged(AudioRestorerError):
-    """What an earlier stage made is not there any more as it was made."""
+    """A file of an earlier stage is gone, or is not any more as it was made."""
 
 
 def files_of(item: Item) -> dict[str, str | None]:
     """The files that a row names for the next stage to read, and the SHA-256 that they had; None: not noted."""
-    found: dict[str, str | None] = {item.noisy: item.noisy_sha256}
-    if item.clean and item.clean_sha256:
-        found[item.clean] = item.clean_sha256
-    estimates = item.field("estimates")
-    if estimates:
-        for (vocals, accompaniment), sha256 in zip(estimates, item.field("estimates_sha256"), strict=True):
-            found[vocals] = sha256
-            if accompaniment:
-                found[accompaniment] = None
-    elif item.path:
-        found[item.path] = item.sha256
-    return found
+    row = item.model_dump()
+    files: dict[str, str | None] = {}
+    for name, digest_name in FILE_FIELDS.items():
+        for path, sha256 in _with_digests(row.get(name), row.get(digest_name or "")):
+            if name != "clean" or sha256:  # a reference that nobody hashed is not read
+                files[path] = sha256 or files.get(path)
+    return files
+
+
+def _with_digests(value: Any, digest: Any) -> Iterator[tuple[str, str | None]]:
+    """The paths in a row's field with their SHA-256: one digest is that of the first path, a list has one for each entry."""
+    if isinstance(value, str):
+        yield value, digest
+    elif isinstance(value, dict | list | tuple):
+        entries = list(value.values()) if isinstance(value, dict) else value
+        digests = digest if isinstance(digest, list) else [digest]
+        for index, entry in enumerate(entries):
+            yield from _with_digests(entry, digests[index] if index < len(digests) else None)
 
 
 def state_of(path: str) -> State | None:
-    """What tells that a file was replaced; None: it is not there."""
+    """The state by which a replaced file is noticed; None: there is no file."""
     try:
         info = os.stat(path)
     except OSError:
@@ -62,7 +69,7 @@ def checked(item: Item, store: Path) -> Iterator[None]:
     """Around the reading of an item's files.
 
     Raises:
-        InputChanged: a recording is not the one that ingest saw, or was changed meanwhile. It replaces what the reading raised: a file
+        InputChanged: a recording is not the one that ingest saw, or was changed meanwhile. It replaces an error of the reading: a file
             that vanished is no bad recording.
         InputDamaged: the same of a file that a stage made; its entry in the store is deleted, so that the stage makes it again.
     """

@@ -20,7 +20,8 @@ from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
 from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_shard
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
 from audiorestorer.store import Entry
 
 log = logging.getLogger("audiorestorer")
@@ -201,7 +202,7 @@ def read_level(path: str | Path, info: audio.AudioInfo, spikes: Spikes | None = 
         raise RejectItem(str(error)) from error
 
 
-def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
+def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemResult:
     """Write `output.wav` or `output.flac`, measure it as it stands on disk, and correct gain and ceiling until both fit.
 
     Raises:
@@ -236,7 +237,7 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> Made:
         **lost.row(), **({"notes": notes} if notes else {}),
     }  # fmt: skip
     log.info("loudness: %s: gain %+.2f dB%s", item.id, plan.gain_db, ", limited" if row["limited"] else "")
-    return Made({target.name: target}, row)
+    return ItemResult({target.name: target}, row)
 
 
 def _describe(entry: Entry, item: Item) -> Item:
@@ -244,7 +245,7 @@ def _describe(entry: Entry, item: Item) -> Item:
     return item.updated(**entry.row, path=str(entry.files[name]), sha256=entry.sha256[name])
 
 
-def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, store: Path) -> None:
+def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, job: Job) -> None:
     """Bring a shard to its loudness."""
     stage: Stage[None] = Stage(
         name="loudness",
@@ -256,4 +257,4 @@ def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, store: 
         # the container follows the output's suffix, the sample format the input's
         inputs=lambda item: [item.sha256, item.noisy_sha256, Path(item.output or "x.wav").suffix.lower()],
     )
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+    run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

@@ -1,4 +1,4 @@
-"""What the stages that run a network share: the model, how it runs, and its items through the shard's loop."""
+"""The stages that run a network: the model, how it runs, and its items through the shard's loop."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from audiorestorer.config import DenoiseSettings, SeparatorSettings
+from audiorestorer.devices import on_gpu, pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
-from audiorestorer.separators import ModelFiles, Options, Separator, load, module_of, on_gpu, pick_device
-from audiorestorer.stages.shard import Made, Stage
+from audiorestorer.separators import Loaded, ModelFiles, Options, load, module_of
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.shard import ItemResult, Stage
 from audiorestorer.store import Entry
 
-NO_KEY = {"name", "model", "batch_size"}  # they change no result beyond rounding; the model's weights are in the key
+# settings that change no result beyond rounding; the model's weights are in the key
+NO_KEY = {"enabled", "name", "model", "batch_size"}
 
 
 def network_stage(
@@ -23,13 +26,10 @@ def network_stage(
     config: SeparatorSettings | DenoiseSettings,
     model_json: Path | None,
     stems: tuple[str, ...],
-    process: Callable[[Separator, Item, Path], Made],
+    process: Callable[[Loaded, Item, Path], ItemResult],
     describe: Callable[[Entry, Item], Item],
-    *,
-    store: Path,
-    device: str,
-    threads: int,
-) -> Stage[Separator]:
+    job: Job,
+) -> Stage[Loaded]:
     """The stage of a network, to be given to `run_shard`.
 
     Args:
@@ -45,11 +45,17 @@ def network_stage(
         )
     model = ModelFiles.read(model_json)
 
-    def loaded() -> Separator:
+    def loaded() -> Loaded:
         options = Options(
-            pick_device(device, threads), stems, config.segment_sec, config.backend, config.precision, threads,
-            store.parent / "compiled", config.batch_size,
-        )  # fmt: skip
+            device=pick_device(job.device, job.threads),
+            stems=stems,
+            segment_sec=config.segment_sec,
+            backend=config.backend,
+            precision=config.precision,
+            threads=job.threads,
+            cache=job.store.parent / "compiled",
+            batch_size=config.batch_size,
+        )
         return load(model, options)
 
     return Stage(
@@ -66,12 +72,12 @@ def network_stage(
     )
 
 
-def _in_work(network: Separator) -> int:
+def _in_work(loaded: Loaded) -> int:
     """As many recordings as a pass has rows; twice as many on a GPU, which must not wait for files."""
-    if network.crew is None:
+    if loaded.passes is None:
         return 1
-    return network.crew.rows * (2 if on_gpu(network.device) else 1)
+    return loaded.rows * (2 if on_gpu(loaded.network.device) else 1)
 
 
-def _joined(network: Separator) -> AbstractContextManager[Any]:
-    return nullcontext() if network.crew is None else network.crew.member()
+def _joined(loaded: Loaded) -> AbstractContextManager[Any]:
+    return nullcontext() if loaded.passes is None else loaded.passes.member()

@@ -1,8 +1,7 @@
 """Restore recordings with one checkpoint: music or speech, at the input's own rate, channels and sample format, exactly as long.
 
-Each channel goes through the network by itself. What the network cannot see, the band above its Nyquist frequency, is scaled by its
-gain near the top of its own band (`separators.mask_network`). Finished items lie in the store: the
-same line goes on after a kill.
+Each channel goes through the network by itself. The band above the network's Nyquist frequency, which it cannot see, is scaled by its
+gain near the top of its own band (`separators.mask_network`). Finished items lie in the store: the same line goes on after a kill.
 """
 
 from __future__ import annotations
@@ -13,15 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from audiorestorer import audio
+from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.models.mask_unet import load_checkpoint
-from audiorestorer.separators import pick_device
-from audiorestorer.separators.mask_network import Checkpoint, check_options
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators import Loaded
+from audiorestorer.separators.mask_network import MaskNetwork, check_options
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.stages.folder import delivered, describe, items_of
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
 ROWS = "restore.jsonl"
@@ -31,13 +32,11 @@ def run(
     source: Path,
     out: Path,
     checkpoint: Path,
+    job: Job,
     *,
     wet: float = 1.0,
     overlap: int | None = None,
     floor_db: float | None = None,
-    store: Path = Path("artifacts/store"),
-    device: str = "auto",
-    threads: int = 1,
 ) -> list[Item]:
     """Restore a file or a folder.
 
@@ -61,23 +60,23 @@ def run(
     network, metadata = load_checkpoint(checkpoint)
     check_options(network, overlap, floor_db)
     rate = int(metadata["sample_rate"])
-    items = items_of(source, out, "restore", store)
-    stage: Stage[Checkpoint] = Stage(
+    items = items_of(source, out, "restore", job.store)
+    stage: Stage[Loaded] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},
         code=code_digest("stages.restore", "separators.mask_network"),
         weights=sha256_file(checkpoint),
-        load=lambda: Checkpoint(network, rate, pick_device(device, threads), overlap, floor_db),
-        process=lambda separator, item, scratch: restore_item(separator, item, wet, scratch),
+        load=lambda: Loaded(MaskNetwork(network, rate, pick_device(job.device, job.threads), overlap, floor_db)),
+        process=lambda loaded, item, scratch: restore_item(loaded, item, wet, scratch),
         describe=describe,
         inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower()],
     )
-    rows = delivered(run_items(stage, items, store), source, out, ROWS, store, stage.name)
+    rows = delivered(run_items(stage, items, job.store), source, out, ROWS, job.store, stage.name)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} restored", flush=True)
     return rows
 
 
-def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) -> Made:
+def restore_item(loaded: Loaded, item: Item, wet: float, folder: Path) -> ItemResult:
     """Write the restored recording in its input's sample format; where an integer one would clip, the whole is turned down.
 
     Raises:
@@ -90,10 +89,10 @@ def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) ->
 
     def blocks() -> Iterator[audio.Audio]:
         nonlocal peak
-        for block in estimates(separator, Recording.of_file(item.noisy), How()):
-            made = np.asarray(wet * full_band(block) + (1 - wet) * block["input"], np.float32)
-            peak = max(peak, float(np.abs(made).max(initial=0.0)))
-            yield made
+        for block in estimates(loaded, Recording.of_file(item.noisy)):
+            mixed = np.asarray(wet * full_band(block) + (1 - wet) * block["input"], np.float32)
+            peak = max(peak, float(np.abs(mixed).max(initial=0.0)))
+            yield mixed
 
     try:
         audio.write_blocks(whole, blocks(), info.sample_rate, info.channels, expected_frames=info.frames)
@@ -101,4 +100,4 @@ def restore_item(separator: Checkpoint, item: Item, wet: float, folder: Path) ->
         raise RejectItem(str(error)) from error
     gain_db = audio.write_below_full_scale(whole, target, peak, format=kind, subtype=subtype)
     whole.unlink()
-    return Made({target.name: target}, {"gain_db": gain_db})
+    return ItemResult({target.name: target}, {"gain_db": gain_db})

@@ -5,14 +5,15 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from audiorestorer import audio
 from audiorestorer.config import SeparatorSettings
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.separators import Separator
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators import Loaded
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import network_stage
-from audiorestorer.stages.shard import Made, RejectItem, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, run_shard
 from audiorestorer.store import Entry
 
 MAX_CHANNELS = 2
@@ -22,7 +23,7 @@ def wanted_stems(settings: SeparatorSettings) -> tuple[str, ...]:
     return ("vocals", "accompaniment") if settings.accompaniment == "stems" else ("vocals",)
 
 
-def separate_item(network: Separator, item: Item, settings: SeparatorSettings, folder: Path) -> Made:
+def separate_item(loaded: Loaded, item: Item, settings: SeparatorSettings, folder: Path) -> ItemResult:
     """Write `vocals.wav` (and `accompaniment.wav`), float32, exactly as long as the input.
 
     Raises:
@@ -36,28 +37,21 @@ def separate_item(network: Separator, item: Item, settings: SeparatorSettings, f
         raise RejectItem(
             f"{recording.channels} channels, {recording.frames} samples; mono or stereo with sound is needed"
         )
-    stems = wanted_stems(settings)
     seed = int((item.sha256 or "0")[:15], 16)
-    how = How(stems, settings.overlap, settings.segment_sec, settings.batch_size, settings.shifts, seed)
-    files = {f"{stem}.wav": folder / f"{stem}.wav" for stem in stems}
+    files = {f"{stem}.wav": folder / f"{stem}.wav" for stem in loaded.stems}
     with ExitStack() as stack:
         writers = {
-            stem: stack.enter_context(
-                audio.Writer(
-                    folder / f"{stem}.wav",
-                    recording.sample_rate,
-                    recording.channels,
-                    expected_frames=recording.frames,
-                )
+            path.stem: stack.enter_context(
+                Writer(path, recording.sample_rate, recording.channels, expected_frames=recording.frames)
             )
-            for stem in stems
+            for path in files.values()
         }
-        for block in estimates(network, recording, how):
+        for block in estimates(loaded, recording, overlap=settings.overlap, shifts=settings.shifts, seed=seed):
             if "top_gain" in block:
                 block["vocals"] = full_band(block)
             for stem, writer in writers.items():
                 writer.write(block[stem])
-    return Made(files, {})
+    return ItemResult(files, {})
 
 
 def _describe(entry: Entry, item: Item) -> Item:
@@ -69,10 +63,8 @@ def run(
     in_manifest: Path,
     out_manifest: Path,
     config: SeparatorSettings,
+    job: Job,
     model_json: Path | None,
-    store: Path,
-    device: str = "auto",
-    threads: int = 1,
 ) -> None:
     """Separate a shard.
 
@@ -82,7 +74,7 @@ def run(
     """
     stage = network_stage(
         f"separate/{config.name}", config, model_json, wanted_stems(config),
-        lambda network, item, folder: separate_item(network, item, config, folder), _describe,
-        store=store, device=device, threads=threads,
+        lambda loaded, item, folder: separate_item(loaded, item, config, folder), _describe,
+        job,
     )  # fmt: skip
-    run_shard(stage, read_manifest(in_manifest), out_manifest, store, [in_manifest])
+    run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

@@ -41,8 +41,8 @@ class StageFailed(AudioRestorerError):
 
 
 @dataclass
-class Made:
-    """What a stage made of an item: files in the scratch folder by name, and the fields of its row."""
+class ItemResult:
+    """The output of a stage for an item: files in the scratch folder by name, and the fields of its row."""
 
     files: Mapping[str, Path]
     row: Mapping[str, Any]
@@ -54,23 +54,23 @@ class Stage(Generic[Worker]):
 
     Attributes:
         name: folder in the store, e.g. `separate/pilot_a`.
-        settings: what the result depends on beside content and code, JSON-able.
+        settings: all that the result depends on beside content and code, JSON-able.
         code: digest of the modules used (`digest.code_digest`).
         weights: digest of the model's weights, empty where there is none.
         model: the model's name, for the run times; no part of a key.
         load: makes the worker (a model); called once, at the first item that needs it.
-        process: (worker, item, scratch folder) -> Made. Pure but for the files in scratch.
+        process: (worker, item, scratch folder) -> ItemResult. Pure but for the files in scratch.
         inputs: an item's input contents (SHA-256), the rest of the key. Default: its `sha256`.
         describe: (entry, item) -> the new row, from a finished entry's files.
         in_work: worker -> how many items are in work at a time, each in a thread; shortest first, so that neighbours are alike.
-        joined: worker -> what such a thread is in for as long as it takes items.
+        joined: worker -> a context that each of these threads enters while it takes items.
     """
 
     name: str
     settings: Any
     code: str
     load: Callable[[], Worker]
-    process: Callable[[Worker, Item, Path], Made]
+    process: Callable[[Worker, Item, Path], ItemResult]
     describe: Callable[[Entry, Item], Item]
     weights: str = ""
     model: str = ""
@@ -104,15 +104,15 @@ def run_items(
     record: Path | None = None,
     given: Sequence[Path] = (),
 ) -> list[Item]:
-    """The rows of a shard after a stage; what the store lacks is computed.
+    """The rows of a shard after a stage; entries that the store lacks are computed.
 
     Args:
-        record: where to note how far it is and what it costs (`progress.Work`).
+        record: the file for its progress and cost (`progress.Work`).
         given: the manifests that the items come from. They are deleted where a file that they name is damaged: the stage before then
             makes it again.
 
     Raises:
-        StageFailed: an item failed in an unforeseen way. The others were finished first, so nothing that could be done is left undone.
+        StageFailed: an item failed in an unforeseen way. The others were finished first.
         MachineError: the machine refused (no space, no rights); at once.
     """
     rows = list(items)
@@ -143,16 +143,16 @@ def run_items(
     if damaged:
         for path in given:
             path.unlink(missing_ok=True)
-        raise StageFailed(_told(stage.name, "cannot be read", damaged, rows, f"{AGAIN}: they are made again"))
+        raise StageFailed(_message(stage.name, "cannot be read", damaged, rows, f"{AGAIN}: they are made again"))
     if failures:
-        raise StageFailed(_told(stage.name, "failed", failures, rows, f"mend or remove them, and {AGAIN}"))
+        raise StageFailed(_message(stage.name, "failed", failures, rows, f"mend or remove them, and {AGAIN}"))
     return [out[item.id] for item in rows]
 
 
-def _told(stage: str, what: str, reasons: list[str], rows: list[Item], remedy: str) -> str:
+def _message(stage: str, fate: str, reasons: list[str], rows: list[Item], remedy: str) -> str:
     shown = sorted(reasons)[:TOLD]
     more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
-    head = f"{stage}: {len(reasons)} of {len(rows)} items {what}, the others are finished and kept; {remedy}:"
+    head = f"{stage}: {len(reasons)} of {len(rows)} items {fate}, the others are finished and kept; {remedy}:"
     return "\n  ".join([head, *shown, *more])
 
 
@@ -160,7 +160,7 @@ def _work(
     stage: Stage[Any], worker: Any, todo: Mapping[str, list[Item]], store: Store, out: dict[str, Item], failures: list[str],
     damaged: list[str], progress: Progress,
 ) -> None:  # fmt: skip
-    """Compute the keys of `todo`; rows go to `out`, what was not foreseen to `failures`, what an earlier stage must make again to
+    """Compute the keys of `todo`; rows go to `out`, unforeseen errors to `failures`, files that an earlier stage must make again to
     `damaged`."""
     threads = min(max(1, stage.in_work(worker)), len(todo))
     pairs = list(todo.items())
@@ -179,9 +179,9 @@ def _work(
                         key, items = waiting.get_nowait()
                     except queue.Empty:
                         return
-                    what = _compute(stage, worker, key, items, store, out, failures, damaged)
+                    fate = _compute(stage, worker, key, items, store, out, failures, damaged)
                     for item in items:
-                        progress.count(item, what)
+                        progress.count(item, fate)
         except BaseException:
             stopped.set()
             raise
@@ -204,13 +204,13 @@ def _compute(
     stage: Stage[Any], worker: Any, key: str, items: list[Item], store: Store, out: dict[str, Item], failures: list[str],
     damaged: list[str],
 ) -> str:  # fmt: skip
-    """Compute one key for the items that have it; what became of them."""
+    """Compute one key for the items that have it; returns their fate: `computed`, `rejected` or `failed`."""
     first = items[0]
     try:
         with store.scratch() as scratch:
             with checked(first, store.root):
-                made = stage.process(worker, first, scratch)
-            entry = store.put(key, made.files, made.row, _source(items, made))
+                result = stage.process(worker, first, scratch)
+            entry = store.put(key, result.files, result.row, _source(items, result))
     except RejectItem as error:
         log.warning("%s: %s: rejected: %s", stage.name, first.id, error)
         out.update({item.id: item.rejected(f"{stage.name}: {error}") for item in items})
@@ -220,8 +220,8 @@ def _compute(
         (damaged if isinstance(error, InputDamaged) else failures).append(f"{first.id}: {error}")
         return "failed"
     except Exception as error:
-        if isinstance(error, OSError) and (told := of_the_machine(error)):
-            raise MachineError(f"{stage.name}: {first.id}: {told}") from error
+        if isinstance(error, OSError) and (reason := of_the_machine(error)):
+            raise MachineError(f"{stage.name}: {first.id}: {reason}") from error
         foreseen = isinstance(error, AudioRestorerError | MemoryError)
         log.error("%s: %s: %s: failed", stage.name, first.id, first.noisy, exc_info=None if foreseen else error)
         failures += [f"{item.id} ({item.noisy}): {type(error).__name__}: {error}" for item in items]
@@ -230,11 +230,11 @@ def _compute(
     return "computed"
 
 
-def _source(items: list[Item], made: Made) -> Source:
+def _source(items: list[Item], result: ItemResult) -> Source:
     """The recording behind items of equal content. Ingest learns its hash by its work; commands over a folder start from it."""
     first = items[0]
     own = first.sha256 if first.path == first.noisy else None
-    sha256 = made.row.get("noisy_sha256") or first.noisy_sha256 or own
+    sha256 = result.row.get("noisy_sha256") or first.noisy_sha256 or own
     return Source(sha256, tuple({name for item in items for name in (item.relative, item.id) if name}))
 
 
@@ -256,12 +256,12 @@ class Progress:
         self.work_start, self.cpu_start = time.monotonic(), time.process_time()
         self.work.load_sec = self.work_start - self.start
 
-    def count(self, item: Item, what: str) -> None:
+    def count(self, item: Item, fate: str) -> None:
         with self._lock:
-            self.counts[what] = self.counts.get(what, 0) + 1
+            self.counts[fate] = self.counts.get(fate, 0) + 1
             self.work.done += 1
             self.left_sec -= item.duration or 0.0
-            if what == "computed":
+            if fate == "computed":
                 self.work.computed += 1
                 self.work.audio_sec += item.duration or 0.0
             if time.monotonic() - self.last >= PROGRESS_EVERY_SEC:
@@ -274,7 +274,7 @@ class Progress:
         self.last = time.monotonic()
         work = self.work
         work.work_sec, work.cpu_sec = self.last - self.work_start, time.process_time() - self.cpu_start
-        parts = ", ".join(f"{number} {what}" for what, number in self.counts.items()) or "nothing to do"
+        parts = ", ".join(f"{number} {fate}" for fate, number in self.counts.items()) or "nothing to do"
         text = f"{work.stage}: {work.done}/{work.items} items ({parts}), {self.last - self.start:.1f} s"
         if work.audio_sec:
             text += f", {work.load_sec:.1f} s of it before the first"
@@ -282,7 +282,6 @@ class Progress:
             if eta:
                 text += f", about {work.work_sec / work.audio_sec * max(self.left_sec, 0.0):.0f} s left"
         print(text, file=sys.stderr, flush=True)
-        if (
-            self.record and work.computed
-        ):  # a job that found all in the store leaves the record of the one that computed it
+        # a job that found all in the store leaves the record of the one that computed it
+        if self.record and work.computed:
             work.write(self.record)

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile as sf
 import soxr
 
-# package, pattern of its recordings, who speaks; raw G.722 is at 16 kHz
+# package, pattern of its recordings, speaker; raw G.722 is at 16 kHz
 ASTERISK = (
     ("asterisk-core-sounds-en-g722", "en_US_f_Allison", "allison"),
     ("asterisk-core-sounds-es-g722", "es_MX_f_Allison", "allison_es"),
@@ -54,8 +54,8 @@ SOUNDS = (
 )
 G722_RATE = 16_000
 SUFFIXES = (".ogg", ".opus", ".mp3", ".wav", ".g722")
-NO_SPEECH = ("beep", "silence", "tone")  # parts of names of prompts that hold none
-SPEECH = "_desc"  # part of names of sounds that are speech
+NO_SPEECH = ("beep", "silence", "tone")  # in the names of prompts without speech
+SPEECH = "_desc"  # in the names of sounds that are speech
 QUIET_DB = -28.0  # quietest twentieth of a prompt's frames, to its loudest tenth: above it there is noise in the speech
 FRAME_SEC = 0.02
 SHORTEST_SEC = 0.4
@@ -68,14 +68,14 @@ def files(root: Path, pattern: str) -> list[Path]:
     Raises:
         FileNotFoundError: there are none; names the folder and the pattern.
     """
-    found = sorted(path for path in root.glob(pattern) if path.suffix in SUFFIXES)
-    if not found:
+    recordings = sorted(path for path in root.glob(pattern) if path.suffix in SUFFIXES)
+    if not recordings:
         raise FileNotFoundError(f"{root}: no recordings like {pattern}; scripts/audio/free_recordings.py fetches them")
-    return found
+    return recordings
 
 
 def quiet(data: np.ndarray, sample_rate: int) -> bool:
-    """Whether speech `[T]` pauses in silence: a target that holds noise would teach that noise is speech."""
+    """Whether the pauses of speech `[T]` are silent: noise in a target would teach that noise is speech."""
     size = int(FRAME_SEC * sample_rate)
     power = np.square(data[: len(data) // size * size].reshape(-1, size)).mean(axis=1) + 1e-12
     low, high = np.percentile(10 * np.log10(power), (5, 90))
@@ -105,7 +105,7 @@ def duration_sec(path: Path) -> float:
 
 
 def announcement(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float) -> tuple[str, np.ndarray]:
-    """Prompts of one speaker one after another, at least so long, now and then resampled (pitch and formants); and the speaker."""
+    """Speaker, and at least `seconds` of prompts one after another, now and then resampled (pitch and formants)."""
     _, pattern, speaker = PROMPTS[rng.integers(len(PROMPTS))]
     spoken = [path for path in files(root, pattern) if not any(word in path.name for word in NO_SPEECH)]
     warp = float(np.exp(rng.uniform(np.log(0.84), np.log(1.2)))) if rng.random() < 0.75 else 1.0
@@ -118,7 +118,7 @@ def announcement(rng: np.random.Generator, root: Path, sample_rate: int, seconds
 
 
 def piece(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float) -> tuple[str, np.ndarray]:
-    """A stretch of a piece of music that is not silent, and its package."""
+    """Package and title of a piece of music, and a stretch of it that is not silent."""
     package, pattern = MUSIC[rng.integers(len(MUSIC))]
     tracks = files(root, pattern)
     while True:
@@ -130,7 +130,7 @@ def piece(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float
 
 
 def sounds(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float) -> tuple[str, np.ndarray]:
-    """Sounds of one package one after another, each at its own level, at least so long; and the package."""
+    """Package, and at least `seconds` of its sounds one after another, each at its own level."""
     package, pattern = SOUNDS[rng.integers(len(SOUNDS))]
     heard = [path for path in files(root, pattern) if SPEECH not in path.name]
     parts: list[np.ndarray] = []
@@ -144,7 +144,7 @@ def sounds(rng: np.random.Generator, root: Path, sample_rate: int, seconds: floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder that the packages are unpacked into")
     out = parser.parse_args().out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:

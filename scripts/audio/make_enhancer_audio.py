@@ -3,7 +3,7 @@
     python -m scripts.audio.make_enhancer_audio --out artifacts/enhancer_audio --minutes 60 --seed 3
 
 Needs espeak-ng (and flite's voices where they are installed). 22.05 kHz, 16 bit. Voices of the `test` split are never drawn. A file
-depends on (seed, number) alone; files that are there are kept. Then: `snakemake enhancer --config enhancer='{data: DIR}'`.
+depends on (seed, number) alone; files that are there are kept. Then: `snakemake enhancer --config enhancer_training='{data: DIR}'`.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def make(job: tuple[int, int, str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the data set")
+    parser.add_argument("--minutes", type=float, default=60, help="minutes of speech")
+    parser.add_argument("--seed", type=int, default=3, help="seed of everything that is drawn")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     args = parser.parse_args()
     count = round(args.minutes * 60 / CLIP_SEC)
     with ProcessPoolExecutor(args.jobs) as pool:

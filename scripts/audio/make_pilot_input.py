@@ -203,8 +203,8 @@ def aligned(target: np.ndarray, mixture: np.ndarray, decoded: np.ndarray) -> np.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("data/pilot"))
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--out", type=Path, default=Path("data/pilot"), help="folder for the pilot data")
+    parser.add_argument("--seed", type=int, default=42, help="seed of everything that is drawn")
     args = parser.parse_args()
     for folder in ("input", "clean"):
         shutil.rmtree(args.out / folder, ignore_errors=True)

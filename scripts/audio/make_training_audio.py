@@ -32,7 +32,7 @@ SPLITS = ("train", "valid", "test")
 SHARES = (0.9, 0.04, 0.06)
 KIND_SEED = {"speech": 0, "music": 1, "prompts": 2, "tracks": 3, "sounds": 4}
 FOLDERS = {"speech": "speech", "music": "music", "prompts": "speech", "tracks": "music", "sounds": "noise"}
-RECORDED = {  # kind: what makes one file of it, and at least how long
+RECORDED = {  # kind: function that makes one file of it, and its least length in seconds
     "prompts": (free_recordings.announcement, CLIP_SEC),
     "tracks": (free_recordings.piece, PIECE_SEC),
     "sounds": (free_recordings.sounds, CLIP_SEC),
@@ -98,17 +98,23 @@ def music(rng: np.random.Generator, split: str) -> tuple[str, np.ndarray]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes-speech", type=float, default=75)
-    parser.add_argument("--minutes-music", type=float, default=75)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the training audio")
+    parser.add_argument("--minutes-speech", type=float, default=75, help="minutes of synthetic speech")
+    parser.add_argument("--minutes-music", type=float, default=75, help="minutes of synthetic music")
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything that is drawn")
+    parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     parser.add_argument(
-        "--recordings", type=Path, help="folder into which the packages of free_recordings.py were unpacked"
+        "--recordings", type=Path, help="folder that the packages of free_recordings.py were unpacked into"
     )
-    parser.add_argument("--minutes-prompts", type=float, default=60)
-    parser.add_argument("--minutes-tracks", type=float, default=120)
-    parser.add_argument("--minutes-sounds", type=float, default=20)
+    parser.add_argument(
+        "--minutes-prompts", type=float, default=60, help="minutes of recorded speech; only with --recordings"
+    )
+    parser.add_argument(
+        "--minutes-tracks", type=float, default=120, help="minutes of recorded music; only with --recordings"
+    )
+    parser.add_argument(
+        "--minutes-sounds", type=float, default=20, help="minutes of recorded sounds; only with --recordings"
+    )
     args = parser.parse_args()
     for folder in set(FOLDERS.values()):
         (args.out / folder).mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What `synth_music` plays: scales, progressions, genre templates with their instruments, drum patterns.
+"""Material of `synth_music`: scales, progressions, genre templates with their instruments, drum patterns.
 
 `TEST` genres play instruments that the others do not; they make the pilot input and the test split. Training hears them too, in other
 pieces.

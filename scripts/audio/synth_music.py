@@ -36,7 +36,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Song:
-    """What all parts of a piece share."""
+    """Properties that all parts of a piece share."""
 
     scale: tuple[int, ...]
     tonic: int
@@ -52,7 +52,7 @@ class Song:
 
 @dataclass(frozen=True)
 class Figure:
-    """What a part repeats in each bar."""
+    """Pattern that a part repeats in each bar."""
 
     step: float  # beats
     order: np.ndarray  # of an arpeggio's keys

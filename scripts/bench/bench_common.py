@@ -1,4 +1,4 @@
-"""What the benchmarks share: models of the released sizes with random weights, clips, a timer, the machine's GEMM peak."""
+"""Common parts of the benchmarks: models of the released sizes with random weights, clips, a timer, the machine's GEMM peak."""
 
 from __future__ import annotations
 
@@ -128,16 +128,16 @@ def write_clips(folder: Path, count: int, seconds: float, rate: int, channels: i
 
 def rows(path: Path, clips: list[Path], seconds: float, rate: int, channels: int = 1) -> Path:
     """A manifest of clips as any stage takes it."""
-    found = []
+    items = []
     for clip in clips:
         digest = sha256_file(clip)
-        found.append(
+        items.append(
             Item(
                 id=clip.stem, noisy=str(clip), path=str(clip), sha256=digest, noisy_sha256=digest, sr=rate, channels=channels,
                 duration=seconds, stems={"vocals": str(clip)}, output=clip.name,
             )
         )  # fmt: skip
-    write_manifest(path, found)
+    write_manifest(path, items)
     return path
 
 
@@ -154,13 +154,11 @@ def _environment() -> dict[str, str]:
 def started(command: list[str], **environment: str) -> subprocess.Popen[bytes]:
     """`environment`: what differs; an empty value takes the variable away."""
     chosen = {key: value for key, value in {**_environment(), **environment}.items() if value}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=chosen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )  # fmt: skip
+    return subprocess.Popen(command, cwd=ROOT, env=chosen, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def _watch(process: psutil.Process, highest: dict[int, float], ended: threading.Event) -> None:
-    """Highest resident memory (MB) of a process and what it starts. The kernel's own figure counts what the parent held."""
+    """Highest resident memory (MB) of a process and its children. The kernel's own figure counts the parent's memory too."""
     while not ended.wait(0.1):
         try:
             family = [process, *process.children(recursive=True)]

@@ -27,7 +27,7 @@ from scripts.bench.bench_common import ROOT, stage
 PILOT = ROOT / "data/pilot"
 SECONDS = 10.0
 LIMIT_SEC = 180.0
-# as Snakemake sets them for a job
+# Variables that Snakemake sets for a job
 ONE_THREAD = {
     "OMP_WAIT_POLICY": "passive",
     "OMP_NUM_THREADS": "1",
@@ -42,13 +42,13 @@ def clips() -> list[tuple[np.ndarray, np.ndarray, int]]:
     """Mixture and clean `[C, T]` of ten seconds, repeated where the clip is shorter, and the rate."""
     out = []
     for path in sorted((PILOT / "input").rglob("*")):
-        found = (
+        references = (
             sorted((PILOT / "clean").glob(f"{path.relative_to(PILOT / 'input').with_suffix('')}.*"))
             if path.is_file()
             else []
         )
-        if found:
-            (noisy, rate), (clean, _) = audio.read(path), audio.read(found[0])
+        if references:
+            (noisy, rate), (clean, _) = audio.read(path), audio.read(references[0])
             length = min(noisy.shape[1], clean.shape[1])
             places = np.arange(int(SECONDS * rate)) % length
             out.append((noisy[:, places], clean[:, places], rate))
@@ -91,13 +91,13 @@ def evaluate(manifest: Path, store: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--items", type=int, default=200)
-    parser.add_argument("--jobs", type=int, default=2, help="at a time, one thread each")
-    chosen = parser.parse_args()
+    parser.add_argument("--items", type=int, default=200, help="number of items")
+    parser.add_argument("--jobs", type=int, default=2, help="jobs at a time, one thread each")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-evaluate-") as folder:
-        manifests = make_items(Path(folder), chosen.items, shards=2 * chosen.jobs)
+        manifests = make_items(Path(folder), args.items, shards=2 * args.jobs)
         start = time.perf_counter()
-        with ThreadPoolExecutor(chosen.jobs) as pool:
+        with ThreadPoolExecutor(args.jobs) as pool:
             logs = list(pool.map(lambda manifest: evaluate(manifest, Path(folder) / "store"), manifests))
         wall = time.perf_counter() - start
     spent = dict.fromkeys(GROUPS, 0.0)
@@ -106,9 +106,9 @@ def main() -> None:
             spent[group] += float(seconds)
     print("| metric group | core seconds per item | share |\n| --- | ---: | ---: |")
     for group, seconds in sorted(spent.items(), key=lambda pair: -pair[1]):
-        print(f"| {group} | {seconds / chosen.items:.3f} | {seconds / sum(spent.values()):.0%} |")
-    limit = LIMIT_SEC * chosen.items / 200
-    print(f"\n{chosen.items} items of {SECONDS:g} s, {chosen.jobs} jobs at a time: {wall:.1f} s,", end=" ")
+        print(f"| {group} | {seconds / args.items:.3f} | {seconds / sum(spent.values()):.0%} |")
+    limit = LIMIT_SEC * args.items / 200
+    print(f"\n{args.items} items of {SECONDS:g} s, {args.jobs} jobs at a time: {wall:.1f} s,", end=" ")
     print(f"{wall / limit:.2f} of the limit of {limit:.0f} s.")
 
 

@@ -1,4 +1,4 @@
-"""The training loader against the network it feeds: samples a second delivered and consumed, and memory by the data set's size.
+"""The training loader against the network it feeds: samples per second delivered and consumed, and memory by the data set's size.
 
     python -m scripts.bench.bench_loader [--seconds 20]
 
@@ -27,11 +27,11 @@ from scripts.bench.bench_common import ROOT, training_step
 
 
 def loader_rate(settings: TrainSettings, folder: Path, seconds: float, copies: int) -> tuple[float, float]:
-    """Samples a second of one process, and its peak memory in MB; every recording is listed `copies` times."""
+    """Samples per second of one process, and its peak memory in MB; every recording is listed `copies` times."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
-        found: tuple[float, float] = pool.apply(_deliver, (settings.model_dump(), folder, seconds, copies))
-    return found
+        rate_and_peak: tuple[float, float] = pool.apply(_deliver, (settings.model_dump(), folder, seconds, copies))
+    return rate_and_peak
 
 
 def _deliver(values: dict[str, Any], folder: Path, seconds: float, copies: int) -> tuple[float, float]:
@@ -51,7 +51,7 @@ def _deliver(values: dict[str, Any], folder: Path, seconds: float, copies: int) 
 
 
 def consumer_rate(settings: TrainSettings, seconds: float) -> float:
-    """Samples a second that forward, loss, backward and optimiser step of one thread consume."""
+    """Samples per second that forward, loss, backward and optimiser step of one thread consume."""
     step = training_step(settings)
     length = int(settings.mixtures.segment_sec * settings.network.sample_rate)
     batch = torch.randn(2, settings.batch_size, 1, length) * 0.1
@@ -66,15 +66,17 @@ def consumer_rate(settings: TrainSettings, seconds: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    parser.add_argument("--large", type=int, default=1000, help="the large data set: so many times the small one")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
+    parser.add_argument(
+        "--large", type=int, default=1000, help="size of the large data set as a multiple of the small one"
+    )
     args = parser.parse_args()
     settings = load_settings(ROOT / "config/experiments/pilot_sep_b.yaml")
     rate = settings.network.sample_rate
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         generated.training_set(folder, sample_rate=rate)
-        # long recordings: a segment must not cost more where its file is longer
+        # long recordings: a segment must not cost more in a longer file
         long = np.tile(audio.read(folder / "clean/train0.wav")[0], (1, 50))
         audio.write(folder / "clean/train0.wav", long, rate)
         text = (folder / "train.jsonl").read_text().splitlines()

@@ -84,7 +84,7 @@ class Stage:
         return lvc_made(self.x, self.around.shape[1], size, self.predictor.shape[2], make)
 
     def all_kernels(self) -> tuple[Tensor, Tensor]:
-        """Of all layers, frames last: `[B, layers, C, O, K, L]`, and biases `[B, layers, O, L]`."""
+        """Kernels of all layers, frames last: `[B, layers, C, O, K, L]`, and biases `[B, layers, O, L]`."""
         outputs, channels, taps = self.predictor.shape
         padded = functional.pad(self.hidden, (1, 1))
         kernels = functional.conv1d(padded, self.einsum_weight, self.einsum_bias)
@@ -113,7 +113,7 @@ def operation(stage: Stage, repeats: int) -> dict[str, float]:
 
 
 def with_kernels(stage: Stage, repeats: int) -> dict[str, float]:
-    """All layers of a stage, and what makes their kernels."""
+    """All layers of a stage, and the predictor of their kernels."""
     return best(
         {
             "unfold + einsum": stage.theirs,
@@ -157,58 +157,64 @@ def whole(model: UnivNet, condition: Tensor, drawn: Tensor, repeats: int) -> dic
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--size", choices=SIZES, default="reference")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of the audio")
+    parser.add_argument("--size", choices=SIZES, default="reference", help="size of the enhancer")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    parser.add_argument("--repeats", type=int, default=3, help="repetitions; the fastest counts")
+    parser.add_argument(
+        "--precisions",
+        nargs="+",
+        choices=("float32", "bfloat16"),
+        default=["float32", "bfloat16"],
+        help="types of the weights",
+    )
     parser.add_argument("--parts", nargs="+", choices=("operation", "with kernels", "vocoder"),
                         default=["operation", "with kernels", "vocoder"])  # fmt: skip
     parser.add_argument("--no-peak", action="store_true", help="do not measure the machine's GEMM peak")
-    parser.add_argument("--json", type=Path)
-    chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    settings = of_size(chosen.size)
-    frames = max(2, math.ceil(chosen.seconds * settings.features.sample_rate / settings.features.hop_length))
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    settings = of_size(args.size)
+    frames = max(2, math.ceil(args.seconds * settings.features.sample_rate / settings.features.hop_length))
     condition = settings.features.n_mels + settings.irmae.extra
     rows: list[dict[str, Any]] = []
-    print(f"{machine()}, {chosen.threads} threads; {chosen.size}, {frames} frames ({chosen.seconds:g} s)\n")
+    print(f"{machine()}, {args.threads} threads; {args.size}, {frames} frames ({args.seconds:g} s)\n")
     print(
         "| what | precision | unfold + einsum, s | ours, s | ratio | difference |\n| --- | --- | --- | --- | --- | --- |"
     )
 
-    def row(what: str, precision: str, found: dict[str, float], apart: float | None = None) -> None:
-        theirs, ours = found["unfold + einsum"], found["ours"]
-        rows.append({"what": what, "precision": precision, **found, "ratio": theirs / ours, "difference": apart})
+    def row(what: str, precision: str, seconds: dict[str, float], apart: float | None = None) -> None:
+        theirs, ours = seconds["unfold + einsum"], seconds["ours"]
+        rows.append({"what": what, "precision": precision, **seconds, "ratio": theirs / ours, "difference": apart})
         shown = "" if apart is None else f"{apart:.0e}"
         print(f"| {what} | {precision} | {theirs:.3f} | {ours:.3f} | {theirs / ours:.1f} | {shown} |", flush=True)
 
     with torch.inference_mode():
-        for precision in chosen.precisions:
+        for precision in args.precisions:
             dtype = getattr(torch, precision)
             torch.manual_seed(0)
             model = fold_weight_norm(UnivNet(condition, settings.vocoder).eval()).to(dtype)
             assert isinstance(model, UnivNet)
             for number in range(len(settings.vocoder.strides)):
                 stage = Stage(model, number, frames, dtype)
-                if "operation" in chosen.parts:
-                    row(f"operation, hop {stage.hop}", precision, operation(stage, chosen.repeats))
-                if "with kernels" in chosen.parts:
+                if "operation" in args.parts:
+                    row(f"operation, hop {stage.hop}", precision, operation(stage, args.repeats))
+                if "with kernels" in args.parts:
                     apart = difference(stage)
                     assert apart < TOLERANCE[dtype], f"hop {stage.hop}: the two differ by {apart}"
-                    row(f"with kernels, hop {stage.hop}", precision, with_kernels(stage, chosen.repeats), apart)
-            if "vocoder" in chosen.parts:
+                    row(f"with kernels, hop {stage.hop}", precision, with_kernels(stage, args.repeats), apart)
+            if "vocoder" in args.parts:
                 inputs = (
                     torch.randn(1, condition, frames).to(dtype),
                     torch.randn(1, settings.vocoder.noise, frames).to(dtype),
                 )
-                row("vocoder", precision, whole(model, *inputs, chosen.repeats))
+                row("vocoder", precision, whole(model, *inputs, args.repeats))
             del model
-    wanted = [] if chosen.no_peak else chosen.precisions
-    peaks = {precision: gemm_peak(precision, chosen.threads) for precision in wanted}
+    wanted = [] if args.no_peak else args.precisions
+    peaks = {precision: gemm_peak(precision, args.threads) for precision in wanted}
     print("\nGEMM peak: " + ", ".join(f"{name} {value / 1e9:.0f} GFLOP/s" for name, value in peaks.items()))
-    if chosen.json:
-        chosen.json.write_text(
+    if args.json:
+        args.json.write_text(
             json.dumps({"machine": machine(), "frames": frames, "rows": rows, "gemm": peaks}, indent=1)
         )
 

@@ -1,4 +1,4 @@
-"""What it costs that published files are copies: seconds and disk space of links, copies and clones of the same finished files.
+"""Cost of publishing by copies: seconds and disk space of links, copies and clones of the same finished files.
 
 python -m scripts.bench.bench_publish [FOLDER]     FOLDER: on the file system to measure (a temporary folder in it is used)
 """
@@ -22,12 +22,12 @@ FILES, MEGABYTES, ROUNDS = 200, 5, 3
 
 
 def link(source: Path, target: Path) -> None:
-    """As it was done before: output and store were one file."""
+    """The former way: output and store are one file."""
     os.link(source, target)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Without the attempt to share blocks."""
+    """Copy without the attempt to share blocks."""
     cloned, store._cloned = store._cloned, lambda *_: False
     try:
         store.place(source, target)
@@ -40,13 +40,13 @@ def used_mb(folder: Path) -> float:
     return shutil.disk_usage(folder).used / 1e6
 
 
-def measure(folder: Path, how: Callable[[Path, Path], None], sources: list[Path]) -> tuple[float, float]:
+def measure(folder: Path, publish: Callable[[Path, Path], None], sources: list[Path]) -> tuple[float, float]:
     """Seconds and MB of publishing all of them once."""
     before = used_mb(folder)
     start = time.perf_counter()
     for number, source in enumerate(sources):
         (folder / "out").mkdir(exist_ok=True)
-        how(source, folder / f"out/{number}.wav")
+        publish(source, folder / f"out/{number}.wav")
     seconds = time.perf_counter() - start
     space = used_mb(folder) - before
     shutil.rmtree(folder / "out")
@@ -61,16 +61,16 @@ def main() -> None:
         for source in sources:
             source.write_bytes(os.urandom(MEGABYTES * 1_000_000))
         ways = {"hard link": link, "copy": copy, "place": store.place}
-        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        figures_of: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
-            for way, how in ways.items():
-                found[way].append(measure(folder, how, sources))
+            for way, publish in ways.items():
+                figures_of[way].append(measure(folder, publish, sources))
         cloned = store.copied(sources[0], folder / "trial")
         print(
             f"{FILES} files of {MEGABYTES} MB, median of {ROUNDS}; blocks {'are' if cloned else 'cannot be'} shared here\n"
         )
         print("| way | seconds | MB of disk |\n| --- | ---: | ---: |")
-        for way, figures in found.items():
+        for way, figures in figures_of.items():
             print(
                 f"| {way} | {statistics.median(f[0] for f in figures):.2f} | {statistics.median(f[1] for f in figures):.0f} |"
             )

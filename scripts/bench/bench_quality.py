@@ -11,7 +11,7 @@ Sets: `--data` takes `mixtures` (references `mixtures_clean`), `noisy` (`speech`
 
 Choices: recordings are made mono. Figures are medians over a set's files. SI-SDR (no removal of the mean), LSD and the
 composite are at the reference's rate, PESQ-wb and DNSMOS at 16 kHz, STOI and ESTOI at 10 kHz. Peers' delays are measured and
-taken out. RTF is CPU seconds (all threads, measured clip by clip, the networks loaded and warm) over seconds of audio, summed
+compensated. RTF is CPU seconds (all threads, measured clip by clip, the networks loaded and warm) over seconds of audio, summed
 over a set: other work on the machine does not change it, and on idle cores the clock shows no more. Weights are the bytes of
 the files that a row loads. Nothing is downloaded. Finished figures lie in `--out` by content, system and code: a second run
 computes what changed. A pair that cannot be used is named and the rest goes on.
@@ -47,7 +47,7 @@ INPUT = System("input", "input", "input", run=lambda clip: clip.part("input", la
 
 @dataclass
 class Bench:
-    """What a run measures with: `out` is the folder of finished figures, `ablation` the sets on which that is measured."""
+    """Systems and meter of a run; `out`: folder of finished figures; `ablation`: sets on which the ablation is measured."""
 
     systems: Sequence[System]
     meter: Meter
@@ -66,12 +66,12 @@ class Bench:
             AudioRestorerError: the pair cannot be used.
         """
         with Clip(pair) as clip:
-            found = {
+            figures = {
                 system.name: self._figures(system, clip, given.alone)
                 for system in self.on(given)
                 if system.run is not None and not (given.alone and system.mixtures_only)
             }
-            return {"name": pair.name, "seconds": clip.seconds, "rate": clip.rate, "systems": found}
+            return {"name": pair.name, "seconds": clip.seconds, "rate": clip.rate, "systems": figures}
 
     def _figures(self, system: System, clip: Clip, alone: bool) -> dict[str, Any]:
         key = key_of(
@@ -131,8 +131,8 @@ def say(text: str) -> None:
 
 def _over(system: System, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     mine = [(row["seconds"], row["systems"][system.name]) for row in rows if system.name in row["systems"]]
-    done = [(seconds, found) for seconds, found in mine if "failed" not in found]
-    failed = [found["failed"] for _, found in mine if "failed" in found]
+    done = [(seconds, figures) for seconds, figures in mine if "failed" not in figures]
+    failed = [figures["failed"] for _, figures in mine if "failed" in figures]
     reason = system.missing or (failed[0] if failed else NOT_FOR_CLEAN if rows else "no pair could be used")
     out: dict[str, Any] = {
         "n": len(done),
@@ -147,30 +147,30 @@ def _over(system: System, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def chosen_sets(args: argparse.Namespace) -> list[PairSet]:
     """Raises AudioRestorerError: a folder is missing, a wrong `--set`, or none at all."""
-    found = default_sets(args.data) if args.data else []
-    found += [parsed(text) for text in args.set] + [parsed(text, alone=True) for text in args.clean]
-    found = [one for one in found if not args.only or one.name in args.only]
-    if not found:
+    sets = default_sets(args.data) if args.data else []
+    sets += [parsed(text) for text in args.set] + [parsed(text, alone=True) for text in args.clean]
+    sets = [one for one in sets if not args.only or one.name in args.only]
+    if not sets:
         raise AudioRestorerError("no set: --data DIR, --set NAME=NOISY_DIR:CLEAN_DIR or --clean NAME=DIR")
-    if len({one.name for one in found}) < len(found):
-        raise AudioRestorerError(f"two sets have one name: {', '.join(one.name for one in found)}")
+    if len({one.name for one in sets}) < len(sets):
+        raise AudioRestorerError(f"two sets have one name: {', '.join(one.name for one in sets)}")
     if args.limit:
-        found = [PairSet(one.name, one.pairs[: args.limit], one.alone, one.unusable) for one in found]
-    return found
+        sets = [PairSet(one.name, one.pairs[: args.limit], one.alone, one.unusable) for one in sets]
+    return sets
 
 
 def chosen_systems(args: argparse.Namespace, config: Config, networks: Networks) -> list[System]:
     extra = [text.partition("=")[0] for text in args.model]
-    found = [INPUT, *peer_systems(networks), *our_systems(config, networks, extra)]
-    found += ablation_systems(config, networks) if args.ablation else []
-    return [one for one in found if not args.system or any(fnmatch(one.name, pattern) for pattern in args.system)]
+    systems = [INPUT, *peer_systems(networks), *our_systems(config, networks, extra)]
+    systems += ablation_systems(config, networks) if args.ablation else []
+    return [one for one in systems if not args.system or any(fnmatch(one.name, pattern) for pattern in args.system)]
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Raises AudioRestorerError: what the user gave cannot be used."""
     sets = chosen_sets(args)
     config = load(Config, str(args.config))
-    replaced = {name: Path(path) for name, found, path in (text.partition("=") for text in args.model) if found}
+    replaced = {name: Path(path) for name, results, path in (text.partition("=") for text in args.model) if results}
     networks = Networks(config, replaced, args.models, args.out, args.threads)
     texts = None
     if args.transcripts:
@@ -179,17 +179,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         texts = {name: row.get("transcript", "") for name, row in rows.items()}
     meter = Meter(args.dnsmos, texts, args.threads)
     bench = Bench(chosen_systems(args, config, networks), meter, args.out, args.threads, args.ablation)
-    found = [measured(bench, given) for given in sets]
+    results = [measured(bench, given) for given in sets]
     return {
         "threads": args.threads,
         "systems": [
-            {"name": one.name, "kind": one.kind, "weights_bytes": one.weights, "missing": one.missing} for one in bench.systems
+            {"name": one.name, "kind": one.kind, "weights_bytes": one.weights, "missing": one.missing}
+            for one in bench.systems
         ],
-        "delays_samples": delays(bench.systems, {row["rate"] for one in found for row in one["pairs"]}),
+        "delays_samples": delays(bench.systems, {row["rate"] for one in results for row in one["pairs"]}),
         "embedded_bytes": embedded_bytes(networks),
         "absent": bench.meter.absent,
-        "sets": found,
-    }  # fmt: skip
+        "sets": results,
+    }
 
 
 def delays(systems: Sequence[System], rates: set[int]) -> dict[str, dict[str, int]]:
@@ -201,23 +202,45 @@ def delays(systems: Sequence[System], rates: set[int]) -> dict[str, dict[str, in
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     out.add_argument("--data", type=Path, help="folder with the default sets")
-    out.add_argument("--set", action="append", default=[], metavar="NAME=NOISY:CLEAN")
-    out.add_argument("--clean", action="append", default=[], metavar="NAME=DIR")
-    out.add_argument("--only", action="append", metavar="SET", help="these sets only")
-    out.add_argument("--system", action="append", metavar="GLOB", help="these rows only")
-    out.add_argument("--limit", type=int, help="so many pairs of each set")
-    out.add_argument("--model", action="append", default=[], metavar="NAME or LABEL=FILE")
     out.add_argument(
-        "--ablation", action="append", default=[], metavar="SET", help="there, too, the chain with one thing changed"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=NOISY:CLEAN",
+        help="a set of recordings and references; may be repeated",
     )
-    out.add_argument("--dnsmos", action="store_true")
-    out.add_argument("--transcripts", type=Path, help="TSV with path (below a set's folder) and transcript: WER")
-    out.add_argument("--config", type=Path, default=ROOT / "config/config.yaml")
+    out.add_argument(
+        "--clean", action="append", default=[], metavar="NAME=DIR", help="a set of clean speech; may be repeated"
+    )
+    out.add_argument("--only", action="append", metavar="SET", help="measure only this set; may be repeated")
+    out.add_argument(
+        "--system", action="append", metavar="GLOB", help="measure only the rows that match; may be repeated"
+    )
+    out.add_argument("--limit", type=int, help="largest number of pairs per set")
+    out.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME or LABEL=FILE",
+        help="a further model, or a checkpoint under a label; may be repeated",
+    )
+    out.add_argument(
+        "--ablation",
+        action="append",
+        default=[],
+        metavar="SET",
+        help="measure the chain with one thing changed on this set too; may be repeated",
+    )
+    out.add_argument("--dnsmos", action="store_true", help="measure DNSMOS too")
+    out.add_argument(
+        "--transcripts", type=Path, help="TSV with path (below a set's folder) and transcript, for the WER"
+    )
+    out.add_argument("--config", type=Path, default=ROOT / "config/config.yaml", help="configuration of the chain")
     out.add_argument("--models", type=Path, default=ROOT / "artifacts/models", help="folder of fetched models")
     out.add_argument("--out", type=Path, default=ROOT / "artifacts/quality", help="folder of finished figures")
-    out.add_argument("--threads", type=int, default=1)
-    out.add_argument("--json", type=Path)
-    out.add_argument("--write", action="store_true", help="the tables into docs/lab/quality.md")
+    out.add_argument("--threads", type=int, default=1, help="threads of each network")
+    out.add_argument("--json", type=Path, help="file for the figures")
+    out.add_argument("--write", action="store_true", help="put the tables into docs/lab/quality.md")
     return out
 
 

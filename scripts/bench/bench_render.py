@@ -39,7 +39,7 @@ from scripts.bench.bench_common import (
     timed,
     write_clips,
     write_models,
-)  # fmt: skip
+)
 
 DNS_CLIPS = 40  # at least: the network is so fast that with few clips start-up is what is measured
 ITEMS_A_SHARD = 64
@@ -89,10 +89,10 @@ def precisions() -> list[str]:
     return ["float32", *(["bfloat16"] if has_bfloat16() else [])]
 
 
-def difference_db(made: list[Path], wanted: list[Path]) -> float:
+def difference_db(outputs: list[Path], wanted: list[Path]) -> float:
     """Lowest SI-SDR (dB) of ours against the peer's; a mono clip comes back from demucs as stereo."""
     values = []
-    for ours_, theirs in zip(made, wanted, strict=True):
+    for ours_, theirs in zip(outputs, wanted, strict=True):
         (a, _), (b, _) = audio.read(ours_), audio.read(theirs)
         b = b if b.shape[0] == a.shape[0] else b.mean(axis=0, keepdims=True)
         sums, length = Sums(), min(a.shape[1], b.shape[1])
@@ -102,46 +102,46 @@ def difference_db(made: list[Path], wanted: list[Path]) -> float:
 
 
 def ours(
-    name: str, record: Path, manifest: Path, settings: dict[str, Any], tag: str, chosen: Any
+    name: str, record: Path, manifest: Path, settings: dict[str, Any], tag: str, args: Any
 ) -> tuple[list[str], Path]:
     """A stage's command on a manifest, and the manifest that it writes. `tag`: of its store, so that nothing is there already."""
     out = manifest.with_name(f"{record.stem}-{settings['precision']}-{tag}.jsonl")
     store = record.parent / "stores" / tag
     command = stage(
         name, manifest, out, "--config", json.dumps(settings), "--model", record, "--store", store, "--device", "cpu",
-        "--threads", chosen.threads,
+        "--threads", args.threads,
     )  # fmt: skip
     return command, out
 
 
 def compare(
     key: str, name: str, record: Path, clips: list[Path], rate: int, settings: dict[str, Any], peer: tuple[float, float],
-    theirs: list[Path], work: float, chosen: Any,
+    theirs: list[Path], work: float, args: Any,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Ours in each precision against the peer's seconds and memory. `work`: FLOP a clip."""
-    manifest = rows(record.parent / f"{key}.rows.jsonl", clips, chosen.seconds, rate)
-    one = rows(record.parent / f"{key}.one.jsonl", clips[:1], chosen.seconds, rate)
+    manifest = rows(record.parent / f"{key}.rows.jsonl", clips, args.seconds, rate)
+    one = rows(record.parent / f"{key}.one.jsonl", clips[:1], args.seconds, rate)
     results = []
     for precision in precisions():
         own = {**settings, "precision": precision}
-        conversion, _ = timed(ours(name, record, one, own, "first", chosen)[0])
-        command, done = ours(name, record, manifest, own, "timed", chosen)
+        conversion, _ = timed(ours(name, record, one, own, "first", args)[0])
+        command, done = ours(name, record, manifest, own, "timed", args)
         seconds, memory = timed(command)
-        made = [Path(row.path or "") for row in read_manifest(done)]
+        outputs = [Path(row.path or "") for row in read_manifest(done)]
         rate_of_work = work * len(clips) / seconds
         label = f"{key}_{precision}" if key != "dns64" or precision != "float32" else key
         results.append(
             {
                 "key": label, "clips": len(clips), "peer_sec": peer[0], "ours_sec": seconds, "ratio": peer[0] / seconds,
-                "peer_mb": peer[1], "ours_mb": memory, "difference_db": difference_db(made, theirs), "first_run_sec": conversion,
-                "gflops": rate_of_work / 1e9, "peak_share": rate_of_work / chosen.peak[precision],
+                "peer_mb": peer[1], "ours_mb": memory, "difference_db": difference_db(outputs, theirs), "first_run_sec": conversion,
+                "gflops": rate_of_work / 1e9, "peak_share": rate_of_work / args.peak[precision],
             }
         )  # fmt: skip
     return results
 
 
 def bench_separator(
-    folder: Path, name: str, record: Path, clips: list[Path], chosen: Any
+    folder: Path, name: str, record: Path, clips: list[Path], args: Any
 ) -> tuple[list[dict[str, Any]], float, Path]:
     """Results, the peer's seconds and the folder of its files."""
     out = folder / f"peer-{name}"
@@ -153,29 +153,29 @@ def bench_separator(
     network = network_of(name)
     if name == "htdemucs_ft":  # one member; windows of 7.8 s, a stride of three quarters of it
         window = int(network.segment * RATE)
-        passes = max(1, -(-int(chosen.seconds * RATE) // int(0.75 * window)))
+        passes = max(1, -(-int(args.seconds * RATE) // int(0.75 * window)))
         work = flops(network, 2, window) * passes
     else:
-        work = 4 * flops(network, 2, int(chosen.seconds * RATE))
+        work = 4 * flops(network, 2, int(args.seconds * RATE))
     settings = {"name": name, "model": name, "backend": "openvino"}
-    return compare(name, "separate", record, clips, RATE, settings, peer, theirs, work, chosen), peer[0], out / name
+    return compare(name, "separate", record, clips, RATE, settings, peer, theirs, work, args), peer[0], out / name
 
 
-def bench_denoiser(folder: Path, record: Path, chosen: Any) -> list[dict[str, Any]]:
-    clips = write_clips(folder / "clips16", max(DNS_CLIPS, chosen.clips), chosen.seconds, 16_000)
+def bench_denoiser(folder: Path, record: Path, args: Any) -> list[dict[str, Any]]:
+    clips = write_clips(folder / "clips16", max(DNS_CLIPS, args.clips), args.seconds, 16_000)
     out, script = folder / "peer-dns64", folder / "peer_denoiser.py"
     script.write_text(PEER_DENOISER)
     peer = timed(
         [sys.executable, str(script), "--model_path", str(folder / "dns64.th"), "--noisy_dir", str(clips[0].parent), "--out_dir",
-         str(out), "--device", "cpu", "--num_workers", str(chosen.threads)]
+         str(out), "--device", "cpu", "--num_workers", str(args.threads)]
     )  # fmt: skip
     theirs = [out / f"{clip.stem}_enhanced.wav" for clip in clips]
-    work = flops(network_of("dns64"), 1, int(chosen.seconds * 16_000))
+    work = flops(network_of("dns64"), 1, int(args.seconds * 16_000))
     settings = {"model": "dns64", "wet": 1.0, "backend": "openvino"}
-    return compare("dns64", "denoise", record, clips, 16_000, settings, peer, theirs, work, chosen)
+    return compare("dns64", "denoise", record, clips, 16_000, settings, peer, theirs, work, args)
 
 
-def chain_command(folder: Path, clips: Path, artifacts: Path, count: int, chosen: Any) -> list[str]:
+def chain_command(folder: Path, clips: Path, artifacts: Path, count: int, args: Any) -> list[str]:
     """Our chain, up to the published files, on the models of `folder`."""
     config = artifacts.with_suffix(".yaml")
     config.write_text(
@@ -190,7 +190,7 @@ def chain_command(folder: Path, clips: Path, artifacts: Path, count: int, chosen
     )  # fmt: skip
     return [
         sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder), "--cores",
-        str(chosen.threads), "--configfile", str(config), "--until", "publish",
+        str(args.threads), "--configfile", str(config), "--until", "publish",
     ]  # fmt: skip
 
 
@@ -200,19 +200,20 @@ def work_seconds(artifacts: Path) -> dict[str, float]:
     for path in sorted((artifacts / "logs").rglob("*.log")):
         for name, total, before in re.findall(
             r"^(\S+): \d+/\d+ items \([^)]*\), ([\d.]+) s, ([\d.]+) s of it before the first.*second$",
-            path.read_text(errors="replace"), re.M,
-        ):  # fmt: skip
+            path.read_text(errors="replace"),
+            re.M,
+        ):
             found[name] = found.get(name, 0.0) + float(total) - float(before)
     return found
 
 
-def bench_chain(folder: Path, clips: list[Path], peers: dict[str, tuple[float, Path]], chosen: Any) -> dict[str, Any]:
+def bench_chain(folder: Path, clips: list[Path], peers: dict[str, tuple[float, Path]], args: Any) -> dict[str, Any]:
     """The whole chain: the peers' three commands and their loudness, against one `snakemake`."""
     script = folder / "peer_tail.py"
     script.write_text(PEER_TAIL)
     tail, memory = timed(
         [sys.executable, str(script), str(peers["htdemucs_ft"][1]), str(peers["mdx_extra_q"][1]), str(folder / "peer-tail"),
-         str(folder / "dns64.th"), str(chosen.threads)]
+         str(folder / "dns64.th"), str(args.threads)]
     )  # fmt: skip
     peer = tail + sum(seconds for seconds, _ in peers.values())
     artifacts = folder / "artifacts"
@@ -220,7 +221,7 @@ def bench_chain(folder: Path, clips: list[Path], peers: dict[str, tuple[float, P
     (artifacts / "compiled").symlink_to(
         folder / "stores" / "compiled"
     )  # converted above; `first run` says what that costs
-    seconds, ours_mb = timed(chain_command(folder, clips[0].parent, artifacts, len(clips), chosen))
+    seconds, ours_mb = timed(chain_command(folder, clips[0].parent, artifacts, len(clips), args))
     work = work_seconds(artifacts)
     return {
         "key": "chain", "clips": len(clips), "peer_sec": peer, "ours_sec": seconds, "ratio": peer / seconds, "peer_mb": memory,
@@ -229,13 +230,13 @@ def bench_chain(folder: Path, clips: list[Path], peers: dict[str, tuple[float, P
     }  # fmt: skip
 
 
-def ours_on_many(folder: Path, count: int, chosen: Any) -> dict[str, Any]:
+def ours_on_many(folder: Path, count: int, args: Any) -> dict[str, Any]:
     """Our chain alone on many clips; the networks are converted already."""
     artifacts = folder / "artifacts-many"
     (artifacts / "models").mkdir(parents=True)
     (artifacts / "compiled").symlink_to(folder / "stores" / "compiled")
-    clips = write_clips(folder / "many", count, chosen.seconds, RATE)
-    seconds, memory = timed(chain_command(folder, clips[0].parent, artifacts, count, chosen))
+    clips = write_clips(folder / "many", count, args.seconds, RATE)
+    seconds, memory = timed(chain_command(folder, clips[0].parent, artifacts, count, args))
     work = work_seconds(artifacts)
     share = 1 - sum(work.values()) / seconds
     return {"clips": count, "ours_sec": seconds, "ours_mb": memory, "work_sec": work, "outside_share": share}
@@ -260,46 +261,46 @@ def table(results: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="four clips")
-    parser.add_argument("--clips", type=int, default=12)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--only", choices=("htdemucs_ft", "mdx_extra_q", "dns64"), help="one model")
-    parser.add_argument("--many", type=int, default=0, help="our chain on so many clips as well")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    chosen = parser.parse_args()
-    chosen.clips = 4 if chosen.quick else chosen.clips
-    chosen.peak = {precision: gemm_peak(precision, chosen.threads) for precision in precisions()}
+    parser.add_argument("--quick", action="store_true", help="measure four clips")
+    parser.add_argument("--clips", type=int, default=12, help="number of clips")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of each program")
+    parser.add_argument("--only", choices=("htdemucs_ft", "mdx_extra_q", "dns64"), help="measure one model")
+    parser.add_argument("--many", type=int, default=0, help="run our chain on this many clips as well")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    args = parser.parse_args()
+    args.clips = 4 if args.quick else args.clips
+    args.peak = {precision: gemm_peak(precision, args.threads) for precision in precisions()}
     results: list[dict[str, Any]] = []
     peers: dict[str, tuple[float, Path]] = {}
     many: dict[str, Any] | None = None
     with tempfile.TemporaryDirectory(prefix="bench-render-") as name:
         folder = Path(name)
         records = write_models(folder)
-        clips = write_clips(folder / "clips", chosen.clips, chosen.seconds, RATE)
-        for model in [model for model in records if chosen.only in (None, model)]:
+        clips = write_clips(folder / "clips", args.clips, args.seconds, RATE)
+        for model in [model for model in records if args.only in (None, model)]:
             if model == "dns64":
-                results += bench_denoiser(folder, records[model], chosen)
+                results += bench_denoiser(folder, records[model], args)
                 continue
-            part, *peers[model] = bench_separator(folder, model, records[model], clips, chosen)  # type: ignore[assignment]
+            part, *peers[model] = bench_separator(folder, model, records[model], clips, args)  # type: ignore[assignment]
             results += part
-        if chosen.only is None and "dns64" in records:
-            results.append(bench_chain(folder, clips, peers, chosen))
-        if chosen.many:
-            many = ours_on_many(folder, chosen.many, chosen)
-    peak = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {precision}" for precision, value in chosen.peak.items())
+        if args.only is None and "dns64" in records:
+            results.append(bench_chain(folder, clips, peers, args))
+        if args.many:
+            many = ours_on_many(folder, args.many, args)
+    peak = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {precision}" for precision, value in args.peak.items())
     print(
-        f"{machine()}; {chosen.threads} threads; GEMM peak {peak}; clips of {chosen.seconds:g} s, mono\n\n{table(results)}"
+        f"{machine()}; {args.threads} threads; GEMM peak {peak}; clips of {args.seconds:g} s, mono\n\n{table(results)}"
     )
     for row in [row for row in (results[-1] if results else None, many) if row and "work_sec" in row]:
         work = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in row["work_sec"].items())
         print(
             f"\nchain, {row['clips']} clips, {row['ours_sec']:.1f} s: {work}; outside of the stages' loops: {row['outside_share']:.0%}"
         )
-    if chosen.json:
+    if args.json:
         ratios = {row["key"]: round(row["ratio"], 3) for row in results}
-        figures = {"ratios": ratios, "results": results, "many": many, "machine": machine(), "gemm_peak": chosen.peak}
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+        figures = {"ratios": ratios, "results": results, "many": many, "machine": machine(), "gemm_peak": args.peak}
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

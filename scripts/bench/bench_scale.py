@@ -1,4 +1,4 @@
-"""How a run's cost grows with the number of items: tiny clips, a tiny network, all of the workflow.
+"""Growth of a run's cost with the number of items: tiny clips, a tiny network, the whole workflow.
 
     python -m scripts.bench.bench_scale [--items 10000] [--json FILE] [--write]
 
@@ -27,7 +27,7 @@ from tests.tiny_models import write_tiny_mask_unet
 RATE, CLIP_SEC = 16_000, 0.02
 PER_SHARD = 250
 PER_FOLDER = 100
-MANY_SHARDS = 4000  # a million items at 250 a shard: its plan is made (a dry run), on the items that there are
+MANY_SHARDS = 4000  # a million items at 250 per shard: planned in a dry run on the items of the largest batch
 STAGES = ("ingest", "separate/tiny", "fuse", "postmask", "loudness", "evaluate/loudness", "evaluate/music")
 HEAD = (
     "| items | shards | from nothing, s | one more item, s | nothing to be done, s | of it parsing, s | peak, MB | one more file, s |"
@@ -49,7 +49,7 @@ class Batch:
         )
 
     def add(self, count: int) -> None:
-        """Clips with content of their own: equal ones would be computed once."""
+        """Add clips that all differ: equal ones would be computed once."""
         for number in range(self.items, self.items + count):
             rng = np.random.default_rng(number)
             path = self.folder / "in" / f"{number // PER_FOLDER:05d}" / f"clip_{number:07d}.wav"
@@ -88,19 +88,19 @@ class Batch:
 def measure(folder: Path, items: int, plan: bool) -> dict[str, Any]:
     """One size's figures, with `plan` those of very many shards too; what must not be computed is checked."""
     batch = Batch(folder, items)
-    cold, _, made = batch.new()
-    assert set(made.values()) == {items}, made
+    cold, _, computed = batch.new()
+    assert set(computed.values()) == {items}, computed
     parse, _ = timed(batch.command("--list-rules"))
-    noop, memory, made = batch.new()
-    assert not any(made.values()), made
+    noop, memory, computed = batch.new()
+    assert not any(computed.values()), computed
     timed(batch.command("--report", "report.html"))
     report = {"results_mb": batch.size_mb("artifacts/report/results.html"), "report_mb": batch.size_mb("report.html")}
     batch.add(1)
-    one, _, made = batch.new()
-    assert set(made.values()) == {1}, made
+    one, _, computed = batch.new()
+    assert set(computed.values()) == {1}, computed
     shards, batch.shards = batch.shards, 2 * batch.shards
-    other, _, made = batch.new()
-    assert not any(made.values()), made
+    other, _, computed = batch.new()
+    assert not any(computed.values()), computed
     if plan:
         batch.shards = MANY_SHARDS
         many, many_memory = timed(batch.command("--dry-run", "--quiet", "all"))
@@ -115,17 +115,17 @@ def measure(folder: Path, items: int, plan: bool) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--items", type=int, default=10_000, help="of the largest batch")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--items", type=int, default=10_000, help="number of items in the largest batch")
+    parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--write", action="store_true", help="put the table into docs/lab/performance.md")
-    chosen = parser.parse_args()
-    sizes = [size for size in (100, 1000, 10_000, 100_000) if size < chosen.items] + [chosen.items]
-    found: dict[int, dict[str, Any]] = {}
+    args = parser.parse_args()
+    sizes = [size for size in (100, 1000, 10_000, 100_000) if size < args.items] + [args.items]
+    figures_of: dict[int, dict[str, Any]] = {}
     table = HEAD
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         for place, size in enumerate(sizes):
-            row = found[size] = measure(Path(name) / str(size), size, plan=size == sizes[-1])
-            least = found[sizes[place - 1]]["cold_seconds"] if place else 0.0
+            row = figures_of[size] = measure(Path(name) / str(size), size, plan=size == sizes[-1])
+            least = figures_of[sizes[place - 1]]["cold_seconds"] if place else 0.0
             row["seconds_per_item"] = (row["cold_seconds"] - least) / (size - (sizes[place - 1] if place else 0))
             table += (
                 f"\n| {size} | {row['shards']} | {row['cold_seconds']:.0f} | {row['seconds_per_item']:.3f} |"
@@ -133,7 +133,7 @@ def main() -> None:
                 f" {row['other_shards_seconds']:.0f} | {row['results_mb']:.1f} | {row['report_mb']:.1f} |"
             )
             print(table.splitlines()[-1], file=sys.stderr, flush=True)
-    last = found[sizes[-1]]
+    last = figures_of[sizes[-1]]
     table += (
         f"\n\nA plan of {MANY_SHARDS} shards (a million items at {PER_SHARD} a shard; a dry run): {last['many_shards_seconds']:.0f} s,"
         f" {last['many_shards_peak_mb']:.0f} MB. Of {sizes[-1]} items: {last['store_files']} files in the store,"
@@ -141,12 +141,12 @@ def main() -> None:
     )
     table += f"\n\n{machine()}; clips of {1000 * CLIP_SEC:.0f} ms, {PER_SHARD} to a shard, one core."
     print(table)
-    if chosen.write:
+    if args.write:
         write_section(ROOT / "docs/lab/performance.md", "scale", table)
-    if chosen.json:
+    if args.json:
         names = ("noop_seconds", "parse_seconds", "peak_mb", "seconds_per_item")
-        figures = {"machine": machine(), **{name: last[name] for name in names}, "sizes": found}
-        chosen.json.write_text(json.dumps(figures, indent=1) + "\n")
+        figures = {"machine": machine(), **{name: last[name] for name in names}, "sizes": figures_of}
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ FILE_RATE, FILE_SEC, FILES = 44_100, 30.0, 12
 
 
 class PlainDataset(Dataset[Any]):
-    """What one writes first: open both files, resample, cut, mix."""
+    """The obvious loader: open both files, resample, cut, mix."""
 
     def __init__(self, speech: list[Path], noise: list[Path], rate: int, length: int, size: int) -> None:
         self.speech, self.noise, self.rate, self.length, self.size = speech, noise, rate, length, size
@@ -85,7 +85,7 @@ def data_set(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def measure(settings: TrainSettings, dataset: Dataset[Any], seconds: float) -> dict[str, float]:
-    """Steps a second and the share of a step that waits for its batch; the loader's start is not counted."""
+    """Steps per second and the share of a step that waits for its batch; the loader's start is not counted."""
     step = training_step(settings)
     batches = iter(DataLoader(dataset, settings.batch_size, num_workers=1, drop_last=True))
     waited, steps, start = 0.0, -2, time.perf_counter()
@@ -104,9 +104,9 @@ def measure(settings: TrainSettings, dataset: Dataset[Any], seconds: float) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    chosen = parser.parse_args()
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    args = parser.parse_args()
     settings = load_settings(ROOT / "config/experiments/pilot_denoiser.yaml")
     rate, size = settings.network.sample_rate, 1_000_000
     length = int(settings.mixtures.segment_sec * rate)
@@ -122,16 +122,16 @@ def main() -> None:
             "manifest": MixtureDataset(ManifestMixer(files, settings.mixtures, "denoise", 1), 0, size),
             "bank": MixtureDataset(Mixer(bank, settings.mixtures, "separate", 1), 0, size),
         }
-        found = {key: measure(settings, feed, chosen.seconds) for key, feed in feeds.items()}
+        results = {key: measure(settings, feed, args.seconds) for key, feed in feeds.items()}
     print(
         f"{machine()}; one thread, one loader process, batch {settings.batch_size}, {settings.mixtures.segment_sec} s\n"
     )
     print("| data from | steps per second | ratio | waits for data |\n| --- | ---: | ---: | ---: |")
-    for key, row in found.items():
-        ratio = row["steps_a_second"] / found["plain"]["steps_a_second"]
+    for key, row in results.items():
+        ratio = row["steps_a_second"] / results["plain"]["steps_a_second"]
         print(f"| {key} | {row['steps_a_second']:.2f} | {ratio:.2f} | {row['wait_share']:.1%} |")
-    if chosen.json:
-        chosen.json.write_text(json.dumps({"machine": machine(), "training": found}, indent=1) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps({"machine": machine(), "training": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,16 +25,16 @@ MEMORY_DISK = Path("/dev/shm")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", help="kinds, separated by commas")
-    parser.add_argument("--short", action="store_true", help="the form that the tests run")
-    parser.add_argument("--json", type=Path, default=ROOT / "artifacts/eval/faults.json")
+    parser.add_argument("--faults", type=int, default=200, help="number of faults")
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything that is drawn")
+    parser.add_argument("--only", help="kinds of faults, separated by commas")
+    parser.add_argument("--short", action="store_true", help="run the short form of the tests")
+    parser.add_argument("--json", type=Path, default=ROOT / "artifacts/eval/faults.json", help="file for the results")
     parser.add_argument("--docs", action="store_true", help="write the section of docs/lab/reliability.md")
     parser.add_argument(
-        "--folder", type=Path, help="where to work; default: a folder in memory, else the temporary folder"
+        "--folder", type=Path, help="working folder; default: a folder in memory, else the temporary folder"
     )
-    parser.add_argument("--parts", type=Path, nargs="+", help="run nothing: put the results of several runs together")
+    parser.add_argument("--parts", type=Path, nargs="+", help="run nothing: join the results of several runs")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from tests.faults import fault_campaign

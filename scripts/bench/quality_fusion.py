@@ -1,8 +1,8 @@
 """Fusions that no stage has: bounds made of the reference, and weights learned on recordings that are not measured.
 
-`oracle`: of each cell the mask that is nearer to the ideal ratio mask (no choice among the masks is better). `ideal`: that mask
-itself (no real mask in [0, 1] is better). `learned`: in each of `BANDS` bands of equal width in mel, weights of at least zero of the
-masks, which bring the masked mixtures of data/pilot nearest to their references (least squares of the complex spectra).
+`oracle`: in each cell the mask that is nearer to the ideal ratio mask (no choice among the masks is better). `ideal`: that mask
+itself (no real mask in [0, 1] is better). `learned`: in each of `BANDS` bands of equal width in mel, non-negative weights of the
+masks that bring the masked mixtures of data/pilot nearest to their references (least squares of the complex spectra).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def fuse_otherwise(
 
 
 def normal_equations(clip: Clip, pairs: Estimates, settings: FuseSettings) -> tuple[Weights, Weights]:
-    """Of a clip's least-squares problems: products of the masked mixtures `[BANDS, n, n]`, and with the reference `[BANDS, n]`."""
+    """Normal equations of a clip: products of the masked mixtures `[BANDS, n, n]`, and with the reference `[BANDS, n]`."""
     count = len(pairs)
     squares, products = np.zeros((BANDS, count, count)), np.zeros((BANDS, count))
     for mixture, truth, *stems in stft.analyse(
@@ -88,7 +88,7 @@ def normal_equations(clip: Clip, pairs: Estimates, settings: FuseSettings) -> tu
 
 
 def least_squares(squares: Weights, products: Weights) -> Weights:
-    """The weights of at least zero that solve each band's normal equations; a band without sound gets the mean."""
+    """The non-negative weights that solve each band's normal equations; a band without sound gets the mean."""
     out = np.full(products.shape, 1 / products.shape[1])
     for band, (square, product) in enumerate(zip(squares, products, strict=True)):
         if np.trace(square) > 0:

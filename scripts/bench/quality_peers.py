@@ -1,15 +1,15 @@
-"""What people install today, as functions of `[1, T]` and a rate that give as many samples back, aligned with the input.
+"""Peers that people install today, as functions of `[1, T]` and a rate with as many samples, aligned with the input.
 
-- pyrnnoise: RNNoise at 48 kHz, whatever the recording's rate; 16-bit samples, as it takes them.
-- noisereduce: `reduce_noise(stationary=False)`, all else as it comes.
-- afftdn: FFmpeg's filter through PyAV's libavfilter, at the recording's rate: as it comes, and with a noise floor
-  for noise that is heard (`nf=-25`, dB; the filter's own is -50). `tn=1` changes no sample of what it gives here.
+- pyrnnoise: RNNoise at 48 kHz, whatever the recording's rate; 16-bit samples, its own format.
+- noisereduce: `reduce_noise(stationary=False)`, all else by default.
+- afftdn: FFmpeg's filter through PyAV's libavfilter, at the recording's rate: by default, and with a noise floor
+  for audible noise (`nf=-25`, dB; the filter's own is -50). `tn=1` changes no sample of what it gives here.
 - librosa HPSS (`librosa.effects`): a row for keeping the harmonic part and one for the percussive.
-- librosa nn_filter: REPET-SIM-like (Rafii & Pardo 2012). What frames that are alike at least 2 s apart share is the background;
+- librosa nn_filter: REPET-SIM-like (Rafii & Pardo 2012). The common part of similar frames at least 2 s apart is the background;
   the foreground is kept by a soft mask, with the constants of librosa's own gallery example (margin 10, power 2).
 
-Delays are measured, not believed: each peer is given a voice-like probe at the recording's rate, and what it puts out is
-shifted by the lag of the highest correlation. A peer that cannot be imported is a row that says why.
+Delays are measured: each peer gets a voice-like probe at the recording's rate, and its output is shifted by the lag of the
+highest correlation. A peer that cannot be imported is a row that says why.
 """
 
 from __future__ import annotations
@@ -89,15 +89,15 @@ def nn_filter(signal: Audio, rate: int) -> Audio:
 
     spectrum = librosa.stft(signal[0])
     whole = np.abs(spectrum)
-    gap = min(
-        int(librosa.time_to_frames(NN_GAP_SEC, sr=rate)), (whole.shape[1] - 1) // 2 - 1
-    )  # in short clips less is apart
+    # a short clip leaves less room for the gap
+    gap = min(int(librosa.time_to_frames(NN_GAP_SEC, sr=rate)), (whole.shape[1] - 1) // 2 - 1)
     alike = librosa.decompose.nn_filter(whole, aggregate=np.median, metric="cosine", width=max(1, gap))
     background = np.minimum(whole, alike)
     mask = librosa.util.softmask(whole - background, NN_MARGIN * background, power=NN_POWER)
     return np.asarray(librosa.istft(spectrum * mask, length=signal.shape[1]), np.float32)[None]
 
 
+# name -> package that must import, function
 PEERS: dict[str, tuple[str, Function]] = {
     "RNNoise": ("pyrnnoise", rnnoise),
     "noisereduce, non-stationary": ("noisereduce", noisereduce),
@@ -106,7 +106,7 @@ PEERS: dict[str, tuple[str, Function]] = {
     "HPSS, harmonic part": ("librosa", hpss("harmonic")),
     "HPSS, percussive part": ("librosa", hpss("percussive")),
     "nn_filter, foreground": ("librosa", nn_filter),
-}  # name -> package that must import, function
+}
 
 
 def probe(rate: int) -> Audio:
@@ -120,20 +120,20 @@ def probe(rate: int) -> Audio:
 
 
 def lag_of(output: Audio, given: Audio, rate: int) -> int:
-    """By how many samples an output is late: the lag of the highest correlation within +-0.1 s.
+    """Delay of an output in samples: the lag of the highest correlation within +-0.1 s.
 
-    Of first differences: the bass that rules a voice has so broad a peak that its top was a sample off (RNNoise at 44.1 kHz), and a
-    sample is worth 1.7 dB of SI-SDR at 12 dB.
+    First differences are correlated: the bass that rules a voice has so broad a peak that its top was a sample off (RNNoise at
+    44.1 kHz), and a sample is worth 1.7 dB of SI-SDR at 12 dB.
     """
     most = int(LONGEST_DELAY_SEC * rate)
     late, early = (np.diff(signal[0].astype(np.float64)) for signal in (output, given))
-    found = correlate(late, early, mode="full", method="fft")
+    correlation = correlate(late, early, mode="full", method="fft")
     middle = len(early) - 1
-    return int(found[middle - most : middle + most + 1].argmax()) - most
+    return int(correlation[middle - most : middle + most + 1].argmax()) - most
 
 
 class Aligned:
-    """A peer whose delay is measured once a rate and taken out. `delays`: rate in Hz -> samples."""
+    """A peer whose delay is measured once per rate and compensated. `delays`: rate in Hz -> samples."""
 
     def __init__(self, function: Function) -> None:
         self.function = function
@@ -150,7 +150,7 @@ class Aligned:
         return self.delays[rate]
 
     def __call__(self, signal: Audio, rate: int) -> Audio:
-        """As many samples as went in."""
+        """The peer's output `[1, T]`, aligned with the input."""
         late = self.measure(rate)
         out = self._padded(signal, rate)
         out = out[:, late:] if late >= 0 else np.pad(out, ((0, 0), (-late, 0)))
@@ -173,11 +173,11 @@ def _weights(module: Any) -> int:
 
 
 def peer_systems(networks: Networks) -> list[System]:
-    """A row each."""
+    """One row per peer."""
     systems = []
     for name, (package, function) in PEERS.items():
         try:
-            found = importlib.import_module(package)
+            module = importlib.import_module(package)
             version = metadata.version(package)
         except (ImportError, OSError) as error:
             systems.append(System(name, "peer", "", missing=f"{package} cannot be imported ({error})"))
@@ -185,5 +185,5 @@ def peer_systems(networks: Networks) -> list[System]:
         aligned = Aligned(function)
         identity = key_of(peer=name, version=version, own=sha256_file(__file__))
         title = f"{name} ({package} {version})"
-        systems.append(System(title, "peer", identity, _weights(found), _run(aligned), delay=aligned.measure))
+        systems.append(System(title, "peer", identity, _weights(module), _run(aligned), delay=aligned.measure))
     return [*systems, *(model_system(name, name, networks, "peer") for name in RELEASED)]

@@ -1,4 +1,4 @@
-"""Sets of (noisy, clean) recordings, and one of their pairs in memory with what was made of it and how long that took."""
+"""Sets of (noisy, clean) recordings, and one of their pairs in memory, with the signals made of it and their cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SHORTEST_SEC = 0.5  # STOI's least
 
 @dataclass(frozen=True)
 class Pair:
-    """A recording and its reference; of clean speech alone they are one file."""
+    """A recording and its reference; for clean speech alone they are one file."""
 
     name: str
     noisy: Path
@@ -39,7 +39,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class PairSet:
-    """Pairs of one kind. `alone`: clean speech is what goes in. `unusable`: (name, reason)."""
+    """Pairs of one kind. `alone`: the input is clean speech. `unusable`: (name, reason)."""
 
     name: str
     pairs: list[Pair]
@@ -50,10 +50,10 @@ class PairSet:
 def _below(folder: Path, name: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise AudioRestorerError(f"set {name}: {folder}: no such folder")
-    found = audio.below(folder)
-    if not found:
+    recordings = audio.below(folder)
+    if not recordings:
         raise AudioRestorerError(f"set {name}: {audio.none_in(folder)}")
-    return found
+    return recordings
 
 
 def two_folders(name: str, noisy: Path, clean: Path) -> PairSet:
@@ -63,10 +63,10 @@ def two_folders(name: str, noisy: Path, clean: Path) -> PairSet:
         AudioRestorerError: a folder is missing or empty.
     """
     _below(clean, name)
-    found = _below(noisy, name)
-    references = references_of(clean, list(found))
+    recordings = _below(noisy, name)
+    references = references_of(clean, list(recordings))
     pairs, unusable = [], []
-    for relative, path in found.items():
+    for relative, path in recordings.items():
         if relative in references.of:
             pairs.append(Pair(str(Path(relative).with_suffix("")), path, references.of[relative]))
         else:
@@ -80,14 +80,14 @@ def one_folder(name: str, folder: Path) -> PairSet:
     Raises:
         AudioRestorerError: the folder is missing, or holds no such pair.
     """
-    found = {str(Path(relative).with_suffix("")): path for relative, path in _below(folder, name).items()}
+    recordings = {str(Path(relative).with_suffix("")): path for relative, path in _below(folder, name).items()}
     pairs, unusable = [], []
-    for stem, path in found.items():
+    for stem, path in recordings.items():
         if not stem.endswith(NOISY):
             continue
         own = stem.removesuffix(NOISY)
-        if own + CLEAN in found:
-            pairs.append(Pair(own, path, found[own + CLEAN]))
+        if own + CLEAN in recordings:
+            pairs.append(Pair(own, path, recordings[own + CLEAN]))
         else:
             unusable.append((stem, f"no {own}{CLEAN} beside it"))
     if not pairs:
@@ -96,13 +96,13 @@ def one_folder(name: str, folder: Path) -> PairSet:
 
 
 def clean_speech(name: str, folder: Path) -> PairSet:
-    """Clean speech alone: what a system does to it is all its error."""
-    found = _below(folder, name)
-    return PairSet(name, [Pair(str(Path(key).with_suffix("")), path, path) for key, path in found.items()], True)
+    """Clean speech alone: every change that a system makes to it is an error."""
+    recordings = _below(folder, name)
+    return PairSet(name, [Pair(str(Path(key).with_suffix("")), path, path) for key, path in recordings.items()], True)
 
 
 def parsed(text: str, alone: bool = False) -> PairSet:
-    """`NAME=NOISY_DIR:CLEAN_DIR`, `NAME=DIR` (pairs in one folder), or, of clean speech, `NAME=DIR`."""
+    """The set of `NAME=NOISY_DIR:CLEAN_DIR`, of `NAME=DIR` (pairs in one folder), or with `alone` of clean speech `NAME=DIR`."""
     name, found, places = text.partition("=")
     if not (name and found and places):
         raise AudioRestorerError(f"{text!r}: a set is NAME=NOISY_DIR:CLEAN_DIR or NAME=DIR")
@@ -131,12 +131,12 @@ class Cost:
 
 
 def _mono(path: Path) -> tuple[Audio, int]:
-    found, rate = audio.read(path)
-    if found.shape[1] < SHORTEST_SEC * rate:
+    signal, rate = audio.read(path)
+    if signal.shape[1] < SHORTEST_SEC * rate:
         raise AudioRestorerError(f"{path}: shorter than {SHORTEST_SEC} s")
-    if not np.isfinite(found).all() or not np.any(found):
+    if not np.isfinite(signal).all() or not np.any(signal):
         raise AudioRestorerError(f"{path}: silent, or NaN or infinite samples")
-    return found.mean(axis=0, keepdims=True, dtype=np.float32), rate
+    return signal.mean(axis=0, keepdims=True, dtype=np.float32), rate
 
 
 def at_rate(signal: Audio, rate: int, wanted: int, frames: int | None = None) -> Audio:
@@ -148,7 +148,7 @@ def at_rate(signal: Audio, rate: int, wanted: int, frames: int | None = None) ->
 
 
 class Clip:
-    """A pair as mono, with a folder of its own for what is made of it.
+    """A pair as mono, with a folder of its own for the signals made of it.
 
     Attributes:
         noisy, rate: the recording `[1, T]` at its own rate. item: the same as the pipeline's stages take it.
@@ -168,8 +168,9 @@ class Clip:
         common = min(self.rate, self.reference_rate)
         match = compare(
             [(at_rate(self.noisy, self.rate, common)[0], at_rate(self.reference, self.reference_rate, common)[0])],
-            common, LONGEST_DELAY_SEC,
-        )  # fmt: skip
+            common,
+            LONGEST_DELAY_SEC,
+        )
         if not match.alike or abs(match.delay_sec) > LEAST_DELAY_SEC:
             what = f"{1000 * match.delay_sec:.2f} ms late" if match.alike else "another recording"
             raise AudioRestorerError(f"{pair.noisy}: its reference is {what}")
@@ -192,7 +193,7 @@ class Clip:
         self._temporary.cleanup()
 
     def part(self, key: str, make: Callable[[Path], Any]) -> Any:
-        """What `make(empty folder)` gives, made once. Parts do not nest: what a part needs is asked for before it."""
+        """Result of `make(empty folder)`, made once. Parts do not nest: ask for the inputs of a part before it."""
         self._used.add(key)
         if key not in self._made:
             folder = self.folder / str(len(self._made))
@@ -203,7 +204,7 @@ class Clip:
         return self._made[key][0]
 
     def made_by(self, system: Callable[[Clip], Audio]) -> tuple[Audio, Cost]:
-        """A system's output `[1, T]` at the recording's rate, and what all its parts cost, those made before included."""
+        """A system's output `[1, T]` at the recording's rate, and the cost of all its parts, those made before included."""
         self._used = set()
         out = system(self)
         costs = [self._made[key][1] for key in self._used]

@@ -1,7 +1,7 @@
-"""What is compared of ours: models alone, fusions and chains, made by the functions of the pipeline's own stages on files.
+"""Our side of the comparison: models alone, fusions and chains, by the functions of the pipeline's own stages on files.
 
-A chain is `separate` (each separator) -> `fuse` -> steps (`denoise`, `postmask`) in any order. What no stage has stands in the place
-of `fuse` in some rows (`quality_fusion`).
+A chain is `separate` (each separator) -> `fuse` -> steps (`denoise`, `postmask`) in any order. In some rows a fusion that no
+stage has takes the place of `fuse` (`quality_fusion`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import Config, DenoiseSettings, FuseSettings, PostmaskSettings, SeparatorSettings
+from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
 from audiorestorer.models import registry
-from audiorestorer.separators import ModelFiles, Options, Separator, load, pick_device
+from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.stages.denoise import denoise_item
 from audiorestorer.stages.fuse import Estimates, fuse_item
 from audiorestorer.stages.postmask import postmask_item
@@ -30,10 +31,10 @@ from scripts.bench.quality_fusion import BOUNDS, LEARNED, Weights, fuse_otherwis
 from scripts.bench.quality_sets import ROOT, Clip, two_folders
 
 Step = DenoiseSettings | PostmaskSettings
-ABLATION = "ablation: "  # what such rows' names begin with
+ABLATION = "ablation: "  # prefix of the names of such rows
 WHOLE = "whole chain (defaults)"
 WARM_UP_SEC = 1.0
-# what is fused where the configuration has one separator
+# Separators of the fusions where the configuration has only one
 PILOTS = tuple(SeparatorSettings(name=name[6:], model=name) for name in ("pilot_sep_a", "pilot_sep_b"))
 
 
@@ -42,9 +43,9 @@ class System:
     """One row of the table.
 
     Attributes:
-        run: a recording -> its output `[1, T]` at the recording's rate; `missing` says why there is none.
-        identity: all that the output depends on beside the recording. weights: bytes.
-        mixtures_only: it says nothing about clean speech. delay: rate -> samples of delay that are taken out.
+        run: from a recording to the output `[1, T]` at its rate; `missing` says why there is none.
+        identity: everything but the recording that the output depends on. weights: bytes.
+        mixtures_only: it says nothing about clean speech. delay: from a rate to the samples of delay that are compensated.
     """
 
     name: str
@@ -69,7 +70,7 @@ class Networks:
         self.registry = registry.load(ROOT / config.registry)
         self.replaced, self.cache, self.work, self.threads = replaced, cache, work, threads
         self.device = pick_device("cpu", threads)
-        self._loaded: dict[str, Separator] = {}
+        self._loaded: dict[str, Loaded] = {}
         self.learned: dict[str, Weights] = {}
 
     def files(self, name: str) -> ModelFiles:
@@ -87,23 +88,30 @@ class Networks:
         registry.fetch(name, self.registry._path, record, self.cache)
         return ModelFiles.read(record)
 
-    def get(self, name: str, settings: SeparatorSettings | DenoiseSettings) -> Separator:
-        """The network; loading and the first pass are outside of what is timed."""
+    def get(self, name: str, settings: SeparatorSettings | DenoiseSettings) -> Loaded:
+        """The network; loading and the first pass are not timed."""
         stems = wanted_stems(settings) if isinstance(settings, SeparatorSettings) else ("vocals",)
         key = key_of(name=name, settings=settings.model_dump(exclude={"name"}), stems=stems)
         if key not in self._loaded:
             options = Options(
-                self.device, stems, settings.segment_sec, settings.backend, settings.precision, self.threads,
-                self.work / "compiled", settings.batch_size,
-            )  # fmt: skip
-            network = load(self.files(name), options)
+                device=self.device,
+                stems=stems,
+                segment_sec=settings.segment_sec,
+                backend=settings.backend,
+                precision=settings.precision,
+                threads=self.threads,
+                cache=self.work / "compiled",
+                batch_size=settings.batch_size,
+            )
+            loaded = load(self.files(name), options)
+            network = loaded.network
             noise = np.random.default_rng(0).normal(
                 scale=0.01, size=(1, network.channels, int(WARM_UP_SEC * network.sample_rate))
             )
             window = np.zeros((1, network.channels, network.padded(noise.shape[-1])), np.float32)
             window[..., : noise.shape[-1]] = noise
             network(window)
-            self._loaded[key] = network
+            self._loaded[key] = loaded
         return self._loaded[key]
 
 
@@ -131,14 +139,14 @@ def _fusion_key(chain: Chain) -> str:
 
 def separated(clip: Clip, settings: SeparatorSettings, networks: Networks) -> dict[str, Path]:
     """The stems of one separator: what stage `separate` writes."""
-    network = networks.get(settings.model, settings)
+    loaded = networks.get(settings.model, settings)
     key = f"separate {_named(settings)}"
-    return clip.part(key, lambda folder: dict(separate_item(network, clip.item, settings, folder).files))  # type: ignore[no-any-return]
+    return clip.part(key, lambda folder: dict(separate_item(loaded, clip.item, settings, folder).files))  # type: ignore[no-any-return]
 
 
 def _stems(clip: Clip, chain: Chain, networks: Networks) -> Estimates:
-    found = [separated(clip, one, networks) for one in chain.separators]
-    return [(str(one["vocals.wav"]), str(one["accompaniment.wav"]) if len(one) > 1 else None) for one in found]
+    files = [separated(clip, one, networks) for one in chain.separators]
+    return [(str(one["vocals.wav"]), str(one["accompaniment.wav"]) if len(one) > 1 else None) for one in files]
 
 
 def fused(clip: Clip, chain: Chain, networks: Networks) -> Path:
@@ -155,11 +163,11 @@ def learned_weights(chain: Chain, networks: Networks) -> Weights:
     """Weights of the masks by band, learned on data/pilot; made once for a chain's separators and masks."""
     key = _fusion_key(chain)
     if key not in networks.learned:
-        found: list[tuple[Weights, Weights]] = []
+        equations: list[tuple[Weights, Weights]] = []
         for pair in two_folders("pilot", ROOT / "data/pilot/input", ROOT / "data/pilot/clean").pairs:
             with Clip(pair) as clip:
-                found.append(normal_equations(clip, _stems(clip, chain, networks), chain.fuse))
-        squares, products = (np.sum(parts, axis=0) for parts in zip(*found, strict=True))
+                equations.append(normal_equations(clip, _stems(clip, chain, networks), chain.fuse))
+        squares, products = (np.sum(parts, axis=0) for parts in zip(*equations, strict=True))
         networks.learned[key] = least_squares(squares, products)
     return networks.learned[key]
 
@@ -172,9 +180,9 @@ def stepped(clip: Clip, item: Item, step: Step, before: str, networks: Networks)
         return item.updated(path=str(path)), key
     if step.model is None:
         return item, before
-    network = networks.get(step.model, step)
-    made = clip.part(key, lambda folder: denoise_item(network, item, step, folder))
-    return item.updated(path=str(made.files["denoised.wav"]), high_band=step.high_band, **made.row), key
+    loaded = networks.get(step.model, step)
+    result = clip.part(key, lambda folder: denoise_item(loaded, item, step, folder))
+    return item.updated(path=str(result.files["denoised.wav"]), high_band=step.high_band, **result.row), key
 
 
 def run_chain(clip: Clip, chain: Chain, networks: Networks) -> Audio:
@@ -235,7 +243,7 @@ def _bytes(files: Sequence[ModelFiles]) -> int:
 
 
 def embedded_bytes(networks: Networks) -> int:
-    """Bytes of all weights that are in the repository: what a fresh clone has with no download."""
+    """Bytes of all weights in the repository, which a fresh clone has without a download."""
     names = [name for name, entry in networks.registry.models.items() if not entry.remote]
     return _bytes([networks.files(name) for name in names])
 
@@ -243,7 +251,7 @@ def embedded_bytes(networks: Networks) -> int:
 def _maker(
     separators: tuple[SeparatorSettings, ...], fuse: FuseSettings, networks: Networks, prefix: str = ""
 ) -> Callable[..., System]:
-    """What makes a row of a name and steps: of these separators and this fusion where it is given no others."""
+    """A function that makes a row from a name and steps, with these separators and this fusion by default."""
 
     def chain(
         name: str, *steps: Step, fuse: FuseSettings = fuse, instead: str = "",
@@ -279,8 +287,8 @@ def named_fusion(fuse: FuseSettings) -> str:
 
 def fusions(fuse: FuseSettings) -> dict[str, FuseSettings]:
     """Maximum and mean of plain and of sharpened masks, by name."""
-    found = [with_(fuse, method=method, power=power) for method in ("max", "mean") for power in (1.0, 2.0)]
-    return {named_fusion(one): one for one in found}
+    variants = [with_(fuse, method=method, power=power) for method in ("max", "mean") for power in (1.0, 2.0)]
+    return {named_fusion(one): one for one in variants}
 
 
 def with_(settings: Any, **changes: Any) -> Any:

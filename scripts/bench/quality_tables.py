@@ -1,4 +1,4 @@
-"""The tables of scripts/bench/bench_quality.py: a set each, the ablation, and the targets of the whole chain."""
+"""The tables of scripts/bench/bench_quality.py: one per set, the ablation, and the targets of the whole chain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scripts.bench.bench_common import machine
 from scripts.bench.quality_systems import ABLATION, WHOLE
 
 ABSENT = "–"
-NOT_FOR_CLEAN = "not for clean speech"  # such a row is left out of a table
+NOT_FOR_CLEAN = "not for clean speech"  # a row that is left out of the table
 # figure, title, digits
 PAIRS = (
     ("si_sdr_improvement_db", "SI-SDRi, dB ↑", 1), ("stoi", "STOI ↑", 3), ("estoi", "ESTOI ↑", 3), ("pesq", "PESQ-wb ↑", 2),
@@ -42,10 +42,10 @@ def _cells(row: Mapping[str, Any], columns: Sequence[tuple[str, str, int]], name
     return cells
 
 
-def set_table(found: Mapping[str, Any], systems: Sequence[Mapping[str, Any]]) -> str:
-    """A row a system; one that is missing says why. A column without any figure is left out."""
-    columns = CLEAN if found["alone"] else PAIRS
-    rows = found["systems"]
+def set_table(result: Mapping[str, Any], systems: Sequence[Mapping[str, Any]]) -> str:
+    """One row per system; a missing one says why. A column without any figure is left out."""
+    columns = CLEAN if result["alone"] else PAIRS
+    rows = result["systems"]
     columns = tuple(one for one in columns if any(one[0] in row["figures"] for row in rows.values()))
     head = ["", *(title for _, title, _ in columns), "RTF", "weights, MB"]
     lines = []
@@ -64,7 +64,7 @@ def set_table(found: Mapping[str, Any], systems: Sequence[Mapping[str, Any]]) ->
 
 def targets(result: Mapping[str, Any]) -> list[list[str]]:
     """Target, measured, met: of the whole chain with the default configuration."""
-    sets = {found["name"]: found["systems"].get(WHOLE) for found in result["sets"]}
+    sets = {one["name"]: one["systems"].get(WHOLE) for one in result["sets"]}
     out = []
 
     def add(title: str, text: str, value: float | None, digits: int, met: Callable[[float], bool]) -> None:
@@ -83,7 +83,7 @@ def targets(result: Mapping[str, Any]) -> list[list[str]]:
 
 def _rtf(result: Mapping[str, Any]) -> float | None:
     """CPU seconds per second of audio of the whole chain, over all sets."""
-    rows = [(row["seconds"], row["systems"].get(WHOLE, {})) for found in result["sets"] for row in found["pairs"]]
+    rows = [(row["seconds"], row["systems"].get(WHOLE, {})) for one_set in result["sets"] for row in one_set["pairs"]]
     done = [(seconds, one["cpu_sec"]) for seconds, one in rows if "cpu_sec" in one]
     return sum(cost for _, cost in done) / sum(seconds for seconds, _ in done) if done else None
 
@@ -117,6 +117,6 @@ def report(result: Mapping[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _ms(found: Mapping[str, int]) -> str:
-    each = {f"{1000 * samples / int(rate):.1f}" for rate, samples in found.items()}
+def _ms(delays: Mapping[str, int]) -> str:
+    each = {f"{1000 * samples / int(rate):.1f}" for rate, samples in delays.items()}
     return " / ".join(sorted(each))

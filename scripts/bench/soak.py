@@ -3,8 +3,8 @@
     python -m scripts.bench.soak --items 2000 --docs
 
 Each item is a fresh recording of half a second that goes through the whole chain, stage by stage, as the jobs of `snakemake` take
-it through; all stages share this process, so that what any of them keeps is seen. Sampled by item: resident memory, open files and
-sockets, threads, and what lies in the store beside finished entries. From item `--from` on a straight line is fitted to each; its
+it through; all stages share this process, so that a leak in any of them shows. Sampled by item: resident memory, open files and
+sockets, threads, and files in the store beside finished entries. From item `--from` on a straight line is fitted to each; its
 rise over the rest of the run must stay below its bound. Writes artifacts/eval/soak.json and, with --docs, the section "Soak" of
 docs/lab/reliability.md. Ends with 1 where something grew.
 """
@@ -24,12 +24,8 @@ from typing import Any
 from audiorestorer.files import write_text_atomic
 from scripts.sections import ROOT, write_section
 
-BOUNDS = {
-    "rss_mb": 16.0,
-    "handles": 1.0,
-    "threads": 1.0,
-    "garbage": 0.5,
-}  # rise of the fitted line from `--from` to the end
+# largest rise of the fitted line from `--from` to the end
+BOUNDS = {"rss_mb": 16.0, "handles": 1.0, "threads": 1.0, "garbage": 0.5}
 UNITS = {
     "rss_mb": "resident memory, MB",
     "handles": "open files and sockets",
@@ -52,7 +48,7 @@ class Sample:
 
 
 def rise(items: list[int], values: list[float]) -> float:
-    """How much a straight line (least squares) through the points rises from the first to the last."""
+    """Rise of a straight line (least squares) through the points, from the first to the last."""
     import numpy as np
 
     return float(np.polyfit(items, values, 1)[0] * (items[-1] - items[0]))
@@ -99,9 +95,9 @@ def commands(folder: Path, shard: int) -> list[list[str]]:
     store = ["--store", str(folder / "store")]
     out = [["ingest", manifest("ingest"), "--config", json.dumps(config), *store]]
     for name in ("a", "b"):
-        chosen = json.dumps({"name": name, "model": f"pilot_sep_{name}"})
+        separator = json.dumps({"name": name, "model": f"pilot_sep_{name}"})
         files = [manifest("ingest"), manifest(f"separate/{name}")]
-        out.append(["separate", *files, "--config", chosen, *model(f"pilot_sep_{name}"), *store])
+        out.append(["separate", *files, "--config", separator, *model(f"pilot_sep_{name}"), *store])
     out.append(["fuse", manifest("separate/a"), manifest("separate/b"), manifest("fuse"), "--config", "{}", *store])
     denoiser = json.dumps({"model": "pilot_denoiser"})
     out.append(
@@ -117,7 +113,7 @@ def commands(folder: Path, shard: int) -> list[list[str]]:
 
 
 def soak(folder: Path, items: int, shard_items: int, ceiling_mb: float) -> list[Sample]:
-    """Run the items, so many a shard; a sample after each shard.
+    """Run the items, `shard_items` per shard; a sample after each shard.
 
     Raises:
         SystemExit: a stage failed, or the memory is above the ceiling.
@@ -158,18 +154,18 @@ def soak(folder: Path, items: int, shard_items: int, ceiling_mb: float) -> list[
 def verdict(samples: list[Sample], first: int) -> dict[str, dict[str, Any]]:
     """The rise of each figure from item `first` on, against its bound."""
     late = [sample for sample in samples if sample.item >= first]
-    found = {}
+    figures = {}
     for name, bound in BOUNDS.items():
         values = [float(getattr(sample, name)) for sample in late]
         grown = rise([sample.item for sample in late], values)
-        found[name] = {
+        figures[name] = {
             "first": values[0], "last": values[-1], "highest": max(values), "rise": round(grown, 3), "bound": bound,
             "ok": grown <= bound,
         }  # fmt: skip
-    return found
+    return figures
 
 
-def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
+def section(samples: list[Sample], figures_of: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     lines = [
         "## Soak",
         "",
@@ -180,7 +176,7 @@ def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: ar
         f"| | at item {options.first} | at item {samples[-1].item} | highest | rise | bound |",
         "|---|---:|---:|---:|---:|---:|",
     ]
-    for name, row in found.items():
+    for name, row in figures_of.items():
         figures = [f"{row[key]:g}" for key in ("first", "last", "highest", "rise", "bound")]
         lines.append(f"| {UNITS[name]} | {' | '.join(figures)} |")
     return "\n".join(lines)
@@ -188,22 +184,22 @@ def section(samples: list[Sample], found: dict[str, dict[str, Any]], options: ar
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=2000)
-    parser.add_argument("--shard-items", type=int, default=20)
-    parser.add_argument("--from", dest="first", type=int, default=200, help="items before this are warming up")
-    parser.add_argument("--ceiling-mb", type=float, default=2000)
-    parser.add_argument("--json", type=Path, default=ROOT / "artifacts/eval/soak.json")
-    parser.add_argument("--docs", action="store_true")
+    parser.add_argument("--items", type=int, default=2000, help="number of items")
+    parser.add_argument("--shard-items", type=int, default=20, help="items per shard")
+    parser.add_argument("--from", dest="first", type=int, default=200, help="number of items that count as warming up")
+    parser.add_argument("--ceiling-mb", type=float, default=2000, help="largest resident memory; more ends the run")
+    parser.add_argument("--json", type=Path, default=ROOT / "artifacts/eval/soak.json", help="file for the figures")
+    parser.add_argument("--docs", action="store_true", help="write the section of docs/lab/reliability.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         samples = soak(Path(folder), options.items, options.shard_items, options.ceiling_mb)
-    found = verdict(samples, options.first)
-    result = {"items": options.items, "verdict": found, "samples": [asdict(sample) for sample in samples]}
+    figures = verdict(samples, options.first)
+    result = {"items": options.items, "verdict": figures, "samples": [asdict(sample) for sample in samples]}
     write_text_atomic(options.json, json.dumps(result, indent=1) + "\n")
-    print(section(samples, found, options))
+    print(section(samples, figures, options))
     if options.docs:
-        write_section(ROOT / "docs/lab/reliability.md", "soak", section(samples, found, options))
-    return int(not all(row["ok"] for row in found.values()))
+        write_section(ROOT / "docs/lab/reliability.md", "soak", section(samples, figures, options))
+    return int(not all(row["ok"] for row in figures.values()))
 
 
 if __name__ == "__main__":

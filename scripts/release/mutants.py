@@ -23,14 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "audiorestorer"
-SKIPPED = (
-    "report/",
-    "commands/",
-    "__main__.py",
-    "__init__.py",
-    "models/export.py",
-    "models/backends.py",
-)  # texts, mostly
+# mostly texts
+SKIPPED = ("report/", "commands/", "__main__.py", "__init__.py", "models/export.py", "models/backends.py")
 COMPARE = {"Lt": "<=", "LtE": "<", "Gt": ">=", "GtE": ">", "Eq": "!=", "NotEq": "=="}
 OPERATOR = {"Add": ("+", "-"), "Sub": ("-", "+"), "Mult": ("*", "/"), "Div": ("/", "*")}
 SYMBOL = {"Lt": "<", "LtE": "<=", "Gt": ">", "GtE": ">=", "Eq": "==", "NotEq": "!="}

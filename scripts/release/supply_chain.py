@@ -1,4 +1,4 @@
-"""What this project ships or fetches, from the locks, the installed packages and the registry: a list of licences and an SBOM.
+"""All that this project ships or fetches, by the locks, the installed packages and the registry: a list of licences and an SBOM.
 
 python -m scripts.release.supply_chain --licences docs/licences.md --sbom artifacts/sbom.json
 """
@@ -18,7 +18,7 @@ from audiorestorer.models import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "requirements-extras.lock")
-# what the packages' own metadata does not say, read in the licence file that they install or in their repository
+# Licences that the packages' own metadata does not name, from the licence file that they install or their repository
 LICENCES = {
     "conda-inject": "MIT", "cuda-toolkit": "NVIDIA Proprietary Software", "sphn": "Apache-2.0",
     "snakemake-interface-common": "MIT", "snakemake-interface-logger-plugins": "MIT", "snakemake-interface-report-plugins": "MIT",
@@ -156,14 +156,14 @@ def _own_version() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--licences", type=Path)
-    parser.add_argument("--sbom", type=Path)
-    chosen = parser.parse_args()
-    if chosen.licences:
-        write_text_atomic(chosen.licences, licences())
-    if chosen.sbom:
-        chosen.sbom.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomic(chosen.sbom, json.dumps(sbom(), indent=1) + "\n")
+    parser.add_argument("--licences", type=Path, help="file for the list of licences")
+    parser.add_argument("--sbom", type=Path, help="file for the SBOM")
+    args = parser.parse_args()
+    if args.licences:
+        write_text_atomic(args.licences, licences())
+    if args.sbom:
+        args.sbom.parent.mkdir(parents=True, exist_ok=True)
+        write_text_atomic(args.sbom, json.dumps(sbom(), indent=1) + "\n")
 
 
 if __name__ == "__main__":

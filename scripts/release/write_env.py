@@ -63,9 +63,9 @@ def environment() -> str:
     """The text of the environment file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     versions = locked((ROOT / "requirements.lock").read_text(encoding="utf-8"))
-    found = needed(project["dependencies"] + project["optional-dependencies"]["training-audio"])
+    names = needed(project["dependencies"] + project["optional-dependencies"]["training-audio"])
     python = re.search(r">=(\d+\.\d+)", project["requires-python"]).group(1)  # type: ignore[union-attr]
-    return HEADER.format(python=python) + "".join(f"      - {name}=={versions[name]}\n" for name in sorted(found))
+    return HEADER.format(python=python) + "".join(f"      - {name}=={versions[name]}\n" for name in sorted(names))
 
 
 if __name__ == "__main__":

@@ -128,18 +128,22 @@ def measure(system: System, given: PairSet) -> np.ndarray:
     rows = []
     for pair in given.pairs:
         with Clip(pair) as noisy, Clip(Pair(pair.name, pair.clean, pair.clean)) as clean:
-            made, alone = system.run(noisy), system.run(clean)
-            pairs = ((noisy.noisy, noisy.truth), (made, noisy.truth), (alone, clean.noisy))
+            output, alone = system.run(noisy), system.run(clean)
+            pairs = ((noisy.noisy, noisy.truth), (output, noisy.truth), (alone, clean.noisy))
             rows.append([_si_sdr_db(estimate, truth) for estimate, truth in pairs])
     return np.array(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--figures", type=Path, required=True)
-    parser.add_argument("--training-audio", type=Path, default=ROOT / "artifacts/training_audio")
-    parser.add_argument("--real", type=Path)
-    parser.add_argument("--only", choices=PURPOSE, action="append", help="these cards only")
+    parser.add_argument(
+        "--figures", type=Path, required=True, help="folder of the trained models with their figures (evaluate-model)"
+    )
+    parser.add_argument(
+        "--training-audio", type=Path, default=ROOT / "artifacts/training_audio", help="folder of the training audio"
+    )
+    parser.add_argument("--real", type=Path, help="folder with sets of real recordings")
+    parser.add_argument("--only", choices=PURPOSE, action="append", help="write only this card; may be repeated")
     args = parser.parse_args()
     index = [
         json.loads(line) for line in (args.training_audio / "index.jsonl").read_text(encoding="utf-8").splitlines()

@@ -48,15 +48,15 @@ def _counts(name: str, rows: Sequence[dict[str, Any]]) -> list[Any]:
     ]
 
 
-def numerics_part(found: dict[str, dict[str, dict[str, float | None]]]) -> str:
+def numerics_part(chains: dict[str, dict[str, dict[str, float | None]]]) -> str:
     """For each comparison the worst figure of each chain, with its stage, and the tolerance that the test holds."""
     from tests.faults.numerics import EXACT, LIMITS_DB
 
     rows = []
     for what, limit in LIMITS_DB.items():
-        worst = [_worst(chain[what]) for chain in found.values()]
+        worst = [_worst(chain[what]) for chain in chains.values()]
         rows.append([what, *worst, "exact" if limit == EXACT else f"{limit:g} dB"])
-    return table(("compared", *found, "tolerance"), rows)
+    return table(("compared", *chains, "tolerance"), rows)
 
 
 def _worst(stages: dict[str, float | None]) -> str:
@@ -77,9 +77,9 @@ def names_part() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--campaign", type=Path)
-    parser.add_argument("--numerics", type=Path)
-    parser.add_argument("--names", action="store_true")
+    parser.add_argument("--campaign", type=Path, help="results of the campaign of hostile files")
+    parser.add_argument("--numerics", type=Path, help="results of the numerical comparison")
+    parser.add_argument("--names", action="store_true", help="write the section on file names")
     options = parser.parse_args()
     if options.campaign:
         write_section(PAGE, "hostile audio", campaign_part(json.loads(options.campaign.read_text())))

@@ -24,16 +24,16 @@ def sources() -> list[sets.Source]:
 
 def test_training_cannot_reach_the_test_generators() -> None:
     """Nothing that a training imports leads to the held-out family or to the stand-ins'."""
-    reached = modules_of("audiorestorer.training.fit", "audiorestorer.stages.training.train")
+    reached = modules_of("audiorestorer.training.fit")
     assert "audiorestorer.datasets.degradation.degradations" in reached
-    for name in ("degradations_held_out", "stand_ins", "ablation_sets"):
-        assert f"audiorestorer.datasets.{name}" not in reached
+    for name in ("held_out", "stand_ins", "ablation_sets"):
+        assert f"audiorestorer.datasets.degradation.{name}" not in reached
 
 
 def test_the_three_generators_share_no_artefact() -> None:
     """Of each other they know helpers for levels only; no law, no settings."""
-    for name in ("stand_ins", "degradations_held_out"):
-        text = (ROOT / f"audiorestorer/datasets/{name}.py").read_text()
+    for name in ("stand_ins", "held_out"):
+        text = (ROOT / f"audiorestorer/datasets/degradation/{name}.py").read_text()
         assert "import DegradationSettings" not in text and "dsp.clicks import draw" not in text
     assert "held_out" not in (ROOT / "audiorestorer/datasets/degradation/stand_ins.py").read_text().split('"""')[2]
 

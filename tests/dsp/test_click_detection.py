@@ -5,7 +5,7 @@ import pytest
 
 from audiorestorer.dsp.active_level import active_level
 from audiorestorer.dsp.click_census import CENSUS_DETECTOR, Census
-from audiorestorer.dsp.click_detection import Detector, blocks, detect
+from audiorestorer.dsp.click_detection import DETECTOR, Detector, blocks
 from audiorestorer.dsp.clicks import ImpulseLaw, draw
 from tests.clean_speech import LEVEL, clean_speech
 
@@ -19,33 +19,39 @@ def clicked(rate: float, sample_rate: int = RATE, recordings: int = 12, seed: in
     return speech, speech + train, drawn
 
 
+def count(audio: np.ndarray, sample_rate: int = RATE, detector: Detector = DETECTOR) -> int:
+    return sum(len(block.clicks) for block in blocks([audio], sample_rate, LEVEL, detector))
+
+
 def test_recall_and_amplitudes() -> None:
     _, noisy, drawn = clicked(10.0, recordings=3)
-    found = detect(noisy, RATE, LEVEL)
-    distance = np.abs(found.places[:, None] - drawn.starts)
+    clicks = [block.clicks for block in blocks([noisy], RATE, LEVEL)]
+    names = ("places", "starts", "ends", "amplitudes")
+    places, starts, ends, amplitudes = (np.concatenate([getattr(part, name) for part in clicks]) for name in names)
+    distance = np.abs(places[:, None] - drawn.starts)
     nearest = distance.min(axis=0)
     heard = nearest < 0.0015 * RATE
     assert heard.mean() > 0.93
-    size = found.amplitudes[distance.argmin(axis=0)][heard] / np.abs(drawn.amplitudes[heard])
+    size = amplitudes[distance.argmin(axis=0)][heard] / np.abs(drawn.amplitudes[heard])
     assert np.median(20 * np.log10(size)) == pytest.approx(0, abs=0.3)
-    assert ((found.starts <= found.places) & (found.places < found.ends)).all()
+    assert ((starts <= places) & (places < ends)).all()
 
 
 def test_clean_speech_shows_few() -> None:
     """With the neighbour condition less than 1/s; without it glottal pulses by the dozen."""
     speech = clean_speech(16_000, 6)
     seconds = speech.shape[1] / 16_000
-    assert len(detect(speech, 16_000, LEVEL)) / seconds < 1.5
-    assert len(detect(speech, 16_000, LEVEL, Detector(neighbour_ratio=0))) / seconds > 10
+    assert count(speech, 16_000) / seconds < 1.5
+    assert count(speech, 16_000, Detector(neighbour_ratio=0)) / seconds > 10
 
 
 def test_a_click_in_one_channel_is_found_once() -> None:
     stereo = np.repeat(clean_speech(RATE, 1), 2, axis=0)
     stereo[1, 50_000:50_010] += 0.5
     stereo[:, 100_000] -= 0.4
-    found = detect(stereo, RATE, LEVEL)
+    places = np.concatenate([block.clicks.places for block in blocks([stereo], RATE, LEVEL)])
     for place in (50_000, 100_000):
-        assert np.sum(np.abs(found.places - place) < 20) == 1
+        assert np.sum(np.abs(places - place) < 20) == 1
 
 
 def test_blocks_do_not_matter() -> None:
@@ -61,7 +67,7 @@ def test_blocks_do_not_matter() -> None:
 
 @pytest.mark.parametrize("length", [0, 1, 100, 44_100])
 def test_silence_and_short_signals(length: int) -> None:
-    assert len(detect(np.zeros((1, length), np.float32), RATE, LEVEL)) == 0
+    assert count(np.zeros((1, length), np.float32)) == 0
     out = list(blocks([np.zeros((2, length), np.float32)], RATE, LEVEL))
     assert sum(block.audio.shape[1] for block in out) == length
 

@@ -85,9 +85,9 @@ def _limit(memory_bytes: int) -> float:
 
 def wrong_output(row: Item, truth: tuple[int, int, int] | None) -> str | None:
     """Why an output is not what the input calls for (rate, channels, frames, finite, within full scale), or None."""
-    path = str(row.field("published"))
+    path = str(row.published)
     found = audio.probe(path)
-    want = truth or (row.sr, row.channels, row.field("frames"))
+    want = truth or (row.sr, row.channels, row.frames)
     if (found.sample_rate, found.channels, found.frames) != tuple(want):
         return f"{found.sample_rate} Hz, {found.channels} channels, {found.frames} samples instead of {want}"
     peak = 0.0

@@ -8,7 +8,9 @@ from typing import Any
 
 from audiorestorer.config import Config, EvaluateSettings
 from audiorestorer.manifest import Item, read_manifest, read_manifests
-from audiorestorer.stages import denoise, evaluate, fetch_model, fuse, ingest, loudness, postmask, publish, separate
+from audiorestorer.models import registry
+from audiorestorer.stages import denoise, evaluate, fuse, ingest, loudness, postmask, publish, separate
+from audiorestorer.stages.job import Job
 from tests.tiny_models import write_model_json, write_tiny_htdemucs_bag, write_tiny_mask_unet
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +54,7 @@ class Chain:
         models = {}
         for name, entry in {"a": "pilot_sep_a", "b": "pilot_sep_b", "denoiser": "pilot_denoiser"}.items():
             models[name] = folder / f"{entry}.json"
-            fetch_model.run(entry, models[name], ROOT / "config/models.yaml", folder)
+            registry.fetch(entry, ROOT / "config/models.yaml", models[name], folder)
         return cls(models, **more)
 
     def config(self, folder: Path) -> Config:
@@ -80,22 +82,20 @@ class Chain:
         return self.rows(folder, "publish")
 
     def _render(self, folder: Path, shard: int) -> None:
-        config, store = self.config(folder), folder / "store"
+        config, job = self.config(folder), Job(folder / "store", "cpu", self.threads)
 
         def rows(stage: str) -> Path:
             return folder / f"{stage}.{shard}.jsonl"
 
         for settings in config.separators:
-            separate.run(
-                rows("ingest"), rows(settings.name), settings, self.models[settings.name], store, "cpu", self.threads
-            )
-        fuse.run([rows("a"), rows("b")], rows("fuse"), config.fuse, store)
-        denoise.run(rows("fuse"), rows("denoise"), config.denoise, self.models["denoiser"], store, "cpu", self.threads)
-        postmask.run(rows("denoise"), rows("postmask"), config.postmask, store)
-        loudness.run(rows("postmask"), rows("loudness"), config.loudness, store)
+            separate.run(rows("ingest"), rows(settings.name), settings, job, self.models[settings.name])
+        fuse.run([rows("a"), rows("b")], rows("fuse"), config.fuse, job)
+        denoise.run(rows("fuse"), rows("denoise"), config.denoise, job, self.models["denoiser"])
+        postmask.run(rows("denoise"), rows("postmask"), config.postmask, job)
+        loudness.run(rows("postmask"), rows("loudness"), config.loudness, job)
         if self.measured:
-            evaluate.run(rows("loudness"), rows("evaluate"), METRICS, store)
-        publish.run(rows("loudness"), rows("publish"), Path(config.output), [], store)
+            evaluate.run(rows("loudness"), rows("evaluate"), METRICS, job)
+        publish.run(rows("loudness"), rows("publish"), Path(config.output), [], job.store)
 
     def rows(self, folder: Path, stage: str) -> list[Item]:
         if self.shards == 1:

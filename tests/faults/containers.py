@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from audiorestorer.audio import SFC_SET_ADD_PEAK_CHUNK
+from audiorestorer.formats.writing import SFC_SET_ADD_PEAK_CHUNK
 
 RATE = 16_000
 SECONDS = 0.6

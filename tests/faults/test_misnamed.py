@@ -64,16 +64,16 @@ def done(bench: Workbench, *command: str) -> Ended:
     ("command", "options"),
     [
         ("restore", ["--checkpoint", "m.safetensors"]),
-        ("enhance", ["--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2", "--solver", "euler"]),
+        ("enhance-folder", ["--checkpoint", "e.safetensors", "--no-gate", "--nfe", "2", "--solver", "euler"]),
     ],
 )
 def test_a_folder_of_recordings(bench: Workbench, command: str, options: list[str]) -> None:
-    out = bench.folder / command
+    out, stage = bench.folder / command, command.removesuffix("-folder")
     done(bench, command, "in", command, *options, "--device", "cpu", "--store", "store")
-    rows = {str(row.relative): row for row in read_manifest(out / f"{command}.jsonl")}
+    rows = {str(row.relative): row for row in read_manifest(out / f"{stage}.jsonl")}
     assert set(rows) == {*GOOD, *BAD.values()}
     assert all(rows[name].ok and sf.info(out / name).frames == 2 * RATE for name in GOOD)
-    assert all(rows[name].reason == f"{command}: in/{name}: {RENAME}" for name in BAD.values())
+    assert all(rows[name].reason == f"{stage}: in/{name}: {RENAME}" for name in BAD.values())
     assert len(list(out.rglob("*.wav"))) == len(GOOD)
 
 
@@ -144,7 +144,7 @@ def test_no_manifest_holds_what_no_reader_takes(tmp_path: Path) -> None:
         write_rows(path, [{"id": "a", "path": bad}])
     rows = [Item(id="a", noisy="x", relative=GOOD[1])]
     with pytest.raises(AudioRestorerError, match=r"m\.jsonl: a row holds text that is not UTF-8.*bad\\xff\.wav"):
-        write_manifest(path, [rows[0].updated(published=[bad])])
+        write_manifest(path, [rows[0].updated(heard={"x": bad})])
     assert path.read_bytes() == before and not list(tmp_path.glob(".*"))
     write_manifest(path, rows)
     assert read_manifest(path) == rows

@@ -17,7 +17,7 @@ from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import cell, plain_cell, read_csv, write_csv
 from audiorestorer.manifest import read_manifest, write_manifest
-from audiorestorer.report import blind, listening, tables
+from audiorestorer.report import blind, listening, results
 from audiorestorer.report.summary import summary_markdown
 from audiorestorer.stages import ingest
 from audiorestorer.stages.batch import collect
@@ -54,7 +54,7 @@ def test_every_file_has_an_output_of_its_own(batch: Path) -> None:
     rows = read_manifest(batch / "publish.0.jsonl")
     done = {row.relative: row for row in rows if row.ok}
     assert set(done) == {*HOSTILE_FILES, *OTHER_FORMATS}
-    outputs = [Path(str(row.field("published"))) for row in done.values()]
+    outputs = [Path(str(row.published)) for row in done.values()]
     assert len(set(outputs)) == len(done) and all(audio.probe(path).frames for path in outputs)
     found = {path for path in (batch / "output").rglob("*") if path.is_file()}
     assert found == set(outputs)
@@ -144,7 +144,7 @@ def pages(name: str) -> list[Structure]:
     found["by_condition"] = {"voice": [{"value": name, "n": 1, "metrics": {}}]}
     shown = [player(0, file=name)]
     texts = [
-        tables.results_html(found),
+        results.page(found),
         listening.page(shown, title="L"),
         listening.details_page(shown),
         blind.page(shown, title="B"),

@@ -13,7 +13,7 @@ import soundfile as sf
 
 from audiorestorer import audio
 from audiorestorer.manifest import Item
-from audiorestorer.stages.shard import Made, Stage, run_shard
+from audiorestorer.stages.shard import ItemResult, Stage, run_shard
 from audiorestorer.store import sha256_file
 from tests.faults import containers
 from tests.faults.chain import Chain
@@ -24,11 +24,11 @@ CHAIN_ITEMS, MALLOC_BYTES, BLOCKS = 16, 2000, 50  # a round; growth an item: the
 GROWTH_BYTES = 400  # an item; a row that is kept takes more
 
 
-def halved(_: None, item: Item, folder: Path) -> Made:
+def halved(_: None, item: Item, folder: Path) -> ItemResult:
     info = audio.probe(item.noisy)
     target = folder / "half.wav"
     audio.write_blocks(target, (0.5 * block for block in audio.blocks(item.noisy)), info.sample_rate, info.channels)
-    return Made({target.name: target}, {"gain": 0.5})
+    return ItemResult({target.name: target}, {"gain": 0.5})
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -77,7 +77,7 @@ def test_the_chain_keeps_nothing_of_an_item(tmp_path: Path) -> None:
             wave = containers.voice(0.3 + 0.01 * (index % 4)) * (1 + 0.01 * number + 0.001 * index)
             (folder / "input" / f"{index}.wav").write_bytes(containers.wav(containers.pcm16(wave)))
         assert sum(row.ok for row in chain.ingest(folder)) == CHAIN_ITEMS
-        assert all(row.field("published") for row in chain.render(folder))
+        assert all(row.published for row in chain.render(folder))
         malloc.append(malloc_bytes() or 0)
         blocks.append(python_blocks())
     grown = [float(np.median(np.diff(held[1:]))) / CHAIN_ITEMS for held in (malloc, blocks)]

@@ -32,9 +32,9 @@ NAMES = ("a one.wav", "b.flac", "sub/c.wav", "sub/d'e.wav", "sub/deep/f.flac", "
 PRELOADED = (
     "torch", "demucs.htdemucs", "pandas", "audiorestorer.training.fit", "tests.faults.workbench", "tests.tiny_models",
     "audiorestorer.__main__", "audiorestorer.separators.demucs", "audiorestorer.separators.mask_network",
-    "audiorestorer.metrics.groups.signal", "audiorestorer.metrics.groups.loudness",
+    "audiorestorer.models.registry", "audiorestorer.metrics.groups.signal", "audiorestorer.metrics.groups.loudness",
     *(f"audiorestorer.stages.{name}" for name in (
-        "ingest", "fetch_model", "separate", "fuse", "denoise", "postmask", "loudness", "evaluate", "batch.collect", "publish",
+        "ingest", "separate", "fuse", "denoise", "postmask", "loudness", "evaluate", "batch.collect", "publish",
     )),
 )  # fmt: skip
 REMEDY = re.compile(r"run the same command again|delete|free some|wait for it|put |give |made again|fetched again")

@@ -226,10 +226,10 @@ def test_transcripts_that_the_recogniser_cannot_know_have_a_reason_and_spoil_no_
     context = Context(language_models=("batch",), sentences=sentences)
     items = [said(row, path, str(number)) for number, row in enumerate(rows)]
     english, hindi, german, silence = measure_group("wer", items, tmp_path / "store", context)
-    assert english.field("metrics")["wer"] <= 0.1
+    assert english.metrics["wer"] <= 0.1
     for item, why in ((hindi, "Devanagari"), (german, "German"), (silence, "no word")):
-        assert not item.field("metrics") and not item.field("heard")
-        assert why in item.field("missing")["wer"] and why in item.field("missing")["wer_in"]
+        assert not item.metrics and not item.heard
+        assert why in item.missing["wer"] and why in item.missing["wer_in"]
 
 
 def test_a_figure_of_characters_says_so(tmp_path, monkeypatch):
@@ -238,4 +238,4 @@ def test_a_figure_of_characters_says_so(tmp_path, monkeypatch):
     (item,) = measure_group(
         "wer", [said("今天天气很好。", clean("flite:awb")[0])], tmp_path, Context(language_models=("general",))
     )
-    assert item.field("metrics")["wer_open"] == pytest.approx(1 / 6) and "characters" in item.notes["wer"]
+    assert item.metrics["wer_open"] == pytest.approx(1 / 6) and "characters" in item.notes["wer"]

@@ -23,6 +23,7 @@ from audiorestorer.metrics.groups import signal as group_signal
 from audiorestorer.report.figures import level_db
 from audiorestorer.stages import evaluate
 from audiorestorer.stages.batch import collect
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 
 PILOT = Path(__file__).parents[2] / "data/pilot"
@@ -238,7 +239,7 @@ def test_evaluate_names_the_delay_and_keeps_wrong_references_out_of_the_statisti
         )  # fmt: skip
     write_manifest(tmp_path / "l.jsonl", rows)
     settings = EvaluateSettings(metrics=["signal", "intelligibility", "music", "loudness", "dnsmos"])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", settings, tmp_path / "store")
+    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", settings, Job(tmp_path / "store"))
     found = {row.id: row for row in read_manifest(tmp_path / "e.jsonl")}
     assert found["same"].notes is None and "22.8 ms late" in found["late"].notes["reference"]
     assert "another recording" in found["wrong"].notes["reference"]

@@ -52,7 +52,7 @@ def test_mask_range_and_shape() -> None:
     config = MaskUNetConfig(**{**SMALL.__dict__, "mask_floor": 0.2, "mask_limit": 0.9})
     model = MaskUNet(config).eval()
     with torch.no_grad():
-        mask = model.mask(torch.randn(2, 1, 3200))
+        _, mask = model.speech_and_mask(torch.randn(2, 1, 3200))
     assert mask.shape == (2, 1, 65, 101)
     assert mask.min() >= 0.2 and mask.max() <= 0.9
 

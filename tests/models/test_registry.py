@@ -31,6 +31,15 @@ def test_the_projects_registry_is_valid() -> None:
     ("entry", "message"),
     [
         (f"kind: mask_network, source: a.safetensors, {LICENCE}, shasum: x", "models.m.shasum: unknown key"),
+        (
+            f"kind: hybrid, source: a.safetensors, {LICENCE}",
+            "no audiorestorer/separators/hybrid.py with a function `load`",
+        ),
+        (f"kind: my_net, source: a.safetensors, {LICENCE}", "its kinds: demucs, dns64, mask_network"),
+        (
+            "kind: demucs, source: a.th, licence: MIT, task: enhance",
+            "'demucs' is none of task enhance; its kinds: enhancer",
+        ),
         (f"kind: demucs, source: 'http://x.org/a', {LICENCE}", "only https"),
         (f"kind: demucs, source: 'https://x.org/a', {LICENCE}", "needs `files`"),
         (f"kind: demucs, source: folder, trust: true, {LICENCE}", "full sha256"),
@@ -74,6 +83,12 @@ def test_local_file(tmp_path: Path) -> None:
     assert not (tmp_path / "x.json").exists()
     with pytest.raises(AudioRestorerError, match="no model 'other'; it has m"):
         registry.load(path).get("other")
+
+
+def test_a_kind_without_weights_has_no_files(tmp_path: Path) -> None:
+    path = written(tmp_path, f"kind: demucs, source: none, {LICENCE}")
+    assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"] == []
+    assert registry.present("m", registry.load(path), tmp_path / "cache")
 
 
 def test_no_network_says_what_to_put_where(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from audiorestorer.report import batch_figures
+from audiorestorer.report import batch_figures, outcome, tables
 from audiorestorer.report.metricinfo import METRICS
 
 RNG = np.random.default_rng(0)
@@ -26,7 +26,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch, figure_of, *args) -> Figure:
 
 
 def test_each_metric_is_in_exactly_one_panel() -> None:
-    sides = batch_figures.sides_of()
+    sides = tables.sides_of()
     inside = [name for names in sides.values() for name in names.values()]
     assert sorted(inside) == sorted(metric.name for metric in METRICS)
     assert sides["wer"] == {"before": "wer_in", "after": "wer", "clean": "wer_clean"}
@@ -63,12 +63,12 @@ def rows(**values: list[float]) -> list[dict[str, object]]:
 
 def test_ranks_by_the_surest_measure_least_gain_first() -> None:
     blind = rows(music_to_speech_blind_in_db=[0.0, 0.0, 5.0, 0.0], music_to_speech_blind_db=[-9.0, 3.0, -20.0, -1.0])
-    by, order = batch_figures.ranked(blind)
+    by, order = outcome.ranked(blind)
     assert by == "music_to_speech_blind_db" and [item["id"] for item in order] == ["i1", "i3", "i0", "i2"]
     sure = rows(si_sdr_in_db=[0.0, 5.0], si_sdr_db=[8.0, 9.0], si_sdr_improvement_db=[8.0, 4.0])
-    by, order = batch_figures.ranked([*sure, *({**item, "id": f"b{item['id']}"} for item in blind)])
+    by, order = outcome.ranked([*sure, *({**item, "id": f"b{item['id']}"} for item in blind)])
     assert by == "si_sdr_improvement_db" and [item["id"] for item in order] == ["i1", "i0"]
-    assert batch_figures.ranked([{"id": "x", "status": "ok"}]) == ("", [])
+    assert outcome.ranked([{"id": "x", "status": "ok"}]) == ("", [])
 
 
 def test_the_worst_says_how_many_it_could_not_rank(monkeypatch: pytest.MonkeyPatch) -> None:

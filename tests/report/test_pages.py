@@ -4,12 +4,13 @@ import base64
 import gzip
 import io
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from audiorestorer.report import batch_figures, figures, listening, tables
+from audiorestorer.report import batch_figures, figures, listening, results, tables
 from audiorestorer.report.metricinfo import METRICS
 from audiorestorer.report.summary import summary_markdown
 from audiorestorer.stages.batch import collect
@@ -89,10 +90,12 @@ def test_overview_figures(draw) -> None:
 
 
 def test_results_escape_names_and_give_reasons() -> None:
-    html = tables.results_html(metrics(item(0, input=HOSTILE, stoi=None, missing={"stoi": HOSTILE}), rejected=1))
+    missing = {"stoi": HOSTILE, "pesq": HOSTILE}
+    html = results.page(metrics(item(0, input=HOSTILE, stoi=None, missing=missing), item(1, pesq=2.0), rejected=1))
     assert "<script>alert" not in html and "&lt;script&gt;alert" in html and '"onload="' not in html
     assert "\u202e" not in html and "\udcff" not in html
-    assert '<td class=m title="&lt;script' in html and "–" in html
+    for cell in ('<td class=m title="&lt;script', '0.700<br><i class=m title="&lt;script'):
+        assert cell in html
     assert "higher is better" in html and "aria-sort" in html and "position: sticky" in html
 
 
@@ -101,23 +104,27 @@ def test_results_of_a_large_batch_stay_showable() -> None:
     rng = np.random.default_rng(0)
     names = [metric.name for metric in METRICS[:26]]
     for count, all_in in ((10_000, True), (100_000, False)):
-        found = metrics(
-            *(item(n, **dict(zip(names, rng.normal(0, 10, 26).tolist(), strict=True))) for n in range(count))
-        )
-        html = tables.results_html(found)
+        rows = [dict(zip(names, rng.normal(0, 10, 26).tolist(), strict=True)) for _ in range(count)]
+        for row in rows:
+            row["si_sdr_db"] = row["si_sdr_in_db"] + row["si_sdr_improvement_db"]
+        found = metrics(*(item(n, **row) for n, row in enumerate(rows)))
+        html = results.page(found)
         assert len(html.encode()) < listening.REPORT_PAGE_BYTES
         assert ("are not in this page" not in html) == all_in
         data = json.loads(gzip.decompress(base64.b64decode(html.split('id="packed">')[1].split("<")[0])))
         assert (len(data["files"]) == count) == all_in and len(data["files"]) > 5_000
-        gains = data["values"][[head[0] for head in data["heads"]].index("SI-SDR improvement")]
-        assert gains == sorted(gains)  # who gained least comes first
+        before, after = data["values"][[head[0] for head in data["heads"]].index("SI-SDR")]
+        gains = [new - old for old, new in zip(before, after, strict=True)]
+        assert all(
+            low <= high + 1 for low, high in pairwise(gains)
+        )  # who gained least comes first; both ends are rounded
         by_name = {row["input"]: row for row in found["items"]}
         for place in (0, len(gains) // 2, len(gains) - 1):
-            assert gains[place] == round(by_name[data["files"][place]]["si_sdr_improvement_db"] * 100)
+            assert after[place] == round(by_name[data["files"][place]]["si_sdr_db"] * 100)
 
 
 def test_results_without_items() -> None:
-    assert "none" in tables.results_html(metrics())
+    assert "none" in results.page(metrics())
 
 
 def test_listening_page_has_players_and_switches() -> None:
@@ -134,6 +141,13 @@ def test_listening_page_keeps_below_the_limit_and_says_what_it_leaves_out() -> N
     html = listening.page(players, title="L", limit_bytes=listening.REPORT_PAGE_BYTES)
     assert 1_000_000 < len(html.encode()) <= listening.REPORT_PAGE_BYTES
     assert "Not on this page" in html and "more</li>" in html
+
+
+def test_listening_page_without_references_does_not_speak_of_them() -> None:
+    entry = {"id": "i0", "chosen": "sample", "start_sec": 0.0, "seconds": 6.0}
+    pair = listening.player(entry, item(0), dict.fromkeys(("before", "after"), b"mp3"), b"png")
+    html = listening.page([pair], title="L")
+    assert "clean" not in html and "<kbd>3</kbd>" not in html and "clean" in listening.page([player(0)], title="L")
 
 
 def test_listening_page_without_files() -> None:
@@ -167,7 +181,7 @@ def test_notes_and_what_was_left_out_are_on_the_first_page_and_in_the_summary() 
             {"kind": "format", "count": 4, "first": ["x.m4a"], "text": f"4 files were left out: x.m4a {HOSTILE}"}
         ],
     }
-    page, summary = tables.results_html(content), summary_markdown(content, {}, [])
+    page, summary = results.page(content), summary_markdown(content, {}, [])
     head = page[: page.index('<table id="results">')]
     for text in (head, summary):
         assert "lost 0 dB" in text and "2 LU short" in text and "4 files were left out: x.m4a" in text
@@ -175,7 +189,7 @@ def test_notes_and_what_was_left_out_are_on_the_first_page_and_in_the_summary() 
     assert "lost 4 dB" not in head and "and 2 more" in head and "lost 4 dB" in summary
     assert "note: 2 LU short" in page
     assert [row["notes"] for row in collect.table(items[5:])] == ["2 LU short"]
-    clean = tables.results_html(metrics(item(0)))
+    clean = results.page(metrics(item(0)))
     assert 'class="note"' not in clean and "Files to look at" not in summary_markdown(metrics(item(0)), {}, [])
 
 
@@ -217,6 +231,6 @@ def test_tables_of_intervals_pairs_and_conditions() -> None:
     stoi, wer = tables.paired_rows(found)
     assert stoi == ["STOI", "+0.100", "0.050 to 0.200", "8", "1", "0", "0.01"]
     assert wer[:5] == ["WER", "−0.200", "–", "7", "1"]  # fewer errors are better
-    html = tables.results_html(found)
+    html = results.page(found)
     assert "By voice" in html and "not informative" in html and "<script>alert" not in html
     assert "## By voice" in summary_markdown(found, {}, [])

@@ -11,11 +11,11 @@ def test_rates_are_sums_over_shards_by_stage_and_model():
     ]
     rows = {(row["stage"], row["model"]): row for row in runtime.table(runtime.totals(records))}
     net = rows["separate/a", "net"]
-    assert (net["items"], net["audio a wall second"], net["audio a CPU second"], net["share of wall time"]) == (
+    assert (net["items"], net["audio per wall second"], net["audio per CPU second"], net["share of wall time"]) == (
         "15", "5.0", "3.0", "30.0 %",
     )  # fmt: skip
-    assert rows["separate/a", "other"]["audio a wall second"] == "0.1"
-    assert rows["ingest", "–"]["audio a wall second"] == "–"
+    assert rows["separate/a", "other"]["audio per wall second"] == "0.1"
+    assert rows["ingest", "–"]["audio per wall second"] == "–"
     assert list(rows)[0] == ("separate/a", "other")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,24 +11,24 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import ModelFiles, Options, load
-from audiorestorer.separators.runtime.streaming import How, at_network_rate
+from audiorestorer.separators import Loaded, ModelFiles, Options, load
+from audiorestorer.separators.runtime.streaming import at_network_rate
 from tests import tiny_models as tiny
 
 BOTH = ("vocals", "accompaniment")
 
 
-def ready(folder: Path, files: list[Path], stems=("vocals",), **more) -> object:
+def ready(folder: Path, files: list[Path], stems=("vocals",), **more) -> Loaded:
     model = ModelFiles.read(tiny.write_model_json(folder / "m.json", "m", "demucs", files, **more))
     return load(model, Options(stems=stems))
 
 
-def ours(network, audio: np.ndarray, **how) -> np.ndarray:
+def ours(loaded: Loaded, audio: np.ndarray, **passes) -> np.ndarray:
     def source():
         yield audio[:, :3000]
         yield audio[:, 3000:]
 
-    parts = list(at_network_rate(network, source, audio.shape[1], audio.shape[0], How(**how)))
+    parts = list(at_network_rate(loaded, source, audio.shape[1], audio.shape[0], **passes))
     return np.concatenate(parts, axis=1)
 
 
@@ -51,7 +52,7 @@ def test_equals_apply_model(tmp_path: Path, make, length: int) -> None:
     model = make()
     network = ready(tmp_path, tiny.write_bag(tmp_path, "m", [model]), BOTH)
     expected = theirs(model, noise(length))
-    out = ours(network, noise(length), stems=BOTH, batch_size=3)
+    out = ours(replace(network, rows=3), noise(length))
     assert out.shape == (4, length)
     np.testing.assert_allclose(out[:2], expected[3], atol=1e-5)
     np.testing.assert_allclose(out[2:], expected[:3].sum(axis=0), atol=2e-5)
@@ -66,11 +67,11 @@ def test_weighted_bag_and_segment(tmp_path: Path, format: str) -> None:
     network = ready(tmp_path, tiny.write_bag(tmp_path, "m", models, weights, format=format), BOTH)
     audio = noise(9000)
     expected = theirs(BagOfModels(models, weights), audio, segment=0.5, overlap=0.1)
-    out = ours(network, audio, stems=BOTH, segment_sec=0.5, overlap=0.1)
+    out = ours(replace(network, segment_sec=0.5), audio, overlap=0.1)
     np.testing.assert_allclose(out[:2], expected[3], atol=1e-5)
     np.testing.assert_allclose(out[2:], expected[:3].sum(axis=0), atol=2e-5)
     with pytest.raises(AudioRestorerError, match="segment_sec: longer than it was trained on .* at most 0.75"):
-        network.members(1.0)
+        network.network.members(1.0)
 
 
 def test_quantised_bag(tmp_path: Path) -> None:
@@ -85,8 +86,8 @@ def test_quantised_bag(tmp_path: Path) -> None:
 
 def test_only_the_vocals_member_runs(tmp_path: Path) -> None:
     files = tiny.write_tiny_htdemucs_bag(tmp_path)
-    assert list(ready(tmp_path, files).networks) == [3]
-    assert len(ready(tmp_path, files, BOTH).networks) == 4
+    assert list(ready(tmp_path, files).network.networks) == [3]
+    assert len(ready(tmp_path, files, BOTH).network.networks) == 4
 
 
 def test_mono_is_the_mean_of_a_stereo_copy(tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_shift_is_demucs_arithmetic(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     model = tiny.tiny_hdemucs()
     network = ready(tmp_path, tiny.write_bag(tmp_path, "m", [model]))
-    network.normalise = "none"
+    network.network.normalise = "none"
     lead = int(np.random.default_rng(5).integers(0, 4001, 1)[0])
     monkeypatch.setattr(random, "randint", lambda low, high: high - lead)
     audio = noise(9000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from audiorestorer.config import DenoiseSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.separators import ModelFiles, Options, load
-from audiorestorer.separators.runtime.streaming import How, Recording, at_network_rate, estimates
+from audiorestorer.separators.runtime.streaming import Recording, at_network_rate, estimates
 from audiorestorer.stages import denoise
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests.tiny_models import write_model_json, write_tiny_dns64
 
@@ -58,7 +60,7 @@ def test_segments_equal_the_whole_file(
     audio *= np.linspace(0.01, 1.0, length, dtype=np.float32)  # a segment's own deviation differs from the file's
     with torch.inference_mode():
         expected = model(torch.from_numpy(audio)[:, None])[:, 0].numpy()
-    parts = at_network_rate(network, lambda: iter([audio]), length, 2, How(segment_sec=3.0, batch_size=2))
+    parts = at_network_rate(replace(network, segment_sec=3.0, rows=2), lambda: iter([audio]), length, 2)
     out = np.concatenate(list(parts), axis=1)
     assert out.shape == audio.shape
     assert np.abs(out - expected).max() < tolerance * np.abs(expected).max()
@@ -68,12 +70,12 @@ def test_the_windows_of_a_gpu_equal_the_whole_file(tmp_path: Path, denoiser) -> 
     """What a GPU runs (torch, windows filled up to few lengths), on the CPU device."""
     model = write_tiny_dns64(tmp_path / "d.th")
     network = ready(tmp_path, tmp_path / "d.th")
-    network.shared = True
+    network.network.shared = True
     audio = np.random.default_rng(0).standard_normal((1, 21_345)).astype(np.float32)
     with torch.inference_mode():
         expected = model(torch.from_numpy(audio)[None])[0].numpy()
-    out = np.concatenate(list(at_network_rate(network, lambda: iter([audio]), 21_345, 1, How())), axis=1)
-    assert network.padded(21_345) == 32_000
+    out = np.concatenate(list(at_network_rate(network, lambda: iter([audio]), 21_345, 1)), axis=1)
+    assert network.network.padded(21_345) == 32_000
     assert np.abs(out - expected).max() < TOLERANCE * np.abs(expected).max()
 
 
@@ -90,7 +92,7 @@ def test_recordings_share_passes_and_company_changes_no_byte(tmp_path: Path, den
 
     def run(store: str, chosen: list[Item]) -> dict[str, str | None]:
         write_manifest(tmp_path / "in.jsonl", chosen)
-        denoise.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", config, model, tmp_path / store / "store")
+        denoise.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", config, Job(tmp_path / store / "store"), model)
         return {item.id: item.sha256 for item in read_manifest(tmp_path / "out.jsonl")}
 
     whole = run("a", rows)
@@ -102,11 +104,11 @@ def test_recordings_share_passes_and_company_changes_no_byte(tmp_path: Path, den
 def test_resampled_output_is_aligned_and_as_long(tmp_path: Path, denoiser) -> None:
     write_tiny_dns64(tmp_path / "d.th")
     network = ready(tmp_path, tmp_path / "d.th")
-    network.network.forward = lambda x: x
+    network.network.network.forward = lambda x: x
     rate, length = 44_100, 60_001
     audio = np.random.default_rng(0).standard_normal((1, length)).astype(np.float32)
     recording = Recording(lambda: iter([audio]), rate, 1, length)
-    out = np.concatenate([block["vocals"] for block in estimates(network, recording, How())], axis=1)
+    out = np.concatenate([block["vocals"] for block in estimates(network, recording)], axis=1)
     assert out.shape == audio.shape
     spectrum = np.fft.rfft(out[0], 2 * length) * np.conj(np.fft.rfft(audio[0], 2 * length))
     assert int(np.argmax(np.fft.irfft(spectrum))) == 0

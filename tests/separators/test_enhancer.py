@@ -15,7 +15,7 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.dsp.overlap_add import process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.noise import seeded
-from audiorestorer.separators.enhancer import SpeechEnhancer, heard, plan_of
+from audiorestorer.separators.enhancer import SpeechEnhancer, audible, plan_of
 from audiorestorer.separators.runtime.streaming import Recording
 from tests.clean_speech import clean_speech
 from tests.tiny_models import write_tiny_enhancer
@@ -163,10 +163,10 @@ def test_silence_stays_silence(enhancer: SpeechEnhancer) -> None:
     assert enhancer(given, RATE).enhanced[:, pause].any()
 
 
-def test_the_gate_opens_before_what_is_heard() -> None:
+def test_the_gate_opens_before_the_audible_part() -> None:
     given = np.zeros((1, 100 * 10), np.float32)
     given[:, 500:600] = 0.1
-    gain = heard(given, np.float32([0.1]), 10)
+    gain = audible(given, np.float32([0.1]), 10)
     assert (gain[:, 490:610] == 1).all() and (gain[:, :450] == 0).all() and (gain[:, 650:] == 0).all()
 
 

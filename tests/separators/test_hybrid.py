@@ -38,7 +38,7 @@ def test_equals_demucs_within_the_precision(tmp_path, make, backend, precision, 
     model = make()
     audio = noise(int(float(model.segment) * model.samplerate))
     expected = theirs(model, audio, overlap=0)
-    out = ours(ready(tmp_path, model, backend=backend, precision=precision), audio, stems=BOTH, overlap=0)
+    out = ours(ready(tmp_path, model, backend=backend, precision=precision), audio, overlap=0)
     assert snr_db(out[:2], expected[3]) > least_db
     assert snr_db(out[2:], expected[:3].sum(axis=0)) > least_db
 
@@ -47,20 +47,20 @@ def test_equals_demucs_within_the_precision(tmp_path, make, backend, precision, 
 def test_any_length_is_exact_for_htdemucs(tmp_path, length):
     """demucs pads every window of it to the training length: so do we."""
     model = tiny.tiny_htdemucs()
-    out = ours(ready(tmp_path, model, backend="openvino"), noise(length), stems=BOTH, batch_size=3)
+    out = ours(ready(tmp_path, model, backend="openvino", batch_size=3), noise(length))
     assert snr_db(out[:2], theirs(model, noise(length))[3]) > 100
 
 
 def test_a_second_load_converts_nothing(tmp_path, caplog):
     model = tiny.tiny_htdemucs()
-    first = ours(ready(tmp_path, model, backend="openvino"), noise(9000), stems=BOTH)
+    first = ours(ready(tmp_path, model, backend="openvino"), noise(9000))
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "compiled").iterdir()}
     assert {path.suffix for path in files} == {".xml", ".bin"}
-    again = ours(ready(tmp_path, model, backend="openvino"), noise(9000), stems=BOTH)
+    again = ours(ready(tmp_path, model, backend="openvino"), noise(9000))
     assert np.array_equal(first, again)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "compiled").iterdir()} == files
     next(path for path in files if path.suffix == ".bin").unlink()  # half of it lost: made again
-    assert np.array_equal(first, ours(ready(tmp_path, model, backend="openvino"), noise(9000), stems=BOTH))
+    assert np.array_equal(first, ours(ready(tmp_path, model, backend="openvino"), noise(9000)))
 
 
 def test_the_network_is_left_as_it_was(tmp_path):
@@ -105,11 +105,11 @@ def test_what_cannot_be_is_an_error(tmp_path, monkeypatch):
     for options in ({"backend": "openvino"}, {"precision": "bfloat16"}):
         with pytest.raises(AudioRestorerError, match="is for hybrid networks"):
             ready(tmp_path, tiny.tiny_htdemucs(), **options)
-    assert not ready(tmp_path, tiny.tiny_htdemucs(), backend="auto", precision="auto").fast
+    assert not ready(tmp_path, tiny.tiny_htdemucs(), backend="auto", precision="auto").network.fast
 
 
 def test_a_short_window_of_hdemucs_stays_close(tmp_path):
     """Zeros fill it up to the compiled length; demucs would run it short. Random weights; the same network, the same audio."""
     model = tiny.tiny_hdemucs()
-    made = ours(ready(tmp_path, model, backend="openvino"), noise(14_001), stems=BOTH)
+    made = ours(ready(tmp_path, model, backend="openvino"), noise(14_001))
     assert snr_db(made[:2], theirs(model, noise(14_001))[3]) > 25

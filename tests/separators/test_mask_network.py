@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import ModelFiles, Options, Separator, load
+from audiorestorer.separators import Loaded, ModelFiles, Options, Separator, load
 from audiorestorer.separators.mask_network import top_gain
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates
+from audiorestorer.separators.runtime.streaming import Recording, estimates
 from tests.tiny_models import write_model_json, write_tiny_mask_unet
 
 RATE = 8000
@@ -29,14 +29,14 @@ def recording(audio: np.ndarray, rate: int) -> Recording:
     return Recording(lambda: iter([audio[:, :5000], audio[:, 5000:]]), rate, audio.shape[0], audio.shape[1])
 
 
-def whole(network, audio: np.ndarray, rate: int, **how) -> dict[str, np.ndarray]:
-    blocks = list(estimates(network, recording(audio, rate), How(**how)))
+def whole(loaded: Loaded, audio: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+    blocks = list(estimates(loaded, recording(audio, rate)))
     return {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
 
 
 def test_a_mask_of_one_gives_the_input_back_in_full_band(tmp_path: Path) -> None:
     network = ready(tmp_path)
-    network.model.network = lambda features: torch.ones_like(features[:, :1])
+    network.network.model.network = lambda features: torch.ones_like(features[:, :1])
     rate = 44_100
     audio = np.random.default_rng(0).standard_normal((2, 2 * rate)).astype(np.float32) * 0.1
     out = whole(network, audio, rate)
@@ -73,9 +73,13 @@ def test_wrong_rate_in_the_registry(tmp_path: Path) -> None:
         ready(tmp_path, sample_rate=44_100)
 
 
-def test_unknown_kind(tmp_path: Path) -> None:
-    path = write_model_json(tmp_path / "m.json", "m", "nothing", [])
-    with pytest.raises(AudioRestorerError, match="no audiorestorer/separators/nothing.py"):
+@pytest.mark.parametrize("kind", ["nothing", "hybrid", "enhancer", "word_gate", "../models/registry"])
+def test_unknown_kind(tmp_path: Path, kind: str) -> None:
+    """A module of the folder that has no `load` is no kind."""
+    path = write_model_json(tmp_path / "m.json", "m", kind, [])
+    with pytest.raises(
+        AudioRestorerError, match=f"no audiorestorer/separators/{kind}.py .*kinds: demucs, dns64, mask_network"
+    ):
         load(ModelFiles.read(path), Options())
 
 
@@ -98,7 +102,7 @@ def test_mono_and_mono_in_disguise_are_computed_once() -> None:
     for audio in (mono, np.repeat(mono, 2, axis=0), np.concatenate([mono, -mono])):
         network = Counting()
         out = np.concatenate(
-            [block["vocals"] for block in estimates(network, recording(audio, RATE), How(overlap=0))], axis=1
+            [block["vocals"] for block in estimates(Loaded(network), recording(audio, RATE), overlap=0)], axis=1
         )
         np.testing.assert_allclose(out, audio / 10, atol=1e-6)
         counts.append(network.windows)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from audiorestorer.dsp.outliers import limited, outlier_bound, without_outliers
-from audiorestorer.separators import Separator
-from audiorestorer.separators.runtime.streaming import How, _statistics, at_network_rate
+from audiorestorer.separators import Loaded, Separator
+from audiorestorer.separators.runtime.streaming import _statistics, at_network_rate
 
 RATE = 16_000
 BLOCK = 3_000
@@ -85,7 +85,7 @@ def test_a_spike_reaches_the_network_limited_and_nothing_else_changes() -> None:
     audio = speechlike(2)
     network = Given("demucs", 2)
     out = np.concatenate(
-        list(at_network_rate(network, lambda: blocks(spiked(audio)), audio.shape[1], 2, How())), axis=1
+        list(at_network_rate(Loaded(network), lambda: blocks(spiked(audio)), audio.shape[1], 2)), axis=1
     )
     assert network.highest < 200  # standard deviations; the spike is at 600,000
     kept = np.arange(audio.shape[1]) != 1_600

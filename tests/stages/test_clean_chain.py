@@ -15,6 +15,7 @@ from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.metrics.signal import Sums, si_sdr
 from audiorestorer.stages import evaluate, fuse, loudness, postmask
 from audiorestorer.stages.batch import collect
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 
 RATE = 16_000
@@ -67,9 +68,9 @@ def fused(tmp_path, name, mixture, *estimates, settings=SHARP):
         (tmp_path / f"{name}.path.wav").rename(kept)
         write_manifest(tmp_path / f"s{number}.jsonl", [row.updated(path=str(kept), stems={"vocals": str(kept)})])
         manifests.append(tmp_path / f"s{number}.jsonl")
-    fuse.run(manifests, tmp_path / "f.jsonl", settings, tmp_path / "store")
+    fuse.run(manifests, tmp_path / "f.jsonl", settings, Job(tmp_path / "store"))
     row = read_manifest(tmp_path / "f.jsonl")[0]
-    assert row.stems is None and row.field("estimates") is None
+    assert row.stems is None and row.estimates is None
     return audio.read(row.path)[0]
 
 
@@ -102,7 +103,7 @@ def test_pure_speech_passes_fuse_and_postmask_unchanged(tmp_path):
     out = fused(tmp_path, "p", s, s, 0.5 * s)
     assert 10 * np.log10(np.mean((out - s) ** 2) / np.mean(s**2)) < -60
     write_manifest(tmp_path / "d.jsonl", [item(tmp_path, "q", noisy=s, path=out)])
-    postmask.run(tmp_path / "d.jsonl", tmp_path / "m.jsonl", PostmaskSettings(floor=0.0), tmp_path / "store")
+    postmask.run(tmp_path / "d.jsonl", tmp_path / "m.jsonl", PostmaskSettings(floor=0.0), Job(tmp_path / "store"))
     masked = audio.read(read_manifest(tmp_path / "m.jsonl")[0].path)[0]
     assert 10 * np.log10(np.mean((masked - s) ** 2) / np.mean(s**2)) < -60
 
@@ -120,7 +121,7 @@ def test_postmask_lowers_what_is_left_of_the_music_but_not_below_the_floor(tmp_p
     leak = s + 0.1 * m
     write_manifest(tmp_path / "d.jsonl", [item(tmp_path, "q", noisy=s + m, path=leak)])
     for floor in (0.0, 1.0):
-        postmask.run(tmp_path / "d.jsonl", tmp_path / "m.jsonl", PostmaskSettings(floor=floor), tmp_path / "store")
+        postmask.run(tmp_path / "d.jsonl", tmp_path / "m.jsonl", PostmaskSettings(floor=floor), Job(tmp_path / "store"))
         out = audio.read(read_manifest(tmp_path / "m.jsonl")[0].path)[0]
         if floor == 1.0:
             assert np.abs(out - leak).max() < 1e-5
@@ -134,7 +135,7 @@ def test_postmask_leaves_a_kept_band_alone(tmp_path):
     row = item(tmp_path, "q", noisy=high * 5, path=high)
     for high_band, want in (("keep", 1.0), ("mask", 0.2)):
         write_manifest(tmp_path / "d.jsonl", [row.updated(high_band=high_band, denoiser_nyquist_hz=4000)])
-        postmask.run(tmp_path / "d.jsonl", tmp_path / "m.jsonl", PostmaskSettings(floor=0.0), tmp_path / "store")
+        postmask.run(tmp_path / "d.jsonl", tmp_path / "m.jsonl", PostmaskSettings(floor=0.0), Job(tmp_path / "store"))
         out = audio.read(read_manifest(tmp_path / "m.jsonl")[0].path)[0]
         ratio = np.sqrt(np.mean(out[:, 4000:-4000] ** 2) / np.mean(high[:, 4000:-4000] ** 2))
         assert ratio == pytest.approx(want, abs=0.02)
@@ -148,7 +149,7 @@ def levelled(tmp_path, x, rate=RATE, subtype="PCM_16", suffix=".wav", **settings
     row = Item(id="x", noisy=str(source), path=str(path), sha256=sha256_file(path), noisy_sha256=sha256_file(source))
     out_suffix = suffix if suffix != ".mp3" else ".flac"
     write_manifest(tmp_path / "i.jsonl", [row.updated(output=f"x{out_suffix}")])
-    loudness.run(tmp_path / "i.jsonl", tmp_path / "o.jsonl", LoudnessSettings(**settings), tmp_path / "store")
+    loudness.run(tmp_path / "i.jsonl", tmp_path / "o.jsonl", LoudnessSettings(**settings), Job(tmp_path / "store"))
     return read_manifest(tmp_path / "o.jsonl")[0]
 
 
@@ -169,7 +170,7 @@ def test_loudness_reaches_its_target_in_the_input_s_format(tmp_path, subtype, su
     assert (info.format, info.subtype) == want and info.frames == x.shape[1] and info.channels == 2
     level = measure(audio.blocks(row.path), RATE, 2)
     assert level.lufs == pytest.approx(-23, abs=0.1) and level.true_peak_dbtp <= -1
-    assert row.field("output_lufs") == pytest.approx(level.lufs) and not row.field("limited")
+    assert row.output_lufs == pytest.approx(level.lufs) and not row.limited
 
 
 def test_low_bits_of_24_bit_output_are_really_there(tmp_path):
@@ -184,7 +185,7 @@ def test_peaky_speech_hits_target_and_ceiling_together_or_says_so(tmp_path, targ
     x[:, 8000:40000:2500] = 0.9
     row = levelled(tmp_path, x, target_lufs=target, true_peak_dbtp=-3)
     level = measure(audio.blocks(row.path), RATE, 1)
-    assert level.true_peak_dbtp <= -3 and row.field("limited")
+    assert level.true_peak_dbtp <= -3 and row.limited
     assert abs(level.lufs - target) <= 0.1 or "short of the target" in row.notes["loudness"]
     if target == -16:
         assert level.lufs == pytest.approx(target, abs=0.1)
@@ -192,10 +193,10 @@ def test_peaky_speech_hits_target_and_ceiling_together_or_says_so(tmp_path, targ
 
 def test_silence_stays_silent_and_quiet_files_keep_the_gain_limit(tmp_path):
     row = levelled(tmp_path, np.zeros((1, RATE), np.float32))
-    assert row.field("gain_db") == 0 and "no loudness" in row.notes["loudness"]
+    assert row.gain_db == 0 and "no loudness" in row.notes["loudness"]
     assert not np.any(audio.read(row.path)[0])
     row = levelled(tmp_path, voice(1) * np.float32(10 ** (-30 / 20)), max_gain_db=6, subtype="FLOAT")
-    assert row.field("gain_db") == 6 and "max_gain_db" in row.notes["loudness"]
+    assert row.gain_db == 6 and "max_gain_db" in row.notes["loudness"]
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def measured(tmp_path):
     bad = Item(id="bad", noisy="bad.wav", relative="b|a`d.wav").rejected("empty")
     good = good.updated(conditions={"snr_db": "5"}, transcript="hello")
     write_manifest(tmp_path / "l.jsonl", [good, alone, other, bad])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(), tmp_path / "store")
+    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(), Job(tmp_path / "store"))
     collect.run([tmp_path / "e.jsonl"], tmp_path / "m.json", tmp_path / "m.csv")
     return tmp_path, json.loads((tmp_path / "m.json").read_text())
 
@@ -251,10 +252,10 @@ def test_adding_a_metric_computes_only_that_metric(measured, monkeypatch):
     tmp_path, _ = measured
     before = {path.name for path in (tmp_path / "store/evaluate").glob("*/??/*.json")}
     few = EvaluateSettings(metrics=["loudness", "signal"])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e2.jsonl", few, tmp_path / "store")
+    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e2.jsonl", few, Job(tmp_path / "store"))
     assert {path.name for path in (tmp_path / "store/evaluate").glob("*/??/*.json")} == before
     row = next(row for row in read_manifest(tmp_path / "e2.jsonl") if row.id == "good")
-    assert "stoi" not in row.field("metrics") and "si_sdr_db" in row.field("metrics")
+    assert "stoi" not in row.metrics and "si_sdr_db" in row.metrics
 
 
 def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
@@ -264,7 +265,7 @@ def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
     changed = item(tmp_path, "good2", noisy=voice(6), path=2 * voice(6)).path
     rows[0] = rows[0].updated(path=changed, sha256=sha256_file(changed))
     write_manifest(tmp_path / "l2.jsonl", rows)
-    evaluate.run(tmp_path / "l2.jsonl", tmp_path / "e2.jsonl", EvaluateSettings(), tmp_path / "store")
+    evaluate.run(tmp_path / "l2.jsonl", tmp_path / "e2.jsonl", EvaluateSettings(), Job(tmp_path / "store"))
     for group, before in count.items():
         assert len(list((tmp_path / "store/evaluate" / group).glob("??/*.json"))) == before + 1
 
@@ -273,18 +274,18 @@ def test_packages_that_are_not_installed_are_reasons(measured, monkeypatch):
     tmp_path, _ = measured
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     settings = EvaluateSettings(metrics=["loudness", "pesq", "dnsmos", "wer", "panns"])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e3.jsonl", settings, tmp_path / "store")
+    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e3.jsonl", settings, Job(tmp_path / "store"))
     row = next(row for row in read_manifest(tmp_path / "e3.jsonl") if row.id == "good")
-    assert set(row.field("metrics")) == {"lufs", "lufs_in", "true_peak_dbtp"}
+    assert set(row.metrics) == {"lufs", "lufs_in", "true_peak_dbtp"}
     for name in ("pesq", "pesq_in", "dnsmos_ovrl_in", "dnsmos_sig", "wer_in", "wer_open_clean"):
-        assert "not installed" in row.field("missing")[name], name
+        assert "not installed" in row.missing[name], name
 
 
 def test_a_recogniser_that_was_not_fetched_is_an_error(measured):
     tmp_path, _ = measured
     with pytest.raises(AudioRestorerError, match=r"--recogniser.*'whisper_base_en'"):
         chosen = EvaluateSettings(recogniser="whisper_base_en")
-        evaluate.run(tmp_path / "l.jsonl", tmp_path / "e2.jsonl", chosen, tmp_path / "store")
+        evaluate.run(tmp_path / "l.jsonl", tmp_path / "e2.jsonl", chosen, Job(tmp_path / "store"))
 
 
 def test_manifests_of_different_items_are_refused():

@@ -10,8 +10,9 @@ import pytest
 from audiorestorer import audio
 from audiorestorer.config import DenoiseSettings
 from audiorestorer.manifest import Item, read_manifest, write_manifest
-from audiorestorer.separators import Separator
+from audiorestorer.separators import Loaded, Separator
 from audiorestorer.stages import denoise
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests import tiny_models as tiny
 
@@ -39,7 +40,7 @@ def tones(folder: Path) -> tuple[Item, np.ndarray]:
 )
 def test_wet_mix_and_high_band(tmp_path: Path, high_band, low_gain: float, high_gain: float) -> None:
     item, wave = tones(tmp_path)
-    made = denoise.denoise_item(Mute(), item, DenoiseSettings(wet=0.75, high_band=high_band), tmp_path)
+    made = denoise.denoise_item(Loaded(Mute()), item, DenoiseSettings(wet=0.75, high_band=high_band), tmp_path)
     out, rate = audio.read(made.files["denoised.wav"])
     assert rate == RATE and out.shape == wave.shape and made.row == {"denoiser_nyquist_hz": 8000.0}
     middle = slice(RATE // 4, 3 * RATE // 4)  # half a second: 2 Hz a bin
@@ -50,7 +51,7 @@ def test_wet_mix_and_high_band(tmp_path: Path, high_band, low_gain: float, high_
 
 def test_dry_is_the_input(tmp_path: Path) -> None:
     item, wave = tones(tmp_path)
-    made = denoise.denoise_item(Mute(), item, DenoiseSettings(wet=0.0), tmp_path)
+    made = denoise.denoise_item(Loaded(Mute()), item, DenoiseSettings(wet=0.0), tmp_path)
     np.testing.assert_allclose(audio.read(made.files["denoised.wav"])[0], wave, atol=1e-6)
 
 
@@ -58,12 +59,12 @@ def test_rows(tmp_path: Path) -> None:
     item, _ = tones(tmp_path)
     write_manifest(tmp_path / "in.jsonl", [item])
     places = (tmp_path / "in.jsonl", tmp_path / "out.jsonl")
-    denoise.run(*places, DenoiseSettings(model=None), None, tmp_path / "store")
+    denoise.run(*places, DenoiseSettings(model=None), Job(tmp_path / "store"), None)
     assert read_manifest(places[1]) == [item]
     tiny.write_tiny_mask_unet(tmp_path / "w.safetensors", "denoise")
     model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
-    denoise.run(*places, DenoiseSettings(model="tiny", high_band="keep"), model, tmp_path / "store", "cpu", 1)
+    denoise.run(*places, DenoiseSettings(model="tiny", high_band="keep"), Job(tmp_path / "store", "cpu"), model)
     (row,) = read_manifest(places[1])
-    assert row.field("high_band") == "keep" and row.field("denoiser_nyquist_hz") == 11_025
+    assert row.high_band == "keep" and row.denoiser_nyquist_hz == 11_025
     assert row.path != item.path and row.sha256 == sha256_file(row.path or "")
     assert audio.probe(row.path or "").frames == RATE

@@ -17,6 +17,7 @@ from audiorestorer.models.enhancer.enhancer import Enhanced
 from audiorestorer.separators.enhancer import SpeechEnhancer
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages import enhance
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests.metrics.test_recognisers import clean
 from tests.stages.conftest import write_recordings
@@ -46,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, checkpoint: Path, source: str = "in", out: str = "out", **changes: object) -> dict[str, Item]:
     settings = QUICK.model_copy(update=changes)
-    rows = enhance.run_folder(folder / source, folder / out, checkpoint, settings, store=folder / "store", device="cpu")
+    rows = enhance.run_folder(folder / source, folder / out, checkpoint, settings, Job(folder / "store", "cpu"))
     return {str(item.relative): item for item in rows}
 
 
@@ -54,7 +55,7 @@ def test_a_folder_is_mirrored_at_full_band(checkpoint: Path, folder: Path) -> No
     rows = run(folder, checkpoint)
     for name, (rate, shape, subtype) in FILES.items():
         info = sf.info(folder / "out" / str(rows[name].output))
-        assert rows[name].ok and rows[name].field("enhanced") is True
+        assert rows[name].ok and rows[name].enhanced is True
         assert info.samplerate == max(rate, RATE) and info.channels == (1 if len(shape) == 1 else shape[1])
         assert info.frames == round(shape[0] * info.samplerate / rate)
         assert info.subtype == (subtype or "PCM_16")
@@ -68,7 +69,7 @@ def test_nothing_twice_and_the_same_bytes_in_any_company(
 ) -> None:
     run(folder, checkpoint)
     alone = enhance.run_folder(
-        folder / "in/deep/c.wav", folder / "alone.wav", checkpoint, QUICK, store=folder / "other", device="cpu"
+        folder / "in/deep/c.wav", folder / "alone.wav", checkpoint, QUICK, Job(folder / "other", "cpu")
     )
     assert alone[0].ok and (folder / "alone.wav").read_bytes() == (folder / "out/deep/c.wav").read_bytes()
     run(folder, checkpoint, out="seeded", seed=1)
@@ -169,7 +170,7 @@ def test_the_command_s_gate_delivers_the_denoised_recording(
     (tmp_path / "in").mkdir()
     (tmp_path / "in/x.flac").write_bytes(Path(path).read_bytes())
     (row,) = run(tmp_path, checkpoint, max_wer=0.3).values()
-    assert row.field("enhanced") is False and row.field("enhance_wer") > 0.3
+    assert row.enhanced is False and row.enhance_wer > 0.3
     fallen, rate = sf.read(tmp_path / "out/x.flac")
     run(tmp_path, checkpoint, out="denoised", sample_rate="keep", denoise_only=True)
     denoised, own = sf.read(tmp_path / "denoised/x.flac")
@@ -193,9 +194,9 @@ def test_a_shard_keeps_its_rows_and_passes_rejected_ones_on(
         tmp_path / "in.jsonl", [whole, Item(id="b", noisy="b.wav", status="rejected", reason="ingest: silent")]
     )
     record = write_model_json(tmp_path / "m.json", "m", "enhancer", [checkpoint])
-    enhance.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", QUICK, record, tmp_path / "store", device="cpu")
+    enhance.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", QUICK, Job(tmp_path / "store", "cpu"), record)
     first, second = read_manifest(tmp_path / "out.jsonl")
-    assert first.field("enhanced") is True and first.sr == whole.sr and first.transcript == text
+    assert first.enhanced is True and first.sr == whole.sr and first.transcript == text
     assert sf.info(str(first.path)).subtype == "FLOAT" and first.sha256 == sha256_file(str(first.path))
     assert second.reason == "ingest: silent"
 
@@ -213,6 +214,6 @@ def test_a_shard_keeps_its_rows_and_passes_rejected_ones_on(
 def test_mistakes_end_with_two_and_a_message(tmp_path: Path, arguments: list[str], message: str) -> None:
     given = ["--checkpoint", "README.md"] if "--checkpoint" not in arguments and "--model" not in arguments else []
     code, text = command(
-        "enhance", "data/pilot/clean/podcast", str(tmp_path), "--store", str(tmp_path / "s"), *given, *arguments
+        "enhance-folder", "data/pilot/clean/podcast", str(tmp_path), "--store", str(tmp_path / "s"), *given, *arguments
     )
     assert code == 2 and message in text and "Traceback" not in text

@@ -9,6 +9,7 @@ import soundfile as sf
 
 from audiorestorer import config
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.stages.job import Job
 from audiorestorer.stages.training import evaluate_enhancer
 from tests.metrics.test_recognisers import clean
 from tests.tiny_models import write_tiny_enhancer, write_tiny_mask_unet
@@ -34,8 +35,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(place: Path) -> dict:
     evaluate_enhancer.run(
-        place / "speech", place / "enhancer.safetensors", place / "out", QUICK, denoiser=place / "denoiser.safetensors",
-        transcripts=place / "t.tsv", conditions=["clean", "band_4khz", "noisy"], store=place / "store", device="cpu",
+        place / "speech", place / "enhancer.safetensors", place / "out", QUICK, Job(place / "store", "cpu"),
+        denoiser=place / "denoiser.safetensors", transcripts=place / "t.tsv", conditions=["clean", "band_4khz", "noisy"],
     )  # fmt: skip
     return json.loads((place / "out/quality.json").read_text())
 
@@ -75,6 +76,8 @@ def test_what_is_missing_says_why(result: dict, place: Path) -> None:
 
 def test_mistakes_are_said(place: Path) -> None:
     with pytest.raises(AudioRestorerError, match="conditions loud"):
-        evaluate_enhancer.run(place / "speech", place / "enhancer.safetensors", place / "o", QUICK, conditions=["loud"])
+        evaluate_enhancer.run(
+            place / "speech", place / "enhancer.safetensors", place / "o", QUICK, Job(), conditions=["loud"]
+        )
     with pytest.raises(AudioRestorerError, match="no such folder"):
-        evaluate_enhancer.run(place / "nowhere", place / "enhancer.safetensors", place / "o", QUICK)
+        evaluate_enhancer.run(place / "nowhere", place / "enhancer.safetensors", place / "o", QUICK, Job())

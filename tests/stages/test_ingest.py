@@ -100,7 +100,7 @@ def test_partners_that_contradict_each_other_are_a_note_and_the_reason_of_the_fi
     assert good.notes == {"transcript": "no transcript: two different ones in transcripts.tsv, lines 2 and 3"}
     assert rows["lossy.mp3"].notes == {"reference": "no reference: LOSSY.mp3 and Lossy.mp3 fit its name alike"}
     (measured,) = evaluate.measure_group("wer", [good], tmp_path / "store", Context())
-    assert measured.field("missing")["wer_in"] == good.notes["transcript"]
+    assert measured.missing["wer_in"] == good.notes["transcript"]
 
 
 def test_what_is_left_out_reaches_the_metrics_and_the_log(folder, tmp_path, caplog):

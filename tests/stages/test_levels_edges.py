@@ -12,6 +12,7 @@ from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.report.metricinfo import snr_of
 from audiorestorer.stages import evaluate, loudness
 from audiorestorer.stages.batch import collect
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 
 RATE = 16_000
@@ -33,7 +34,7 @@ def item(folder, name, **signals):
 
 def levelled(folder, x, **settings):
     write_manifest(folder / "i.jsonl", [item(folder, "x", noisy=np.nan_to_num(x), path=x)])
-    loudness.run(folder / "i.jsonl", folder / "o.jsonl", LoudnessSettings(**settings), folder / "store")
+    loudness.run(folder / "i.jsonl", folder / "o.jsonl", LoudnessSettings(**settings), Job(folder / "store"))
     return read_manifest(folder / "o.jsonl")[0]
 
 
@@ -41,7 +42,7 @@ def test_parts_that_come_above_the_absolute_gate_with_the_gain_are_counted(tmp_p
     x = np.concatenate([noise(2, 10 ** (-67 / 20)), noise(20, 10 ** (-74 / 20))], axis=1)
     row = levelled(tmp_path, x, max_gain_db=80)
     assert measure(audio.blocks(row.path), RATE, 1).lufs == pytest.approx(-23, abs=0.1)
-    assert row.field("output_lufs") == pytest.approx(-23, abs=0.1)
+    assert row.output_lufs == pytest.approx(-23, abs=0.1)
 
 
 def test_what_is_no_number_is_rejected(tmp_path):
@@ -59,7 +60,7 @@ def test_row_says_what_is_on_disk_and_the_ceiling_holds(tmp_path, target, ceilin
     row = levelled(tmp_path, x, target_lufs=target, true_peak_dbtp=ceiling)
     level = measure(audio.blocks(row.path), RATE, 1)
     assert level.true_peak_dbtp <= ceiling
-    assert row.field("true_peak_dbtp") == pytest.approx(level.true_peak_dbtp, abs=1e-4)
+    assert row.true_peak_dbtp == pytest.approx(level.true_peak_dbtp, abs=1e-4)
     assert abs(level.lufs - target) <= 0.1 or f"{target - level.lufs:+.2f} LU" in row.notes["loudness"]
 
 
@@ -70,7 +71,9 @@ def test_an_untouched_mixture_has_gained_nothing(tmp_path, snr, gain):
     mixture = s + noise(3, 0.09 * 10 ** (-snr / 20))
     row = item(tmp_path, "a", noisy=mixture, clean=s, path=np.float32(gain) * mixture)
     write_manifest(tmp_path / "l.jsonl", [row.updated(conditions={"snr_db": str(snr)})])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(metrics=["signal"]), tmp_path / "store")
+    evaluate.run(
+        tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(metrics=["signal"]), Job(tmp_path / "store")
+    )
     collect.run([tmp_path / "e.jsonl"], tmp_path / "m.json", tmp_path / "m.csv")
     result = json.loads((tmp_path / "m.json").read_text())
     found = result["items"][0]

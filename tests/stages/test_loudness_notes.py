@@ -11,6 +11,7 @@ from audiorestorer.dsp.loudness import measure
 from audiorestorer.manifest import read_manifest, write_manifest
 from audiorestorer.stages import loudness
 from audiorestorer.stages.batch import collect
+from audiorestorer.stages.job import Job
 from tests.dsp.test_reading import RATE, db, read, speech
 from tests.stages.test_levels_edges import item
 
@@ -20,7 +21,7 @@ def levelled(folder, made, given=None, notes=None, subtype="FLOAT", **settings):
     row = item(folder, "x", noisy=made if given is None else given, path=made).updated(notes=notes)
     write_manifest(folder / "i.jsonl", [row])
     config = LoudnessSettings(subtype=subtype, **settings)
-    loudness.run(folder / "i.jsonl", folder / "o.jsonl", config, folder / "store")
+    loudness.run(folder / "i.jsonl", folder / "o.jsonl", config, Job(folder / "store"))
     return read_manifest(folder / "o.jsonl")[0]
 
 
@@ -33,7 +34,7 @@ def test_the_gain_is_smooth_over_the_level_across_the_gate(tmp_path):
     gains, outs = [], []
     for level in range(-56, -100, -4):
         row = levelled(tmp_path, x * db(level + 23), max_gain_db=80)
-        gains.append(row.field("gain_db") + level)
+        gains.append(row.gain_db + level)
         outs.append(rms_db(audio.read(row.path)[0]))
         assert ("below BS.1770's gate" in (row.notes or {}).get("loudness", "")) == (level < -70)
     assert np.ptp(gains) < 0.2 and np.ptp(outs) < 0.2 and gains[0] == pytest.approx(-23, abs=0.1)
@@ -42,9 +43,9 @@ def test_the_gain_is_smooth_over_the_level_across_the_gate(tmp_path):
 def test_below_the_gate_a_recording_gets_the_gain_of_its_louder_neighbour(tmp_path):
     x = speech(4) * db(-66 - read(speech(4)).lufs)
     rows = [levelled(tmp_path, x * db(less)) for less in (0, -14, -20)]
-    assert [row.field("gain_db") for row in rows] == [40, 40, 40]
+    assert [row.gain_db for row in rows] == [40, 40, 40]
     assert "silent" not in rows[-1].notes["loudness"] and "held at max_gain_db (40 dB)" in rows[-1].notes["loudness"]
-    assert "speech" not in rows[-1].notes and rows[-1].field("taken_db") == 0
+    assert "speech" not in rows[-1].notes and rows[-1].taken_db == 0
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.25, 0.39, 0.45, 2.0])
@@ -57,7 +58,7 @@ def test_pieces_of_a_take_come_out_at_one_level(tmp_path, seconds):
 
 def test_silence_stays_and_says_so_beside_what_was_said_before(tmp_path):
     row = levelled(tmp_path, np.zeros((1, RATE), np.float32), notes={"header": "h"})
-    assert row.field("gain_db") == 0 and row.notes["loudness"].startswith("digital silence")
+    assert row.gain_db == 0 and row.notes["loudness"].startswith("digital silence")
     assert row.notes["header"] == "h" and "the recording is silent" in row.notes["speech"]
     row = levelled(tmp_path, speech(2), notes={"header": "h"})
     assert row.notes == {"header": "h"}
@@ -85,11 +86,11 @@ def test_a_spike_rules_neither_level_nor_limiter(tmp_path, height_db):
 def test_no_speech_is_said_and_the_residue_is_not_raised(tmp_path):
     music = np.random.default_rng(2).normal(0, 0.1, (1, 4 * RATE)).astype(np.float32)
     row = levelled(tmp_path, music * db(-70), given=music, max_gain_db=80)
-    assert row.field("gain_db") == 0 and row.field("taken_db") == pytest.approx(70, abs=0.1)
+    assert row.gain_db == 0 and row.taken_db == pytest.approx(70, abs=0.1)
     assert "no speech found: what is left lies 70 dB below the input" in row.notes["speech"]
     assert row.notes["loudness"] == "the gain is held at 0 dB: no speech was found"
     row = levelled(tmp_path, music * 0, given=music)
-    assert row.field("taken_db") is None and "no speech found: the output is silent" in row.notes["speech"]
+    assert row.taken_db is None and "no speech found: the output is silent" in row.notes["speech"]
 
 
 def test_an_erased_word_is_flagged_and_a_kept_one_is_not(tmp_path):
@@ -97,11 +98,11 @@ def test_an_erased_word_is_flagged_and_a_kept_one_is_not(tmp_path):
     word = np.zeros_like(hiss)
     word[:, 40_000:43_200] = speech(0.2)
     erased = levelled(tmp_path, 0.001 * (hiss + word), given=hiss + word)
-    assert erased.field("taken_db") > 50 and "taken away" in erased.notes["speech"]
+    assert erased.taken_db > 50 and "taken away" in erased.notes["speech"]
     assert levelled(tmp_path, word + 0.001 * hiss, given=hiss + word).notes is None
     quieter = levelled(tmp_path, word * db(-15), given=hiss + word)
     assert quieter.notes["speech"].startswith("the loudest 0.4 s lost 15 dB")
-    assert quieter.field("output_lufs") == pytest.approx(-23, abs=0.1)
+    assert quieter.output_lufs == pytest.approx(-23, abs=0.1)
 
 
 def test_loud_music_that_was_removed_beside_quiet_speech_leaves_it_its_gain(tmp_path):
@@ -109,8 +110,8 @@ def test_loud_music_that_was_removed_beside_quiet_speech_leaves_it_its_gain(tmp_
     jingle = np.zeros_like(voice)
     jingle[:, : 2 * RATE] = np.random.default_rng(2).normal(0, 0.2, (1, 2 * RATE))
     row = levelled(tmp_path, voice, given=voice + jingle, max_gain_db=60)
-    assert row.field("output_lufs") == pytest.approx(-23, abs=0.1)
-    assert row.field("taken_db") > 30 and "no speech found" not in row.notes["speech"]
+    assert row.output_lufs == pytest.approx(-23, abs=0.1)
+    assert row.taken_db > 30 and "no speech found" not in row.notes["speech"]
 
 
 def test_mono_plays_as_loud_as_dual_mono_where_that_is_asked_for(tmp_path):
@@ -122,9 +123,7 @@ def test_mono_plays_as_loud_as_dual_mono_where_that_is_asked_for(tmp_path):
         rows = [levelled(tmp_path, each, dual_mono=dual_mono) for each in (x, both, left)]
         assert [row.notes for row in rows] == [None] * 3
         levels[dual_mono] = [rms_db(audio.read(row.path)[0][0]) for row in rows]
-        assert [row.field("output_lufs") for row in rows] == pytest.approx(
-            [-26.01 if dual_mono else -23, -23, -23], abs=0.1
-        )
+        assert [row.output_lufs for row in rows] == pytest.approx([-26.01 if dual_mono else -23, -23, -23], abs=0.1)
     mono, dual, one_side = levels[False]
     assert mono - dual == pytest.approx(3.01, abs=0.1) and one_side == pytest.approx(mono, abs=0.1)
     assert levels[True] == pytest.approx([dual, dual, one_side], abs=0.1)

@@ -71,7 +71,7 @@ def test_the_tree_is_mirrored_in_files_of_their_own_and_mended(batch: Batch):
     for name, row in rows.items():
         info = (batch.out / name).stat()
         assert not (batch.out / name).samefile(str(row.path)) and info.st_nlink == 1 and info.st_mode & 0o200
-        assert row.field("published") == str(batch.out / name) and row.field("published_kept") is None
+        assert row.published == str(batch.out / name) and row.published_kept is None
     before = batch.states()
     batch.publish()
     assert batch.states() == before, "what is there as it should be is not written again"
@@ -92,7 +92,7 @@ def test_an_edit_in_place_touches_neither_the_store_nor_is_it_lost(batch: Batch,
     assert [entries.damaged(path.stem) for path in Path("store").rglob("*.json")] == [None] * len(NAMES)
     rows = batch.publish()
     assert batch.texts()["plain.wav"] == "one 2 and tags" and not caplog.messages[:-1]
-    assert rows["plain.wav"].field("published_kept") is None, "there is nothing newer to offer"
+    assert rows["plain.wav"].published_kept is None, "there is nothing newer to offer"
     assert "1 files were changed after they were published, and stay so: plain.wav" in caplog.messages[-1]
     batch.finish("two")
     for _ in range(2):
@@ -104,9 +104,9 @@ def test_an_edit_in_place_touches_neither_the_store_nor_is_it_lost(batch: Batch,
             "out/plain.wav: it was changed after it was published: kept" in message and "move or delete it" in message
         )
         assert "--config replace_edited=true" in message
-        assert rows["plain.wav"].field("published_kept") == published.EDITED
+        assert rows["plain.wav"].published_kept == published.EDITED
     (batch.out / "plain.wav").unlink()
-    assert batch.publish()["plain.wav"].field("published_kept") is None and batch.texts()["plain.wav"] == "two 2"
+    assert batch.publish()["plain.wav"].published_kept is None and batch.texts()["plain.wav"] == "two 2"
 
 
 def test_an_edit_that_keeps_size_and_time_is_seen(batch: Batch):
@@ -116,7 +116,7 @@ def test_an_edit_that_keeps_size_and_time_is_seen(batch: Batch):
     target.write_text("oNe 2")
     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
     batch.finish("two")
-    assert batch.publish()["plain.wav"].field("published_kept") and batch.texts()["plain.wav"] == "oNe 2"
+    assert batch.publish()["plain.wav"].published_kept and batch.texts()["plain.wav"] == "oNe 2"
 
 
 def state_of(path: Path) -> tuple[int, int, int, int]:
@@ -143,8 +143,8 @@ def test_what_was_never_published_is_kept_and_named(batch: Batch, caplog: pytest
         target.symlink_to(Path("mine").resolve())
     before = state_of(target)
     row = batch.publish()["a/b c.wav"]
-    assert state_of(target) == before and row.field("published_kept") and "a/b c.wav" in caplog.text
-    assert os.path.lexists(row.field("published")), "so that the next run has nothing to do"
+    assert state_of(target) == before and row.published_kept and "a/b c.wav" in caplog.text
+    assert os.path.lexists(row.published), "so that the next run has nothing to do"
     assert batch.texts()["plain.wav"] == "one 2"
 
 
@@ -152,7 +152,7 @@ def test_ours_is_taken_where_it_is_asked_for(batch: Batch, caplog: pytest.LogCap
     batch.out.mkdir()
     (batch.out / "plain.wav").write_text("mine")
     rows = batch.publish(replace_edited=True)
-    assert batch.texts()["plain.wav"] == "one 2" and rows["plain.wav"].field("published_kept") is None
+    assert batch.texts()["plain.wav"] == "one 2" and rows["plain.wav"].published_kept is None
     assert "out/plain.wav: it is not a file that was published here: replaced, as asked for" in caplog.text
 
 
@@ -184,7 +184,7 @@ def test_outputs_of_an_earlier_version_are_links_and_become_files(batch: Batch):
     (batch.out / "plain.wav").write_text("edited")
     rows = batch.publish()
     assert batch.texts() == {"a/b c.wav": "two 0", "plain.wav": "edited", "ünï/$(touch x).wav": "two 1"}
-    assert rows["plain.wav"].field("published_kept") == published.FOREIGN
+    assert rows["plain.wav"].published_kept == published.FOREIGN
 
 
 def test_a_job_killed_before_the_rename_or_after_leaves_nothing_that_looks_like_a_stranger_s(
@@ -209,7 +209,7 @@ def test_a_job_killed_before_the_rename_or_after_leaves_nothing_that_looks_like_
         shutil.rmtree("store/loudness")  # pruned meanwhile: only the records tell
         batch.finish(f"three {after}")
         rows = batch.publish()
-        assert not any(row.field("published_kept") for row in rows.values())
+        assert not any(row.published_kept for row in rows.values())
         batch.finish("two")
     assert not list(batch.out.rglob(".*"))
 
@@ -220,7 +220,7 @@ def test_a_damaged_ledger_costs_nothing(batch: Batch, harm: str):
     for path in Path("ledger").glob("*.json"):
         path.unlink() if harm == "gone" else path.write_text(harm)
     before = batch.states()
-    assert not any(row.field("published_kept") for row in batch.publish().values()) and batch.states() == before
+    assert not any(row.published_kept for row in batch.publish().values()) and batch.states() == before
     assert len(list(published.Ledger(Path("ledger")).records())) == len(NAMES)
 
 
@@ -229,7 +229,7 @@ def test_a_moved_or_copied_project_is_known_by_content(batch: Batch, monkeypatch
     shutil.copytree(tmp_path, tmp_path / "copy", copy_function=shutil.copyfile)  # as cp -r: other times
     monkeypatch.chdir(tmp_path / "copy")
     batch.finish("two")
-    assert not any(row.field("published_kept") for row in batch.publish().values())
+    assert not any(row.published_kept for row in batch.publish().values())
     assert set(batch.texts().values()) == {"two 0", "two 1", "two 2"}
 
 

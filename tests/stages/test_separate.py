@@ -14,6 +14,7 @@ from audiorestorer.config import SeparatorSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.stages import separate
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests import tiny_models as tiny
 
@@ -38,10 +39,8 @@ def test_stems_are_as_long_as_the_input(tmp_path: Path) -> None:
         tmp_path / "in.jsonl",
         tmp_path / "out.jsonl",
         settings(accompaniment="stems"),
+        Job(tmp_path / "store", "cpu"),
         model,
-        tmp_path / "store",
-        "cpu",
-        1,
     )
     for item in read_manifest(tmp_path / "out.jsonl"):
         (channels, frames), rate = shapes[item.id]
@@ -61,13 +60,13 @@ def test_a_finished_shard_imports_no_torch_and_batch_size_is_no_key(tmp_path: Pa
     model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
     write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "a", (2, 30_000), 32_000)])
     places = (tmp_path / "in.jsonl", tmp_path / "out.jsonl")
-    separate.run(*places, settings(), model, tmp_path / "store", "cpu", 1)
+    separate.run(*places, settings(), Job(tmp_path / "store", "cpu"), model)
     first = places[1].read_bytes()
     code = (
         "import sys; from pathlib import Path; from audiorestorer.stages import separate;"
-        "from audiorestorer.config import SeparatorSettings as S;"
+        "from audiorestorer.config import SeparatorSettings as S; from audiorestorer.stages.job import Job;"
         f"separate.run(Path({str(places[0])!r}), Path({str(places[1])!r}), S(name='tiny', model='tiny', batch_size=1),"
-        f" Path({str(model)!r}), Path({str(tmp_path / 'store')!r}), 'cpu', 1); assert 'torch' not in sys.modules"
+        f" Job(Path({str(tmp_path / 'store')!r}), 'cpu'), Path({str(model)!r})); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and "1 in store" in done.stderr, done.stderr
@@ -78,11 +77,11 @@ def test_what_cannot_be_separated(tmp_path: Path) -> None:
     tiny.write_tiny_mask_unet(tmp_path / "w.safetensors")
     model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
     write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "a", (3, 3000), 16_000)])
-    separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", settings(), model, tmp_path / "store", "cpu", 1)
+    separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", settings(), Job(tmp_path / "store", "cpu"), model)
     assert "3 channels" in (read_manifest(tmp_path / "out.jsonl")[0].reason or "")
     with pytest.raises(AudioRestorerError, match="accompaniment: residual"):
         write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "b", (1, 3000), 16_000)])
         wanted = settings(accompaniment="stems")
-        separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", wanted, model, tmp_path / "store", "cpu", 1)
+        separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", wanted, Job(tmp_path / "store", "cpu"), model)
     with pytest.raises(AudioRestorerError, match="fetch-model tiny"):
-        separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", settings(), None, tmp_path / "store")
+        separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", settings(), Job(tmp_path / "store"), None)

@@ -5,7 +5,7 @@ import pytest
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest
-from audiorestorer.stages.shard import Made, RejectItem, Stage, StageFailed, run_shard
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, StageFailed, run_shard
 
 
 class Bench:
@@ -25,7 +25,7 @@ class Bench:
             if item.id in self.trouble:
                 raise self.trouble[item.id]
             (scratch / "o").write_text(item.id)
-            return Made({"o.txt": scratch / "o"}, {"length": len(item.id)})
+            return ItemResult({"o.txt": scratch / "o"}, {"frames": len(item.id)})
 
         def describe(entry, item):
             return item.updated(path=str(entry.files["o.txt"]), sha256=entry.sha256["o.txt"], **entry.row)

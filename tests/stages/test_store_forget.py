@@ -16,7 +16,7 @@ from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.published import Ledger
 from audiorestorer.stages import publish
 from audiorestorer.stages.batch import deliver, store_forget
-from audiorestorer.stages.shard import Made, Stage, run_items
+from audiorestorer.stages.shard import ItemResult, Stage, run_items
 from audiorestorer.store import Store, join, sha256_file
 
 STAGES = ("ingest", "fuse", "loudness", "evaluate/signal")
@@ -51,15 +51,15 @@ class Project:
         (self.art / "report/results.html").write_text("players")
 
     def stage(self, name: str, settings: str) -> Stage[Any]:
-        def process(_: Any, item: Item, scratch: Path) -> Made:
+        def process(_: Any, item: Item, scratch: Path) -> ItemResult:
             content = Path(item.noisy).read_text()
             found = (
                 {"noisy_sha256": sha256_file(item.noisy), "sha256": sha256_file(item.noisy)} if name == "ingest" else {}
             )
             if name in ("ingest", "evaluate/signal"):
-                return Made({}, found)
+                return ItemResult({}, found)
             (scratch / "x").write_text(f"{name} {settings} {content}" if content != "silence" else "silence")
-            return Made({"speech.wav": scratch / "x"}, {})
+            return ItemResult({"speech.wav": scratch / "x"}, {})
 
         def describe(entry: Any, item: Item) -> Item:
             if not entry.files:

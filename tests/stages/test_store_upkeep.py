@@ -27,14 +27,14 @@ JOB = """
 import os, sys
 from pathlib import Path
 from audiorestorer.manifest import Item
-from audiorestorer.stages.shard import Made, Stage, run_shard
+from audiorestorer.stages.shard import ItemResult, Stage, run_shard
 
 def process(worker, item, scratch):
     with open(scratch / "x", "wb") as file:
         for _ in range(40):
             file.write(os.urandom(1) * 5_000)
             file.flush()
-    return Made({"out.bin": scratch / "x"}, {})
+    return ItemResult({"out.bin": scratch / "x"}, {})
 
 stage = Stage(name="slow", settings={}, code="", load=lambda: None, process=process,
               describe=lambda entry, item: item.updated(path=str(entry.files["out.bin"]), sha256=entry.sha256["out.bin"]))

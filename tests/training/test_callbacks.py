@@ -13,9 +13,10 @@ from audiorestorer.datasets import generated
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_csv, read_json
 from audiorestorer.metrics import triads
-from audiorestorer.stages.training import learning_from_audio_debug, train, triad_diagnostics
+from audiorestorer.stages.training import learning_from_audio_debug, triad_diagnostics
 from audiorestorer.training import runs
 from audiorestorer.training.fit import Data
+from tests.training.trainings import train
 
 RATE = 8000
 CONFIG: dict[str, Any] = {
@@ -39,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 @pytest.fixture(scope="module")
 def trained(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    train.run(CONFIG, data, folder / "m.safetensors", folder / "runs", 1)
+    train(CONFIG, data, folder / "m.safetensors", folder / "runs", 1)
     return folder
 
 
@@ -71,7 +72,7 @@ def test_a_finished_run_is_not_trained_again(trained: Path, data: Data) -> None:
     stamp = runs.RunFolder(before[0]).checkpoint.stat().st_mtime_ns
     content = (trained / "m.safetensors").read_bytes()
     (trained / "m.safetensors").unlink()  # as Snakemake does with the outputs of a failed job
-    train.run(CONFIG, data, trained / "m.safetensors", trained / "runs", 1)
+    train(CONFIG, data, trained / "m.safetensors", trained / "runs", 1)
     assert (trained / "m.safetensors").read_bytes() == content
     assert (
         sorted((trained / "runs").glob("*_small")) == before
@@ -81,8 +82,8 @@ def test_a_finished_run_is_not_trained_again(trained: Path, data: Data) -> None:
 
 def test_interrupted_and_resumed_from_manifests(trained: Path, data: Data, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
-    assert train.run(CONFIG, data, out, tmp_path / "runs", 1, stop_after=3) is None
-    train.run(CONFIG, data, out, tmp_path / "runs", 1)
+    assert train(CONFIG, data, out, tmp_path / "runs", 1, stop_after=3) is None
+    train(CONFIG, data, out, tmp_path / "runs", 1)
     assert out.read_bytes() == (trained / "m.safetensors").read_bytes()
     (folder,) = (tmp_path / "runs").glob("*_small")
     first = runs.RunFolder(Path(read_json(trained / "m.json")["run"]))
@@ -93,7 +94,7 @@ def test_interrupted_and_resumed_from_manifests(trained: Path, data: Data, tmp_p
 def test_warnings_of_clean_and_silent_data(data: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = {**CONFIG, "steps": 2, "mixtures": {"segment_sec": 0.5, "pure_speech": 0.5, "no_speech": 0.5}}
     with caplog.at_level(logging.WARNING):
-        train.run(config, data, tmp_path / "m.safetensors", tmp_path / "runs", 1)
+        train(config, data, tmp_path / "m.safetensors", tmp_path / "runs", 1)
     text = caplog.text
     assert "above 25 dB SNR" in text and "95% silent or more" in text
 
@@ -141,7 +142,7 @@ def test_faults_are_named_before_training(data: Data, tmp_path: Path, change: di
             row.update(change)
     (tmp_path / "m.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(AudioRestorerError, match=message):
-        train.run(CONFIG, Data(manifest=tmp_path / "m.jsonl"), tmp_path / "m.safetensors", tmp_path / "runs", 1)
+        train(CONFIG, Data(manifest=tmp_path / "m.jsonl"), tmp_path / "m.safetensors", tmp_path / "runs", 1)
     assert not (tmp_path / "runs").exists()
 
 

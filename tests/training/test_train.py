@@ -14,13 +14,14 @@ from audiorestorer.datasets.mixtures import Mixer
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import load_checkpoint
-from audiorestorer.stages.training import evaluate_model, train
+from audiorestorer.stages.training import evaluate_model
 from audiorestorer.training import runs
 from audiorestorer.training.data import Data
 from audiorestorer.training.fit import inputs_of
 from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import load_settings
 from tests.datasets.conftest import RATE, write_training_audio
+from tests.training.trainings import train
 
 ROOT = Path(__file__).parents[2]
 NETWORK = {
@@ -54,18 +55,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("tiny", [TINY, BANDS], ids=["unet", "bands"])
 def test_resumed_equals_uninterrupted_byte_for_byte(tiny: dict[str, Any], data: Path, tmp_path: Path) -> None:
     whole, resumed = tmp_path / "whole.safetensors", tmp_path / "resumed.safetensors"
-    train.run(tiny, data, whole, tmp_path / "work_a", 1)
+    train(tiny, data, whole, tmp_path / "work_a", 1)
     for epochs in (1, 2):
-        assert train.run(tiny, data, resumed, tmp_path / "work_b", 1, stop_after=epochs) is None
+        assert train(tiny, data, resumed, tmp_path / "work_b", 1, stop_after=epochs) is None
         assert not resumed.exists()
-    train.run(tiny, data, resumed, tmp_path / "work_b", 1)
+    train(tiny, data, resumed, tmp_path / "work_b", 1)
     assert whole.read_bytes() == resumed.read_bytes()
     assert not list((tmp_path / "work_b").rglob("*.tmp"))
     curves = [next((tmp_path / work).glob("*_tiny/logs/loss.csv")).read_text() for work in ("work_a", "work_b")]
     assert curves[0] == curves[1]  # no gap, no overlap, the same losses to the last digit
     assert [line.split(",")[0] for line in curves[0].splitlines()] == ["step", *map(str, range(1, 7))]
     other = tmp_path / "other.safetensors"
-    train.run({**tiny, "seed": 6}, data, other, tmp_path / "work_b", 1)  # never resumes another run's checkpoint
+    train({**tiny, "seed": 6}, data, other, tmp_path / "work_b", 1)  # never resumes another run's checkpoint
     assert other.read_bytes() != whole.read_bytes()
 
 
@@ -73,7 +74,7 @@ def test_learns(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.safetensors"
     mixtures = {"segment_sec": 1.0, "snr_db": [0, 0], "reverb": 0, "equaliser": 0, "band_limit": 0, "speed": 0}
     config = {**TINY, "steps": 100, "steps_per_epoch": 50, "batch_size": 4, "warmup_steps": 5, "mixtures": mixtures}
-    train.run(config, data, out, tmp_path / "work", 1)
+    train(config, data, out, tmp_path / "work", 1)
     network, metadata = load_checkpoint(out)
     assert metadata["card"]["steps"] == 100
     settings = load_settings({**config, "mixtures": {**mixtures, "pure_speech": 0, "no_speech": 0}})
@@ -92,9 +93,9 @@ def test_learns(data: Path, tmp_path: Path) -> None:
 
 def test_fine_tuning_begins_with_the_given_weights(data: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    train.run(TINY, data, first, tmp_path / "work", 1)
+    train(TINY, data, first, tmp_path / "work", 1)
     still = {**TINY, "seed": 9, "learning_rate": 1e-12, "weight_decay": 0.0, "initial": str(first)}
-    train.run(still, data, second, tmp_path / "work", 1)
+    train(still, data, second, tmp_path / "work", 1)
     (before, _), (after, metadata) = load_checkpoint(first), load_checkpoint(second)
     for name, value in before.named_parameters():
         assert torch.equal(value, after.get_parameter(name)), name
@@ -102,15 +103,15 @@ def test_fine_tuning_begins_with_the_given_weights(data: Path, tmp_path: Path) -
     assert digest(still, data) != digest({**still, "initial": None}, data)
     wider = {**still, "network": {**NETWORK, "rnn_hidden": 8}}
     with pytest.raises(AudioRestorerError, match=r"first\.safetensors: network: rnn_hidden 8, the checkpoint has 16"):
-        train.run(wider, data, second, tmp_path / "work", 1)
+        train(wider, data, second, tmp_path / "work", 1)
     with pytest.raises(AudioRestorerError, match="absent"):
-        train.run({**still, "initial": str(tmp_path / "absent")}, data, second, tmp_path / "work", 1)
+        train({**still, "initial": str(tmp_path / "absent")}, data, second, tmp_path / "work", 1)
 
 
 def test_two_processes_train_as_one_does_with_their_batches(data: Path, tmp_path: Path) -> None:
     """What `devices: 2` gives, here of a CPU: the gradient is that of both halves, one folder, one model."""
     begin = tmp_path / "begin.safetensors"
-    train.run({**BANDS, "storage": "float16"}, data, begin, tmp_path / "work", 1)
+    train({**BANDS, "storage": "float16"}, data, begin, tmp_path / "work", 1)
     found = {}
     for devices in (1, 2):
         experiment, out = tmp_path / f"{devices}.yaml", tmp_path / f"{devices}.safetensors"
@@ -140,7 +141,7 @@ def test_a_second_writer_is_refused(data: Path, tmp_path: Path) -> None:
         runs.opened(tmp_path / "work", "tiny", digest(TINY, data)),
         pytest.raises(AudioRestorerError, match="another process"),
     ):
-        train.run(TINY, data, tmp_path / "m.safetensors", tmp_path / "work", 1)
+        train(TINY, data, tmp_path / "m.safetensors", tmp_path / "work", 1)
 
 
 def test_settings_name_file_and_key(tmp_path: Path) -> None:

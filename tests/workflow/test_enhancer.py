@@ -65,6 +65,6 @@ def test_one_target_trains_and_joins(tmp_path: Path) -> None:
         "--forcerun",
         "generate_enhancement_data",
         "--config",
-        "enhancer={data: null}",
+        "enhancer_training={data: null}",
     )
     assert "generate_enhancement_data" in plan

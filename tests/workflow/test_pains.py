@@ -87,8 +87,8 @@ def test_the_rest_finishes_and_the_failures_are_tabulated(
 def test_every_reported_path_decodes(ended: tuple[Workspace, str]) -> None:
     workspace, _ = ended
     rows = read_manifests(sorted((workspace.folder / "artifacts/manifests/publish").glob("*.jsonl")))
-    reported = {str(row.relative): Path(str(row.field("published"))) for row in rows if row.ok}
-    assert set(reported) == GOOD and not any(row.field("published") for row in rows if not row.ok)
+    reported = {str(row.relative): Path(str(row.published)) for row in rows if row.ok}
+    assert set(reported) == GOOD and not any(row.published for row in rows if not row.ok)
     for name, path in reported.items():
         samples, rate = sf.read(workspace.folder / path)
         assert rate == RATE and len(samples) == probe(workspace.folder / "batch/input" / name).frames
@@ -112,7 +112,7 @@ def test_silence_gives_silence_and_finite_figures(ended: tuple[Workspace, str], 
     (row,) = (row for row in metrics["items"] if row["input"] == "silent.wav")
     assert row["status"] == "ok" and "lufs" in row["missing"]
     (levelled,) = (row for row in workspace.rows("loudness").values() if row.relative == "silent.wav")
-    assert levelled.field("gain_db") == 0 and "no loudness" in levelled.notes["loudness"]
+    assert levelled.gain_db == 0 and "no loudness" in levelled.notes["loudness"]
 
 
 def test_a_header_that_was_never_closed_and_what_was_left_out_are_told(

@@ -2,7 +2,7 @@
 
 Three generators that never meet: training draws pairs from `degradations`; the stand-ins, heard without their clean side, come from
 `stand_ins`; the condition `unseen` comes from `degradations_held_out`. `like_real` is the stand-ins' generator on other voices.
-A recording depends on (seed, what it is for, number) alone, and no voice or track has two roles.
+A recording depends on (seed, role, number) alone, and no voice or track has two roles.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ ROLES = ("train", "valid", "real", "test")
 VOICES = {
     "flite:awb": "test", "espeak:en-gb-x-rp+Alicia": "test", "espeak:en-us-nyc+victor": "real", "espeak:en-gb-x-rp+linda": "real",
 }  # fmt: skip
-TRACK_ROLES = ("train", "train", "test", "train", "real", "train", "test", "valid")  # of eight generated tracks
+# Roles of the generated tracks, in turns
+TRACK_ROLES = ("train", "train", "test", "train", "real", "train", "test", "valid")
 TRACK_SEC = 6.0
 STAND_IN_SEC = 12.0
-REAL_SHARE = 0.25  # of a user's training recordings, where stand-ins are made of some
+REAL_SHARE = 0.25  # share of a user's training recordings that stand-ins are made of
 LEAST_SEC = 1.0
 SILENCE_RMS = 1e-3
 TRIES = 20
@@ -43,7 +44,7 @@ UNSEEN, LIKE_REAL = "unseen", "like_real"
 
 @dataclass(frozen=True)
 class Source:
-    """A clean recording: `audio` `[1, T]`, or the file that it is in."""
+    """A clean recording: `audio` `[1, T]`, or its file."""
 
     id: str
     role: str
@@ -71,36 +72,36 @@ def pilot(folder: Path, tracks: int, sample_rate: int, seed: int) -> list[Source
     Raises:
         AudioRestorerError: no such table, or a recording that it names is missing.
     """
-    found = []
+    sources = []
     for number, (name, voice) in enumerate(_voices(folder / "transcripts.tsv")):
         recording = Source(
             f"speech{number:02d}", VOICES.get(voice, "train"), (folder / "clean" / name).with_suffix(".flac")
         )
-        found.append(replace(recording, path=None, audio=recording.read(sample_rate)))
+        sources.append(replace(recording, path=None, audio=recording.read(sample_rate)))
     for number in range(tracks):
         stems = generated.stems_of(np.random.default_rng((seed, 4, number)), TRACK_SEC, sample_rate)
         role = TRACK_ROLES[number % len(TRACK_ROLES)]
-        found.append(Source(f"track{number:03d}", role, audio=generated.mixed(stems)[None]))
-    return found
+        sources.append(Source(f"track{number:03d}", role, audio=generated.mixed(stems)[None]))
+    return sources
 
 
 def of_manifest(manifest: Path, *, keep_some: bool, seed: int) -> list[Source]:
-    """A training manifest's recordings by their splits; with `keep_some`, a quarter of the training groups are for the stand-ins.
+    """A training manifest's recordings by their splits; with `keep_some`, stand-ins are made of a quarter of the training groups.
 
     Raises:
         AudioRestorerError: the manifest cannot be used, or a role has no recording.
     """
     rows = check_manifest(manifest, splits=("train", "valid", "test"), min_sec=LEAST_SEC)
-    found = []
+    sources = []
     for row in rows:
         group = row.speaker or row.track or row.id
         hold = keep_some and row.split == "train" and split_of(group, (1 - REAL_SHARE, REAL_SHARE, 0), seed) == "valid"
-        found.append(Source(row.id, "real" if hold else row.split, row.clean_path(manifest.parent)))
+        sources.append(Source(row.id, "real" if hold else row.split, row.clean_path(manifest.parent)))
     wanted = [role for role in ROLES if role != "real" or keep_some]
-    empty = [role for role in wanted if not any(source.role == role for source in found)]
+    empty = [role for role in wanted if not any(source.role == role for source in sources)]
     if empty:
         raise AudioRestorerError(f"{manifest}: no recording is left for {', '.join(empty)}: too few speakers or tracks")
-    return found
+    return sources
 
 
 def of_role(sources: Sequence[Source], role: str) -> list[Source]:
@@ -118,15 +119,15 @@ def stand_in(sources: Sequence[Source], number: int, sample_rate: int, seed: int
 def item_of(
     sources: Sequence[Source], condition: str, number: int, seconds: float, sample_rate: int, seed: int
 ) -> tuple[Source, Degraded]:
-    """Item `number` of a condition, with the recording it was made of."""
+    """Item `number` of a condition, and the clean recording that it was made of."""
     source = sources[number % len(sources)]
     rng = np.random.default_rng((seed, 2 if condition == UNSEEN else 3, number))
     part = _part(rng, source.read(sample_rate), int(seconds * sample_rate))
     if condition == UNSEEN:
-        made = degradations_held_out.degrade(part, sample_rate, degradations_held_out.HeldOutSettings(), rng)
+        degraded = degradations_held_out.degrade(part, sample_rate, degradations_held_out.HeldOutSettings(), rng)
     else:
-        made = stand_ins.degrade(part, sample_rate, rng)
-    return source, _scaled(made)
+        degraded = stand_ins.degrade(part, sample_rate, rng)
+    return source, _scaled(degraded)
 
 
 def _voices(table: Path) -> list[tuple[str, str]]:
@@ -135,20 +136,20 @@ def _voices(table: Path) -> list[tuple[str, str]]:
 
 
 def _part(rng: np.random.Generator, clean: Audio, length: int) -> Audio:
-    """A stretch that is not silent, if one of some tries finds one; the whole of a shorter recording."""
-    found = clean[:, :length]
+    """A stretch that is not silent, if one of `TRIES` draws finds one; the whole of a shorter recording."""
+    part = clean[:, :length]
     for _ in range(TRIES):
         start = int(rng.integers(0, max(1, clean.shape[1] - length + 1)))
-        found = clean[:, start : start + length]
-        if float(np.sqrt(np.mean(np.square(found, dtype=np.float64)))) > SILENCE_RMS:
+        part = clean[:, start : start + length]
+        if float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))) > SILENCE_RMS:
             break
-    return found
+    return part
 
 
-def _scaled(made: Degraded) -> Degraded:
-    """With the degraded recording's peak at 0.7."""
-    peak = float(np.abs(made.noisy).max(initial=0.0))
+def _scaled(degraded: Degraded) -> Degraded:
+    """The example scaled so that the degraded recording's peak is 0.7."""
+    peak = float(np.abs(degraded.noisy).max(initial=0.0))
     scale = np.float32(PEAK / peak) if peak > 1e-5 else np.float32(1)
-    noisy: NDArray[np.float32] = made.noisy * scale
-    record: dict[str, Any] = {**made.record, "scale": float(scale)}
-    return Degraded(noisy, made.target * scale, record, made.impulses)
+    noisy: NDArray[np.float32] = degraded.noisy * scale
+    record: dict[str, Any] = {**degraded.record, "scale": float(scale)}
+    return Degraded(noisy, degraded.target * scale, record, degraded.impulses)

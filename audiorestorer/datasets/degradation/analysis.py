@@ -1,6 +1,6 @@
-"""What is wrong with a recording: impulses, noise, bandwidth, hum and wow, each with a confidence, in blocks and in bounded memory.
+"""Analysis of a recording's faults: impulses, noise, bandwidth, hum and wow, each with a confidence, in bounded memory.
 
-Impulses are counted on the signal with a fixed dither, less what clean speech shows under the same dither (`false_per_sec`). Noise,
+Impulses are counted on the signal with a fixed dither, less those of clean speech under the same dither (`false_per_sec`). Noise,
 hum and wow are measured on the signal without the impulses that were found.
 """
 
@@ -24,7 +24,7 @@ from audiorestorer.errors import AudioRestorerError
 
 LEAST_SEC = 0.5
 LEAST_RATE_HZ = 8000
-# Impulses a second that the census finds in the committed clean speech (data/pilot/clean: 12 recordings, 70 s), by sample rate:
+# Impulses per second that the census finds in the committed clean speech (data/pilot/clean: 12 recordings, 70 s), by sample rate:
 # the wider the band, the less a glottal pulse looks like a click. Their standard deviation between recordings is about 0.3. Speech
 # of other kinds has more (LibriSpeech and LibriTTS at 16 kHz: 1.5); `false_rate` measures it on a user's own clean recordings.
 FALSE_PER_SEC = ((16_000, 0.33), (22_050, 0.26), (44_100, 0.05))
@@ -35,13 +35,14 @@ SURE_SEC = 5.0
 
 @dataclass(frozen=True)
 class Analysis:
-    """One recording. NaN: cannot be said. Confidences lie in 0 .. 1 and are about the number beside them.
+    """Analysis of one recording. NaN: unknown. Confidences lie in 0 .. 1 and belong to the number of the same name.
 
     Attributes:
         level_dbfs: active RMS.
-        impulses_per_sec: less the false ones; impulses_error: its standard deviation. impulse_level_db, impulse_spread_db: mean and
-            standard deviation of the peaks' level, dB over the speech (over the active RMS where there is no speech).
-        noise_dbfs, rumble_dbfs: above and below 89 Hz. snr_db: speech over noise.
+        impulses_per_sec: rate without the false ones; impulses_error: its standard deviation.
+        impulse_level_db, impulse_spread_db: mean and standard deviation of the peaks' level, dB over the speech (over the active
+            RMS where there is no speech).
+        noise_dbfs, rumble_dbfs: noise above and below 89 Hz. snr_db: speech over noise.
         bands_hz, bands_dbfs: third octaves of the noise.
         hum_hz, hum_dbfs: NaN and -120 where there is none. wow_percent: peak deviation of the speed.
     """
@@ -72,7 +73,7 @@ class Analysis:
     bands_dbfs: tuple[float, ...]
 
     def row(self) -> dict[str, Any]:
-        """Rounded, JSON-able: what is not known is None."""
+        """The analysis rounded and JSON-able; unknown numbers are None."""
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
@@ -85,16 +86,16 @@ def _plain(value: Any) -> Any:
 
 
 def false_per_sec(sample_rate: int) -> float:
-    """What clean speech shows at a sample rate, along straight lines over log rate."""
-    rates, found = zip(*FALSE_PER_SEC, strict=True)
-    return float(np.interp(np.log(sample_rate), np.log(rates), found))
+    """Impulses per second of clean speech at a sample rate, along straight lines over log rate."""
+    sample_rates, counts = zip(*FALSE_PER_SEC, strict=True)
+    return float(np.interp(np.log(sample_rate), np.log(sample_rates), counts))
 
 
 def measure(path: Path, false_rate_per_sec: float | None = None) -> Analysis:
     """Analyse a file.
 
     Args:
-        false_rate_per_sec: to be subtracted; None: `false_per_sec` of its sample rate.
+        false_rate_per_sec: rate of false impulses, which is subtracted; None: `false_per_sec` of the file's sample rate.
 
     Raises:
         AudioRestorerError: cannot be read, holds NaN, is silent, shorter than half a second or sampled below 8 kHz.
@@ -121,7 +122,7 @@ def measure(path: Path, false_rate_per_sec: float | None = None) -> Analysis:
 
 
 def _false_share(snr_db: float) -> float:
-    """How many of the false impulses are left where the recording's own noise adds to the dither; none without speech."""
+    """Share of the false impulses that is left where the recording's own noise adds to the dither; 0 without speech."""
     if math.isnan(snr_db):
         return 0.0
     dither_db = CENSUS_DETECTOR.dither_db or 0.0
@@ -156,14 +157,14 @@ def _gathered(
 
 
 def false_rate(paths: Iterable[Path]) -> float:
-    """Impulses a second in clean recordings, all together; 0.0 of none.
+    """Impulses per second in clean recordings, over all of them; 0.0 without recordings.
 
     Raises:
         AudioRestorerError: a file cannot be analysed.
     """
     seconds = impulses = 0.0
     for path in paths:
-        found = measure(path, 0.0)
-        seconds += found.duration_sec
-        impulses += found.impulses_per_sec * found.duration_sec
+        analysis = measure(path, 0.0)
+        seconds += analysis.duration_sec
+        impulses += analysis.impulses_per_sec * analysis.duration_sec
     return impulses / seconds if seconds else 0.0

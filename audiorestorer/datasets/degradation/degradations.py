@@ -1,7 +1,7 @@
 """Old recordings made from clean ones, with every drawn number recorded.
 
-The chain is that of a transfer: speed (wow), the recording's band, then what groove and playback add (hiss, rumble, noise that
-repeats with the record, crackle, clicks, pops, hum), then clipping. An example depends on its generator alone.
+The chain is that of a transfer: speed (wow), the recording's band, then the noises of groove and playback (hiss, rumble, noise
+that repeats with the record, crackle, clicks, pops, hum), then clipping. An example depends on its generator alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from audiorestorer.datasets.levels import active_mask
 from audiorestorer.dsp import artefacts, wow
 from audiorestorer.dsp.clicks import ImpulseLaw, Impulses, as_dict, draw
 
-SILENT_LEVEL = 0.05  # -26 dBFS: what levels refer to where the clean signal is silent
+SILENT_LEVEL = 0.05  # -26 dBFS: reference of levels where the clean signal is silent
 CHANNEL_DB = 6.0  # an impulse's level differs by up to this between channels
 OCTAVE_FROM_HZ = 1000.0
 CURVE_HZ = tuple(float(20 * 2 ** (k / 3)) for k in range(33))
@@ -31,11 +31,11 @@ CURVE_HZ = tuple(float(20 * 2 ** (k / 3)) for k in range(33))
 
 @dataclass(frozen=True)
 class Degraded:
-    """Result.
+    """A degraded recording.
 
     Attributes:
         noisy, target: `[C, T]` float32, aligned and at the same scale; the target has the clean signal's new speed and band.
-        record: everything that was drawn, JSON-able; an artefact that was not drawn is None.
+        record: all drawn numbers, JSON-able; None for an artefact that was not drawn.
         impulses: all clicks, pops and crackle in order of time, for metrics (also in the record); not the scratches of a turn.
     """
 
@@ -63,18 +63,18 @@ def degrade(clean: Audio, sample_rate: int, settings: DegradationSettings, rng: 
     target = limited(target, sample_rate, band)
     noise = np.zeros_like(target)
     for name, make in (("hiss", _hiss), ("rumble", _rumble), ("hum", _hum), ("revolution", _revolution)):
-        chosen = getattr(settings, name)
-        drawn, record[name] = make(rng, chosen, clean.shape, sample_rate) if _happens(rng, chosen) else (None, None)
+        artefact = getattr(settings, name)
+        drawn, record[name] = make(rng, artefact, clean.shape, sample_rate) if _happens(rng, artefact) else (None, None)
         if drawn is not None:
-            snr_db = float(rng.uniform(*chosen.snr_db))
+            snr_db = float(rng.uniform(*artefact.snr_db))
             record[name]["snr_db"] = snr_db
             noise += drawn * np.float32(level * 10 ** (-snr_db / 20))
     trains = []
     for name in ("crackle", "clicks", "pops"):
-        chosen = getattr(settings, name)
+        artefact = getattr(settings, name)
         record[name] = None
-        if _happens(rng, chosen):
-            train, impulses, record[name] = _impulses(rng, chosen, clean.shape, sample_rate, level)
+        if _happens(rng, artefact):
+            train, impulses, record[name] = _impulses(rng, artefact, clean.shape, sample_rate, level)
             noise += train
             trains.append(impulses)
     if band and band["noise_too"]:
@@ -140,12 +140,12 @@ def _phase(rng: np.random.Generator) -> float:
 
 
 def _band(rng: np.random.Generator, settings: DegradationSettings) -> dict[str, Any] | None:
-    chosen = settings.band
-    if not _happens(rng, chosen):
+    band = settings.band
+    if not _happens(rng, band):
         return None
     return {
-        "low_hz": log_uniform(rng, chosen.low_hz), "high_hz": log_uniform(rng, chosen.high_hz),
-        "order": int(rng.choice(chosen.orders)), "noise_too": bool(rng.random() < chosen.noise_too),
+        "low_hz": log_uniform(rng, band.low_hz), "high_hz": log_uniform(rng, band.high_hz),
+        "order": int(rng.choice(band.orders)), "noise_too": bool(rng.random() < band.noise_too),
     }  # fmt: skip
 
 
@@ -179,8 +179,9 @@ def _revolution(rng: np.random.Generator, settings: RevolutionSettings, shape: t
     noise = artefacts.shaped_noise(rng, shape[0], size, rate, [(100.0, 6.0), (1000.0, 0.0), (16_000.0, -6.0)])
     law = ImpulseLaw(
         log_uniform(rng, settings.clicks_per_turn) * rate / period,
-        10 ** (float(rng.uniform(*settings.click_level_db)) / 20), resonance_hz=(1500.0, 6000.0),
-    )  # fmt: skip
+        10 ** (float(rng.uniform(*settings.click_level_db)) / 20),
+        resonance_hz=(1500.0, 6000.0),
+    )
     ticks, impulses = draw(rng, law, size, rate)
     start = int(rng.integers(period))
     out = artefacts.loop(noise + ticks, period, shape[1], start=start)

@@ -19,14 +19,14 @@ from audiorestorer.datasets.degradation.settings import (
 
 Rows = Sequence[Mapping[str, Any]]
 
-LEAST_CONFIDENCE = 0.3  # what is less sure says nothing
-PERCENTILES = (10, 90)  # of the recordings: a range
-LEVEL_MARGIN_DB = 3.0  # on either side: a few recordings do not show all there is
+LEAST_CONFIDENCE = 0.3  # a less sure figure is not used
+PERCENTILES = (10, 90)  # of the recordings, which make a range
+LEVEL_MARGIN_DB = 3.0  # on either side: a few recordings do not show the whole range
 FACTOR_MARGIN = 1.3  # likewise for rates, widths and frequencies
 LEAST_IMPULSES_PER_SEC = 0.3  # fewer: clean
 CRACKLE_PER_SEC = 60.0  # more are crackle: single clicks cannot be told apart
 MOST_SPECTRA = 64
-BAND_BELOW_HZ = 9000.0  # a bandwidth above this is as much the voice's as the recording's
+BAND_BELOW_HZ = 9000.0  # a higher bandwidth may be the voice's own
 LEAST_NOISE_DBFS = -95.0  # below it: digital silence, whose spectrum says nothing
 MOST_SNR_DB = 60.0  # above it a noise is not heard
 
@@ -35,9 +35,9 @@ def degradation_settings(rows: Rows, base: DegradationSettings | None = None) ->
     """The distribution that follows an analysis.
 
     Args:
-        rows: of `analyse-degradation` (JSON rows, or `Analysis.row()`); rejected ones are left out.
-        base: what artefacts keep of which no recording says anything, and those that are not measured (pops, noise of a turn,
-            clipping); the defaults if left out.
+        rows: rows of `analyse-degradation` (JSON rows, or `Analysis.row()`); rejected ones are left out.
+        base: distribution of the artefacts that no recording shows or that are not measured (pops, noise of a turn, clipping);
+            the defaults if left out.
     """
     base = base or DegradationSettings()
     usable = [row for row in rows if row.get("status", "ok") == "ok"]
@@ -72,19 +72,21 @@ def _bounded(first: float, last: float, low: float, high: float) -> tuple[float,
 
 
 def _impulses(rows: Rows, base: ImpulseSettings, above: float, below: float) -> ImpulseSettings:
-    """A train of recordings whose rate lies within [above, below)."""
+    """Settings of impulses, from the recordings whose rate lies within [above, below)."""
     known = _sure(rows, "impulses_per_sec", "impulses_confidence")
     if not known:
         return base
     least = max(above, LEAST_IMPULSES_PER_SEC)
-    chosen = [row for row in known if least <= row["impulses_per_sec"] < below and row["impulse_level_db"] is not None]
-    changes: dict[str, Any] = {"probability": round(len(chosen) / len(known), 4)}
-    if chosen:
+    matching = [
+        row for row in known if least <= row["impulses_per_sec"] < below and row["impulse_level_db"] is not None
+    ]
+    changes: dict[str, Any] = {"probability": round(len(matching) / len(known), 4)}
+    if matching:
         changes |= {
-            "rate_per_sec": _factors([row["impulses_per_sec"] for row in chosen], 0.1, 5000.0),
-            "level_db": _levels([row["impulse_level_db"] for row in chosen]),
-            "spread_db": _levels([row["impulse_spread_db"] for row in chosen], 1.0, 20.0),
-            "width_ms": _factors([row["impulse_width_ms"] for row in chosen], 0.02, 20.0),
+            "rate_per_sec": _factors([row["impulses_per_sec"] for row in matching], 0.1, 5000.0),
+            "level_db": _levels([row["impulse_level_db"] for row in matching]),
+            "spread_db": _levels([row["impulse_spread_db"] for row in matching], 1.0, 20.0),
+            "width_ms": _factors([row["impulse_width_ms"] for row in matching], 0.02, 20.0),
         }
     return ImpulseSettings.model_validate({**base.model_dump(), **changes})
 

@@ -1,7 +1,7 @@
 """A second family of degradations, for tests only: training must never draw from it, or the ablation would measure its own generator.
 
 Every part differs from `degradations` in kind, not only in range: clustered instead of Poisson times, uniform-dB amplitudes, N-shaped,
-rectangular and overshooting pulses, scratches that come as bursts once a turn, crackle of gated Laplace samples, swishing hiss
+rectangular and overshooting pulses, scratches that come as bursts once per turn, crackle of gated Laplace samples, swishing hiss
 through resonances, rumble of wandering tones, a rectifier's buzz, a random walk of the speed, Chebyshev bands, saturation.
 """
 
@@ -21,7 +21,7 @@ from audiorestorer.dsp import artefacts, wow
 from audiorestorer.dsp.clicks import Impulses
 
 PULSES = ("n_wave", "rectangle", "overshoot")
-CLUSTER_SHAPE = 0.5  # of the gamma distribution of intervals; 1 would be Poisson
+CLUSTER_SHAPE = 0.5  # shape of the gamma distribution of intervals; 1 would be Poisson
 SWISH_DB = 3.0
 WALK_HZ = 1.0  # bandwidth of the speed's random walk
 TONES = 4
@@ -30,32 +30,40 @@ JITTER_SEC = 0.0005
 
 
 class HeldOutSettings(RangedSettings):
-    """Ranges; levels in dB over (or, as SNR, below) the clean signal's active RMS."""
+    """Shares of the examples and ranges; levels in dB over (or, as SNR, below) the clean signal's active RMS."""
 
-    clicks: Share = Field(0.9, description="probability")
-    clicks_per_sec: tuple[Rate, Rate] = Field((0.5, 60.0), description="evenly over the logarithm")
-    click_db: tuple[Level, Level] = Field((-6.0, 24.0), description="each click's peak, evenly in dB")
-    click_ms: tuple[Width, Width] = (0.05, 1.5)
-    scratches: Share = 0.4
-    scratch_db: tuple[Level, Level] = (0.0, 20.0)
-    crackle: Share = 0.4
-    crackle_snr_db: tuple[Level, Level] = (14.0, 34.0)
-    hiss: Share = 0.9
-    hiss_snr_db: tuple[Level, Level] = (5.0, 30.0)
-    rumble: Share = 0.4
-    rumble_snr_db: tuple[Level, Level] = (5.0, 30.0)
-    buzz: Share = 0.3
-    buzz_snr_db: tuple[Level, Level] = (12.0, 40.0)
-    wow: Share = 0.25
-    wow_percent: tuple[Percent, Percent] = Field((0.05, 1.0), description="standard deviation of the speed")
-    band: Share = 0.4
-    band_hz: tuple[Hertz, Hertz] = Field((2500.0, 7500.0), description="evenly over the logarithm")
-    saturation: Share = 0.15
-    saturation_db: tuple[Level, Level] = (2.0, 10.0)
+    clicks: Share = Field(0.9, description="Share of the examples with clicks")
+    clicks_per_sec: tuple[Rate, Rate] = Field(
+        (0.5, 60.0), description="Clicks per second, drawn evenly over the logarithm"
+    )
+    click_db: tuple[Level, Level] = Field((-6.0, 24.0), description="Peak of each click, drawn evenly in dB")
+    click_ms: tuple[Width, Width] = Field(
+        (0.05, 1.5), description="Width of each pulse, ms, drawn evenly over the logarithm"
+    )
+    scratches: Share = Field(0.4, description="Share of the examples with scratches, a burst of ticks per turn")
+    scratch_db: tuple[Level, Level] = Field((0.0, 20.0), description="Peak of each tick, drawn evenly in dB")
+    crackle: Share = Field(0.4, description="Share of the examples with crackle")
+    crackle_snr_db: tuple[Level, Level] = Field((14.0, 34.0), description="Signal over crackle, dB")
+    hiss: Share = Field(0.9, description="Share of the examples with hiss")
+    hiss_snr_db: tuple[Level, Level] = Field((5.0, 30.0), description="Signal over hiss, dB")
+    rumble: Share = Field(0.4, description="Share of the examples with rumble")
+    rumble_snr_db: tuple[Level, Level] = Field((5.0, 30.0), description="Signal over rumble, dB")
+    buzz: Share = Field(0.3, description="Share of the examples with the buzz of a rectifier")
+    buzz_snr_db: tuple[Level, Level] = Field((12.0, 40.0), description="Signal over buzz, dB")
+    wow: Share = Field(0.25, description="Share of the examples whose speed wanders")
+    wow_percent: tuple[Percent, Percent] = Field((0.05, 1.0), description="Standard deviation of the speed, percent")
+    band: Share = Field(0.4, description="Share of the examples that are low-passed")
+    band_hz: tuple[Hertz, Hertz] = Field(
+        (2500.0, 7500.0), description="Corner of the low-pass, Hz, drawn evenly over the logarithm"
+    )
+    saturation: Share = Field(0.15, description="Share of the examples that are saturated")
+    saturation_db: tuple[Level, Level] = Field(
+        (2.0, 10.0), description="Limit of the saturation over the active RMS, dB"
+    )
 
 
 def degrade(clean: Audio, sample_rate: int, settings: HeldOutSettings, rng: np.random.Generator) -> Degraded:
-    """Degrade a clean recording `[C, T]`; the same call and the same result as `degradations.degrade`."""
+    """Degrade a clean recording `[C, T]`; arguments and result are those of `degradations.degrade`."""
     channels, length = clean.shape
     if not length:
         return Degraded(clean, clean, {"family": "held_out", "sample_rate": sample_rate}, together([]))
@@ -114,7 +122,7 @@ Part = tuple[NDArray[np.float64], dict[str, Any]]
 
 
 def _hiss(rng: np.random.Generator, channels: int, length: int, rate: int) -> Part:
-    """White noise, a broad resonance in it, louder and softer once a turn."""
+    """White noise with a broad resonance, louder and softer once per turn."""
     centre, quality = log_uniform(rng, (1500.0, min(9000.0, 0.4 * rate))), float(rng.uniform(1, 4))
     turn_hz, depth = float(rng.choice([5 / 9, 0.75, 1.3])), float(rng.uniform(0, SWISH_DB))
     white = rng.standard_normal((channels, length))

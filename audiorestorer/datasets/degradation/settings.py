@@ -19,7 +19,7 @@ CurveLevel = Annotated[float, Field(ge=-120, le=60)]
 
 
 class RangedSettings(Settings):
-    """Pairs of numbers are ranges: [lowest, highest], drawn evenly, or evenly over the logarithm where it says so."""
+    """Pairs of numbers are ranges [lowest, highest]; values are drawn evenly, or evenly over the logarithm where the field says so."""
 
     @model_validator(mode="after")
     def _ranges(self) -> RangedSettings:
@@ -34,28 +34,38 @@ class RangedSettings(Settings):
 class ImpulseSettings(RangedSettings):
     """Clicks, pops or crackle: one train of Poisson impulses."""
 
-    probability: Share = Field(0.9, description="of a train")
-    rate_per_sec: tuple[Rate, Rate] = Field((1.0, 40.0), description="evenly over the logarithm")
-    level_db: tuple[Level, Level] = Field((0.0, 18.0), description="median of the peaks")
-    spread_db: tuple[Spread, Spread] = Field((3.0, 9.0), description="standard deviation of the peaks' level")
+    probability: Share = Field(0.9, description="Share of the examples that get such impulses")
+    rate_per_sec: tuple[Rate, Rate] = Field(
+        (1.0, 40.0), description="Impulses per second, drawn evenly over the logarithm"
+    )
+    level_db: tuple[Level, Level] = Field(
+        (0.0, 18.0), description="Median of the peaks in dB over the clean signal's active RMS"
+    )
+    spread_db: tuple[Spread, Spread] = Field(
+        (3.0, 9.0), description="Standard deviation of the peaks' level within an example, dB"
+    )
     pareto: Share = Field(
-        0.3, description="share of trains whose amplitudes follow a Pareto law; the others log-normal"
+        0.3, description="Share of the examples whose amplitudes follow a Pareto law; the others are log-normal"
     )
     width_ms: tuple[Width, Width] = Field(
-        (0.1, 0.8), description="median time in which a pulse falls to a tenth; evenly over the logarithm"
+        (0.1, 0.8), description="Median time in ms in which a pulse falls to a tenth, drawn evenly over the logarithm"
     )
-    width_spread: Share = Field(0.5, description="standard deviation of the widths' logarithm")
-    resonance_hz: tuple[Hertz, Hertz] = Field((1500.0, 9000.0), description="a train's resonances lie within")
+    width_spread: Share = Field(0.5, description="Standard deviation of the natural logarithm of the pulses' widths")
+    resonance_hz: tuple[Hertz, Hertz] = Field((1500.0, 9000.0), description="Range of the pulses' resonances, Hz")
 
 
 class HissSettings(RangedSettings):
-    probability: Share = 0.9
-    snr_db: tuple[Level, Level] = (8.0, 35.0)
-    tilt_db: tuple[Level, Level] = Field((-4.0, 2.0), description="an octave, added to the spectrum")
+    """Steady broadband noise."""
+
+    probability: Share = Field(0.9, description="Share of the examples that get hiss")
+    snr_db: tuple[Level, Level] = Field(
+        (8.0, 35.0), description="Clean signal's active RMS over the RMS of the hiss, dB"
+    )
+    tilt_db: tuple[Level, Level] = Field((-4.0, 2.0), description="Slope added to the spectrum, dB per octave")
     spectra: list[list[tuple[Hertz, CurveLevel]]] = Field(
         [[(50.0, 0.0), (20_000.0, 0.0)]],
         min_length=1,
-        description="power densities as [Hz, dB] points, one drawn an example; the analysis of real recordings gives them",
+        description="Power densities as [Hz, dB] points; each example draws one; the analysis of real recordings gives them",
     )
 
     @model_validator(mode="after")
@@ -67,18 +77,30 @@ class HissSettings(RangedSettings):
 
 
 class RumbleSettings(RangedSettings):
-    probability: Share = 0.4
-    snr_db: tuple[Level, Level] = (5.0, 35.0)
-    corner_hz: tuple[Hertz, Hertz] = (20.0, 90.0)
+    """Low noise of bearings and motor."""
+
+    probability: Share = Field(0.4, description="Share of the examples that get rumble")
+    snr_db: tuple[Level, Level] = Field(
+        (5.0, 35.0), description="Clean signal's active RMS over the RMS of the rumble, dB"
+    )
+    corner_hz: tuple[Hertz, Hertz] = Field(
+        (20.0, 90.0), description="Corner above which the rumble falls by 12 dB per octave, Hz"
+    )
 
 
 class HumSettings(RangedSettings):
-    probability: Share = 0.3
-    snr_db: tuple[Level, Level] = (10.0, 45.0)
-    base_hz: list[Hertz] = Field([50.0, 60.0], min_length=1)
-    detune_percent: Percent = Field(1.0, description="largest deviation, either way")
-    harmonics: tuple[int, int] = Field((3, 20), description="how many")
-    slope_db: tuple[Level, Level] = Field((2.0, 10.0), description="fall an octave")
+    """Mains hum: a fundamental and its harmonics."""
+
+    probability: Share = Field(0.3, description="Share of the examples that get mains hum")
+    snr_db: tuple[Level, Level] = Field(
+        (10.0, 45.0), description="Clean signal's active RMS over the RMS of the hum, dB"
+    )
+    base_hz: list[Hertz] = Field(
+        [50.0, 60.0], min_length=1, description="Fundamentals of the hum, Hz; each example draws one"
+    )
+    detune_percent: Percent = Field(1.0, description="Largest deviation of the fundamental, in percent, up or down")
+    harmonics: tuple[int, int] = Field((3, 20), description="Number of harmonics, the fundamental among them")
+    slope_db: tuple[Level, Level] = Field((2.0, 10.0), description="Mean fall of the harmonics' level, dB per octave")
 
     @model_validator(mode="after")
     def _harmonics(self) -> HumSettings:
@@ -90,33 +112,57 @@ class HumSettings(RangedSettings):
 class RevolutionSettings(RangedSettings):
     """Noise that comes again with each turn of the record."""
 
-    probability: Share = 0.3
-    snr_db: tuple[Level, Level] = (12.0, 35.0)
-    rpm: list[Annotated[float, Field(ge=10, le=120)]] = Field([78.0], min_length=1)
-    clicks_per_turn: tuple[Rate, Rate] = Field((1.0, 12.0), description="scratches; evenly over the logarithm")
-    click_level_db: tuple[Level, Level] = Field((8.0, 26.0), description="median of their peaks over the noise's RMS")
-    fade_sec: float = Field(0.05, gt=0, le=0.3, description="cross-fade of the loop")
+    probability: Share = Field(0.3, description="Share of the examples that get noise that comes again with each turn")
+    snr_db: tuple[Level, Level] = Field(
+        (12.0, 35.0), description="Clean signal's active RMS over the RMS of the noise, dB"
+    )
+    rpm: list[Annotated[float, Field(ge=10, le=120)]] = Field(
+        [78.0], min_length=1, description="Speeds of the record, turns per minute; each example draws one"
+    )
+    clicks_per_turn: tuple[Rate, Rate] = Field(
+        (1.0, 12.0), description="Scratches per turn, drawn evenly over the logarithm"
+    )
+    click_level_db: tuple[Level, Level] = Field(
+        (8.0, 26.0), description="Median of the scratches' peaks in dB over the RMS of the noise"
+    )
+    fade_sec: float = Field(0.05, gt=0, le=0.3, description="Cross-fade at the seam of the loop, s")
 
 
 class WowSettings(RangedSettings):
-    """Depths in percent of the speed, peak. The target is warped too: wow is no noise that a mask could remove."""
+    """Wow and flutter. The target is warped too: a mask cannot undo a change of speed."""
 
-    probability: Share = 0.2
-    depth_percent: tuple[Percent, Percent] = (0.05, 0.8)
-    rate_hz: tuple[Rate, Rate] = Field((0.5, 1.5), description="evenly over the logarithm; a record's turns")
-    flutter_percent: tuple[Percent, Percent] = (0.0, 0.1)
-    flutter_hz: tuple[Rate, Rate] = Field((6.0, 20.0), description="evenly over the logarithm")
+    probability: Share = Field(0.2, description="Share of the examples that get wow and flutter")
+    depth_percent: tuple[Percent, Percent] = Field(
+        (0.05, 0.8), description="Peak deviation of the speed by wow, percent"
+    )
+    rate_hz: tuple[Rate, Rate] = Field(
+        (0.5, 1.5), description="Rate of the wow (a record's turns per second), Hz, drawn evenly over the logarithm"
+    )
+    flutter_percent: tuple[Percent, Percent] = Field(
+        (0.0, 0.1), description="Peak deviation of the speed by flutter, percent"
+    )
+    flutter_hz: tuple[Rate, Rate] = Field(
+        (6.0, 20.0), description="Rate of the flutter, Hz, drawn evenly over the logarithm"
+    )
 
 
 class BandSettings(RangedSettings):
-    """Band limits of the recording; the target is limited too: nothing is left from which a mask could bring the rest back."""
+    """Band limits of the recording. The target is limited too: a mask cannot bring back what is not there."""
 
-    probability: Share = 0.4
-    low_hz: tuple[Hertz, Hertz] = Field((40.0, 250.0), description="evenly over the logarithm")
-    high_hz: tuple[Hertz, Hertz] = Field((3000.0, 9000.0), description="evenly over the logarithm")
-    orders: list[int] = Field([4, 6, 8], min_length=1, description="of the filters, even; 6 dB an octave each")
+    probability: Share = Field(0.4, description="Share of the examples whose band is limited")
+    low_hz: tuple[Hertz, Hertz] = Field(
+        (40.0, 250.0), description="Corner of the high-pass, Hz, drawn evenly over the logarithm"
+    )
+    high_hz: tuple[Hertz, Hertz] = Field(
+        (3000.0, 9000.0), description="Corner of the low-pass, Hz, drawn evenly over the logarithm"
+    )
+    orders: list[int] = Field(
+        [4, 6, 8],
+        min_length=1,
+        description="Even orders of the filters, 6 dB per octave and order; each example draws one",
+    )
     noise_too: Share = Field(
-        0.3, description="share where the noises are limited too: a poor transfer of a whole record"
+        0.3, description="Share of the limited examples whose noises are limited too, as in a poor transfer of a record"
     )
 
     @model_validator(mode="after")
@@ -127,12 +173,16 @@ class BandSettings(RangedSettings):
 
 
 class ClippingSettings(RangedSettings):
-    probability: Share = 0.1
-    limit_db: tuple[Level, Level] = Field((3.0, 12.0), description="of the sum; over its active RMS")
+    """Hard clipping of the degraded recording."""
+
+    probability: Share = Field(0.1, description="Share of the examples that are clipped")
+    limit_db: tuple[Level, Level] = Field(
+        (3.0, 12.0), description="Clipping level in dB over the active RMS of signal and noises together"
+    )
 
 
 class DegradationSettings(Settings):
-    """What `degrade` draws from."""
+    """The distribution that `degrade` draws from."""
 
     clicks: ImpulseSettings = ImpulseSettings()
     pops: ImpulseSettings = ImpulseSettings(

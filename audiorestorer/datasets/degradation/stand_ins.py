@@ -1,7 +1,7 @@
-"""A third family of degradations: stand-ins for a shelf of real recordings, where nobody has one.
+"""A third family of degradations: stand-ins for a shelf of real recordings where there is none.
 
-Training sees them as it would see real ones: without a clean side, by crops. It draws no pairs from here, and nothing here is shared
-with `degradations` or with `degradations_held_out`: horns that colour, damage that comes again turn after turn and fades, pulses as
+Training sees them like real ones: by crops, without a clean version. It draws no pairs from here, and nothing here is shared with
+`degradations` or with `held_out`: horns that colour, damage that comes again turn after turn and fades, pulses as
 the difference of two decays, groove noise between white and pink, crackle of heavy tails (`datasets.noise.noises`).
 """
 
@@ -24,7 +24,7 @@ BAND_HZ = (3500.0, 6500.0)
 # Hiss and damage so that the unchanged input's impulses, as `losses.consistency` counts them, are those of vinyl transfers: measured
 # 0.75 on two of them, 0.71 here (with groove noise 6 to 16 dB below, the hiss hides the clicks)
 GROOVE_SNR_DB, GROOVE_SLOPE = (12.0, 30.0), (0.2, 0.9)
-DAMAGE_PER_SEC = (0.5, 4.0)  # new ones; each comes again
+DAMAGE_PER_SEC = (0.5, 4.0)  # new places per second; each comes again
 DAMAGE_TURNS = (2, 7)
 DAMAGE_DB, DAMAGE_SPREAD_DB, FADE_DB = (8.0, 22.0), 4.0, 2.0
 DAMAGE_MS = (0.1, 1.0)
@@ -52,7 +52,7 @@ def degrade(clean: Audio, sample_rate: int, rng: np.random.Generator) -> Degrade
 
 
 def _coloured(rng: np.random.Generator, clean: Audio, rate: int) -> tuple[Audio, dict[str, Any]]:
-    """Through a horn: one resonance, and no treble above a corner."""
+    """The recording through a horn: one resonance, and no treble above a corner."""
     centre, gain_db, corner = (float(rng.uniform(*bounds)) for bounds in (HORN_HZ, HORN_DB, BAND_HZ))
     b, a = signal.iirpeak(centre, 1.5, fs=rate)
     peak = 10 ** (gain_db / 20) - 1
@@ -69,14 +69,14 @@ def _other(rng: np.random.Generator, name: str, length: int, rate: int) -> NDArr
 
 
 def _at(noise: NDArray[np.floating], level: float, snr_db: float) -> NDArray[np.float32]:
-    """At so many dB below a level; `[1, T]`."""
+    """The noise scaled to `snr_db` below a level; `[1, T]`."""
     rms = max(float(np.sqrt(np.mean(np.square(noise, dtype=np.float64)))), 1e-12)
     return np.asarray(noise[None] * (level * 10 ** (-snr_db / 20) / rms), np.float32)
 
 
 def _damage(rng: np.random.Generator, level: float, length: int, rate: int) -> tuple[NDArray[np.float64], Impulses]:
-    """Damaged places, each hit once a turn for some turns, less and less: samples `[1, T]` and what was drawn."""
-    before = DAMAGE_TURNS[1] * TURN_SEC  # what began before the recording does
+    """Damaged places, each hit once per turn for some turns, less and less: samples `[1, T]` and the impulses."""
+    before = DAMAGE_TURNS[1] * TURN_SEC  # places that began before the recording
     seconds = length / rate + before
     per_sec = float(np.exp(rng.uniform(*np.log(DAMAGE_PER_SEC))))
     median_db = float(rng.uniform(*DAMAGE_DB))

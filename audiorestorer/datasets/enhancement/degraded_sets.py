@@ -13,10 +13,10 @@ from audiorestorer.datasets.levels import scale_to_snr
 from audiorestorer.datasets.noise import noises
 from audiorestorer.dsp import artefacts
 
-BAND_ORDER = 8  # 48 dB an octave: as a telephone's or a low sampling rate's filter
+BAND_ORDER = 8  # 48 dB per octave: as a telephone's or a low sampling rate's filter
 SNR_DB = 5.0
 PINK = 1.0  # exponent of the noise's spectrum
-CLIP_SHARE = 0.2  # of the peak: 14 dB of overdrive into a hard limit
+CLIP_SHARE = 0.2  # share of the peak: 14 dB of overdrive into a hard limit
 ROOM = {"reverberance": 55.0, "damping": 40.0, "room_scale": 50.0}  # a decay of 0.46 s, shorter above 2 kHz
 
 Change = Callable[[np.random.Generator, Mono, int], Mono]
@@ -53,6 +53,6 @@ CONDITIONS: dict[str, Change] = {
 
 
 def degraded(speech: Audio, sample_rate: int, condition: str, seed: int) -> Audio:
-    """`[1, T]` with one of `CONDITIONS`, aligned; the band limits leave a recording alone that has no more."""
+    """`[1, T]` with one of `CONDITIONS`, aligned; a band limit leaves a recording alone that has no higher frequencies."""
     rng = np.random.default_rng((seed, list(CONDITIONS).index(condition)))
     return np.asarray(CONDITIONS[condition](rng, speech[0], sample_rate), np.float32)[None]

@@ -1,7 +1,7 @@
-"""What happens to speech on its way to a recording: six distortions, none of which moves it in time. All take and give mono `[T]`.
+"""Six distortions of speech on its way to a recording, none of which moves it in time. All take and give mono `[T]`.
 
 Room, artificial reverb, Gaussian noise, overdrive, one band of an equaliser, a band limit; the ranges are those of Resemble Enhance
-where a comment does not say otherwise. Every draw comes from a generator, and each example can say what was drawn.
+where a comment does not say otherwise. Every draw comes from a generator and is recorded.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from scipy import signal as scipy_signal
 
 from audiorestorer.config import Settings
+from audiorestorer.datasets.degradation.degradations import log_uniform
 from audiorestorer.dsp import artefacts
 
 Mono = NDArray[np.float32]
@@ -27,27 +28,41 @@ Percent = Annotated[float, Field(ge=0, le=100)]
 SPLIT_HZ = 2000.0  # above it a room's damping shortens the decay
 DECAY_SEC = (0.1, 1.6)  # reverberation time at reverberance 0 and 100
 LARGEST_DAMPING = 0.8  # at damping 100 high frequencies decay in a fifth of the time
-LARGEST_DELAY_SEC = 0.03  # of the first reflection, at room scale 100
+LARGEST_DELAY_SEC = 0.03  # delay of the first reflection at room scale 100
 WET_DB = (-18.0, 3.0)  # energy of the tail over that of the direct sound, at reverberance 0 and 100
-DIRECT_SHARE = 0.5  # of the largest sample: the first that reaches it belongs to the direct sound (-6 dB)
+DIRECT_SHARE = 0.5  # share of the largest sample (-6 dB): the first that reaches it belongs to the direct sound
 RMS_FLOOR = 1e-6  # -120 dBFS: below it there is nothing to distort
 
 
 class DistortionSettings(Settings):
-    """Ranges are [lowest, highest]; drawn evenly, frequencies evenly over the logarithm."""
+    """Ranges are [lowest, highest]; values are drawn evenly where the field does not say otherwise."""
 
-    probability: float = Field(0.5, ge=0, le=1, description="of each distortion: their number is binomial")
-    reverb: tuple[Percent, Percent] = Field((0.0, 100.0), description="reverberance, damping and room scale, each")
-    noise_snr_db: tuple[float, float] = Field((15.0, 45.0), description="of Gaussian noise; no published value")
-    overdrive_db: tuple[float, float] = Field((5.0, 40.0), description="gain before the tube, over a peak of 1")
-    colour: tuple[Percent, Percent] = Field((20.0, 80.0), description="asymmetry of the tube: even harmonics")
-    equaliser_hz: tuple[Hertz, Hertz] = (100.0, 4000.0)
-    equaliser_q: tuple[float, float] = (1.0, 5.0)
-    equaliser_db: tuple[float, float] = (-30.0, 30.0)
-    low_pass_hz: tuple[Hertz, Hertz] = (2000.0, 16_000.0)
-    band_start_hz: tuple[Hertz, Hertz] = (100.0, 1000.0)
-    band_width_hz: tuple[Hertz, Hertz] = (2000.0, 4000.0)
-    order: int = Field(8, ge=2, le=16, multiple_of=2, description="of the band limits; 6 dB an octave each")
+    probability: float = Field(0.5, ge=0, le=1, description="Probability of each distortion; their number is binomial")
+    reverb: tuple[Percent, Percent] = Field(
+        (0.0, 100.0), description="Range of reverberance, damping and room scale, each drawn by itself, percent"
+    )
+    noise_snr_db: tuple[float, float] = Field(
+        (15.0, 45.0), description="Speech over Gaussian noise, dB; there is no published value"
+    )
+    overdrive_db: tuple[float, float] = Field((5.0, 40.0), description="Gain before the tube, dB over a peak of 1")
+    colour: tuple[Percent, Percent] = Field(
+        (20.0, 80.0), description="Asymmetry of the tube, percent; it makes even harmonics"
+    )
+    equaliser_hz: tuple[Hertz, Hertz] = Field(
+        (100.0, 4000.0), description="Centre of the equaliser's band, Hz, drawn evenly over the logarithm"
+    )
+    equaliser_q: tuple[float, float] = Field((1.0, 5.0), description="Quality factor of the equaliser's band")
+    equaliser_db: tuple[float, float] = Field((-30.0, 30.0), description="Gain of the equaliser's band, dB")
+    low_pass_hz: tuple[Hertz, Hertz] = Field(
+        (2000.0, 16_000.0), description="Corner of the low-pass, Hz, drawn evenly over the logarithm"
+    )
+    band_start_hz: tuple[Hertz, Hertz] = Field(
+        (100.0, 1000.0), description="Lower corner of the band-pass, Hz, drawn evenly over the logarithm"
+    )
+    band_width_hz: tuple[Hertz, Hertz] = Field((2000.0, 4000.0), description="Distance of the band-pass's corners, Hz")
+    order: int = Field(
+        8, ge=2, le=16, multiple_of=2, description="Order of low-pass and band-pass; 6 dB per octave and order"
+    )
 
     @model_validator(mode="after")
     def _ranges(self) -> DistortionSettings:
@@ -73,20 +88,20 @@ def distort(
 
     Args:
         rooms: draws a response, the sample of its direct sound (see `align`), and its name; None: the other five.
-        least: so many distortions at least.
+        least: least number of distortions.
 
     Returns:
-        `[T]`, and what was done in order, JSON-able.
+        `[T]`, and the record of the distortions in order, JSON-able.
     """
     kinds = ["room", *KINDS] if rooms is not None else list(KINDS)
     count = max(least, int(rng.binomial(len(kinds), settings.probability)))
-    chosen = [kinds[number] for number in rng.permutation(len(kinds))[:count]]
+    sequence = [kinds[number] for number in rng.permutation(len(kinds))[:count]]
     level = rms(speech)
     if level < RMS_FLOOR:
         return speech, []
     record: list[dict[str, Any]] = []
     out = speech
-    for kind in chosen:
+    for kind in sequence:
         if kind == "room":
             assert rooms is not None
             response, direct, name = rooms(rng)
@@ -108,16 +123,16 @@ def align(response: NDArray[Any], from_rate: int, sample_rate: int) -> tuple[Flo
 
     The direct sound is the first peak that reaches half of the largest: a reflection may be stronger than it.
     """
-    found = np.asarray(response, np.float64)
+    aligned = np.asarray(response, np.float64)
     if from_rate != sample_rate:
         # a short response needs room for the filter's own ringing before its first sample
         lead = int(0.005 * from_rate)
-        found = soxr.resample(np.pad(found, (lead, lead)), from_rate, sample_rate, quality="VHQ")
-    size = np.abs(found)
+        aligned = soxr.resample(np.pad(aligned, (lead, lead)), from_rate, sample_rate, quality="VHQ")
+    size = np.abs(aligned)
     direct = int(np.argmax(size >= DIRECT_SHARE * size.max()))
-    while direct + 1 < len(found) and size[direct + 1] > size[direct]:
+    while direct + 1 < len(aligned) and size[direct + 1] > size[direct]:
         direct += 1
-    return found / size[direct] * np.sign(found[direct]), direct
+    return aligned / size[direct] * np.sign(aligned[direct]), direct
 
 
 def through(speech: Mono, response: Floats, direct: int = 0) -> Mono:
@@ -176,7 +191,7 @@ def _overdrive(rng: np.random.Generator, speech: Mono, rate: int, settings: Dist
 
 
 def _equaliser(rng: np.random.Generator, speech: Mono, rate: int, settings: DistortionSettings) -> Drawn:
-    centre = min(_log_uniform(rng, settings.equaliser_hz), 0.45 * rate)
+    centre = min(log_uniform(rng, settings.equaliser_hz), 0.45 * rate)
     drawn = {
         "centre_hz": centre,
         "quality": float(rng.uniform(*settings.equaliser_q)),
@@ -189,16 +204,12 @@ def _band(rng: np.random.Generator, speech: Mono, rate: int, settings: Distortio
     """A low-pass or a band-pass, one as often as the other."""
     low: float | None = None
     if rng.random() < 0.5:
-        high = _log_uniform(rng, settings.low_pass_hz)
+        high = log_uniform(rng, settings.low_pass_hz)
     else:
-        low = _log_uniform(rng, settings.band_start_hz)
+        low = log_uniform(rng, settings.band_start_hz)
         high = low + float(rng.uniform(*settings.band_width_hz))
     out = artefacts.band_limit(speech[None], rate, low_hz=low, high_hz=high, order=settings.order)
     return out[0], {"low_hz": low, "high_hz": high}
-
-
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(np.log(bounds[0]), np.log(bounds[1]))))
 
 
 KINDS: dict[str, Callable[..., Drawn]] = {

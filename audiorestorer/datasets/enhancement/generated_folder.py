@@ -15,7 +15,7 @@ from audiorestorer.datasets.noise import procedural
 from audiorestorer.files import read_json, write_bytes_atomic, write_text_atomic
 
 INDEX = "index.json"
-ROOM_RATE = 44_100  # Hz, of the responses: the data's default
+ROOM_RATE = 44_100  # Hz: the default rate of room responses (`EnhancementSettings.rir_rate_hz`)
 SILENCE_SEC = 0.004  # before a room's direct sound
 NOISE_SEC, MUSIC_SEC = 12.0, 16.0
 NOISE_RMS = 0.05
@@ -27,13 +27,13 @@ def make(
     """Write `fg/speakerNN/T.wav`, `bg/*.wav`, `rir/*.npy`, and last `index.json`, which this returns. A complete set is kept.
 
     Args:
-        takes: files of each speaker, of so many seconds.
+        takes: files per speaker, `seconds` long each.
     """
-    chosen = {"speakers": speakers, "takes": takes, "seconds": seconds, "sample_rate": sample_rate, "seed": seed}
+    arguments = {"speakers": speakers, "takes": takes, "seconds": seconds, "sample_rate": sample_rate, "seed": seed}
     index = out / INDEX
-    if index.exists() and read_json(index) == chosen:
+    if index.exists() and read_json(index) == arguments:
         return index
-    index.unlink(missing_ok=True)  # from here on, what it said is no longer so
+    index.unlink(missing_ok=True)  # the folder is incomplete from here on
     for number in range(speakers):
         rng = np.random.default_rng((seed, 0, number))
         speaker = generated_voices.draw_speaker(rng)
@@ -43,12 +43,12 @@ def make(
             audio.write(path, signal[None], sample_rate, subtype="PCM_16")
     write_backgrounds(out / "bg", sample_rate, seed)
     write_rooms(out / "rir", seed)
-    write_text_atomic(index, json.dumps(chosen, indent=1) + "\n")
+    write_text_atomic(index, json.dumps(arguments, indent=1) + "\n")
     return index
 
 
 def write_backgrounds(folder: Path, sample_rate: int, seed: int, noises: int = 2, pieces: int = 8) -> None:
-    """So many noises of each kind, and so many pieces of music."""
+    """Write `noises` files of each kind of noise and `pieces` files of music."""
     for number, kind in enumerate(kind for kind in procedural.KINDS for _ in range(noises)):
         signal = NOISE_RMS * procedural.make(kind, seed * 100 + number, int(NOISE_SEC * sample_rate), sample_rate)
         path = folder / f"{kind}_{number % noises}.wav"
@@ -60,7 +60,7 @@ def write_backgrounds(folder: Path, sample_rate: int, seed: int, noises: int = 2
 
 
 def write_rooms(folder: Path, seed: int, count: int = 24) -> None:
-    """So many room responses `[n]` at 44.1 kHz: some silence, the direct sound, early echoes and a tail that decays."""
+    """Write `count` room responses `[n]` at 44.1 kHz: some silence, the direct sound, early echoes and a tail that decays."""
     for number in range(count):
         rng = np.random.default_rng((seed, 2, number))
         reverberance, damping, scale = rng.uniform(0, (90, 100, 60))

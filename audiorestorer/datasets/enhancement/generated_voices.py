@@ -1,7 +1,7 @@
 """Speech-like voices by formulas: a glottal buzz and noise through resonances that move from sound to sound (Fant 1960; Klatt 1980).
 
-No words, but what the enhancer's networks look at: pitch, formants of one vocal tract a speaker, fricatives up to the Nyquist
-frequency, bursts, pauses. Numpy only: it runs where no synthesiser is installed. Equal generators give equal voices.
+No words, but the features that the enhancer's networks need: pitch, formants of one vocal tract per speaker, fricatives up to the
+Nyquist frequency, bursts, pauses. Numpy only: it runs where no synthesiser is installed. Equal generators give equal voices.
 """
 
 from __future__ import annotations
@@ -35,19 +35,21 @@ BURSTS = {"p": (900.0, 900.0), "t": (4200.0, 1800.0), "k": (1900.0, 700.0)}  # c
 UPPER_HZ = 1000.0  # distance of the formants above the third: those of a uniform tube of 17.5 cm
 LEAST_WIDTH_HZ, WIDTH_SHARE = 50.0, 0.05  # a formant's bandwidth
 FRAME_SEC = 0.005
-WINDOW_FRAMES = 4  # the source is cut into windows of so many frames
-SMOOTH_SEC = 0.03  # the tongue's own speed
+WINDOW_FRAMES = 4  # frames per window of the source
+SMOOTH_SEC = 0.03  # time that the tongue takes from sound to sound
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """What stays the same from word to word."""
+    """Properties of a voice that stay the same from word to word."""
 
     pitch_hz: float
     tract: float  # formants over those of the tables: 17.5 cm over the tract's length
-    corner_hz: float  # of the glottal buzz: 6 dB an octave above it, the lips' radiation counted
+    corner_hz: (
+        float  # corner of the glottal buzz, which falls by 6 dB per octave above it, the lips' radiation included
+    )
     breath: float  # noise in vowels, over the buzz
-    jitter: float  # of a period
+    jitter: float  # standard deviation of a period, as a share of it
     hiss: float  # level of fricatives
     syllable_sec: float
 
@@ -68,7 +70,7 @@ def draw_speaker(rng: np.random.Generator) -> Speaker:
 
 @dataclass
 class _Track:
-    """Of each frame: three formants, levels of buzz and breath, a noise band's centre, half-width and level."""
+    """Parameters by frame: three formants, levels of buzz and breath, a noise band's centre, half-width and level."""
 
     formants: Floats
     buzz: Floats
@@ -162,7 +164,7 @@ def _smooth(table: Floats, seconds: float) -> Floats:
 
 
 def _buzz(rng: np.random.Generator, speaker: Speaker, melody: Floats, hop: int, rate: int) -> Floats:
-    """A pulse at the start of each period; one between two samples is shared by them."""
+    """A pulse at the start of each period; a pulse between two samples is shared by them."""
     pitch = np.interp(np.arange(len(melody) * hop), np.arange(len(melody)) * hop, melody)
     phase = np.cumsum(pitch / rate)
     count = int(phase[-1])
@@ -177,7 +179,7 @@ def _buzz(rng: np.random.Generator, speaker: Speaker, melody: Floats, hop: int, 
 
 
 def _mouth(formants: Floats, tract: float, frequency: Floats) -> NDArray[np.complex128]:
-    """Resonators in a row, one a formant up to the Nyquist frequency: `[frames, bins]`."""
+    """Resonators in a row, one per formant up to the Nyquist frequency: `[frames, bins]`."""
     upper = np.arange(3.5, frequency[-1] / UPPER_HZ / tract, 1.0) * UPPER_HZ
     out = np.ones((len(formants), len(frequency)), np.complex128)
     for centre in (*formants.T, *upper[:, None]):
@@ -188,7 +190,7 @@ def _mouth(formants: Floats, tract: float, frequency: Floats) -> NDArray[np.comp
 
 
 def _filtered(source: Floats, hop: int, response: NDArray[np.complexfloating] | Floats) -> Floats:
-    """Source `[frames * hop]` through one response a frame, `[frames, bins]`: overlap-add, a response rings for a window at most."""
+    """Source `[frames * hop]` through one response per frame, `[frames, bins]`: overlap-add, a response rings for a window at most."""
     size = WINDOW_FRAMES * hop
     # a Hann window of four frames sums to 2
     window = 0.5 * np.hanning(size + 1)[:-1]

@@ -2,8 +2,8 @@
 
 An example is (mixture, distorted, clean), aligned and at one scale: mixture - distorted is the background exactly. The denoiser goes
 from the first to the second, the enhancer from the first to the third. An example depends on (seed, epoch, index) alone; in
-validation on (seed, index), so that every epoch is measured on the same. Files are read a segment at a time: memory does not grow
-with the data set.
+validation on (seed, index), so that every epoch is measured on the same examples. Files are read segment by segment: memory does
+not grow with the data set.
 """
 
 from __future__ import annotations
@@ -30,23 +30,44 @@ from audiorestorer.names import NOT_TEXT, as_text, is_text
 Split = Literal["train", "valid"]
 VALIDATION_EPOCH = 2**31  # takes the epoch's place in the seed of validation examples: no epoch of the training has it
 LONGEST_ROOM_SEC = 4.0  # a longer response is cut: memory and time are bounded
-SILENT_RMS = 1e-4  # -80 dBFS: such a stretch of speech is drawn again
-DRAWS = 6  # so often at most
+SILENT_RMS = 1e-4  # -80 dBFS: a stretch of speech below it is drawn again
+DRAWS = 6  # largest number of draws of a stretch
 PITCH_OCTAVES = 0.25  # largest shift of pitch and formants, either way
-SHOWN = 5  # problems in a message
+SHOWN = 5  # largest number of problems in a message
 
 
 class EnhancementSettings(Settings):
-    """What the examples are made of. Probabilities are shares of the examples."""
+    """Distribution of the enhancer's examples."""
 
-    segment_sec: float = Field(3.0, gt=0.05, le=30, description="length of an example")
-    background: float = Field(1.0, ge=0, le=1, description="has a background; 0 for the autoencoder and the vocoder")
-    mix: tuple[float, float] = Field((0.2, 0.8), description="weight of the background in a sum of unit energies")
-    distorted: float = Field(0.8, ge=0, le=1, description="speech is distorted; in validation it always is, unless 0")
-    pitch: float = Field(0.0, ge=0, le=1, description="resampled by up to a quarter octave (pitch, formants and rate)")
-    gain_db: tuple[float, float] = Field((-20.0, 0.0), description="peak of the mixture")
-    rir_rate_hz: int = Field(44_100, ge=8000, le=192_000, description="rate of rir/*.npy, which carry none")
-    valid_share: float = Field(0.1, gt=0, lt=1, description="of the speakers (folders of fg/) and of the files of bg/")
+    segment_sec: float = Field(3.0, gt=0.05, le=30, description="Length of an example, s")
+    background: float = Field(
+        1.0, ge=0, le=1, description="Share of examples with a background; 0 for the autoencoder and the vocoder"
+    )
+    mix: tuple[float, float] = Field(
+        (0.2, 0.8), description="Range of the background's weight in a sum of two signals of unit energy"
+    )
+    distorted: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="Share of examples whose speech is distorted; in validation all are, unless this is 0",
+    )
+    pitch: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of examples resampled by up to a quarter octave (changes pitch, formants and rate)",
+    )
+    gain_db: tuple[float, float] = Field((-20.0, 0.0), description="Range of the mixture's peak, dBFS")
+    rir_rate_hz: int = Field(
+        44_100, ge=8000, le=192_000, description="Sample rate of the room responses rir/*.npy, which do not carry one"
+    )
+    valid_share: float = Field(
+        0.1,
+        gt=0,
+        lt=1,
+        description="Share of the speakers (folders of fg/) and of the files of bg/ that are for validation",
+    )
     distortions: DistortionSettings = DistortionSettings()
 
     @model_validator(mode="after")
@@ -135,7 +156,7 @@ class EnhancementFolder:
         return clips
 
     def _usable_room(self, path: Path) -> bool:
-        """By its name and its header alone."""
+        """Whether a room can be used, by its name and its header alone."""
         if not is_text(str(path)):
             self._problems.append(f"{as_text(str(path))}: {NOT_TEXT}")
             return False
@@ -159,8 +180,8 @@ class EnhancementFolder:
         share = self.settings.valid_share
         names = sorted({group(clip) for clip in clips})
         if len(names) < 2:
-            what = "speaker (folder or file)" if folder == "fg" else "file"
-            raise AudioRestorerError(f"{self.root / folder}: one {what} only: training and validation need one each")
+            unit = "speaker (folder or file)" if folder == "fg" else "file"
+            raise AudioRestorerError(f"{self.root / folder}: one {unit} only: training and validation need one each")
         splits = {name: split_of(f"{folder}/{name}", (1 - share, share, 0), seed) for name in names}
         for wanted in ("train", "valid"):
             if wanted not in splits.values():
@@ -172,8 +193,8 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
     """One epoch of examples: `(mixture, distorted, clean)`, each `[T]`.
 
     Args:
-        size: examples an epoch.
-        repeat: with a number, always the first so many examples of epoch 0.
+        size: examples per epoch.
+        repeat: above 0, always the first `repeat` examples of epoch 0.
     """
 
     def __init__(
@@ -196,8 +217,8 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
     def __getitem__(self, index: int) -> tuple[Mono, Mono, Mono]:
         if not 0 <= index < self.size:
             raise IndexError(index)
-        made = self.example(index)
-        return made.mixture, made.distorted, made.clean
+        example = self.example(index)
+        return example.mixture, example.distorted, example.clean
 
     def example(self, index: int) -> EnhancementExample:
         """An example with everything that was drawn.
@@ -209,23 +230,23 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
             index %= self.repeat
         epoch = VALIDATION_EPOCH if self.split == "valid" else 0 if self.repeat else self.epoch
         rng = np.random.default_rng((self.seed, epoch, index))
-        chosen = self.folder.settings
+        settings = self.folder.settings
         clean, record = self._foreground(rng)
         clean = _unit(clean)
         distorted, record["distortions"] = clean, []
-        # both are drawn in any case: what follows does not depend on it
+        # both are drawn in any case, so that later draws do not depend on the first
         draw, own = rng.random(), np.random.default_rng(rng.integers(2**63))
-        validating = self.split == "valid" and chosen.distorted > 0
-        if validating or draw < chosen.distorted:
+        validating = self.split == "valid" and settings.distorted > 0
+        if validating or draw < settings.distorted:
             rooms = self.folder.room if self.folder.rooms else None
             distorted, record["distortions"] = distortions.distort(
-                own, clean, self.folder.sample_rate, chosen.distortions, rooms, least=int(validating)
+                own, clean, self.folder.sample_rate, settings.distortions, rooms, least=int(validating)
             )
-        weight = float(rng.uniform(*chosen.mix)) if self._noises and rng.random() < chosen.background else 0.0
+        weight = float(rng.uniform(*settings.mix)) if self._noises and rng.random() < settings.background else 0.0
         other = self._background(rng, record) if weight else np.zeros_like(clean)
         mixture = np.float32(1 - weight) * distorted + np.float32(weight) * other
         peak = float(np.abs(mixture).max(initial=0))
-        scale = np.float32(10 ** (rng.uniform(*chosen.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
+        scale = np.float32(10 ** (rng.uniform(*settings.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
         record.update(mix=weight, scale=float(scale))
         speech = scale * np.float32(1 - weight)
         return EnhancementExample(mixture * scale, distorted * speech, clean * speech, record)
@@ -262,6 +283,6 @@ class EnhancementDataset(Dataset[tuple[Mono, Mono, Mono]]):
 
 
 def _unit(audio: Mono) -> Mono:
-    """RMS 1; what is silent stays."""
+    """RMS 1; silence stays."""
     level = rms(audio)
     return np.asarray(audio / np.float32(level), np.float32) if level > distortions.RMS_FLOOR else audio

@@ -1,7 +1,7 @@
-"""What is measured of a noise recording, in blocks: levels, spectrum, tones, events, likeness to speech.
+"""Features of a noise recording, measured in blocks: levels, spectrum, tones, events, likeness to speech.
 
 Recordings are measured as 16 kHz mono; frames of 64 ms, one every 32 ms. Levels, clipping and finiteness are those of the whole file;
-what needs frames is measured on its first ten minutes.
+features of frames are those of its first ten minutes.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ FRAME, HOP = 1024, 512
 LONGEST_FRAMES = 600 * RATE // HOP
 SILENT_FRAME_DBFS = -75.0
 TONE_BAND_HZ = (300.0, 7500.0)  # below it hum and rumble live, which are wanted
-TONE_SHARE = 0.35  # of a frame's energy in one peak of three bins: a tone
-EVENT_DB = 15.0  # above the median frame: an event
+TONE_SHARE = 0.35  # share of a frame's energy in one peak of three bins that makes it a tone
+EVENT_DB = 15.0  # an event is so far above the median frame
 SHORT_FRAMES = 3  # an event no longer than this (the frames overlap) is no blow
-IMPULSIVE_KURTOSIS = 10.0  # of the differentiated signal in a frame; Gaussian noise has 3, a click in it far more
+IMPULSIVE_KURTOSIS = 10.0  # least kurtosis of a differentiated frame with clicks; Gaussian noise has 3
 VOICED_LAGS = (RATE // 400, RATE // 70)  # pitch of 70 to 400 Hz
-VOICED = 0.55  # normalised autocorrelation
+VOICED = 0.55  # least normalised autocorrelation of a voiced frame
 SYLLABIC_HZ = (2.0, 8.0)
 SPEECH_BAND_HZ = (300.0, 3400.0)
 
@@ -43,7 +43,7 @@ class Features:
         below_120, below_400, above_2000: share of the energy in those bands (Hz). hum_share: within 4 Hz of multiples of 50 or 60 Hz.
         tonal_share: frames with a third of their energy in one narrow peak above 300 Hz; tone_range_oct: 5th to 95th percentile
         of those peaks; tone_step_oct: median movement from frame to frame.
-        blow_db: how far the loudest long event stands above the median frame. impulsive_share: frames whose
+        blow_db: height of the loudest long event above the median frame. impulsive_share: frames whose
         differentiated signal has a kurtosis above 10.
         modulation: share of the 300 to 3400 Hz band's envelope variation at syllables' rates; depth_db: that envelope's 10th to 90th
         percentile; voiced_share: frames with a pitch.
@@ -76,7 +76,7 @@ class Features:
 
 
 class _Frames:
-    """What frames say, a number or two a frame; one spectrum in all."""
+    """Figures of each frame, and one spectrum of all."""
 
     def __init__(self) -> None:
         self.level: list[NDArray[np.float64]] = []
@@ -111,8 +111,8 @@ def _bins(low: float, high: float) -> slice:
 
 def _tones(power: NDArray[np.float64]) -> NDArray[np.float64]:
     """Frequency of each frame's tone, 0 where there is none."""
-    chosen = _bins(*TONE_BAND_HZ)
-    peak = power[:, chosen].argmax(axis=1) + chosen.start
+    band = _bins(*TONE_BAND_HZ)
+    peak = power[:, band].argmax(axis=1) + band.start
     rows = np.arange(len(power))
     energy = power[rows, peak - 1] + power[rows, peak] + power[rows, peak + 1]
     return np.where(energy > TONE_SHARE * (power.sum(axis=1) + 1e-12), peak * RATE / FRAME, 0.0)
@@ -150,13 +150,15 @@ def measure(path: Path) -> Features:
             samples += block.size
             yield block.mean(axis=0, keepdims=True)
 
-    held = np.zeros(0, np.float32)
+    buffer = np.zeros(0, np.float32)
     for part in audio.resample_blocks(mono(), info.sample_rate, RATE, 1):
-        held = np.concatenate([held, part[0]])
-        if len(held) >= 10 * RATE:
-            frames.add(held)
-            held = held[len(held) - (len(held) % HOP) - FRAME :] if frames.count < LONGEST_FRAMES else held[:0]
-    frames.add(held)
+        buffer = np.concatenate([buffer, part[0]])
+        if len(buffer) >= 10 * RATE:
+            frames.add(buffer)
+            buffer = (
+                buffer[len(buffer) - (len(buffer) % HOP) - FRAME :] if frames.count < LONGEST_FRAMES else buffer[:0]
+            )
+    frames.add(buffer)
     if not frames.level:
         raise AudioRestorerError(f"{path}: {info.duration_sec:.2f} s is too short to measure")
     rms = np.sqrt(square / samples)
@@ -222,11 +224,11 @@ def _hum(spectrum: NDArray[np.float64]) -> float:
     shares = []
     for base in (50.0, 60.0):
         centres = np.round(np.arange(base, 1000, base) * FRAME / RATE).astype(int)
-        chosen = np.unique(np.concatenate([centres - 1, centres, centres + 1]))
-        # broadband noise fills these bins too: only what stands above their neighbours counts
-        between = np.setdiff1d(np.arange(chosen[0], chosen[-1]), chosen)
+        line_bins = np.unique(np.concatenate([centres - 1, centres, centres + 1]))
+        # broadband noise fills these bins too: only the energy above their neighbours' counts
+        between = np.setdiff1d(np.arange(line_bins[0], line_bins[-1]), line_bins)
         floor = float(np.median(spectrum[between])) if len(between) else 0.0
-        shares.append(float(np.maximum(spectrum[chosen] - floor, 0).sum()))
+        shares.append(float(np.maximum(spectrum[line_bins] - floor, 0).sum()))
     return max(shares)
 
 

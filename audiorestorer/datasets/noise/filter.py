@@ -1,4 +1,4 @@
-"""Which noises a denoiser should learn: decisions from measured features, and from labels where a data set has them.
+"""Decision which noises a denoiser should learn, by measured features, and by labels where a data set has them.
 
 Thresholds were set on about eighty public recordings (ESC-10, LibriSpeech, LibriTTS, VCTK, LJSpeech, vinyl, hums, fans, crowds):
 voiced share and envelope depth tell every one of the 49 speech recordings from every kept noise. Limits: music is known by its label
@@ -20,27 +20,45 @@ CLASSES = ("crowd", "hvac", "room_tone", "hiss", "rumble", "hum", "clicks", "oth
 
 
 class NoiseFilterSettings(Settings):
-    """Thresholds; see `Features` for what is compared."""
+    """Thresholds for the figures of `features.Features`."""
 
-    min_sec: float = Field(1.0, gt=0, description="shorter recordings are rejected")
-    max_clipped_share: float = Field(0.001, ge=0, le=1, description="samples in runs at full scale")
-    max_silence_share: float = Field(0.5, ge=0, le=1, description="frames below -75 dBFS")
+    min_sec: float = Field(1.0, gt=0, description="Shorter recordings are rejected, s")
+    max_clipped_share: float = Field(0.001, ge=0, le=1, description="Largest share of samples in runs at full scale")
+    max_silence_share: float = Field(0.5, ge=0, le=1, description="Largest share of frames below -75 dBFS")
     max_tonal_share: float = Field(
-        0.35, ge=0, le=1, description="frames that are one narrow tone above 300 Hz: beep or siren"
+        0.35,
+        ge=0,
+        le=1,
+        description="Largest share of frames that are one narrow tone above 300 Hz; more is a beep or a siren",
     )
-    siren_range_oct: float = Field(1 / 3, gt=0, description="a tone that moves by more is called a siren, not a beep")
+    siren_range_oct: float = Field(
+        1 / 3, gt=0, description="A tone that moves by more octaves is called a siren, not a beep"
+    )
     max_blow_db: float = Field(
-        20.0, gt=0, description="an event over 0.1 s this far above the median frame: sudden transient"
+        20.0,
+        gt=0,
+        description="Rejected as a sudden transient: an event longer than 0.1 s that stands this many dB above the median frame",
     )
-    speech_voiced_share: float = Field(0.15, ge=0, le=1, description="with speech_depth_db: speech")
-    speech_depth_db: float = Field(22.0, gt=0, description="10th to 90th percentile of the 300 to 3400 Hz band's level")
-    allow_speech: bool = Field(False, description="keep speech (for babble)")
-    shares: tuple[float, float, float] = Field((0.8, 0.1, 0.1), description="of train, valid and test")
+    speech_voiced_share: float = Field(
+        0.15,
+        ge=0,
+        le=1,
+        description="Taken for speech: at least this share of frames has a pitch, and the level varies by speech_depth_db",
+    )
+    speech_depth_db: float = Field(
+        22.0,
+        gt=0,
+        description="Taken for speech: the level from 300 to 3400 Hz spans this many dB from the 10th to the 90th percentile",
+    )
+    allow_speech: bool = Field(False, description="Keep recordings of speech (for babble)")
+    shares: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="Shares of the splits train, valid and test"
+    )
 
 
 @dataclass(frozen=True)
 class Label:
-    """What a data set says: `noise_class` or the reason for rejection."""
+    """Label of a data set: `noise_class` or the reason for rejection."""
 
     name: str
     noise_class: str | None = None
@@ -77,7 +95,7 @@ MUSAN_REJECTED = {"speech": "speech", "music": "music"}
 
 
 def label_of(path: Path, root: Path) -> Label | None:
-    """What file name and folders say: ESC-50's naming, DEMAND's rooms, MUSAN's three parts; None where they say nothing."""
+    """The label by file name and folders: ESC-50's naming, DEMAND's rooms, MUSAN's three parts; None where they have none."""
     relative = path.relative_to(root)
     match = ESC50_FILE.match(path.stem)
     if match and int(match[1]) < len(ESC50_NAMES):
@@ -99,7 +117,7 @@ def label_of(path: Path, root: Path) -> Label | None:
 
 
 def rejection(features: Features, label: Label | None, settings: NoiseFilterSettings) -> str | None:
-    """Why a noise is rejected, or None. Damage is looked at first, then the label, then what it sounds like."""
+    """The reason why a noise is rejected, or None. Damage is checked first, then the label, then the sound."""
     if features.duration_sec < settings.min_sec:
         return f"too short: {features.duration_sec:.2f} s"
     if features.silence_share > settings.max_silence_share:
@@ -109,7 +127,7 @@ def rejection(features: Features, label: Label | None, settings: NoiseFilterSett
     if label and label.rejected and not (label.rejected == "speech" and settings.allow_speech):
         return f"{label.rejected} (label)"
     if label and label.noise_class:
-        return None  # somebody listened: features only say what kind, and those are coarser
+        return None  # somebody has listened: a label is finer than the features
     speaks = features.voiced_share >= settings.speech_voiced_share and features.depth_db >= settings.speech_depth_db
     # a voice's strongest harmonic moves; a beep goes on and off as syllables do, but stands still
     if features.tonal_share > settings.max_tonal_share and not (speaks and features.tone_step_oct > 0):

@@ -1,4 +1,7 @@
-"""Noise by formulas, and the changes that recordings suffer: all from a generator, so that a seed gives the same samples."""
+"""Noise by formulas, and the changes that recordings suffer, drawn from a random generator: equal seeds give equal samples.
+
+Each call draws its parameters too (mains frequency, click rate, colour): made for mixtures. `procedural` has noises of fixed kinds.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def speech_shaped(rng: np.random.Generator, speech: Mono) -> Mono:
 
 
 def impacts(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
-    """Things that are struck (crockery, keys, steps): 1 to 12 a second, each some damped resonances and a burst. `[T]`, RMS 1."""
+    """Things that are struck (crockery, keys, steps): 1 to 12 per second, each a burst and some damped resonances. `[T]`, RMS 1."""
     out = np.zeros(length + sample_rate)
     low, high = sorted(np.exp(rng.uniform(np.log(80), np.log(0.45 * sample_rate), 2)))
     decay_sec = np.exp(rng.uniform(np.log(0.005), np.log(0.25)))
@@ -77,7 +80,7 @@ def engine(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
 
 
 def wind(rng: np.random.Generator, length: int, sample_rate: int) -> Mono:
-    """Gusts on a microphone: noise that falls by 6 to 15 dB an octave, in bursts. `[T]`, RMS 1."""
+    """Gusts on a microphone: noise that falls by 6 to 15 dB per octave, in bursts. `[T]`, RMS 1."""
     noise = coloured(rng, length, float(rng.uniform(2, 5)))
     knots = max(4, int(length / sample_rate * rng.uniform(1, 10)))
     gain_db = np.interp(np.linspace(0, knots - 1, length), np.arange(knots), rng.uniform(-30, 0, knots))
@@ -119,7 +122,7 @@ def room(rng: np.random.Generator, sample_rate: int) -> NDArray[np.float64]:
 
 
 def gated(rng: np.random.Generator, signal: Mono) -> Mono:
-    """What a separator leaves of music: random patches of the time-frequency plane ("musical noise"). `[T]`."""
+    """Residues of music as a separator leaves them: random patches of the time-frequency plane ("musical noise"). `[T]`."""
     size, hop = 512, 256
     window = np.hanning(size + 1)[:size]
     padded = np.pad(signal, (size, size + (-len(signal)) % hop))

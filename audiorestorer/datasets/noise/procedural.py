@@ -1,4 +1,8 @@
-"""Procedural noises: a class of noise source of their own, each sample fixed by (kind, seed). `[T]` float32, RMS 1."""
+"""Procedural noises of fixed kinds, each sample fixed by (kind, seed): `[T]` float32, RMS 1.
+
+Made as stand-ins for a folder of recorded noises: hum at exactly 50 or 60 Hz, rumble and hiss with fixed corners. White, pink and
+brown noise and crackle are those of `noises`, whose other functions draw their parameters too.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +17,12 @@ from audiorestorer.datasets.noise import noises
 
 Mono = NDArray[np.float32]
 
-HISS_CORNER_HZ = 2500.0  # tape and preamplifier hiss: white noise whose bass the ear does not notice
+HISS_CORNER_HZ = 2500.0  # tape and preamplifier hiss: white noise without its bass, which the ear does not notice
 RUMBLE_CORNER_HZ = 80.0  # turntables and ventilation shafts: below the speech band
 HVAC_CORNER_HZ = 250.0
 HVAC_BLADE_HZ = (20.0, 60.0)  # fan blades passing: a weak line and its harmonics
 CLICKS_PER_SEC = 6.0
-VOICES = 8  # of a crowd made without speech
+VOICES = 8  # in a crowd
 SYLLABLES_HZ = (3.0, 6.0)
 
 
@@ -71,9 +75,8 @@ def _hum(base: float) -> Callable[[np.random.Generator, int, int], Mono]:
         time = np.arange(length) / rate
         out = np.zeros(length)
         for k in range(1, min(16, int(rate / 2 / base))):
-            strength = (
-                rng.uniform(0.3, 1) / k * (1.0 if k % 2 else 0.5)
-            )  # rectifiers and saturated cores: odd ones lead
+            # rectifiers and saturated cores: odd harmonics lead
+            strength = rng.uniform(0.3, 1) / k * (1.0 if k % 2 else 0.5)
             out += strength * np.sin(2 * np.pi * base * k * time + rng.uniform(0, 2 * np.pi))
         return np.asarray(out, np.float32)
 

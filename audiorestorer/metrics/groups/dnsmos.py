@@ -53,7 +53,7 @@ def load(context: Context) -> Any:
     model.p808_onnx_sess = onnxruntime.InferenceSession(f"{folder}/model_v8.onnx", options)
 
     def compute(path: str, item: Item) -> tuple[Values, Reasons, dict[str, str]]:
-        mono = mono_excerpt(path, RATE_HZ, WINDOW_SEC, LONGEST_SEC, item.field("view") if item else None)
+        mono = mono_excerpt(path, RATE_HZ, WINDOW_SEC, LONGEST_SEC, item.view if item else None)
         if not np.any(mono):
             raise Missing("silent")
         size = int(WINDOW_SEC * RATE_HZ)

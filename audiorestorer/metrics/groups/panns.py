@@ -37,7 +37,7 @@ def load(context: Context) -> Any:
     tag = tagging.load(context.tagger, context.device, context.threads)
 
     def compute(path: str, item: Item) -> tuple[Values, Reasons, dict[str, str]]:
-        view = item.field("view") if item else None
+        view = item.view if item else None
         found = tag(mono_excerpt(path, tagging.RATE_HZ, tagging.WINDOW_SEC, LONGEST_SEC, view))
         return {f"{group}_presence": value for group, value in found.items()}, {}, {}
 

@@ -83,7 +83,7 @@ def load(context: Context) -> Any:
         def rate(name: str) -> float:
             if isinstance(found[name], str):
                 raise Missing(found[name])
-            heard[name] = recognisers.transcribe(found[name], path, item.field("view"))
+            heard[name] = recognisers.transcribe(found[name], path, item.view)
             return recognisers.rate(context, text, heard[name])
 
         for name in found:

@@ -1,4 +1,4 @@
-"""Periodic activation at twice the rate, so that fewer of the harmonics it makes fold back (Lee et al. 2023, "BigVGAN").
+"""Periodic activation at twice the rate, so that fewer of its harmonics fold back (Lee et al. 2023, "BigVGAN").
 
 Measured for a tone of amplitude 0.5, level of the folded second harmonic to the tone; the activation alone gives -13 dB. 12 taps
 cannot do more: the filter passes the tone's image, too, and the product of both lies where the folded harmonic does.
@@ -35,7 +35,7 @@ def kaiser_sinc(count: int) -> Tensor:
 
 
 class SnakeBeta(nn.Module):
-    """x + sin^2(alpha x) / beta, alpha and beta a channel, learned as logarithms (BigVGAN, section 3.2)."""
+    """x + sin^2(alpha x) / beta, one alpha and beta per channel, learned as logarithms (BigVGAN, section 3.2)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class AliasFree(nn.Module):
     down: Tensor
 
     def __init__(self, channels: int, taps: int = 12) -> None:
-        """`taps`: of the filters, at twice the rate; a multiple of 4, 12 or more."""
+        """`taps`: taps of the filters at twice the rate; a multiple of 4, 12 or more."""
         super().__init__()
         self.activation = SnakeBeta(channels)
         self.reach = taps // 4
@@ -99,7 +99,7 @@ class AliasFree(nn.Module):
 
 
 class AliasFreeBlock(nn.Module):
-    """For each dilation, added to what came in: convolution, alias-free activation, convolution. `[B, C, T] -> [B, C, T]`."""
+    """For each dilation, a residual path of convolution, alias-free activation, convolution. `[B, C, T] -> [B, C, T]`."""
 
     def __init__(self, channels: int, dilations: tuple[int, ...], taps: int = 12) -> None:
         super().__init__()

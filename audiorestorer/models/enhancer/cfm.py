@@ -46,7 +46,7 @@ def time_embedding(time: Tensor, frequencies: int) -> Tensor:
 
 
 class _Layer(nn.Module):
-    """Dilated convolution with a gate (van den Oord et al. 2016, eq. 2); gives what goes on and what is skipped to the end."""
+    """Dilated convolution with a gate (van den Oord et al. 2016, eq. 2); gives the residual path and the skip path."""
 
     def __init__(self, settings: FlowSettings, n_mels: int, dilation: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class _Layer(nn.Module):
         self.out = nn.Conv1d(hidden, 2 * hidden, 1)
 
     def forward(self, x: Tensor, condition: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """`condition`: what `local` made of the mels, `[B, 2 * hidden, N]`: it is the same at every time."""
+        """`condition`: output of `local` for the mels, `[B, 2 * hidden, N]`; it is the same at every time."""
         both = self.dilated(x + self.time(time)[:, :, None]) + condition
         value, gate = both.chunk(2, dim=1)
         residual, skip = self.out(value.tanh() * gate.sigmoid()).chunk(2, dim=1)
@@ -78,7 +78,7 @@ class VectorField(nn.Module):
         self.exit = nn.Conv1d(settings.hidden, latent, 1)
 
     def condition(self, mel: Tensor) -> list[Tensor]:
-        """What each layer adds for mel values `[B, M, N]`: computed once a window, not once an evaluation."""
+        """The addend of each layer for mel values `[B, M, N]`: computed once per window, not once per evaluation."""
         normed = self.norm(mel.float()).to(self.entry.weight.dtype)
         return [layer.local(normed) for layer in self.layers]  # type: ignore[operator]
 
@@ -106,14 +106,14 @@ class Flow(nn.Module):
     def loss(
         self, target: Tensor, heard: Tensor, mel: Tensor, tau: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """L1 between the field and the path's velocity, at one random time an item (even in t before the warp).
+        """L1 between the field and the path's velocity, at one random time per item (uniform in t before the warp).
 
         Args:
             target: code of clean speech, `[B, latent, N]`, scaled.
             heard: code of the degraded speech, the same.
             mel: condition `[B, M, N]`, normalised mel values.
             tau: `[B]`, share of noise in psi_0; the paper draws it from U(0, 1).
-            generator: of the noise and the times, on the CPU; None: the global one.
+            generator: source of the noise and the times, on the CPU; None: the global one.
         """
         start = self.mixed(heard, torch.randn(target.shape, generator=generator).to(target), tau)
         time = solvers.warp(torch.rand(len(target), generator=generator)).to(target)
@@ -144,12 +144,12 @@ class Flow(nn.Module):
         Args:
             heard: code of the degraded speech, `[B, latent, N]`, scaled.
             mel: condition, `[B, M, N]`.
-            seeds: one an item.
+            seeds: one per item.
             nfe: evaluations of the field; midpoint takes nfe // 2 steps, rk4 nfe // 4.
             starts: see `noise.seeded`.
 
         Raises:
-            AudioRestorerError: no such solver, too few evaluations, tau outside [0, 1], or not one seed an item.
+            AudioRestorerError: no such solver, too few evaluations, tau outside [0, 1], or not one seed per item.
         """
         if not 0 <= tau <= 1:
             raise AudioRestorerError(f"tau {tau}: must lie in [0, 1]")
@@ -159,6 +159,4 @@ class Flow(nn.Module):
         drawn = noise.seeded(seeds, self.latent, heard.shape[2], heard, starts)
         start = self.mixed(heard, drawn, torch.full((len(heard),), tau))
         condition = self.field.condition(mel)
-        return solvers.solve(
-            lambda time, x: self.field(x, time.expand(len(x)), condition), start, times, solver
-        )  # fmt: skip
+        return solvers.solve(lambda time, x: self.field(x, time.expand(len(x)), condition), start, times, solver)

@@ -1,4 +1,4 @@
-"""Checkpoints of the enhancer or of parts of it: safetensors, settings as JSON. Loading never executes what is in a file."""
+"""Checkpoints of the enhancer or of parts of it: safetensors, settings as JSON. Loading executes nothing in a file."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def save_checkpoint(
 
     Args:
         model: not after `prepare`.
-        parts: those that are trained: of denoiser, irmae, flow, vocoder. Others are not stored.
-        card: what a reader should know (data, steps, seed, figures); JSON types.
+        parts: the trained ones among denoiser, irmae, flow, vocoder. Others are not stored.
+        card: facts for a reader (data, steps, seed, figures); JSON types.
         half: store float16 weights (half the size; loaded as float32).
 
     Raises:
-        AudioRestorerError: no part, or a name that is none.
+        AudioRestorerError: no part, or an unknown one.
     """
     _check_parts(parts, str(path))
     kept = {name: value for name, value in model.state_dict().items() if name.startswith(_prefixes(parts))}
@@ -58,7 +58,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(*paths: str | Path) -> tuple[Enhancer, dict[str, Any]]:
-    """Read a checkpoint, or several of one configuration: of two that hold a part, the later one counts.
+    """Read a checkpoint, or several of one configuration; where two hold a part, the later one counts.
 
     Returns:
         The enhancer (float32, `eval`) and the metadata of the last: architecture, format_version, task, sample_rate, config, card;
@@ -89,7 +89,7 @@ def load_checkpoint(*paths: str | Path) -> tuple[Enhancer, dict[str, Any]]:
 
 
 def join_checkpoints(paths: Sequence[str | Path], out: str | Path) -> None:
-    """Write the whole enhancer from checkpoints of its parts; of two that hold a part, the later one counts. Each part keeps its card.
+    """Write the whole enhancer from checkpoints of its parts; where two hold a part, the later one counts. Each part keeps its card.
 
     Raises:
         AudioRestorerError: a part is in no file, or the files do not fit each other.

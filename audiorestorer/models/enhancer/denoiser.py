@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from audiorestorer.models.enhancer.settings import DenoiserSettings
 
-GROUP_CHANNELS = 16  # channels a group of a norm
+GROUP_CHANNELS = 16  # channels per group of a norm
 TINY = 1e-6  # added to squared lengths: below -60 dB of full scale a bin has no direction to speak of
 START = (1.0, 1.0, 0.0)  # biases: most of the magnitude, no turn
 SILENT_RMS = 1e-8  # of full scale (-160 dBFS)
@@ -57,38 +57,42 @@ class _Block(nn.Module):
 class Denoiser(nn.Module):
     """Noisy speech to speech with less noise: `[B, T] -> [B, T]`, any length.
 
-    Phase and magnitude of a bin are changed apart: out = m |X| e^(i(arg X + d)), 0 <= m <= 1. The input is scaled by `level` and the
-    output back: give the level of a whole recording, and its windows do not depend on how it was cut.
+    Phase and magnitude of a bin are changed separately: out = m |X| e^(i(arg X + d)), 0 <= m <= 1. The input is scaled by `level` and
+    the output back: give the level of a whole recording, and its windows do not depend on how it was cut.
     """
 
     window: Tensor
 
     def __init__(self, settings: DenoiserSettings | None = None) -> None:
         super().__init__()
-        self.settings = chosen = settings or DenoiserSettings()
-        self.entry = nn.Conv2d(3, chosen.hidden, 3, padding=1)
-        widths = [chosen.hidden * 2**level for level in range(chosen.levels + 1)]
+        self.settings = settings = settings or DenoiserSettings()
+        self.entry = nn.Conv2d(3, settings.hidden, 3, padding=1)
+        widths = [settings.hidden * 2**level for level in range(settings.levels + 1)]
         pairs = list(zip(widths, widths[1:], strict=False))
         self.encoder = nn.ModuleList(_Block(small, large) for small, large in pairs)
-        self.middle = nn.ModuleList(_Block(widths[-1], widths[-1]) for _ in range(chosen.middle))
+        self.middle = nn.ModuleList(_Block(widths[-1], widths[-1]) for _ in range(settings.middle))
         self.decoder = nn.ModuleList(_Block(large, small) for small, large in reversed(pairs))
-        last = nn.Conv2d(chosen.hidden, 3, 1)
+        last = nn.Conv2d(settings.hidden, 3, 1)
         with torch.no_grad():  # training begins near the identity, not at random phases
             last.bias.copy_(torch.tensor(START))  # type: ignore[union-attr]
-        self.head = nn.Sequential(nn.Conv2d(chosen.hidden, chosen.hidden, 3, padding=1), nn.GELU(), last)
-        self.register_buffer("window", torch.hann_window(chosen.n_fft), persistent=False)
+        self.head = nn.Sequential(nn.Conv2d(settings.hidden, settings.hidden, 3, padding=1), nn.GELU(), last)
+        self.register_buffer("window", torch.hann_window(settings.n_fft), persistent=False)
 
     def spectrum(self, audio: Tensor) -> Tensor:
         """`[B, T]` to `[B, F, N]` complex, N = ceil(T / hop) + 1."""
-        chosen = self.settings
-        half, rest = chosen.n_fft // 2, -audio.shape[1] % chosen.hop_length
+        settings = self.settings
+        half, rest = settings.n_fft // 2, -audio.shape[1] % settings.hop_length
         audio = functional.pad(audio, (half, half + rest))
-        return torch.stft(audio, chosen.n_fft, chosen.hop_length, window=self.window, center=False, return_complex=True)
+        return torch.stft(
+            audio, settings.n_fft, settings.hop_length, window=self.window, center=False, return_complex=True
+        )
 
     def inverse(self, spectrum: Tensor, length: int) -> Tensor:
-        """What `spectrum` undoes: `[B, length]`."""
-        chosen = self.settings
-        return torch.istft(spectrum, chosen.n_fft, chosen.hop_length, window=self.window, center=True, length=length)
+        """The inverse of `spectrum`: `[B, length]`."""
+        settings = self.settings
+        return torch.istft(
+            spectrum, settings.n_fft, settings.hop_length, window=self.window, center=True, length=length
+        )
 
     def network(self, features: Tensor) -> Tensor:
         """`[B, 3, F, N]` to `[B, 3, F, N]`: magnitude in [0, 1], real and imaginary part of the rotation in [-1, 1]."""
@@ -118,7 +122,7 @@ class Denoiser(nn.Module):
         magnitude = (spectrum.real.square() + spectrum.imag.square() + TINY).sqrt()
         unit = torch.stack([spectrum.real, spectrum.imag], dim=1) / magnitude[:, None]
         features = torch.cat([magnitude[:, None], unit], dim=1)
-        found = self.network(features.to(self.entry.weight.dtype)).float()
-        turn = found[:, 1:] / (found[:, 1:].square().sum(dim=1, keepdim=True) + TINY).sqrt()
+        factors = self.network(features.to(self.entry.weight.dtype)).float()
+        turn = factors[:, 1:] / (factors[:, 1:].square().sum(dim=1, keepdim=True) + TINY).sqrt()
         turned = spectrum * torch.complex(turn[:, 0].contiguous(), turn[:, 1].contiguous())
-        return self.inverse(found[:, 0] * turned, audio.shape[1]) * level
+        return self.inverse(factors[:, 0] * turned, audio.shape[1]) * level

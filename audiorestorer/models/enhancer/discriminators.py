@@ -76,14 +76,16 @@ class ResolutionDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """All of them: `[B, T]` to one tensor of scores a discriminator, multi-period ones first."""
+    """All discriminators: `[B, T]` to one tensor of scores per discriminator, multi-period ones first."""
 
     def __init__(self, settings: DiscriminatorSettings | None = None) -> None:
         super().__init__()
-        chosen = settings or DiscriminatorSettings()
-        self.periods = nn.ModuleList(PeriodDiscriminator(period, chosen.period_channels) for period in chosen.periods)
+        settings = settings or DiscriminatorSettings()
+        self.periods = nn.ModuleList(
+            PeriodDiscriminator(period, settings.period_channels) for period in settings.periods
+        )
         self.resolutions = nn.ModuleList(
-            ResolutionDiscriminator(*resolution, chosen.resolution_channels) for resolution in chosen.resolutions
+            ResolutionDiscriminator(*resolution, settings.resolution_channels) for resolution in settings.resolutions
         )
 
     def forward(self, audio: Tensor) -> list[Tensor]:

@@ -17,7 +17,7 @@ from audiorestorer.models.enhancer.mel import MelSpectrogram, Normaliser
 from audiorestorer.models.enhancer.settings import EnhancerSettings
 from audiorestorer.models.enhancer.univnet import UnivNet, fold_weight_norm
 
-REFERENCE_RMS = 0.1  # of full scale (-20 dBFS): the level at which all networks but the denoiser hear and speak
+REFERENCE_RMS = 0.1  # share of full scale (-20 dBFS): level of input and output of all networks but the denoiser
 VOCODER_SEED = 0x5EED  # added to an item's seed, so that flow and vocoder do not share their noise
 PARTS = ("denoiser", "irmae", "flow", "vocoder")
 
@@ -41,15 +41,15 @@ class Enhancer(nn.Module):
 
     def __init__(self, settings: EnhancerSettings | None = None) -> None:
         super().__init__()
-        self.settings = chosen = settings or EnhancerSettings()
-        n_mels, latent = chosen.features.n_mels, chosen.irmae.latent
-        self.denoiser = Denoiser(chosen.denoiser)
-        self.mel = MelSpectrogram(chosen.features)
+        self.settings = settings = settings or EnhancerSettings()
+        n_mels, latent = settings.features.n_mels, settings.irmae.latent
+        self.denoiser = Denoiser(settings.denoiser)
+        self.mel = MelSpectrogram(settings.features)
         self.normaliser = Normaliser()
-        self.irmae = Irmae(n_mels, chosen.irmae)
-        self.flow = Flow(latent, n_mels, chosen.flow)
-        self.vocoder = UnivNet(n_mels + chosen.irmae.extra, chosen.vocoder)
-        self.register_buffer("z_scale", torch.tensor(chosen.irmae.z_scale))
+        self.irmae = Irmae(n_mels, settings.irmae)
+        self.flow = Flow(latent, n_mels, settings.flow)
+        self.vocoder = UnivNet(n_mels + settings.irmae.extra, settings.vocoder)
+        self.register_buffer("z_scale", torch.tensor(settings.irmae.z_scale))
 
     @property
     def sample_rate(self) -> int:
@@ -73,7 +73,7 @@ class Enhancer(nn.Module):
         return audio[:, :length]
 
     def condition(self, heard: Tensor, denoised: Tensor, lambd: float | Tensor) -> Tensor:
-        """The flow's condition: lambd of the denoised mel values and 1 - lambd of those heard; `lambd` may be `[B, 1, 1]`."""
+        """The flow's condition: lambd of the denoised mel values plus 1 - lambd of the input's; `lambd` may be `[B, 1, 1]`."""
         return lambd * denoised + (1 - lambd) * heard
 
     @torch.inference_mode()
@@ -94,14 +94,14 @@ class Enhancer(nn.Module):
 
         Args:
             audio: `[B, T]`, T >= 1.
-            seeds: one an item: equal seeds give equal bytes on one device.
-            level: `[B, 1]`, RMS of the recording that each window is cut from, so that all are treated alike; None: of the window.
+            seeds: one per item; equal seeds give equal bytes on one device.
+            level: `[B, 1]`, RMS of the recording that each window is cut from, so that all are treated alike; None: RMS of the window.
             nfe, solver, tau: see `Flow.sample`.
             lambd: share of the denoised speech in the condition, in [0, 1].
             starts: frame of the recording at which each window begins: windows that overlap hear the same noise; None: 0.
 
         Raises:
-            AudioRestorerError: a value out of its range, or not one seed an item.
+            AudioRestorerError: a value out of its range, or not one seed per item.
         """
         if audio.dim() != 2 or not audio.shape[1]:
             raise AudioRestorerError(f"audio of shape {list(audio.shape)}: needs [B, T] with T >= 1")
@@ -110,7 +110,7 @@ class Enhancer(nn.Module):
         if len(seeds) != len(audio):
             raise AudioRestorerError(f"{len(seeds)} seeds for {len(audio)} items")
         level = rms(audio, silent=0.0) if level is None else level
-        audible = level > SILENT_RMS  # there is nothing to restore in silence, and a vocoder would make something of it
+        audible = level > SILENT_RMS  # silence stays silence: a vocoder would make sound of it
         level = torch.where(audible, level, torch.ones_like(level))
         denoised = self.denoiser(audio, level) * audible
         if denoise_only:
@@ -127,7 +127,7 @@ class Enhancer(nn.Module):
         """Make this enhancer ready for inference, in place: linear layers merged, norms folded into weights. Not for training after.
 
         Args:
-            precision: of the networks; transforms, the normaliser, the flow's state and all audio stay float32.
+            precision: type of the networks' weights; transforms, the normaliser, the flow's state and all audio stay float32.
         """
         self.eval()
         self.irmae = self.irmae.merged()

@@ -36,44 +36,42 @@ class Irmae(nn.Module):
 
     def __init__(self, n_mels: int, settings: IrmaeSettings | None = None) -> None:
         super().__init__()
-        self.settings = chosen = settings or IrmaeSettings()
+        self.settings = settings = settings or IrmaeSettings()
         self.n_mels = n_mels
-        widths = [chosen.hidden] + [chosen.latent] * chosen.linears
-        self.encoder = nn.Sequential(nn.Conv1d(n_mels, chosen.hidden, 3, padding=1), *self._blocks())
-        self.linears = nn.Sequential(
-            *(nn.Conv1d(a, b, 1, bias=False) for a, b in itertools.pairwise(widths))
-        )  # fmt: skip
+        widths = [settings.hidden] + [settings.latent] * settings.linears
+        self.encoder = nn.Sequential(nn.Conv1d(n_mels, settings.hidden, 3, padding=1), *self._blocks())
+        self.linears = nn.Sequential(*(nn.Conv1d(a, b, 1, bias=False) for a, b in itertools.pairwise(widths)))
         self.decoder = nn.Sequential(
-            nn.Conv1d(chosen.latent, chosen.hidden, 3, padding=1),
+            nn.Conv1d(settings.latent, settings.hidden, 3, padding=1),
             *self._blocks(),
-            nn.Conv1d(chosen.hidden, n_mels + chosen.extra, 1),
+            nn.Conv1d(settings.hidden, n_mels + settings.extra, 1),
         )
         self.head = nn.Sequential(
-            nn.Conv1d(n_mels + chosen.extra, chosen.hidden, 3, padding=1),
+            nn.Conv1d(n_mels + settings.extra, settings.hidden, 3, padding=1),
             nn.GELU(),
-            nn.Conv1d(chosen.hidden, n_mels, 1),
+            nn.Conv1d(settings.hidden, n_mels, 1),
         )
 
     def _blocks(self) -> list[_Residual]:
-        chosen = self.settings
-        return [_Residual(chosen.hidden, chosen.groups, chosen.dilations) for _ in range(chosen.blocks)]
+        settings = self.settings
+        return [_Residual(settings.hidden, settings.groups, settings.dilations) for _ in range(settings.blocks)]
 
     def encode(self, mel: Tensor) -> Tensor:
         """Code of mel values: `[B, M, N] -> [B, latent, N]`, not scaled by `z_scale`."""
         return torch.tanh(self.linears(self.encoder(mel)))
 
     def decode(self, code: Tensor) -> Tensor:
-        """What the vocoder hears of a code: `[B, latent, N] -> [B, M + extra, N]`."""
+        """The vocoder's input for a code: `[B, latent, N] -> [B, M + extra, N]`."""
         out: Tensor = self.decoder(code)
         return out
 
     def to_mel(self, decoded: Tensor) -> Tensor:
-        """Mel values of what `decode` gave: `[B, M + extra, N] -> [B, M, N]`."""
+        """Mel values of `decode`'s output: `[B, M + extra, N] -> [B, M, N]`."""
         out: Tensor = self.head(decoded)
         return out
 
     def forward(self, mel: Tensor) -> tuple[Tensor, Tensor]:
-        """Through the code and back: what `decode` and what `to_mel` give. The loss is the latter's MSE."""
+        """Outputs of `decode` and of `to_mel` for the code of mel values. The loss is the latter's MSE."""
         decoded = self.decode(self.encode(mel))
         return decoded, self.to_mel(decoded)
 

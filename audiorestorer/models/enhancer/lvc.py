@@ -1,6 +1,6 @@
 """Location-variable convolution (Zeng et al. 2021, "LVCNet"): every stretch of `hop` samples has its own kernel.
 
-Written as unfold + einsum, C x O x K numbers a location are moved twice before they are used, and a location may be 7 samples. Here
+Written as unfold + einsum, C x O x K numbers per location are moved twice before they are used, and a location may be 7 samples. Here
 nothing but the signal moves. The kernels come in the order that a grouped convolution takes (location by location), in portions
 that are used before they leave the cache; each portion is one convolution with as many groups as locations, over stretches that
 overlap by the kernel's reach. Short stretches are a batched matrix product instead.
@@ -62,10 +62,10 @@ def lvc_made(
     Args:
         x: `[B, C, L * hop]`.
         locations: L.
-        numbers: of a kernel, O x C x K.
+        numbers: size of a kernel, O x C x K.
         taps: K.
-        make: (item, first location, end) to kernels `[n, O, C, K]` and bias `[n, O]`.
-        finish: what is done to the result while it is in the cache, `[n, O, hop]` to `[n, any, hop]`; None: nothing.
+        make: from (item, first location, end) to kernels `[n, O, C, K]` and bias `[n, O]`.
+        finish: applied to the result while it is in the cache, `[n, O, hop]` to `[n, any, hop]`; None: nothing.
     """
     hop = x.shape[2] // locations
     reach = dilation * (taps // 2)
@@ -93,7 +93,7 @@ def lvc_made(
 
 
 def _grouped(stretches: Tensor, kernels: Tensor, bias: Tensor, hop: int, dilation: int) -> Tensor:
-    """`[n, O, hop]` of stretches `[n, C, hop + 2 reach]`: one convolution, a group a location."""
+    """`[n, O, hop]` of stretches `[n, C, hop + 2 reach]`: one convolution, one group per location."""
     count, outputs, inputs, taps = kernels.shape
     out = functional.conv1d(
         stretches.reshape(1, count * inputs, -1),
@@ -106,7 +106,7 @@ def _grouped(stretches: Tensor, kernels: Tensor, bias: Tensor, hop: int, dilatio
 
 
 def _product(stretches: Tensor, kernels: Tensor, bias: Tensor, hop: int, dilation: int) -> Tensor:
-    """The same by a product a location: kernels `[O, C K]` times the signal's taps `[C K, hop]`."""
+    """The same by one product per location: kernels `[O, C K]` times the signal's taps `[C K, hop]`."""
     count, outputs, inputs, taps = kernels.shape
     shifted = torch.stack([stretches[:, :, k * dilation : k * dilation + hop] for k in range(taps)], dim=2)
     return torch.baddbmm(bias[:, :, None], kernels.reshape(count, outputs, -1), shifted.reshape(count, -1, hop))

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from audiorestorer.models.enhancer.settings import FeatureSettings
 
-LINEAR_HZ = 200 / 3  # a Slaney mel below the break
+LINEAR_HZ = 200 / 3  # per Slaney mel below the break
 BREAK_HZ = 1000.0  # above it mels are logarithmic
-LOG_STEP = math.log(6.4) / 27  # of the frequency's logarithm, a mel above the break
+LOG_STEP = math.log(6.4) / 27  # of the frequency's logarithm per mel above the break
 LEAST_DB, SPAN_DB = -80.0, 95.0
 TINY_POWER = 1e-14  # a magnitude has no gradient at 0; this is 60 dB below the floor
 MOMENTUM = 0.01
@@ -46,27 +46,27 @@ class MelSpectrogram(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def frames(self, length: int) -> int:
-        """Frames of so many samples."""
+        """Number of frames of `length` samples."""
         return -(-length // self.settings.hop_length)
 
     def forward(self, audio: Tensor) -> Tensor:
-        chosen = self.settings
+        settings = self.settings
         audio = audio.float()
-        sharp = torch.cat([audio[:, :1], audio[:, 1:] - chosen.preemphasis * audio[:, :-1]], dim=1)
-        half, length = chosen.n_fft // 2, audio.shape[1]
+        sharp = torch.cat([audio[:, :1], audio[:, 1:] - settings.preemphasis * audio[:, :-1]], dim=1)
+        half, length = settings.n_fft // 2, audio.shape[1]
         # frames are centred on multiples of the hop; the one after the last sample is not made
-        end = (self.frames(length) - 1) * chosen.hop_length + half
+        end = (self.frames(length) - 1) * settings.hop_length + half
         sharp = functional.pad(sharp, (half, max(0, end - length)))
         spectrum = torch.stft(
-            sharp, chosen.n_fft, chosen.hop_length, window=self.window, center=False, return_complex=True
+            sharp, settings.n_fft, settings.hop_length, window=self.window, center=False, return_complex=True
         )[..., : self.frames(length)]
         magnitude = (spectrum.real.square() + spectrum.imag.square() + TINY_POWER).sqrt()
-        level_db = 20 * torch.log10((self.filters @ magnitude).clamp_min(chosen.floor))
+        level_db = 20 * torch.log10((self.filters @ magnitude).clamp_min(settings.floor))
         return (level_db - LEAST_DB) / SPAN_DB
 
 
 class Normaliser(nn.Module):
-    """(x - mean) / std with two running numbers. They change by `update` alone: learned in one stage, fixed in the next."""
+    """(x - mean) / std with two running numbers. Only `update` changes them: learned in one stage, fixed in the next."""
 
     mean: Tensor
     variance: Tensor
@@ -80,7 +80,7 @@ class Normaliser(nn.Module):
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
-        """Move towards this batch by `MOMENTUM`; the first batch sets both. What is not finite changes nothing."""
+        """Move towards this batch by `MOMENTUM`; the first batch sets both. A batch that is not finite changes nothing."""
         mean, variance = x.float().mean(), x.float().var(correction=0)
         if not bool((mean + variance).isfinite()):
             return
@@ -96,5 +96,5 @@ class Normaliser(nn.Module):
         return (x - self.mean) / self._std()
 
     def inverse(self, x: Tensor) -> Tensor:
-        """What `forward` undoes."""
+        """The inverse of `forward`."""
         return x * self._std() + self.mean

@@ -1,7 +1,7 @@
-"""Gaussian noise by a seed an item: alone and in a batch, and on every device the same; a longer item begins as a shorter one.
+"""Gaussian noise by one seed per item: the same alone and in a batch, and on every device; a longer item begins as a shorter one.
 
-It belongs to places of a recording, not of a window: where two windows overlap they hear the same noise, so that what is made of it
-agrees and a cross-fade between them does not lose energy.
+It belongs to places of a recording, not of a window: where two windows overlap they get the same noise, so that their outputs agree
+and a cross-fade between them does not lose energy.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ BLOCK_FRAMES = 64  # drawn together; any frame can be reached without those befo
 def seeded(
     seeds: Sequence[int], channels: int, frames: int, like: Tensor, starts: Sequence[int] | None = None
 ) -> Tensor:
-    """`[B, channels, frames]`, one item a seed, in the type and on the device of `like`. Drawn on the CPU.
+    """`[B, channels, frames]`, one item per seed, in the type and on the device of `like`. Drawn on the CPU.
 
     Args:
         starts: the first frame of each item in its recording (any sign); None: 0.
     """
-    chosen = starts if starts is not None else [0] * len(seeds)
-    drawn = [_stretch(seed, channels, first, frames) for seed, first in zip(seeds, chosen, strict=True)]
+    firsts = starts if starts is not None else [0] * len(seeds)
+    drawn = [_stretch(seed, channels, first, frames) for seed, first in zip(seeds, firsts, strict=True)]
     return torch.stack(drawn).to(like)
 
 

@@ -20,12 +20,16 @@ FULL_RATE, HALF_RATE = 44_100, 22_050  # Hz
 class FeatureSettings(Settings):
     """Mel-spectrogram. Value of a magnitude m: (20 log10(max(m, floor)) + 80) / 95."""
 
-    sample_rate: int = Field(FULL_RATE, ge=8000, le=192_000, description="Hz")
-    n_fft: int = Field(2048, ge=64, le=16384, description="window and transform, samples")
-    hop_length: int = Field(420, ge=16, description="samples between frames")
-    n_mels: int = Field(128, ge=8, le=512, description="Slaney mels from 0 Hz to the Nyquist frequency")
-    preemphasis: float = Field(0.97, ge=0, lt=1, description="y(n) = x(n) - this x(n - 1), before the transform")
-    floor: float = Field(1e-4, gt=0, description="least magnitude: -80 dB")
+    sample_rate: int = Field(FULL_RATE, ge=8000, le=192_000, description="Sample rate of the enhancer, Hz")
+    n_fft: int = Field(2048, ge=64, le=16384, description="Length of window and transform, samples")
+    hop_length: int = Field(420, ge=16, description="Samples between frames; at most half of n_fft")
+    n_mels: int = Field(
+        128, ge=8, le=512, description="Number of mel bands (Slaney) from 0 Hz to the Nyquist frequency"
+    )
+    preemphasis: float = Field(
+        0.97, ge=0, lt=1, description="Factor p of the filter y(n) = x(n) - p x(n - 1) before the transform"
+    )
+    floor: float = Field(1e-4, gt=0, description="Least magnitude; 1e-4 is -80 dB")
 
     @model_validator(mode="after")
     def _hop(self) -> FeatureSettings:
@@ -37,11 +41,11 @@ class FeatureSettings(Settings):
 class DenoiserSettings(Settings):
     """U-Net over [magnitude, cos, sin]; each level halves bins and frames and doubles the channels."""
 
-    n_fft: int = Field(1680, ge=64, le=16384, description="window and transform, samples")
-    hop_length: int = Field(420, ge=16, description="samples between frames; divides n_fft, at most its half")
-    hidden: int = Field(16, ge=1, le=256, description="channels before the first level")
-    levels: int = Field(4, ge=1, le=6)
-    middle: int = Field(2, ge=0, le=8, description="blocks at the bottom")
+    n_fft: int = Field(1680, ge=64, le=16384, description="Length of window and transform, samples")
+    hop_length: int = Field(420, ge=16, description="Samples between frames; divides n_fft, at most half of it")
+    hidden: int = Field(16, ge=1, le=256, description="Channels before the first level")
+    levels: int = Field(4, ge=1, le=6, description="Levels of the U-Net")
+    middle: int = Field(2, ge=0, le=8, description="Blocks at the bottom of the U-Net")
 
     @model_validator(mode="after")
     def _hop(self) -> DenoiserSettings:
@@ -53,15 +57,20 @@ class DenoiserSettings(Settings):
 class IrmaeSettings(Settings):
     """Autoencoder with implicit rank minimisation: linear layers in a row before the latent code."""
 
-    hidden: int = Field(1024, ge=1, le=8192)
-    latent: int = Field(64, ge=1, le=1024, description="channels of the code")
-    extra: int = Field(32, ge=0, le=1024, description="channels that the vocoder gets beside the mels")
-    blocks: int = Field(4, ge=1, le=16, description="residual blocks, of encoder and decoder each")
-    linears: int = Field(4, ge=1, le=16, description="linear layers in a row; merged into one for inference")
-    groups: int = Field(32, ge=1, description="of the group norms; divides hidden")
-    dilations: Counts = (1, 2, 4, 8)
+    hidden: int = Field(1024, ge=1, le=8192, description="Channels of encoder and decoder")
+    latent: int = Field(64, ge=1, le=1024, description="Channels of the latent code")
+    extra: int = Field(32, ge=0, le=1024, description="Channels that the vocoder gets beside the mel values")
+    blocks: int = Field(4, ge=1, le=16, description="Residual blocks in the encoder, and as many in the decoder")
+    linears: int = Field(
+        4, ge=1, le=16, description="Linear layers in a row before the code; merged into one for inference"
+    )
+    groups: int = Field(32, ge=1, description="Groups of each group norm; divides hidden")
+    dilations: Counts = Field((1, 2, 4, 8), description="Dilations of the convolutions in each residual block")
     z_scale: float = Field(
-        5.0, gt=0, le=1000, description="the flow sees the code times this; 1 / std(code) of a trained autoencoder"
+        5.0,
+        gt=0,
+        le=1000,
+        description="Factor of the code that the flow works on; 1 / std(code) of a trained autoencoder",
     )
 
     @model_validator(mode="after")
@@ -74,11 +83,13 @@ class IrmaeSettings(Settings):
 class FlowSettings(Settings):
     """Vector field of the flow: gated dilated convolutions as in WaveNet."""
 
-    hidden: int = Field(512, ge=1, le=8192)
-    layers: int = Field(30, ge=1, le=100)
-    cycle: int = Field(5, ge=1, le=12, description="dilations 1, 2, ... 2^(cycle - 1), over and over")
-    kernel: int = Field(3, ge=1, le=15)
-    frequencies: int = Field(64, ge=1, le=1024, description="of the time embedding: twice as many values")
+    hidden: int = Field(512, ge=1, le=8192, description="Channels of each layer")
+    layers: int = Field(30, ge=1, le=100, description="Gated convolutions in a row")
+    cycle: int = Field(5, ge=1, le=12, description="Layers until the dilations 1, 2, ... 2^(cycle - 1) begin again")
+    kernel: int = Field(3, ge=1, le=15, description="Taps of each convolution, an odd number")
+    frequencies: int = Field(
+        64, ge=1, le=1024, description="Frequencies of the time embedding; each gives a sine and a cosine"
+    )
 
     @model_validator(mode="after")
     def _odd(self) -> FlowSettings:
@@ -90,18 +101,22 @@ class FlowSettings(Settings):
 class VocoderSettings(Settings):
     """UnivNet with alias-free blocks. The product of `strides` is the mels' hop."""
 
-    channels: int = Field(96, ge=1, le=1024)
-    noise: int = Field(128, ge=1, le=1024, description="channels of noise a frame")
-    strides: Counts = (7, 5, 4, 3)
-    dilations: Counts = Field((1, 3, 9, 27), description="of the convolution before each location-variable one")
-    kernel: int = Field(3, ge=1, le=15, description="taps of the location-variable convolutions")
-    predictor_hidden: int = Field(64, ge=1, le=1024, description="channels of the kernel predictors")
-    alias_free: Counts = Field((1, 3, 5), description="dilations of each stage's alias-free layers")
+    channels: int = Field(96, ge=1, le=1024, description="Channels of every stage")
+    noise: int = Field(128, ge=1, le=1024, description="Channels of the noise that goes in, one value per frame")
+    strides: Counts = Field(
+        (7, 5, 4, 3), description="Upsampling factor of each stage; their product is features.hop_length"
+    )
+    dilations: Counts = Field(
+        (1, 3, 9, 27), description="Dilation of the convolution before each location-variable one"
+    )
+    kernel: int = Field(3, ge=1, le=15, description="Taps of the location-variable convolutions, an odd number")
+    predictor_hidden: int = Field(64, ge=1, le=1024, description="Channels of the kernel predictors")
+    alias_free: Counts = Field((1, 3, 5), description="Dilations of each stage's alias-free layers")
     alias_free_taps: Literal[12, 16, 24, 32, 48] = Field(
-        12, description="of their filters; what each reaches: alias_free.py"
+        12, description="Taps of the alias-free filters; alias_free.py has what each number reaches"
     )
     pad_frames: int = Field(
-        10, ge=0, le=100, description="frames repeated at both ends at inference, and cut off again"
+        10, ge=0, le=100, description="Frames that are repeated at both ends at inference and cut off again"
     )
 
     @model_validator(mode="after")
@@ -114,10 +129,12 @@ class VocoderSettings(Settings):
 class DiscriminatorSettings(Settings):
     """Multi-period and multi-resolution discriminators. A resolution is (n_fft, hop, window) in samples."""
 
-    periods: Counts = (2, 3, 7, 13, 17)
-    period_channels: Counts = (64, 128, 256, 512, 1024)
-    resolutions: tuple[tuple[Count, Count, Count], ...] = ((512, 100, 400), (1024, 256, 1024), (2048, 512, 2048))
-    resolution_channels: int = Field(32, ge=1, le=1024)
+    periods: Counts = Field((2, 3, 7, 13, 17), description="Periods that the waveform is folded at, samples")
+    period_channels: Counts = Field((64, 128, 256, 512, 1024), description="Channels of each multi-period layer")
+    resolutions: tuple[tuple[Count, Count, Count], ...] = Field(
+        ((512, 100, 400), (1024, 256, 1024), (2048, 512, 2048)), description="[n_fft, hop, window] of each spectrogram"
+    )
+    resolution_channels: int = Field(32, ge=1, le=1024, description="Channels of the multi-resolution layers")
 
 
 class EnhancerSettings(Settings):

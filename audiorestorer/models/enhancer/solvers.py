@@ -12,19 +12,19 @@ from audiorestorer.errors import AudioRestorerError
 
 Solver = Literal["euler", "midpoint", "rk4"]
 SOLVERS: tuple[str, ...] = get_args(Solver)
-EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4}  # of the field, a step
+EVALUATIONS = {"euler": 1, "midpoint": 2, "rk4": 4}  # of the field per step
 WARP = 0.0873780  # a of h(t) = (a^t - 1) / (a - 1), from h(1/4) = 1/2
 
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
 def warp(time: Tensor) -> Tensor:
-    """Time in [0, 1] to time in [0, 1]: half of the way is done in the first quarter, the rest in ever smaller steps."""
+    """Time in [0, 1] to time in [0, 1]: half of the way in the first quarter, the rest in ever smaller steps."""
     return (WARP**time - 1) / (WARP - 1)
 
 
 def steps_of(nfe: int, solver: str) -> int:
-    """Steps that so many evaluations of the field allow.
+    """Number of steps that `nfe` evaluations of the field allow.
 
     Raises:
         AudioRestorerError: no such solver, or too few evaluations for one step.

@@ -18,14 +18,14 @@ from audiorestorer.models.enhancer.settings import VocoderSettings
 
 SLOPE = 0.2  # of the leaky activations
 PREDICTOR_SLOPE = 0.1
-PREDICTOR_TAPS = 3  # frames that a kernel is predicted from, after the predictor's residual layers
+PREDICTOR_TAPS = 3  # frames that a kernel is predicted from after the predictor's residual layers
 RESIDUALS = 3
 
 
 class KernelPredictor(nn.Module):
     """Kernels of a stage's location-variable convolutions, from the condition's frames.
 
-    The last convolution makes layers x O x C x K numbers a frame, in this order: one layer's kernels of one frame lie together.
+    The last convolution makes layers x O x C x K numbers per frame, in this order: one layer's kernels of one frame lie together.
     """
 
     def __init__(self, condition: int, settings: VocoderSettings) -> None:
@@ -48,7 +48,7 @@ class KernelPredictor(nn.Module):
         self.bias = weight_norm(nn.Conv1d(hidden, layers * 2 * channels, PREDICTOR_TAPS))
 
     def forward(self, condition: Tensor) -> Tensor:
-        """What kernels are made of: `[B, condition, N] -> [B, N, hidden * 3]`, each frame with its neighbours."""
+        """Features that kernels are made of: `[B, condition, N] -> [B, N, hidden * 3]`, each frame with its neighbours."""
         x = functional.leaky_relu(self.entry(condition), PREDICTOR_SLOPE)
         for residual in self.residuals:
             x = x + residual(x)
@@ -93,9 +93,9 @@ class _Stage(nn.Module):
         biases, bias_bias = (table[number * outputs : (number + 1) * outputs] for table in tables[2:])
 
         def make(item: int, begin: int, end: int) -> tuple[Tensor, Tensor]:
-            chosen = frames[item, begin:end]
-            made = linear(chosen, kernels, kernel_bias).view(-1, *predictor.shape)
-            return made, functional.linear(chosen, biases, bias_bias)
+            inputs = frames[item, begin:end]
+            weights = linear(inputs, kernels, kernel_bias).view(-1, *predictor.shape)
+            return weights, functional.linear(inputs, biases, bias_bias)
 
         return lvc_made(x, frames.shape[1], size, predictor.shape[2], make, finish=_gated)
 
@@ -111,10 +111,10 @@ class UnivNet(nn.Module):
 
     def __init__(self, condition: int, settings: VocoderSettings | None = None) -> None:
         super().__init__()
-        self.settings = chosen = settings or VocoderSettings()
-        self.entry = weight_norm(nn.Conv1d(chosen.noise, chosen.channels, 7, padding=3))
-        self.stages = nn.ModuleList(_Stage(condition, stride, chosen) for stride in chosen.strides)
-        self.exit = weight_norm(nn.Conv1d(chosen.channels, 1, 7, padding=3))
+        self.settings = settings = settings or VocoderSettings()
+        self.entry = weight_norm(nn.Conv1d(settings.noise, settings.channels, 7, padding=3))
+        self.stages = nn.ModuleList(_Stage(condition, stride, settings) for stride in settings.strides)
+        self.exit = weight_norm(nn.Conv1d(settings.channels, 1, 7, padding=3))
 
     @property
     def hop_length(self) -> int:
@@ -129,7 +129,7 @@ class UnivNet(nn.Module):
         return out[:, 0].float().tanh()
 
     def synthesise(self, condition: Tensor, seeds: Sequence[int], starts: Sequence[int] | None = None) -> Tensor:
-        """`forward` with noise by a seed an item; the ends are repeated by `pad_frames` on both sides and cut off again.
+        """`forward` with noise by one seed per item; the ends are repeated by `pad_frames` on both sides and cut off again.
 
         `starts`: see `noise.seeded`.
         """

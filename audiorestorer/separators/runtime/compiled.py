@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from audiorestorer.separators import Options, on_gpu
+from audiorestorer.devices import on_gpu
+from audiorestorer.separators import Options
 from audiorestorer.separators.runtime.polyphase import polyphase
 from audiorestorer.store import key_of
 
@@ -25,27 +26,8 @@ log = logging.getLogger("audiorestorer")
 
 MAX_COMPILED = 6  # models in memory, of all networks of a process: each holds a copy of the weights
 BF16_FLAGS = {"amx_bf16", "avx512_bf16"}  # /proc/cpuinfo: without them bfloat16 is emulated, and slower than float32
-LENGTHS_SEC = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    8,
-    10,
-    12,
-    14,
-    16,
-    20,
-    24,
-    28,
-    32,
-    38,
-    44,
-    52,
-    60,
-)  # a model is compiled for each length
+# a model is compiled for each length
+LENGTHS_SEC = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 38, 44, 52, 60)
 FORM = "polyphase"  # of the converted models; part of their names
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
 Make = Callable[[int, int], tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
@@ -107,8 +89,8 @@ class Compiled:
 
     def __call__(self, length: int, *inputs: torch.Tensor) -> list[torch.Tensor]:
         """Run on inputs whose first dimension is the rows; `length` is what `make` was written for."""
-        found = self._model(len(inputs[0]), length)([part.numpy() for part in inputs])
-        return [torch.from_numpy(np.array(part)) for part in found.values()]
+        outputs = self._model(len(inputs[0]), length)([part.numpy() for part in inputs])
+        return [torch.from_numpy(np.array(part)) for part in outputs.values()]
 
     def _model(self, rows: int, length: int) -> Any:
         import openvino
@@ -142,8 +124,8 @@ class Compiled:
                 model = openvino.convert_model(
                     traced, example_input=inputs, input=[list(part.shape) for part in inputs]
                 )
-            made = Path(folder) / "model.xml"
-            openvino.save_model(model, str(made), compress_to_fp16=False)
-            os.replace(made.with_suffix(".bin"), path.with_suffix(".bin"))
-            os.replace(made, path)
+            unfinished = Path(folder) / "model.xml"
+            openvino.save_model(model, str(unfinished), compress_to_fp16=False)
+            os.replace(unfinished.with_suffix(".bin"), path.with_suffix(".bin"))
+            os.replace(unfinished, path)
         return path

@@ -1,8 +1,8 @@
 """Windows of several recordings through one network together, and what to do when they do not fit its memory. No torch import.
 
 Recordings are processed in threads, one each; a thread that has a window to run waits here until a pass is full, or until every
-thread waits. A pass always has the same number of rows, zeros fill it up: so what comes of a window does not depend on what else
-was there, and a run that was killed and goes on with fewer recordings gives the same bytes.
+thread waits. A pass always has the same number of rows, zeros fill it up: so the output of a window does not depend on its company,
+and a run that was killed and goes on with fewer recordings gives the same bytes.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 
 Rows = Callable[[Audio], Audio]  # [B, C, N] -> [B, ...]
-FREE_SHARE = 0.8  # of a GPU's free memory: the rest is for what the allocator cannot use
+FREE_SHARE = 0.8  # of a GPU's free memory: the allocator cannot use all of it
 MOST_ROWS = 64
 
 
 @dataclass
 class _Call:
     windows: Audio
-    made: list[Audio | None]
+    outputs: list[Audio | None]
     error: BaseException | None = None
 
     @property
     def done(self) -> bool:
-        return self.error is not None or all(row is not None for row in self.made)
+        return self.error is not None or all(row is not None for row in self.outputs)
 
 
 @dataclass
 class _Group:
-    """What waits for the same network and window length: rows as (call, index in it)."""
+    """The windows that wait for the same network and have the same length: rows as (call, index in it)."""
 
     run: Rows
     rows: list[tuple[_Call, int]] = field(default_factory=list)
 
 
-class Crew:
-    """Threads that share a network. `rows`: of a pass."""
+class SharedPasses:
+    """A network that threads share. `rows`: windows per pass."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
@@ -73,28 +73,32 @@ class Crew:
             group.rows += [(call, index) for index in range(len(windows))]
             self._pending += 1
             self._change.notify_all()
+            # Whoever finds the network idle and a pass ready runs that pass for all, be its own windows in it or not, until its own
+            # call is done.
             while not call.done:
-                chosen = None if self._busy else self._choose()
-                if chosen is None:
+                ready = None if self._busy else self._ready()
+                if ready is None:
                     self._change.wait()
                     continue
-                part = chosen.rows[: self.rows]
-                del chosen.rows[: self.rows]
+                part = ready.rows[: self.rows]
+                del ready.rows[: self.rows]
                 self._busy = True
+                # The network runs without the lock, so that other threads can hand in windows meanwhile; `_busy` keeps them from it.
                 self._change.release()
                 try:
-                    self._pass(chosen.run, part)
+                    self._pass(ready.run, part)
                 finally:
                     self._change.acquire()
                     self._busy = False
-                    self._pending -= len({id(of) for of, _ in part if of.done})
-                    chosen.rows[:] = [row for row in chosen.rows if row[0].error is None]
+                    self._pending -= len({id(owner) for owner, _ in part if owner.done})
+                    # a call that failed is done: its remaining windows are not run
+                    ready.rows[:] = [row for row in ready.rows if row[0].error is None]
                     self._change.notify_all()
         if call.error is not None:
             raise call.error
-        return np.stack([row for row in call.made if row is not None])
+        return np.stack([row for row in call.outputs if row is not None])
 
-    def _choose(self) -> _Group | None:
+    def _ready(self) -> _Group | None:
         """A group with a full pass; the largest if all threads wait (one that is no member counts as one)."""
         largest = max(self._groups.values(), key=lambda group: len(group.rows))
         if len(largest.rows) >= self.rows or (largest.rows and self._pending >= self._members):
@@ -109,17 +113,17 @@ class Crew:
         try:
             out = run(windows)
             for (call, index), row in zip(part, out, strict=False):
-                call.made[index] = row
+                call.outputs[index] = row
         except BaseException as error:
             for call, _ in part:
                 call.error = error
 
 
-class Halving:
-    """A network's passes in parts that fit the memory: halved, and remembered, when the device has too little."""
+class PassSplitter:
+    """Runs passes in parts that fit the device's memory: halved where it has too little, and the size remembered."""
 
     def __init__(self) -> None:
-        self.limit: int | None = None
+        self.limit: int | None = None  # rows, once a pass did not fit
 
     def __call__(self, run: Rows, windows: Audio) -> Audio:
         """Windows `[B, C, N]` through `run`.
@@ -150,7 +154,7 @@ class Halving:
 
 
 def fitting_rows(peak_bytes: Callable[[int], int], free_bytes: int, most: int = MOST_ROWS) -> int:
-    """Rows of a pass that free memory holds, 1 .. `most`, from what a pass of one and one of two rows take."""
+    """Rows per pass that free memory holds, 1 .. `most`, by the memory that a pass of one row and one of two rows take."""
     one = peak_bytes(1)
     two = peak_bytes(2)
     each = max(two - one, 1)

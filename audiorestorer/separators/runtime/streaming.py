@@ -18,9 +18,9 @@ from audiorestorer.audio import Audio
 from audiorestorer.dsp.outliers import OutlierMeter, limited, without_outliers
 from audiorestorer.dsp.overlap_add import Run, process
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import OUTSIDE, Member, Separator
-from audiorestorer.separators.runtime.shared_passes import Halving
+from audiorestorer.separators import OUTSIDE, Loaded, Member, Separator
 
+OVERLAP = 0.25  # of a segment, where nothing else is said
 Open = Callable[[], Iterator[Audio]]
 View = Callable[[Iterator[Audio]], Iterator[Audio]]
 SHIFT_SEC = 0.5  # demucs' longest shift
@@ -44,24 +44,18 @@ class Recording:
         return cls(lambda: audio.blocks(path), info.sample_rate, info.channels, info.frames)
 
 
-@dataclass(frozen=True)
-class How:
-    """Settings of a pass over a recording. `stems`: those wanted; `batch_size` None: the network's; `seed`: of the shifts."""
-
-    stems: tuple[str, ...] = ("vocals",)
-    overlap: float = 0.25
-    segment_sec: float | None = None
-    batch_size: int | None = None
-    shifts: int = 0
-    seed: int = 0
-
-
 @dataclass
 class _Statistics:
-    mean: Audio  # [C, 1]
-    scale: Audio  # [C, 1], what the input is divided by
-    back: Audio  # [C, 1], what the output is multiplied by
-    bound: Audio  # [C, 1], what samples of the input are limited to; infinite where none stands out
+    """The level of a recording, each `[C, 1]`: the network gets (audio limited to +-bound - mean) / scale, its output is multiplied by
+    `back`.
+
+    `bound` is infinite where no sample stands out.
+    """
+
+    mean: Audio
+    scale: Audio
+    back: Audio
+    bound: Audio
 
 
 def _moments(source: Iterator[Audio]) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +75,7 @@ def _moments(source: Iterator[Audio]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _robust_moments(open_source: Open, rows: int, rate: int, view: View) -> tuple[np.ndarray, np.ndarray, Audio]:
-    """Moments of a view of the stream, and where the outliers begin `[rows of the stream, 1]`; where there are some, without them."""
+    """Moments of a view of the stream without its outliers, and the level from which on a sample is one, `[rows, 1]`."""
     meter = OutlierMeter(rows, rate)
     mean, std = _moments(view(meter.watched(open_source())))
     bound = meter.bound()
@@ -108,31 +102,33 @@ def _statistics(network: Separator, open_source: Open, channels: int) -> _Statis
     return _Statistics(zero, (std + STD_FLOOR).astype(np.float32), std.astype(np.float32), bound)
 
 
-def _stacked(index: int, member: Member, network: Separator, names: Sequence[str]) -> Run:
+def _stacked(index: int, member: Member, loaded: Loaded, names: Sequence[str]) -> Run:
     """A member as windows `[B, C, N]` -> `[B, stems x C, N]`; a one-channel network takes each channel by itself."""
+    network = loaded.network
 
     def rows(given: Audio) -> Audio:  # [B, C, N] -> [B, stems, C, N]
-        made = member.run(given)
-        return np.stack([np.asarray(made[name]) for name in names], axis=1)
+        stems = member.run(given)
+        return np.stack([np.asarray(stems[name]) for name in names], axis=1)
 
-    fitting = partial(network.halving or Halving(), rows)
+    fitting = partial(loaded.splitter, rows)
 
     def run(windows: Audio) -> Audio:
         batch, channels, length = windows.shape
         given = windows
         if network.channels == 1:
-            # two equal channels are mono in disguise: once is enough
+            # Channels become rows of the batch. Two equal channels are mono in disguise: once is enough.
             own = 1 if channels > 1 and (windows == windows[:, :1]).all() else channels
             given = windows[:, :own].reshape(batch * own, 1, length)
         missing = network.padded(length) - length
         if missing:
             given = np.pad(given, ((0, 0), (0, 0), (0, missing)), constant_values=OUTSIDE)
-        made = fitting(given) if network.crew is None else network.crew.run(index, fitting, given)
-        made = made[..., :length]
+        out = fitting(given) if loaded.passes is None else loaded.passes.run(index, fitting, given)
+        out = out[..., :length]
         if network.channels == 1:
-            made = made.reshape(batch, own, len(names), length).swapaxes(1, 2)
-            made = np.broadcast_to(made, (batch, len(names), channels, length)) if own < channels else made
-        return made.reshape(batch, len(names) * channels, length)
+            # [B x own, stems, 1, N] back to [B, stems, C, N]
+            out = out.reshape(batch, own, len(names), length).swapaxes(1, 2)
+            out = np.broadcast_to(out, (batch, len(names), channels, length)) if own < channels else out
+        return out.reshape(batch, len(names) * channels, length)
 
     return run
 
@@ -145,41 +141,56 @@ def _skip(source: Iterator[Audio], count: int) -> Iterator[Audio]:
             yield block[:, dropped:]
 
 
-def at_network_rate(network: Separator, open_source: Open, total: int, channels: int, how: How) -> Iterator[Audio]:
+def at_network_rate(
+    loaded: Loaded,
+    open_source: Open,
+    total: int,
+    channels: int,
+    *,
+    overlap: float = OVERLAP,
+    shifts: int = 0,
+    seed: int = 0,
+) -> Iterator[Audio]:
     """Estimates at the network's rate.
 
     Args:
         open_source: blocks `[C, n]` at the network's rate, C that of the recording.
         total: samples.
+        overlap: of neighbouring segments, 0 .. 1.
+        shifts: the estimate is the mean over so many passes, each with a lead of silence drawn from `seed` before the recording, so
+            that the segments begin elsewhere; 0: one pass without.
 
     Yields:
         `[(stems + extras) x C, n]`, stems first, `total` samples in all.
     """
-    names = (*how.stems, *network.extras)
+    network = loaded.network
+    names = (*loaded.stems, *network.extras)
+    # the channels that go through the network: a stereo network takes a mono recording twice
     inner = channels if network.channels == 1 else network.channels
 
     def prepared() -> Iterator[Audio]:
         return audio.to_channels(open_source(), inner)
 
-    found = _statistics(network, prepared, inner)
+    level = _statistics(network, prepared, inner)
 
     def one(index: int, member: Member, lead: int) -> Iterator[Audio]:
-        normal = ((block - found.mean) / found.scale for block in limited(prepared(), found.bound))
+        normal = ((block - level.mean) / level.scale for block in limited(prepared(), level.bound))
         source = chain([np.zeros((inner, lead), np.float32)], normal) if lead else normal
-        plan = member.plan(int((1 - how.overlap) * member.segment), how.batch_size or network.batch_size)
-        return _skip(process(source, total + lead, plan, _stacked(index, member, network, names)), lead)
+        plan = member.plan(int((1 - overlap) * member.segment), loaded.rows)
+        return _skip(process(source, total + lead, plan, _stacked(index, member, loaded, names)), lead)
 
-    members = network.members(how.segment_sec)
+    members = network.members(loaded.segment_sec)
     longest = int(SHIFT_SEC * network.sample_rate)
-    draw = np.random.default_rng(how.seed)
-    leads = [[int(lead) for lead in draw.integers(0, longest + 1, how.shifts)] if how.shifts else [0] for _ in members]
+    draw = np.random.default_rng(seed)
+    leads = [[int(lead) for lead in draw.integers(0, longest + 1, shifts)] if shifts else [0] for _ in members]
+    # Every member and shift reads the recording anew; they advance block by block together, so that their sum needs no whole estimate.
     streams = [one(index, members[index], lead) for index, own in enumerate(leads) for lead in own]
     size = max(member.segment for member in members)
     counts = [network.mean_counts.get(name, 1) for name in names]
-    back = np.concatenate([found.back] * len(names))
-    offset = np.concatenate([found.mean * count for count in counts])
+    back = np.concatenate([level.back] * len(names))
+    offset = np.concatenate([level.mean * count for count in counts])
     for blocks in zip(*(audio.rechunk(stream, size) for stream in streams), strict=True):
-        block = np.sum(blocks, axis=0, dtype=np.float32) / np.float32(max(how.shifts, 1)) * back + offset
+        block = np.sum(blocks, axis=0, dtype=np.float32) / np.float32(max(shifts, 1)) * back + offset
         if inner != channels:  # a mono recording went in twice
             block = block.reshape(len(names), inner, -1).mean(axis=1, dtype=np.float32)
         yield block.astype(np.float32, copy=False)
@@ -190,8 +201,10 @@ def full_band(block: dict[str, Audio]) -> Audio:
     return block["vocals"] + block["top_gain"] * block["high"]
 
 
-def estimates(network: Separator, recording: Recording, how: How) -> Iterator[dict[str, Audio]]:
-    """Estimates at the recording's own rate, aligned to the sample and exactly as long.
+def estimates(
+    loaded: Loaded, recording: Recording, *, overlap: float = OVERLAP, shifts: int = 0, seed: int = 0
+) -> Iterator[dict[str, Audio]]:
+    """Estimates at the recording's own rate, aligned to the sample and exactly as long. `overlap` and the rest: see `at_network_rate`.
 
     Yields:
         Blocks `[C, n]` by name: the stems; `input`; `high`, the input's band above the network's Nyquist (zeros where there is none);
@@ -200,21 +213,22 @@ def estimates(network: Separator, recording: Recording, how: How) -> Iterator[di
     Raises:
         AudioRestorerError: unreadable audio.
     """
-    rate, channels = recording.sample_rate, recording.channels
+    network, rate, channels = loaded.network, recording.sample_rate, recording.channels
     total = max(1, round(recording.frames * network.sample_rate / rate))
 
     def at_rate() -> Iterator[Audio]:
         return audio.fit_length(audio.resample_blocks(recording.open(), rate, network.sample_rate, channels), total)
 
-    names: list[str] = [*how.stems, *network.extras]
-    made = at_network_rate(network, at_rate, total, channels, how)
+    names: list[str] = [*loaded.stems, *network.extras]
+    blocks = at_network_rate(loaded, at_rate, total, channels, overlap=overlap, shifts=shifts, seed=seed)
     above = network.sample_rate < rate
     size = int(audio.BLOCK_SEC * network.sample_rate)
     if above:
+        # The input goes down to the network's rate and back up beside the estimates: what it lost on the way is its band above.
         names.append("low")
-        pairs = zip(audio.rechunk(made, size), audio.rechunk(at_rate(), size), strict=True)
-        made = (np.concatenate(pair) for pair in pairs)
-    back = audio.resample_blocks(made, network.sample_rate, rate, len(names) * channels)
+        pairs = zip(audio.rechunk(blocks, size), audio.rechunk(at_rate(), size), strict=True)
+        blocks = (np.concatenate(pair) for pair in pairs)
+    back = audio.resample_blocks(blocks, network.sample_rate, rate, len(names) * channels)
     size = int(audio.BLOCK_SEC * rate)
     exact = audio.rechunk(audio.fit_length(back, recording.frames), size)
     for block, given in zip(exact, audio.rechunk(recording.open(), size), strict=True):

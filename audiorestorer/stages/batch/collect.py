@@ -17,9 +17,10 @@ from audiorestorer.metrics.statistics import conditions_of as splits_of
 MAX_NOTED = 100  # files of one kind of note that the first page can name; the CSV names all
 BY_SNR = "si_sdr_improvement_db"
 ENHANCED = ("enhanced", "enhance_wer", "enhance_reason")  # where the stage enhance ran
-# of the stage loudness: no figures of quality to take medians of
+# figures of the stage loudness: no measures of quality, so they get no medians
 TAKEN = ("loudest_in_lufs", "loudest_out_lufs", "taken_db")
-DELAY = "reference_delay_ms"  # of a reference that was aligned
+DELAY = "reference_delay_ms"  # where the reference was aligned
+# keys of a row that are no metrics
 FIXED = frozenset(
     (
         "id",
@@ -33,11 +34,8 @@ FIXED = frozenset(
         "notes",
         "transcript",
         "heard",
-        *ENHANCED,
-        *TAKEN,
-        DELAY,
     )
-)
+) | {*ENHANCED, *TAKEN, DELAY}
 
 
 def row_of(item: Item) -> dict[str, Any]:
@@ -46,15 +44,15 @@ def row_of(item: Item) -> dict[str, Any]:
     if not item.ok:
         return {**row, "reason": item.reason}
     row |= {"output": item.output, "duration_sec": item.duration, "conditions": conditions_of(item)}
-    row |= {name: item.field(name) for name in (*ENHANCED, *TAKEN, DELAY) if item.field(name) is not None}
-    row |= {name: round(value, DIGITS) for name, value in sorted((item.field("metrics") or {}).items())}
+    row |= {name: getattr(item, name) for name in (*ENHANCED, *TAKEN, DELAY) if getattr(item, name) is not None}
+    row |= {name: round(value, DIGITS) for name, value in sorted((item.metrics or {}).items())}
     row |= {"notes": item.notes} if item.notes else {}
-    row |= {"transcript": item.transcript, "heard": item.field("heard")} if item.field("heard") else {}
-    return {**row, "missing": item.field("missing") or {}}
+    row |= {"transcript": item.transcript, "heard": item.heard} if item.heard else {}
+    return {**row, "missing": item.missing or {}}
 
 
 def conditions_of(item: Item) -> dict[str, Any]:
-    """What the transcripts file says of an item; an SNR that is a number becomes one."""
+    """The conditions that the transcripts file gives for an item; an SNR that is a number becomes one."""
     conditions: dict[str, Any] = dict(item.conditions or {})
     with contextlib.suppress(KeyError, ValueError):
         snr_db = float(conditions["snr_db"])
@@ -92,13 +90,13 @@ def metrics_of(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[
 
 def pairs_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Before and after of the same files, for each metric that has both."""
-    out = {}
+    pairs = {}
     for name in sorted({name for row in rows for name in row.keys() - FIXED}):
         before = before_of(name)
         both = [(row[before], row[name]) for row in rows if before in row and name in row]
         if both:
-            out[name] = paired([pair[0] for pair in both], [pair[1] for pair in both])
-    return out
+            pairs[name] = paired([pair[0] for pair in both], [pair[1] for pair in both])
+    return pairs
 
 
 def before_of(name: str) -> str:
@@ -107,12 +105,12 @@ def before_of(name: str) -> str:
 
 
 def by_condition(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A table a condition (voice, music, snr_db): `{"voice": [{"value": ..., "n": ..., "metrics": {...}}, ...]}`."""
+    """One table per condition (voice, music, snr_db): `{"voice": [{"value": ..., "n": ..., "metrics": {...}}, ...]}`."""
     names = sorted({name for row in rows for name in row.keys() - FIXED})
-    out = {}
+    tables = {}
     for condition, values in splits_of(rows).items():
         groups = [(value, [row for row in rows if row["conditions"].get(condition) == value]) for value in values]
-        out[condition] = [
+        tables[condition] = [
             {
                 "value": value,
                 "n": len(group),
@@ -120,18 +118,18 @@ def by_condition(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             }
             for value, group in groups
         ]
-    return out
+    return tables
 
 
 def notes_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the rows' notes say, a group a kind: kind, number of files, and for each of the first files its name and note."""
+    """The rows' notes by kind: the kind, the number of files, and the name and note of each of the first files."""
     groups: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         for kind, text in (row.get("notes") or {}).items():
             groups.setdefault(kind, []).append({"id": row["id"], "input": row["input"], "text": text})
     return [
-        {"kind": kind, "count": len(found), "first": found[:MAX_NOTED]}
-        for kind, found in sorted(groups.items(), key=lambda group: (group[0] != "speech", group[0]))
+        {"kind": kind, "count": len(files), "first": files[:MAX_NOTED]}
+        for kind, files in sorted(groups.items(), key=lambda group: (group[0] != "speech", group[0]))
     ]
 
 
@@ -139,7 +137,7 @@ def run(manifests: list[Path], json_out: Path, csv_out: Path, left_out: Path | N
     """Write `metrics.json` (items, summary, paired, by_condition, wer_not_informative, notes, left_out, counts, rejected) and a CSV.
 
     Args:
-        left_out: what `left-out` wrote.
+        left_out: the file that the command `left-out` wrote.
     """
     rows = [row_of(item) for item in read_manifests(manifests)]
     rejected = [{key: row[key] for key in ("id", "input", "reason")} for row in rows if row["status"] != "ok"]
@@ -164,7 +162,7 @@ def run(manifests: list[Path], json_out: Path, csv_out: Path, left_out: Path | N
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items as a table's rows: conditions in columns of their own."""
+    """The items as rows of the CSV, with a column for each condition."""
     return [
         {
             **{key: value for key, value in row.items() if key not in ("conditions", "missing", "heard", "notes")},

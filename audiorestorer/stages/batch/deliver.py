@@ -40,7 +40,7 @@ MODE = 0o644
 COPY_BYTES = 1 << 20
 ZSTD_LEVEL = 3
 ROW_FIELDS = ("relative", "noisy_sha256", "duration", "sr", "channels")
-ZIP_HEADERS = 30 + 46 + 64  # bytes a member: local and central header, zip64 fields
+ZIP_HEADERS = 30 + 46 + 64  # bytes per member: local and central header, zip64 fields
 TAR_BLOCK = 512
 ZSTD_GROWTH = 1 / 256  # zstd.h, ZSTD_COMPRESSBOUND
 ARCHIVE_ENDS = 20_000  # manifest's and checksums' headers, a tar's last record of 10,240 bytes
@@ -48,14 +48,14 @@ NAMES = "names.tsv"
 REJECTED = "rejected.jsonl"
 LICENCES = "LICENCES.md"
 PART_FILE = re.compile(r"(manifest(\.\d+)?\.jsonl|SHA256SUMS(\.\d+)?)", re.IGNORECASE)
-TOLD = 3  # names in a message
-MEND = "run `python -m audiorestorer store verify`, then the same snakemake command"
+MAX_NAMES = 3  # names in a message
+REMEDY = "run `python -m audiorestorer store verify`, then the same snakemake command"
 Add: TypeAlias = Callable[[str, int, "_Hashing"], None]  # name, size, bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file of an archive: its path below the archive's folder, and where its bytes come from. `row` is its manifest's line."""
+    """A file of an archive: its path below the archive's folder, and where its bytes come from. `row` is its line of the manifest."""
 
     inner: str
     source: Path | bytes
@@ -120,26 +120,25 @@ def checksum_line(digest: str, name: str) -> str:
 
 def _finished(manifests: Iterable[Path]) -> tuple[list[Item], list[str]]:
     """The finished files' rows, and a line for each rejected one."""
-    found, rejected = [], []
+    finished, rejected = [], []
     for manifest in manifests:
         for item in read_manifest(manifest):
             if item.ok:
-                found.append(item)
+                finished.append(item)
             else:
                 rejected.append(_json({"input": item.relative or item.noisy, "reason": item.reason}))
-    return found, sorted(rejected)
+    return finished, sorted(rejected)
 
 
 def _names(outputs: list[str], extras: list[str], settings: DeliverSettings) -> dict[str, str]:
-    """By path the one in the archive, for those that Windows cannot hold; what is not changed is named in the log."""
+    """Map each path that Windows cannot hold to its path in the archive; the log names those that stay as they are."""
     tops = {output.split("/")[0] for output in outputs}
     taken = {NAMES, REJECTED, LICENCES, *extras, *filter(PART_FILE.fullmatch, tops)}
-    names = {
-        old: new for old, new in mapped(outputs, below=settings.name, taken=taken).items() if old != new
-    }  # fmt: skip
+    renamed = mapped(outputs, below=settings.name, taken=taken)
+    names = {old: new for old, new in renamed.items() if old != new}
     if not names:
         return {}
-    shown = ", ".join(repr(name) for name in list(names)[:TOLD]) + (", ..." if len(names) > TOLD else "")
+    shown = ", ".join(repr(name) for name in list(names)[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
     if settings.windows_names == "keep":
         log.warning("deliver: Windows cannot unpack %d names (windows_names: map changes them): %s", len(names), shown)
         return {}
@@ -169,7 +168,7 @@ def _on_disk(inner: str, path: Path, sha256: str | None = None) -> Member:
     try:
         return Member(inner, path, path.stat().st_size, sha256 or sha256_file(path))
     except FileNotFoundError as error:
-        raise AudioRestorerError(f"deliver: {path}: finished file is missing: {MEND}") from error
+        raise AudioRestorerError(f"deliver: {path}: finished file is missing: {REMEDY}") from error
 
 
 def _text(inner: str, text: str) -> Member:
@@ -196,7 +195,7 @@ def _version() -> str:
 
 
 def _split(first: list[Member], audio: list[Member], licences: Member, settings: DeliverSettings) -> list[list[Member]]:
-    """Fill parts in order; by the most that a member can take, so that no part is above the limit."""
+    """Fill the parts in order, each member counted with the most that it can take, so that no part is above the limit."""
     if settings.max_bytes is None:
         return [first + audio]
     empty = settings.max_bytes - ARCHIVE_ENDS - _most(licences, settings)
@@ -249,19 +248,21 @@ def _write(folder: Path, settings: DeliverSettings, tag: str, members: list[Memb
 
 
 def _add(add: Add, name: str, member: Member) -> None:
-    """Stream a file into the archive; its bytes are what they were when it was made, or this ends."""
+    """Stream a file into the archive; raise an error if its bytes are not those with which it was made."""
     digest = hashlib.sha256()
     try:
         with io.BytesIO(member.source) if isinstance(member.source, bytes) else open(member.source, "rb") as file:
             add(name, member.size, _Hashing(file, digest))
     except FileNotFoundError as error:
-        raise AudioRestorerError(f"deliver: {member.source!s}: finished file is missing: {MEND}") from error
+        raise AudioRestorerError(f"deliver: {member.source!s}: finished file is missing: {REMEDY}") from error
     except UnicodeEncodeError as error:
         raise AudioRestorerError(
             f"deliver: {name!r}: a zip cannot hold this name: take deliver.format tar.zst"
         ) from error
     if digest.hexdigest() != member.sha256:
-        raise AudioRestorerError(f"deliver: {member.source!s}: not what the pipeline wrote (damaged or edited): {MEND}")
+        raise AudioRestorerError(
+            f"deliver: {member.source!s}: not what the pipeline wrote (damaged or edited): {REMEDY}"
+        )
 
 
 class _Hashing:

@@ -14,9 +14,9 @@ log = logging.getLogger("audiorestorer")
 
 def run(out_json: Path, config: Config) -> None:
     """Write the sentences for `collect`; the log has them too, and some that concern no result."""
-    found = batch(config)
-    for entry in found.left_out:
+    listing = batch(config)
+    for entry in listing.left_out:
         log.warning("left out: %s", entry["text"])
-    for entry in found.told:
+    for entry in listing.told:
         log.info("%s", entry["text"])
-    write_json(out_json, {"left_out": found.left_out})
+    write_json(out_json, {"left_out": listing.left_out})

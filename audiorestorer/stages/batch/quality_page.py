@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import mistune
+from markupsafe import Markup
+
 from audiorestorer.files import write_text_atomic
-from audiorestorer.report.markdown import sections_of
 from audiorestorer.report.marked import parts
 from audiorestorer.report.sections import page
 
-NAME = "quality"  # of the section that scripts/bench/bench_quality.py writes
+NAME = "quality"  # the section that scripts/bench/bench_quality.py writes
 INTRO = (
     "Measured by scripts/bench/bench_quality.py on real recordings that no training saw, not on this batch: what each program does to"
     " speech under music, noisy speech and clean speech. Medians; an arrow says which way is better. A row that is missing says why."
@@ -25,6 +27,6 @@ def run(markdown: Path, out_html: Path) -> None:
     Raises:
         AudioRestorerError: it cannot be read, or lacks the marks between which the benchmark writes.
     """
-    _, tables, _ = parts(markdown, NAME)
-    sections = sections_of(tables, "Where it was measured")
-    write_text_atomic(out_html, page("Against what people install today", INTRO, sections))
+    _, section, _ = parts(markdown, NAME)
+    body = Markup(mistune.create_markdown(escape=True, plugins=["table"])(section))
+    write_text_atomic(out_html, page("Against what people install today", INTRO, body=body))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.config import read_yaml
+from audiorestorer.checking import content_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, write_bytes_atomic, write_text_atomic
 from audiorestorer.progress import records as records_of
-from audiorestorer.report import batch_figures, blind, figures, listening, runtime, tables
+from audiorestorer.report import batch_figures, blind, figures, listening, results, runtime, tables
 from audiorestorer.report.summary import summary_markdown
 
 log = logging.getLogger("audiorestorer")
@@ -25,15 +24,20 @@ GROUPS = {
 
 
 def run(
-    metrics_json: Path, snippets_json: Path, config: str | Path, models: list[Path], out_dir: Path, manifests: Path | None = None
-) -> None:  # fmt: skip
+    metrics_json: Path,
+    snippets_json: Path,
+    config: str | Path,
+    models: list[Path],
+    out_dir: Path,
+    manifests: Path | None = None,
+) -> None:
     """Write the pages (`results`, `details`, `runtime`, `blind`, `listening`, `listening-{worst,best,sample}`), figures, `summary.md`.
 
     `listening.html` holds every snippet; the three others are small enough to be shown inside Snakemake's report.html.
 
     Args:
         config: the stages' settings, as inline JSON (`{...}`) or the path of a YAML or JSON file.
-        models: what `fetch-model` wrote: name, kind, licence, digest of the weights.
+        models: the records that `fetch-model` wrote: name, kind, licence, digest of the weights.
         manifests: folder of all stages' manifests, beside which the jobs noted their times.
 
     Raises:
@@ -43,17 +47,18 @@ def run(
     settings = _settings(str(config))
     records = [read_json(path) for path in models]
     players = _players(read_json(snippets_json), metrics)
-    write_bytes_atomic(out_dir / "figures" / "overview.png", figures.overview(metrics))
+    overview = figures.overview(metrics)
+    write_bytes_atomic(out_dir / "figures" / "overview.png", overview)
     write_bytes_atomic(out_dir / "figures" / "distributions.png", batch_figures.distributions(metrics))
     write_bytes_atomic(out_dir / "figures" / "worst.png", batch_figures.worst(metrics))
-    write_text_atomic(out_dir / "results.html", tables.results_html(metrics))
+    write_text_atomic(out_dir / "results.html", results.page(metrics, players, overview))
     write_text_atomic(out_dir / "listening.html", listening.page(players, title="Listening: before and after"))
     write_text_atomic(out_dir / "details.html", listening.details_page(players))
     write_text_atomic(out_dir / "blind.html", blind.page(players, title="Blind listening test"))
     write_text_atomic(out_dir / "runtime.html", runtime.runtime_page(records_of(manifests) if manifests else ()))
     for name, title in GROUPS.items():
-        chosen = [player for player in players if player.chosen == name]
-        page = listening.page(chosen, title=title, limit_bytes=listening.REPORT_PAGE_BYTES)
+        group = [player for player in players if player.chosen == name]
+        page = listening.page(group, title=title, limit_bytes=listening.REPORT_PAGE_BYTES)
         write_text_atomic(out_dir / f"listening-{name}.html", page)
     write_text_atomic(out_dir / "summary.md", summary_markdown(metrics, settings, records))
     log.info("report: %d files, %d to listen to: %s", len(metrics.get("items", ())), len(players), out_dir)
@@ -81,12 +86,7 @@ def _bytes(path: str) -> bytes:
 
 
 def _settings(source: str) -> dict[str, Any]:
-    if source.lstrip().startswith("{"):
-        try:
-            return dict(json.loads(source))
-        except ValueError as error:
-            raise AudioRestorerError(f"--config: not valid JSON: {error}") from error
-    found = read_yaml(source)
-    if not isinstance(found, dict):
-        raise AudioRestorerError(f"{source}: not a mapping of settings")
-    return found
+    settings, where = content_of(source)
+    if not isinstance(settings, dict):
+        raise AudioRestorerError(f"{where}: not a mapping of settings")
+    return settings

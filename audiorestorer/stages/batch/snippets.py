@@ -28,21 +28,22 @@ from audiorestorer.files import read_json, replacing, write_bytes_atomic, write_
 from audiorestorer.manifest import Item, read_manifests
 from audiorestorer.report.figures import spectrograms
 from audiorestorer.report.item_figures import details
-from audiorestorer.report.metricinfo import benefit, items_ok
+from audiorestorer.report.metricinfo import items_ok
+from audiorestorer.report.outcome import ranked
 
 log = logging.getLogger("audiorestorer")
 
-HOP_SEC = 0.25  # of the search for the window
+HOP_SEC = 0.25  # step of the search for the window
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-MP3_COMPRESSION = 0.2  # about 90 kbit/s a channel: transparent for speech
+MP3_COMPRESSION = 0.2  # about 90 kbit/s per channel: transparent for speech
 TARGET_LUFS = -23.0
 PEAK_CEILING = 10 ** (-1.5 / 20)  # the coder overshoots by a little
 FADE_SEC = 0.01
-CHANNELS = 2  # at most
-FILES = ("before.mp3", "after.mp3", "clean.mp3", "spectrogram.png", "detail.png")  # of an item
-REACHED_LU = 0.1
+MAX_CHANNELS = 2
+# the files of an item
+FILES = ("before.mp3", "after.mp3", "clean.mp3", "spectrogram.png", "detail.png")
+REACHED_LU = 0.1  # an output this near to the target is at it
 RESIDUE_DB = 30.0  # an output this far below the input holds nothing of it: it is played as quiet as it is
-MEASURES = ("si_sdr_improvement_db", "music_to_speech_db", "music_to_speech_blind_db")  # of `benefit`, the surest first
 
 
 def run(metrics_json: Path, manifests: list[Path], out_json: Path, folder: Path, config: SnippetSettings) -> None:
@@ -72,6 +73,7 @@ def run(metrics_json: Path, manifests: list[Path], out_json: Path, folder: Path,
 
 
 def files_of(entry: Mapping[str, Any]) -> list[str]:
+    """All files that belong to an entry of `out_json`."""
     return [*entry["files"].values(), entry["spectrogram"], entry["detail"]]
 
 
@@ -92,22 +94,16 @@ def choose(metrics: Mapping[str, Any], config: SnippetSettings) -> list[tuple[Ma
     that figure can only come by the sample.
     """
     items = items_ok(metrics)
-    gains = {str(item["id"]): benefit(item) for item in items}
-    names = {name for _, name in gains.values()}
-    by = next((name for name in MEASURES if name in names), None)
-    ranked = sorted(
-        (item for item in items if by and gains[str(item["id"])][1] == by),
-        key=lambda item: gains[str(item["id"])][0] or 0.0,
-    )
+    _, by_gain = ranked(items)
     count = min(config.count, len(items))
-    best = min(count // 3, len(ranked) // 2)
-    worst = min(-(-count // 3), len(ranked) - best)
-    chosen = [(item, "worst") for item in ranked[:worst]]
-    chosen += [(item, "best") for item in reversed(ranked[len(ranked) - best :])]
-    taken = {str(item["id"]) for item, _ in chosen}
+    best = min(count // 3, len(by_gain) // 2)
+    worst = min(-(-count // 3), len(by_gain) - best)
+    extremes = [(item, "worst") for item in by_gain[:worst]]
+    extremes += [(item, "best") for item in reversed(by_gain[len(by_gain) - best :])]
+    taken = {str(item["id"]) for item, _ in extremes}
     rest = [item for item in items if str(item["id"]) not in taken]
-    sample = random.Random(config.seed).sample(rest, count - len(chosen))
-    return chosen + [(item, "sample") for item in sorted(sample, key=lambda item: str(item["id"]))]
+    sample = random.Random(config.seed).sample(rest, count - len(extremes))
+    return extremes + [(item, "sample") for item in sorted(sample, key=lambda item: str(item["id"]))]
 
 
 def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
@@ -133,15 +129,20 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
     picture = place / "spectrogram.png"
     write_bytes_atomic(picture, spectrograms({name: (version, rate) for name, version in matched.items()}))
     return {
-        "id": row.id, "start_sec": round(start_sec, 3), "seconds": round(length / rate, 3), "sample_rate": rate,
-        "files": files, "gain_db": {name: round(gain, 2) for name, gain in gains_db.items()}, "spectrogram": str(picture),
+        "id": row.id,
+        "start_sec": round(start_sec, 3),
+        "seconds": round(length / rate, 3),
+        "sample_rate": rate,
+        "files": files,
+        "gain_db": {name: round(gain, 2) for name, gain in gains_db.items()},
+        "spectrogram": str(picture),
         "detail": str(detail),
-    }  # fmt: skip
+    }
 
 
 def reached_lufs(row: Item) -> float | None:
     """The target of the stage `loudness` where the output's loudness is at it; else None."""
-    level, target = row.field("output_lufs"), row.field("target_lufs")
+    level, target = row.output_lufs, row.target_lufs
     if level is None or target is None or abs(float(level) - float(target)) > REACHED_LU:
         return None
     return round(float(target), 1)
@@ -175,7 +176,7 @@ def cut(path: str | Path, start_sec: float, seconds: float, rate: int) -> Audio:
     """`[C, T]` (C at most 2; more become their mean) at `rate`; shorter where the file ends. Reads only what it needs."""
     info = audio.probe(path)
     source = audio.blocks(path, start=round(start_sec * info.sample_rate), frames=round(seconds * info.sample_rate))
-    channels = info.channels if info.channels <= CHANNELS else 1
+    channels = info.channels if info.channels <= MAX_CHANNELS else 1
     parts = list(audio.resample_blocks(audio.to_channels(source, channels), info.sample_rate, rate, channels))
     joined = np.concatenate(parts, axis=1) if parts else np.zeros((channels, 0), np.float32)
     return np.nan_to_num(joined, nan=0.0, posinf=0.0, neginf=0.0)[:, : round(seconds * rate)]

@@ -1,4 +1,4 @@
-"""store forget: a withdrawn recording, by its name, and all that was made of it: entries of all settings, outputs, snippets, pages.
+"""store forget: delete a withdrawn recording, by its name, and all that was made of it: store entries, outputs, snippets, pages.
 
 What came of a recording is found by its content (every entry names that of its recording), and by the manifests, which name files of
 entries that earlier versions made. Content that another recording of any run has too stays, and so does what somebody changed.
@@ -34,21 +34,25 @@ NEXT = "run the same snakemake command again: it makes tables and pages without 
 
 
 @dataclass
-class Found:
-    """What is known of the recordings: contents, ids, files of the store by those who name them, and what will go."""
+class Traces:
+    """All that is known of the recordings: their contents and ids, files of the store by those who name them, and what will go."""
 
-    contents: dict[str, str] = field(default_factory=dict)  # the recordings', with a name
-    hearsay: set[str] = field(
-        default_factory=set
-    )  # of these: known by entries' names alone, which may be another project's
+    # content of a recording -> its name
+    contents: dict[str, str] = field(default_factory=dict)
+    # contents that only the entries' names know, which may be another project's
+    unsure: set[str] = field(default_factory=set)
     ids: set[str] = field(default_factory=set)
-    named: set[str] = field(default_factory=set)  # files of the store, by the recordings' own rows
-    others: dict[str, str] = field(default_factory=dict)  # the same, by rows of other recordings: and which
-    twins: dict[str, str] = field(default_factory=dict)  # content: another recording that has it
+    # files of the store that the recordings' own rows name
+    named: set[str] = field(default_factory=set)
+    # files of the store that rows of other recordings name -> which recording
+    others: dict[str, str] = field(default_factory=dict)
+    # content -> another recording that has it
+    twins: dict[str, str] = field(default_factory=dict)
     inputs: set[str] = field(default_factory=set)
     manifests: list[Path] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)  # of the names asked for
+    # those of the names asked for that something knows
+    known: set[str] = field(default_factory=set)
 
 
 def run(names: Sequence[str], store: Path, artifacts: Path, *, dry_run: bool = False) -> list[str]:
@@ -66,48 +70,48 @@ def run(names: Sequence[str], store: Path, artifacts: Path, *, dry_run: bool = F
         AudioRestorerError: a name that is known nowhere, a run that is working, or no such store.
     """
     users = users_of(store)
-    own = [user for user in users if _is(user, artifacts)]
+    own = [user for user in users if _uses(user, artifacts)]
     if not own:
         raise AudioRestorerError(f"store: {artifacts}: no run there uses {store} (--artifacts, --store)")
     with locked(users):
         entries = contents(store).entries
         sources = {(entry.stage, entry.key): Store(store, entry.stage).source_of(entry.key) for entry in entries}
-        found = _look(set(names), users, own, Ledger(artifacts / LEDGER))
+        traces = _look(set(names), users, own, Ledger(artifacts / LEDGER))
         for source in sources.values():
             if source and set(names) & {*source.names}:
-                found.known |= set(names) & {*source.names}
-                if source.sha256 and source.sha256 not in found.contents:
-                    found.contents[source.sha256] = sorted(set(names) & {*source.names})[0]
-                    found.hearsay.add(source.sha256)
-        if unknown := sorted(set(names) - found.known):
+                traces.known |= set(names) & {*source.names}
+                if source.sha256 and source.sha256 not in traces.contents:
+                    traces.contents[source.sha256] = sorted(set(names) & {*source.names})[0]
+                    traces.unsure.add(source.sha256)
+        if unknown := sorted(set(names) - traces.known):
             raise AudioRestorerError(
                 f"store: {', '.join(map(repr, unknown))}: no such recording: a name is its path below the input, or its id; entries of"
                 " earlier versions that no manifest names go by `store prune --max-size 1 --keep-hours 0`"
             )
-        _look_for_twins(found, users, artifacts, set(names))
+        _look_for_twins(traces, users, artifacts, set(names))
         lines = [
-            f"{found.contents[content]}: {other} has the same content: what was made of it stays"
-            for content, other in sorted(found.twins.items())
-            if content not in found.hearsay
+            f"{traces.contents[content]}: {other} has the same content: what was made of it stays"
+            for content, other in sorted(traces.twins.items())
+            if content not in traces.unsure
         ]
-        doomed, spared = _entries(found, entries, sources)
+        doomed, spared = _entries(traces, entries, sources)
         lines += spared
-        lines += _outputs(found, dry_run)
-        lines += _files([*_snippets(found, artifacts), *_pages(found, artifacts)], dry_run)
+        lines += _outputs(traces, dry_run)
+        lines += _files([*_snippets(traces, artifacts), *_pages(traces, artifacts)], dry_run)
         lines += _drop_entries(doomed, store, dry_run)
-        lines += _files(found.manifests, dry_run)
-        for record in found.records:
+        lines += _files(traces.manifests, dry_run)
+        for record in traces.records:
             if not dry_run:
                 Ledger(artifacts / LEDGER).drop(record)
-        gone = set(names) | {record.relative for record in found.records}
+        gone = set(names) | {record.relative for record in traces.records}
         for path in holding(archives(artifacts / DELIVERIES), lambda name: name in gone):
             lines.append(f"{path}: holds it: delete it, or pack it again (snakemake deliver)")
-        for name in sorted(found.inputs):
+        for name in sorted(traces.inputs):
             lines.append(f"{name}: is still in the input: the next run makes it again")
     return [*lines, NEXT]
 
 
-def _is(user: User, artifacts: Path) -> bool:
+def _uses(user: User, artifacts: Path) -> bool:
     return os.path.realpath(user.folder / user.artifacts) == os.path.realpath(artifacts)
 
 
@@ -115,9 +119,9 @@ def _asked(names: set[str], row: dict[str, Any]) -> set[str]:
     return names & {str(row.get(key)) for key in ("relative", "id")}
 
 
-def _look(names: set[str], users: list[User], own: list[User], ledger: Ledger) -> Found:
-    """What manifests and the ledger of the run know of the names."""
-    found = Found()
+def _look(names: set[str], users: list[User], own: list[User], ledger: Ledger) -> Traces:
+    """Collect what manifests and the ledger of the run know of the names."""
+    traces = Traces()
     seen: set[Path] = set()
     for user in own:
         for manifest in user.manifests():
@@ -126,50 +130,50 @@ def _look(names: set[str], users: list[User], own: list[User], ledger: Ledger) -
                 hit = _asked(names, row)
                 if not hit:
                     continue
-                found.known |= hit
-                found.ids.add(str(row["id"]))
+                traces.known |= hit
+                traces.ids.add(str(row["id"]))
                 if row.get("noisy_sha256"):
-                    found.contents[str(row["noisy_sha256"])] = sorted(hit)[0]
-                found.named |= files_of(user, row)
+                    traces.contents[str(row["noisy_sha256"])] = sorted(hit)[0]
+                traces.named |= files_of(user, row)
                 noisy = os.path.normpath(user.folder / str(row.get("noisy")))
                 if user.tail(noisy) is None and os.path.exists(noisy):
-                    found.inputs.add(noisy)
+                    traces.inputs.add(noisy)
                 if real not in seen:
                     seen.add(real)
-                    found.manifests.append(manifest)
+                    traces.manifests.append(manifest)
     for record in ledger.records():
         hit = names & {record.relative, record.id}
         if hit:
-            found.known |= hit
-            found.ids.add(record.id)
-            found.records.append(record)
-    return found
+            traces.known |= hit
+            traces.ids.add(record.id)
+            traces.records.append(record)
+    return traces
 
 
-def _look_for_twins(found: Found, users: list[User], artifacts: Path, names: set[str]) -> None:
-    """Who else has a content, and which files of the store other recordings' rows name."""
+def _look_for_twins(traces: Traces, users: list[User], artifacts: Path, names: set[str]) -> None:
+    """Add who else has a content, and which files of the store the rows of other recordings name."""
     for user in users:
-        ours = _is(user, artifacts)
+        ours = _uses(user, artifacts)
         for manifest in user.manifests():
             for row in rows_of(manifest):
                 if ours and _asked(names, row):
                     continue
                 who = f"{row.get('relative') or row.get('id')} of {folder_name(user.folder / user.artifacts)}"
-                if row.get("noisy_sha256") in found.contents:
-                    found.twins.setdefault(str(row["noisy_sha256"]), who)
+                if row.get("noisy_sha256") in traces.contents:
+                    traces.twins.setdefault(str(row["noisy_sha256"]), who)
                 for file in files_of(user, row):
-                    found.others[file] = who
+                    traces.others[file] = who
 
 
-def _entries(found: Found, entries: list[Kept], sources: dict[Any, Any]) -> tuple[list[Kept], list[str]]:
+def _entries(traces: Traces, entries: list[Kept], sources: dict[Any, Any]) -> tuple[list[Kept], list[str]]:
     """The entries to delete, and a line for those that stay though they are of the recording."""
     doomed, spared = [], []
     for entry in entries:
         source = sources[entry.stage, entry.key]
-        ours = (source is not None and source.sha256 in found.contents) or bool(found.named & {*entry.files})
-        if not ours or (source is not None and source.sha256 in found.twins):
+        ours = (source is not None and source.sha256 in traces.contents) or bool(traces.named & {*entry.files})
+        if not ours or (source is not None and source.sha256 in traces.twins):
             continue
-        others = {found.others[file] for file in entry.files if file in found.others}
+        others = {traces.others[file] for file in entry.files if file in traces.others}
         if others:
             spared.append(f"{entry.stage}/{entry.key}: stays: {sorted(others)[0]} has it too")
         else:
@@ -177,8 +181,8 @@ def _entries(found: Found, entries: list[Kept], sources: dict[Any, Any]) -> tupl
     return doomed, spared
 
 
-def _outputs(found: Found, dry_run: bool) -> Iterator[str]:
-    for record in found.records:
+def _outputs(traces: Traces, dry_run: bool) -> Iterator[str]:
+    for record in traces.records:
         if not os.path.lexists(record.path):
             continue
         if not record.untouched():
@@ -189,19 +193,19 @@ def _outputs(found: Found, dry_run: bool) -> Iterator[str]:
         yield f"{record.path}: deleted"
 
 
-def _snippets(found: Found, artifacts: Path) -> Iterator[Path]:
-    for name in sorted(found.ids):
+def _snippets(traces: Traces, artifacts: Path) -> Iterator[Path]:
+    for name in sorted(traces.ids):
         if (artifacts / SNIPPETS / name).is_dir():
             yield artifacts / SNIPPETS / name
 
 
-def _pages(found: Found, artifacts: Path) -> Iterator[Path]:
+def _pages(traces: Traces, artifacts: Path) -> Iterator[Path]:
     """Tables and pages, where the last run's tables hold the recording; all but `report.html` are made again by the next run."""
     try:
         ids = {str(row["id"]) for row in read_json(artifacts / TABLES[0])["items"]}
     except (AudioRestorerError, KeyError, TypeError):
-        ids = found.ids  # not to be read: as if it held it
-    if found.ids & ids:
+        ids = traces.ids  # not to be read: as if it held it
+    if traces.ids & ids:
         yield from (artifacts / name for name in TABLES if (artifacts / name).is_file())
         for pattern in PAGES:
             yield from sorted((artifacts / "report").glob(pattern))
@@ -216,7 +220,7 @@ def _files(paths: Sequence[Path], dry_run: bool) -> Iterator[str]:
 
 
 def _drop_entries(doomed: list[Kept], store: Path, dry_run: bool) -> Iterator[str]:
-    """Ingest's last: its entry is what knows the name, should this be killed."""
+    """Delete the entries, those of ingest last: they know the name, should this be killed on the way."""
     stages: dict[str, list[Kept]] = {}
     for entry in sorted(doomed, key=lambda entry: (entry.stage == "ingest", entry.stage)):
         stages.setdefault(entry.stage, []).append(entry)

@@ -1,4 +1,4 @@
-"""store stats, verify and prune: what lies in the item store, whether it is what was written, and room made by what nobody needs.
+"""store stats, verify and prune: list what lies in the item store, check that it is what was written, delete what nobody needs.
 
 The manifests of all runs that use the store say what is in use. None of the three reads audio.
 """
@@ -21,7 +21,7 @@ LOG_EVERY_SEC = 10.0
 
 
 def stats(root: Path) -> str:
-    """A table: entries and bytes of each stage, how many a manifest names, when one was last used."""
+    """A table with one row per stage: entries, bytes, the bytes that a manifest names, and the last use."""
     users = users_of(root)
     found = contents(root)
     used = all_named(users)

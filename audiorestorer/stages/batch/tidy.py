@@ -25,9 +25,10 @@ from audiorestorer.published import EDITED, Ledger, Record, folder_name
 
 log = logging.getLogger("audiorestorer")
 
-TOLD = 20  # files that the log names
+MAX_LOGGED = 20  # files that the log names
 GONE = "the recording is gone, this may be all that is left of it"
-OURS = re.compile(r"(\d+)(\.\w+)*\.(jsonl|work\.json)")  # a shard's manifest, and how long it took
+# the manifest of a shard, and the record of its run time
+SHARD_FILE = re.compile(r"(\d+)(\.\w+)*\.(jsonl|work\.json)")
 
 
 def run(
@@ -48,19 +49,19 @@ def run(
         deliveries: folder of archives; those that hold a recording that left are named.
 
     Returns:
-        What is in `out_json`: `published` (a number), `kept`, `removed` and `stale` (files that are there and nobody's any more),
+        What is in `out_json`: `published` (a number), `kept`, `removed` and `stale` (files that are there and that nothing calls for),
         each a list of `{"file", "reason"}`, and `archives`, a list of names.
     """
     rows = [item for manifest in manifests for item in read_manifest(manifest)]
     records = Ledger(ledger)
-    found = _Stale(rows, output, folder_name(source))
+    current = _Published(rows, output, folder_name(source))
     removed, left = [], []
     for record in records.records():
-        reason = found.reason(record)
+        reason = current.reason(record)
         if reason is None:
             continue
-        why = EDITED if not record.untouched() else found.why_not(record, stale)
-        if not os.path.lexists(record.path) or found.is_another(record):
+        why = EDITED if not record.untouched() else current.why_kept(record, stale)
+        if not os.path.lexists(record.path) or current.is_another(record):
             records.drop(record)
         elif why := why or ("it lies in the input" if _inside(record.path, source) else None):
             remedy = ", or --config stale_outputs=remove" if why == GONE else ""
@@ -74,22 +75,18 @@ def run(
     packed = archives(deliveries) if deliveries else []
     if not removed and not left:  # a zip says quickly what it holds, a tar must be read whole
         packed = [path for path in packed if not path.name.endswith(TAR)]
-    kept = [
-        {"file": str(row.field("published")), "reason": row.field("published_kept")}
-        for row in rows
-        if row.field("published_kept")
-    ]
+    kept = [{"file": str(row.published), "reason": row.published_kept} for row in rows if row.published_kept]
     result = {
         "output": str(output), "published": sum(row.ok for row in rows) - len(kept), "kept": kept, "removed": removed, "stale": left,
         "archives": [str(path) for path in holding(packed, lambda name: name not in now)],
     }  # fmt: skip
-    _tell(result)
+    _log(result)
     write_json(out_json, result)
     return result
 
 
-class _Stale:
-    """What a run publishes, and why a record is none of it."""
+class _Published:
+    """The files that a run publishes, and why a record is none of them."""
 
     def __init__(self, rows: list[Item], output: Path, source: str) -> None:
         self.output, self.source, self.folder = folder_name(output), source, output
@@ -99,7 +96,7 @@ class _Stale:
         self.alike = {folded(name): name for name in self.wanted}
 
     def reason(self, record: Record) -> str | None:
-        """Why a file is nobody's any more; None where it is wanted, or of another input or output folder."""
+        """The reason why nothing calls for a file any more; None where it is wanted, or belongs to another input or output folder."""
         if (record.output, record.input) != (self.output, self.source) or record.target in self.wanted:
             return None
         row = self.rows.get(record.relative)
@@ -111,8 +108,8 @@ class _Stale:
             else f"{record.relative} is rejected now: {row.reason}"
         )
 
-    def why_not(self, record: Record, stale: Stale) -> str | None:
-        """Why a file that nobody calls for stays, or None."""
+    def why_kept(self, record: Record, stale: Stale) -> str | None:
+        """The reason why a file that nothing calls for stays, or None."""
         if stale == "keep":
             return "stale_outputs is keep"
         row = self.rows.get(record.relative)
@@ -120,7 +117,7 @@ class _Stale:
         return None if here or stale == "remove" else GONE
 
     def is_another(self, record: Record) -> bool:
-        """Whether a file is one that is wanted, under a name of other letter case, on a file system that takes them for one."""
+        """Whether a file is a wanted one under a name of other letter case, on a file system that does not tell them apart."""
         other = self.alike.get(folded(record.target))
         with suppress(OSError):
             return other is not None and record.path.samefile(self.folder / other)
@@ -137,17 +134,17 @@ def _clear_shards(manifests: list[Path]) -> None:
     numbers = {path.stem for path in manifests}
     for root in {path.parents[1] for path in manifests}:
         for path in root.rglob("*"):
-            part = OURS.fullmatch(path.name)
+            part = SHARD_FILE.fullmatch(path.name)
             if part and part[1] not in numbers and path.is_file():
                 path.unlink()
 
 
-def _tell(result: dict[str, Any]) -> None:
+def _log(result: dict[str, Any]) -> None:
     for name, what in (("removed", "removed"), ("stale", "stays")):
-        for entry in result[name][:TOLD]:
+        for entry in result[name][:MAX_LOGGED]:
             log.info("tidy: %s: %s: %s", entry["file"], what, entry["reason"])
-        if len(result[name]) > TOLD:
-            log.info("tidy: and %d more", len(result[name]) - TOLD)
+        if len(result[name]) > MAX_LOGGED:
+            log.info("tidy: and %d more", len(result[name]) - MAX_LOGGED)
     for path in result["archives"]:
         log.warning(
             "tidy: %s holds recordings that left the input: pack it again (snakemake deliver), or delete it", path

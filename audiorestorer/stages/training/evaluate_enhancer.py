@@ -40,12 +40,14 @@ from audiorestorer.metrics.texts import word_error_rate
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.report.tables import markdown_table
-from audiorestorer.separators import ModelFiles
+from audiorestorer.separators import Loaded, ModelFiles
 from audiorestorer.separators.enhancer import SpeechEnhancer
-from audiorestorer.separators.mask_network import Checkpoint
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators.mask_network import MaskNetwork
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.separators.word_gate import verdict
-from audiorestorer.stages.shard import Made, RejectItem, Stage, run_items
+from audiorestorer.stages.job import Job
+from audiorestorer.stages.network import NO_KEY
+from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items
 from audiorestorer.store import sha256_file
 
 log = logging.getLogger("audiorestorer")
@@ -65,7 +67,7 @@ class Bench:
     """What measures: loaded once. `recogniser` and `mos` None: the reason stands in `absent`."""
 
     enhancer: SpeechEnhancer
-    denoiser: Checkpoint | None
+    denoiser: MaskNetwork | None
     recogniser: Recogniser | None
     mos: Callable[[str, Item], Any] | None
     absent: Mapping[str, str]
@@ -77,6 +79,7 @@ def run(
     checkpoint: Path,
     out: Path,
     config: EnhanceSettings,
+    job: Job,
     *,
     denoiser: Path | None = None,
     transcripts: Path | None = None,
@@ -84,9 +87,6 @@ def run(
     conditions: list[str] | None = None,
     limit: int | None = None,
     dnsmos: bool = False,
-    store: Path = Path("artifacts/store"),
-    device: str = "auto",
-    threads: int = 1,
 ) -> dict[str, Any]:
     """Write `quality.json`, `quality.csv` and `quality.md`.
 
@@ -113,22 +113,22 @@ def run(
     kind = read_json(recogniser)["kind"] if recogniser else EMBEDDED_RECOGNISER
     stage: Stage[Bench] = Stage(
         name="evaluate-enhancer",
-        settings=[config.model_dump(exclude={"enabled", "model", "batch_size"}), dnsmos, kind],
+        settings=[config.model_dump(exclude=NO_KEY), dnsmos, kind],
         code=code_digest("stages.training.evaluate_enhancer", f"metrics.recognisers.{kind}"),
         weights=":".join(sha256_file(path) if path else "" for path in (checkpoint, denoiser, recogniser)),
-        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, device, threads),
+        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, job),
         process=lambda bench, item, folder: _measured(bench, item, config.seed, config.max_wer, folder),
         describe=lambda entry, item: item.updated(**entry.row),
-        inputs=lambda item: [item.sha256, item.field("condition"), item.transcript],
+        inputs=lambda item: [item.sha256, item.condition, item.transcript],
     )
-    rows = run_items(stage, items, store)
+    rows = run_items(stage, items, job.store)
     entries = summary(rows, chosen)
     result = {
         "settings": config.model_dump(), "checkpoint": sha256_file(checkpoint), "recordings": len(items) // len(chosen),
         "summary": entries,
         "items": [
-            {"id": row.id, "condition": row.field("condition"), "status": row.status, "reason": row.reason,
-             "figures": row.field("figures"), "missing": row.field("missing")} for row in rows
+            {"id": row.id, "condition": row.condition, "status": row.status, "reason": row.reason,
+             "figures": row.figures, "missing": row.missing} for row in rows
         ],
     }  # fmt: skip
     write_text_atomic(out / "quality.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
@@ -143,20 +143,18 @@ def summary(rows: list[Item], conditions: list[str]) -> list[dict[str, Any]]:
     """Statistics of each condition and system: `condition`, `system`, and each figure as `statistics.describe` gives it."""
     out = []
     for condition in conditions:
-        done = [row for row in rows if row.ok and row.field("condition") == condition]
+        done = [row for row in rows if row.ok and row.condition == condition]
         for system in SYSTEMS:
-            with_it = [row for row in done if system in row.field("figures")]
+            with_it = [row for row in done if system in (row.figures or {})]
             if not with_it:
                 continue
             entry: dict[str, Any] = {"condition": condition, "system": system, "n": len(with_it)}
             for name, *_ in FIGURES:
-                found = [row.field("figures")[system].get(name) for row in with_it]
-                reasons = [
-                    row.field("missing")[system][name] for row in with_it if name in row.field("missing")[system]
-                ]
+                found = [(row.figures or {})[system].get(name) for row in with_it]
+                reasons = [(row.missing or {})[system][name] for row in with_it if name in (row.missing or {})[system]]
                 entry[name] = describe([value for value in found if value is not None], reasons)
             if system == "enhanced":
-                entry["fallbacks"] = sum(bool(row.field("fallback")) for row in with_it)
+                entry["fallbacks"] = sum(bool(row.fallback) for row in with_it)
             out.append(entry)
     return out
 
@@ -217,11 +215,12 @@ def _weights(path: Path) -> Path:
 
 
 def _bench(
-    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, device: str,
-    threads: int,
-) -> Bench:  # fmt: skip
-    enhancer = SpeechEnhancer.load(checkpoint, config.model_copy(update={"sample_rate": "keep"}), device, threads)
-    context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=threads)
+    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, job: Job
+) -> Bench:
+    enhancer = SpeechEnhancer.load(
+        checkpoint, config.model_copy(update={"sample_rate": "keep"}), job.device, job.threads
+    )
+    context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
     absent = {"speaker_similarity": NO_SPEAKER}
     reasons = {
         "wer": recognisers.unavailable(context),
@@ -232,13 +231,13 @@ def _bench(
     other = None
     if denoiser is not None:
         network, metadata = load_checkpoint(denoiser)
-        other = Checkpoint(network, int(metadata["sample_rate"]), enhancer.device)
+        other = MaskNetwork(network, int(metadata["sample_rate"]), enhancer.device)
     listener = None if "wer" in absent else recognisers.load(context, "general")
     mos = None if "dnsmos_ovrl" in absent else group_dnsmos.load(context)
     return Bench(enhancer, other, listener, mos, absent, context)
 
 
-def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder: Path) -> Made:
+def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder: Path) -> ItemResult:
     """The figures of every system for one recording and condition.
 
     Raises:
@@ -246,7 +245,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
     """
     try:
         clean, rate = _clean(item.noisy)
-        given = degraded(clean, rate, item.field("condition"), seed)
+        given = degraded(clean, rate, item.condition or "", seed)
         versions = _versions(bench, given, rate, seed)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
@@ -279,7 +278,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None, folder
         if max_wer is not None:
             known = item.transcript if not recognisers.unfit(bench.context, item.transcript or "") else None
             row["fallback"] = verdict(heard["denoised"], heard["enhanced"], known, max_wer).changed
-    return Made({}, row)
+    return ItemResult({}, row)
 
 
 def _clean(path: str) -> tuple[Audio, int]:
@@ -299,7 +298,7 @@ def _versions(bench: Bench, given: Audio, rate: int, seed: int) -> dict[str, Aud
         versions["enhanced"] = made.enhanced
     if bench.denoiser is not None:
         recording = Recording(lambda: iter([given]), rate, *given.shape)
-        blocks = [full_band(block) for block in estimates(bench.denoiser, recording, How())]
+        blocks = [full_band(block) for block in estimates(Loaded(bench.denoiser), recording)]
         versions["denoiser"] = np.concatenate(blocks, axis=1).astype(np.float32)
     return versions
 

@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from audiorestorer import audio
+from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import inside, read_lines, write_csv, write_text_atomic
@@ -23,9 +24,9 @@ from audiorestorer.manifest import output_names, unique_ids
 from audiorestorer.metrics import triads
 from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import as_text, is_text
-from audiorestorer.separators import pick_device
-from audiorestorer.separators.mask_network import Checkpoint
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates, full_band
+from audiorestorer.separators import Loaded
+from audiorestorer.separators.mask_network import MaskNetwork
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.store import key_of, sha256_file
 from audiorestorer.training.settings import check_network
 
@@ -91,7 +92,7 @@ def run(
         "code": code_digest("stages.training.infer_batch", "separators.mask_network"),
     }
     weights = sha256_file(checkpoint)
-    separator = Checkpoint(network, int(metadata["sample_rate"]), pick_device(device, threads), overlap, floor_db)
+    separator = MaskNetwork(network, int(metadata["sample_rate"]), pick_device(device, threads), overlap, floor_db)
     rows = []
     with _Finished(Path(out) / INDEX) as finished:
         for number, job in enumerate(jobs, 1):
@@ -139,7 +140,7 @@ def _line(output: str, key: str) -> str:
 
 
 def _one(
-    job: _Job, separator: Checkpoint, finished: _Finished, options: dict[str, Any], weights: str, *, measure: bool
+    job: _Job, separator: MaskNetwork, finished: _Finished, options: dict[str, Any], weights: str, *, measure: bool
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"id": job.id, "input": as_text(str(job.source)), "output": as_text(str(job.target))}
     try:
@@ -151,7 +152,7 @@ def _one(
         key = key_of(content=sha256_file(job.source), settings=options, weights=weights)
         if not (finished.keys.get(row["output"]) == key and job.target.exists()):
             recording = Recording.of_file(str(job.source))
-            spoken = (full_band(block) for block in estimates(separator, recording, How()))
+            spoken = (full_band(block) for block in estimates(Loaded(separator), recording))
             audio.write_blocks(job.target, spoken, info.sample_rate, info.channels, expected_frames=info.frames)
             finished.add(row["output"], key)
         row |= {"seconds": round(info.duration_sec, 3), "status": "ok"}

@@ -15,13 +15,13 @@ import torch
 from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
+from audiorestorer.devices import pick_device
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_bytes_atomic, write_json
 from audiorestorer.models.backends import BACKENDS, runner
 from audiorestorer.models.export import export
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.report.figures import AFTER, BEFORE, png_bytes
-from audiorestorer.separators import pick_device
 from audiorestorer.training.settings import check_network
 
 WARM_UP_RUNS = 3

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from audiorestorer.datasets.enhancement import generated_folder as generated_enhancement
-from audiorestorer.stages.training import train_enhancer
 from tests.models.enhancer.test_enhancer import SMALL
+from tests.training.trainings import train_enhancer
 
 COMMON: dict[str, Any] = {
     "network": SMALL.model_dump(mode="json"), "seed": 5, "steps": 6, "steps_per_epoch": 2, "batch_size": 2, "warmup_steps": 2,
@@ -40,7 +40,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     folder = tmp_path_factory.mktemp("trained")
     paths = {name: folder / f"{name}.safetensors" for name in ("denoiser", "stage1", "stage2")}
     work = folder / "work"
-    train_enhancer.run(DENOISER, data, paths["denoiser"], work)
-    train_enhancer.run(STAGE1, data, paths["stage1"], work, [paths["denoiser"]])
-    train_enhancer.run(STAGE2, data, paths["stage2"], work, [paths["denoiser"], paths["stage1"]])
+    train_enhancer(DENOISER, data, paths["denoiser"], work)
+    train_enhancer(STAGE1, data, paths["stage1"], work, [paths["denoiser"]])
+    train_enhancer(STAGE2, data, paths["stage2"], work, [paths["denoiser"], paths["stage1"]])
     return {**paths, "work": work}

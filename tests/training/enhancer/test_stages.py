@@ -17,15 +17,15 @@ from audiorestorer.datasets.enhancement.mixing import EnhancementDataset, Enhanc
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_csv
 from audiorestorer.models.enhancer import settings as networks
-from audiorestorer.models.enhancer.checkpoint import load_checkpoint
+from audiorestorer.models.enhancer.checkpoint import join_checkpoints, load_checkpoint
 from audiorestorer.models.enhancer.enhancer import Enhancer
-from audiorestorer.stages.training import join_enhancer, train_enhancer
 from audiorestorer.training.enhancer.epoch_samples import batches
 from audiorestorer.training.enhancer.fit import module_of
 from audiorestorer.training.enhancer.module import StepRandom
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, load_settings
 from tests.models.enhancer.test_enhancer import SMALL
 from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
+from tests.training.trainings import train_enhancer
 
 BEFORE = {"denoiser": [], "stage1": ["denoiser"], "stage2": ["denoiser", "stage1"]}
 CONFIGS = {"denoiser": DENOISER, "stage1": STAGE1, "stage2": STAGE2}
@@ -49,9 +49,9 @@ def test_resumed_equals_uninterrupted_byte_for_byte(
 ) -> None:
     out, previous = tmp_path / "m.safetensors", [trained[part] for part in BEFORE[name]]
     for epochs in (1, 2):
-        assert train_enhancer.run(CONFIGS[name], data, out, tmp_path / "work", previous, stop_after=epochs) is None
+        assert train_enhancer(CONFIGS[name], data, out, tmp_path / "work", previous, stop_after=epochs) is None
         assert not out.exists()
-    train_enhancer.run(CONFIGS[name], data, out, tmp_path / "work", previous)
+    train_enhancer(CONFIGS[name], data, out, tmp_path / "work", previous)
     assert out.read_bytes() == trained[name].read_bytes()
     whole, resumed = run_folder(trained["work"], name), run_folder(tmp_path / "work", name)
     for log in ("loss.csv", "valid.csv"):
@@ -222,7 +222,7 @@ def test_a_missing_or_wrong_predecessor_is_refused(data: Path, trained: dict[str
 
     def refused(config: dict[str, Any], previous: list[Path], message: str) -> None:
         with pytest.raises(AudioRestorerError, match=message):
-            train_enhancer.run(config, data, out, tmp_path / "work", previous)
+            train_enhancer(config, data, out, tmp_path / "work", previous)
         assert not out.exists()
 
     refused(
@@ -235,14 +235,14 @@ def test_a_missing_or_wrong_predecessor_is_refused(data: Path, trained: dict[str
     refused({**STAGE2, "network": other}, [trained["denoiser"], trained["stage1"]], "another size")
     model = {**DENOISER, "network": other}
     foreign = tmp_path / "foreign.safetensors"
-    train_enhancer.run(model, data, foreign, tmp_path / "work")
+    train_enhancer(model, data, foreign, tmp_path / "work")
     refused(STAGE2, [foreign, trained["stage1"]], "another configuration")
 
 
 def test_parts_are_joined(trained: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "enhancer.safetensors"
     parts = [trained[name] for name in CONFIGS]
-    join_enhancer.run(parts, out)
+    join_checkpoints(parts, out)
     model, metadata = load_checkpoint(out)
     assert metadata["parts"] == ["denoiser", "irmae", "flow", "vocoder"]
     cards = metadata["card"]["parts"]
@@ -258,7 +258,7 @@ def test_parts_are_joined(trained: dict[str, Path], tmp_path: Path) -> None:
     enhanced = model(0.1 * torch.randn(1, 2000), seeds=[1], nfe=4).enhanced
     assert enhanced is not None and enhanced.shape == (1, 2000) and enhanced.isfinite().all()
     with pytest.raises(AudioRestorerError, match="no trained flow"):
-        join_enhancer.run(parts[:2], out)
+        join_checkpoints(parts[:2], out)
 
 
 def test_random_numbers_depend_on_seed_and_step_alone() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators.runtime.shared_passes import Crew, Halving, fitting_rows
-from audiorestorer.separators.runtime.streaming import How, Recording, estimates
+from audiorestorer.separators import Loaded
+from audiorestorer.separators.runtime.shared_passes import PassSplitter, SharedPasses, fitting_rows
+from audiorestorer.separators.runtime.streaming import Recording, estimates
 from tests import tiny_models as tiny
 from tests.separators.test_demucs import noise, ready
 
@@ -30,14 +32,14 @@ class Doubler:
 
 
 def test_threads_fill_the_passes() -> None:
-    crew, network, together = Crew(4), Doubler(), threading.Barrier(4)
+    passes, network, together = SharedPasses(4), Doubler(), threading.Barrier(4)
 
     def item(number: int) -> None:
-        with crew.member():
+        with passes.member():
             together.wait()
             for window in range(5):
                 given = np.full((1, 1, 8), 1 + number + 10 * window, np.float32)
-                assert np.array_equal(crew.run(0, network, given), 2 * given)
+                assert np.array_equal(passes.run(0, network, given), 2 * given)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(item, range(4)))
@@ -45,20 +47,20 @@ def test_threads_fill_the_passes() -> None:
 
 
 def test_a_pass_is_filled_up_with_zeros_and_long_calls_are_cut() -> None:
-    crew, network = Crew(4), Doubler()
+    passes, network = SharedPasses(4), Doubler()
     given = np.arange(1, 7, dtype=np.float32).reshape(6, 1, 1)
-    assert np.array_equal(crew.run(0, network, given), 2 * given)
+    assert np.array_equal(passes.run(0, network, given), 2 * given)
     assert network.shapes == [(4, 1, 1)] * 2 and network.filled == [4, 2]
 
 
 def test_lengths_and_networks_go_apart() -> None:
-    crew, network, together = Crew(2), Doubler(), threading.Barrier(3)
+    passes, network, together = SharedPasses(2), Doubler(), threading.Barrier(3)
 
     def item(case: tuple[str, int]) -> None:
-        with crew.member():
+        with passes.member():
             together.wait()
             given = np.ones((1, 1, case[1]), np.float32)
-            assert np.array_equal(crew.run(case[0], network, given), 2 * given)
+            assert np.array_equal(passes.run(case[0], network, given), 2 * given)
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(item, [("a", 5), ("a", 6), ("b", 5)]))
@@ -66,16 +68,16 @@ def test_lengths_and_networks_go_apart() -> None:
 
 
 def test_an_error_reaches_everyone_who_was_in_the_pass_and_nobody_waits_for_ever() -> None:
-    crew, together = Crew(2), threading.Barrier(3)
+    passes, together = SharedPasses(2), threading.Barrier(3)
 
     def broken(windows: np.ndarray) -> np.ndarray:
         raise ZeroDivisionError("x")
 
     def item(number: int) -> str:
-        with crew.member():
+        with passes.member():
             together.wait()
             try:
-                crew.run(0, broken if number < 2 else Doubler(), np.ones((3, 1, 4 + number // 2), np.float32))
+                passes.run(0, broken if number < 2 else Doubler(), np.ones((3, 1, 4 + number // 2), np.float32))
             except ZeroDivisionError:
                 return "failed"
             return "done"
@@ -93,10 +95,10 @@ def test_halves_until_it_fits_and_remembers() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return windows + 1
 
-    halving, given = Halving(), np.arange(8, dtype=np.float32).reshape(8, 1, 1)
-    assert np.array_equal(halving(small, given), given + 1)
+    splitter, given = PassSplitter(), np.arange(8, dtype=np.float32).reshape(8, 1, 1)
+    assert np.array_equal(splitter(small, given), given + 1)
     assert sizes == [8, 4, 2, 2, 2, 2]
-    halving(small, given[:5])
+    splitter(small, given[:5])
     assert sizes[6:] == [2, 2, 1]
 
 
@@ -105,9 +107,9 @@ def test_one_window_that_does_not_fit_says_what_to_do() -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(AudioRestorerError, match="one window of 9 samples.*segment_sec"):
-        Halving()(none, np.zeros((4, 1, 9), np.float32))
+        PassSplitter()(none, np.zeros((4, 1, 9), np.float32))
     with pytest.raises(RuntimeError, match="other"):  # what is not about memory is not hidden
-        Halving()(lambda windows: (_ for _ in ()).throw(RuntimeError("other")), np.zeros((4, 1, 9), np.float32))
+        PassSplitter()(lambda windows: (_ for _ in ()).throw(RuntimeError("other")), np.zeros((4, 1, 9), np.float32))
 
 
 def test_rows_from_free_memory() -> None:
@@ -121,30 +123,32 @@ def test_rows_from_free_memory() -> None:
 
 def test_what_a_gpu_does_gives_on_the_cpu_what_one_recording_alone_gives(tmp_path) -> None:
     """The path of a GPU (shared passes, memory for two windows only) on the CPU device, with a network of demucs' own class."""
-    network = ready(tmp_path, tiny.write_bag(tmp_path, "m", [tiny.tiny_htdemucs()]))
+    loaded = replace(ready(tmp_path, tiny.write_bag(tmp_path, "m", [tiny.tiny_htdemucs()])), rows=2)
+    network = loaded.network
     recordings = [noise(length) for length in (4000, 9000, 14_001)]
 
-    def separated(audio: np.ndarray) -> np.ndarray:
+    def separated(audio: np.ndarray, loaded: Loaded) -> np.ndarray:
         recording = Recording(lambda: iter([audio]), network.sample_rate, 2, audio.shape[1])
-        return np.concatenate([block["vocals"] for block in estimates(network, recording, How(batch_size=2))], axis=1)
+        return np.concatenate([block["vocals"] for block in estimates(loaded, recording)], axis=1)
 
-    alone = [separated(audio) for audio in recordings]
-    original, passes = network._run, []
+    alone = [separated(audio, loaded) for audio in recordings]
+    original, sizes = network._run, []
 
     def small(index: int, audio: np.ndarray):
-        passes.append(len(audio))
+        sizes.append(len(audio))
         if len(audio) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return original(index, audio)
 
-    network._run, network.crew, network.halving = small, Crew(4), Halving()
+    network._run = small
+    shared = replace(loaded, passes=SharedPasses(4))
 
     def item(audio: np.ndarray) -> np.ndarray:
-        with network.crew.member():
-            return separated(audio)
+        with shared.passes.member():
+            return separated(audio, shared)
 
     with ThreadPoolExecutor(3) as pool:
         together = list(pool.map(item, recordings))
     for made, expected in zip(together, alone, strict=True):
         np.testing.assert_allclose(made, expected, atol=1e-5)
-    assert passes[0] == 4 and set(passes[1:]) == {2}
+    assert sizes[0] == 4 and set(sizes[1:]) == {2}

@@ -1,0 +1,400 @@
+"""The policy of the workflow: which stages run, what their jobs need, and what makes their results stale. No torch import.
+
+The rules in `rules/` ask here. What touches Snakemake's own objects stays in `rules/common.smk`; Snakemake is not imported.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from audiorestorer import progress, resources
+from audiorestorer.chain import CHAIN, FINISHED, SPEECH_TASKS, ChainStage
+from audiorestorer.config import Config, read_yaml
+from audiorestorer.digest import code_digest
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.intake import pairs
+from audiorestorer.manifest import read_manifest, shard_range
+from audiorestorer.metrics.context import EMBEDDED_RECOGNISER
+from audiorestorer.models import registry as model_registry
+from audiorestorer.resources import Cost
+from audiorestorer.store import join
+
+INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
+KEPT_TOLD = 5  # files that stayed in the output folder and are named at the end of a run
+REPLACE = "to have ours, move or delete them and run the same command again, or add --config replace_edited=true"
+GONE = "they are no longer of the input"
+
+
+def texts(value: Any) -> set[str]:
+    """All texts in a configuration, in its lists and sections too."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return {value} if isinstance(value, str) else set().union(*map(texts, inner))
+
+
+def located(path: str, root: str, *, is_own: bool) -> str:
+    """Where a file lies: a relative path that the working folder lacks is looked up in `root` (`snakemake --directory`).
+
+    Args:
+        root: the folder of the Snakefile.
+        is_own: the file in `root` is meant whatever the working folder has of that name: another workflow that uses this one did
+            not name it.
+    """
+    beside = os.path.join(root, path)
+    return beside if os.path.exists(beside) and (is_own or not os.path.exists(path)) else path
+
+
+def check_settings_file(path: str) -> None:
+    """Refuse a configuration file that Snakemake's own reader would let pass (a repeated key), or end with a traceback at.
+
+    Raises:
+        AudioRestorerError: not UTF-8, no YAML, no file, or no settings.
+    """
+    settings = read_yaml(path)
+    if not isinstance(settings, dict) or not settings:
+        raise AudioRestorerError(
+            f"{path}: settings are needed, one `key: value` a line (`audiorestorer config` writes all)"
+        )
+
+
+def known_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the settings that are ours: a module without `config:` gets all of the other workflow's command line."""
+    return {key: value for key, value in values.items() if key in Config.model_fields}
+
+
+def growing(mem_mb: int, runtime: int) -> dict[str, Callable[..., int]]:
+    """`mem_mb` and `runtime` of a job that is no shard's, for `resources:`: twice as much at each attempt."""
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: runtime * 2 ** (attempt - 1),
+    }
+
+
+def kept_lines(output_state: str) -> list[str]:
+    """What is said at the end of a run: the files in the output folder that are not what this run made, and why."""
+    try:
+        with open(output_state, encoding="utf-8") as file:
+            state = json.load(file)
+        groups = ((state["kept"], REPLACE), (state["stale"], GONE))
+    except (OSError, ValueError, KeyError):
+        return []
+    lines = []
+    for entries, remedy in groups:
+        lines += [f"{entry['file']}: kept: {entry['reason']}" for entry in entries[:KEPT_TOLD]]
+        if entries:
+            lines.append(f"{len(entries)} files were kept (all in {output_state}): {remedy}")
+    return lines
+
+
+class Workflow:
+    """One run's configuration and registry, and what follows from them for the rules.
+
+    Attributes:
+        stages: the stages of the chain that are on, in their order.
+        evaluation_models: the registry's models that the metrics run, by the option of the command.
+        artifacts, store: folders.
+
+    Raises:
+        AudioRestorerError: a model or a recogniser that the registry does not have or that has another task.
+    """
+
+    def __init__(self, cfg: Config, registry: model_registry.Registry, chain: Sequence[ChainStage] = CHAIN) -> None:
+        self.cfg, self.registry, self.chain = cfg, registry, chain
+        self.artifacts = cfg.artifacts.rstrip("/")
+        self.store = os.path.normpath(cfg.store or f"{self.artifacts}/store")
+        self.delivery = f"{self.artifacts}/delivery/{cfg.deliver.name}.sha256"
+        self.ledger = f"{self.artifacts}/published"
+        self.separators = {separator.name: separator for separator in cfg.separators}
+        self.stages = [stage for stage in chain if self.is_on(stage)]
+        self._check_models()
+        self._lock: IO[str] | None = None
+        self.stop_watching: Callable[[], None] = lambda: None
+
+    # The chain
+
+    def settings_of(self, stage: ChainStage) -> Any:
+        return getattr(self.cfg, stage.section_name) if stage.section_name else None
+
+    def is_on(self, stage: ChainStage) -> bool:
+        """Whether a stage takes part: its section does not say `enabled: false`, and it has something to do."""
+        settings = self.settings_of(stage)
+        return bool(getattr(settings, "enabled", True)) and not stage.is_idle(settings)
+
+    def stage(self, name: str) -> ChainStage:
+        return next(stage for stage in self.chain if stage.name == name)
+
+    @property
+    def looped(self) -> list[ChainStage]:
+        """The stages whose rules are made from the chain."""
+        return [stage for stage in self.stages if not stage.has_own_rule]
+
+    def folders_of(self, stage: ChainStage) -> list[str]:
+        """The folders of manifests that a stage writes: its name, of `separate` one for each separator."""
+        if stage.name == "separate":
+            return [f"separate/{name}" for name in self.separators]
+        return [stage.name]
+
+    def inputs_of(self, stage: ChainStage) -> list[str]:
+        """The patterns of the manifests that a stage reads: those of the stage before it that is on."""
+        before = self.stages[self.stages.index(stage) - 1]
+        return [self.manifest(folder) for folder in self.folders_of(before)]
+
+    def intermediates(self) -> list[str]:
+        """The patterns of the manifests whose files go where intermediates are not kept."""
+        names = [stage.name for stage in self.stages]
+        between = self.stages[names.index("separate") : names.index(FINISHED)]
+        return [self.manifest(folder) for stage in between for folder in self.folders_of(stage)]
+
+    def priority(self, stage: ChainStage) -> int:
+        """Later stages first: shards are finished one by one, so that results come early and intermediates can go."""
+        return max(0, self.chain.index(stage) - 1)
+
+    def models_of(self, stage: ChainStage) -> dict[str, str]:
+        """The registry's models that a stage runs, by the option of its command."""
+        settings = self.settings_of(stage)
+        recogniser = self.recogniser_of(settings, stage.judges_words(settings)) if settings else None
+        models = {"model": settings.model if stage.runs_network else None, "recogniser": recogniser}
+        return {option: name for option, name in models.items() if name}
+
+    def code_of(self, stage: ChainStage) -> str:
+        """The digest of the code that a job of a stage runs: the stage's, its network's kind's and its recogniser's."""
+        modules = [f"stages.{stage.name}"]
+        models = self.models_of(stage)
+        if "model" in models:
+            modules.append(f"separators.{self.registry.get(models['model']).kind}")
+        if stage.judges_words(self.settings_of(stage)):
+            modules.append(self.recogniser_module(models.get("recogniser")))
+        return code_digest(*modules)
+
+    def cost_of(self, stage: ChainStage) -> Cost:
+        return stage.cost or self.model_cost(self.models_of(stage)["model"])
+
+    def report_settings(self) -> dict[str, Any]:
+        """The sections that the report shows. Of an optional stage that is off it says that alone."""
+        sections: dict[str, Any] = {}
+        values = self.cfg.model_dump(mode="json")
+        for stage in self.chain:
+            if name := stage.section_name:
+                sections[name] = values[name] if stage in self.stages else {"enabled": False}
+        return {**sections, "snippets": values["snippets"]}
+
+    # Files
+
+    def manifest(self, folder: str) -> str:
+        """The path pattern of a stage's manifests."""
+        return f"{self.artifacts}/manifests/{folder}/{{shard}}.jsonl"
+
+    def all_manifests(self, folder: str, shards: Iterable[str]) -> str:
+        """A stage's manifests of all shards, as a command takes them."""
+        return self.manifest(folder).format(shard=shard_range(map(int, shards)))
+
+    def log_of(self, folder: str) -> str:
+        return f"{self.artifacts}/logs/{folder}/{{shard}}.log"
+
+    def model_json(self, name: str) -> str:
+        return f"{self.artifacts}/models/{name}.json"
+
+    def weights_of(self, name: str) -> list[str]:
+        """The files of a model that come from elsewhere, in the folder where they are used from."""
+        entry = self.registry.get(name)
+        return [f"{self.artifacts}/models/{name}/{file.name}" for file in entry.files] if entry.remote else []
+
+    # Parameters
+
+    def section_json(self, name: str) -> str:
+        """One section of the configuration as inline JSON: a rule gets only its own."""
+        text: str = getattr(self.cfg, name).model_dump_json()
+        return text
+
+    def ingest_json(self) -> str:
+        """What ingest depends on, and nothing else."""
+        values = {key: value for key, value in self.cfg.model_dump(mode="json").items() if key in INGEST_KEYS}
+        return json.dumps({**values, "loudness": {"format": self.cfg.loudness.format}})
+
+    def clean_speech(self) -> str:
+        """The folder of clean recordings that the enhancer is measured on.
+
+        Raises:
+            AudioRestorerError: there is none.
+        """
+        folder, _ = pairs.companions(self.cfg)
+        if folder is None:
+            raise AudioRestorerError("enhancer_quality needs clean recordings: set references to their folder")
+        return str(folder)
+
+    # Models
+
+    def _check_models(self) -> None:
+        """An unknown name ends the run here, not in the middle of it."""
+        uses: list[tuple[str, Any, Sequence[str]]] = [
+            (f"separators.{index}", separator, SPEECH_TASKS) for index, separator in enumerate(self.cfg.separators)
+        ]
+        uses += [(stage.section_name, self.settings_of(stage), stage.tasks) for stage in self._networks()]
+        for section, settings, tasks in uses:
+            where = f"config: {section}"
+            self.registry.check_task(settings.model, tasks, f"{where}.model")
+            self.registry.check_segment(settings.model, getattr(settings, "segment_sec", None), where)
+        for stage in self.looped:
+            self.models_of(stage)
+        self.evaluation_models = self._evaluation_models()
+
+    def _networks(self) -> list[ChainStage]:
+        return [stage for stage in self.looped if stage.runs_network]
+
+    def networks(self) -> list[str]:
+        """The models that the chain runs, each once."""
+        names = [separator.model for separator in self.cfg.separators]
+        names += [self.settings_of(stage).model for stage in self._networks()]
+        return list(dict.fromkeys(names))
+
+    def recogniser_of(self, settings: Any, is_used: bool) -> str | None:
+        """The registry's recogniser that a section needs; None: the built-in one, or none.
+
+        Raises:
+            AudioRestorerError: the registry does not have it.
+        """
+        if not is_used or settings.recogniser == EMBEDDED_RECOGNISER:
+            return None
+        self.registry.check_task(settings.recogniser, ("recognise",), "config: recogniser")
+        name: str = settings.recogniser
+        return name
+
+    def recogniser_module(self, name: str | None) -> str:
+        return f"metrics.recognisers.{self.registry.get(name).kind if name else EMBEDDED_RECOGNISER}"
+
+    def _evaluation_models(self) -> dict[str, str]:
+        """The registry's models that the metrics run, by the option of the command."""
+        evaluate = self.cfg.evaluate
+        models = {"recogniser": self.recogniser_of(evaluate, "wer" in evaluate.metrics), "tagger": self._tagger()}
+        return {option: name for option, name in models.items() if name}
+
+    def evaluation_code(self) -> str:
+        modules = [f"metrics.groups.{group}" for group in self.cfg.evaluate.metrics]
+        return code_digest(
+            "stages.evaluate", *modules, self.recogniser_module(self.evaluation_models.get("recogniser"))
+        )
+
+    def _tagger(self) -> str | None:
+        """The registry's tagger, if its weights are on this machine: they are never fetched unasked."""
+        name = self.cfg.evaluate.tagger
+        if name is None or "panns" not in self.cfg.evaluate.metrics or name not in self.registry.models:
+            return None
+        folder = f"{self.artifacts}/models"
+        is_here = os.path.exists(self.model_json(name)) or model_registry.present(name, self.registry, folder)
+        return name if is_here else None
+
+    def sentences_file(self) -> str | None:
+        """What the batch's language model is made of: the configured text, else the batch's transcripts; None: it is not used."""
+        evaluate = self.cfg.evaluate
+        if "wer" not in evaluate.metrics or "recogniser" in self.evaluation_models:
+            return None
+        if evaluate.language_model == "general":
+            return None
+        transcripts = evaluate.sentences or pairs.companions(self.cfg)[1]
+        return str(transcripts) if transcripts else None
+
+    # Resources
+
+    def gpus(self, *, is_remote: bool) -> int:
+        """How many GPUs a network's job takes: 1, or 0 where the configuration asks for none, or leaves it open and there is none.
+
+        Args:
+            is_remote: the jobs run on a cluster; the machine that plans them may have no GPU to look at.
+        """
+        device = self.cfg.device
+        has_one = is_remote or shutil.which("nvidia-smi") is not None
+        return int(device.startswith("cuda") or (device == "auto" and has_one))
+
+    def needs(self, cost_of: Cost | Callable[[Any], Cost]) -> dict[str, Callable[..., int]]:
+        """`mem_mb` and `runtime` of a shard's job, for `resources:`. Snakemake asks again when the job is ready, so that what ingest
+        read counts, and at each attempt. `cost_of`: a cost, or wildcards -> cost."""
+
+        def cost(wildcards: Any) -> Cost:
+            return cost_of if isinstance(cost_of, Cost) else cost_of(wildcards)
+
+        def minutes(wildcards: Any, threads: int, attempt: int) -> int:
+            load = resources.load_of(self.manifest("ingest").format(shard=wildcards.shard))
+            return cost(wildcards).ask_minutes(load, threads, attempt)
+
+        return {"mem_mb": lambda wildcards, attempt: cost(wildcards).ask_mb(attempt), "runtime": minutes}
+
+    def model_cost(self, name: str, *, whole_bag: bool = False) -> Cost:
+        entry = self.registry.get(name)
+        return resources.of_model(entry.kind, entry.source, whole_bag=whole_bag)
+
+    def separator_cost(self, name: str) -> Cost:
+        separator = self.separators[name]
+        return self.model_cost(separator.model, whole_bag=separator.accompaniment == "stems")
+
+    def separator_code(self, name: str) -> str:
+        return code_digest("stages.separate", f"separators.{self.registry.get(self.separators[name].model).kind}")
+
+    # The run
+
+    def lock(self) -> None:
+        """Refuse a second run on the same folder. The kernel drops this lock when the process dies, kill -9 included: no `--unlock`.
+
+        Raises:
+            AudioRestorerError: another run has it.
+        """
+        os.makedirs(self.artifacts, exist_ok=True)
+        # Nothing is written to it; it stays open as long as the run.
+        self._lock = open(f"{self.artifacts}/.lock", "a")  # noqa: SIM115
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AudioRestorerError(
+                f"another run is working in {self.artifacts}: wait for it, or give this one --config artifacts=DIR"
+            ) from None
+        if self.cfg.store:
+            join(self.store, self.artifacts)
+
+    def publishing_round(self, shard: str) -> int:
+        """A number that grows where a published file is gone, and only then: a deleted output folder must not stay "nothing to be
+        done". The job notes it, so that the next run gives the same."""
+        path = self.manifest("publish").format(shard=shard)
+        try:
+            last = int(Path(f"{self.ledger}/rounds/{shard}").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            last = 0
+        if not os.path.exists(path):
+            return last
+        try:
+            is_absent = any(row.ok and not os.path.lexists(row.published or "") for row in read_manifest(path))
+        except AudioRestorerError:
+            is_absent = True  # damaged: published again
+        return last + is_absent
+
+    def absent_archives(self) -> int:
+        """How many archives of the last delivery are gone; -1: its list is damaged, so that it is packed again."""
+        if not os.path.exists(self.delivery):
+            return 0
+        try:
+            with open(self.delivery, encoding="utf-8") as file:
+                names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
+        except (ValueError, IndexError):
+            return -1
+        return sum(not os.path.exists(os.path.join(os.path.dirname(self.delivery), name)) for name in names)
+
+    def stage_jobs(self, written: Iterable[tuple[str, str]], items: Mapping[str, int]) -> Iterator[progress.Job]:
+        """The jobs that write a stage's manifest.
+
+        Args:
+            written: (first output, shard) of the run's jobs; of no shard: empty.
+            items: recordings in each shard.
+        """
+        root = f"{self.artifacts}/manifests/"
+        for path, shard in written:
+            if path.startswith(root):
+                stage = os.path.dirname(path.removeprefix(root))
+                parts = 1 + len(self.cfg.evaluate.metrics) if stage == "evaluate" else 1
+                yield progress.Job(Path(path), stage, items[shard], parts)
+
+    def watch(self, written: Iterable[tuple[str, str]], items: Mapping[str, int], every_sec: float) -> None:
+        """Say on the terminal how far the run is, until `stop_watching`. `every_sec` 0 is silence."""
+        self.stop_watching = progress.watch(self.stage_jobs(written, items), every_sec)
