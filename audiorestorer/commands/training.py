@@ -210,12 +210,7 @@ command("sanity-suite", sanity_suite)(
     out_json=option(Path | None, "Results to write, as JSON.", None, "--json", role=WRITTEN),
     out_html=option(Path | None, "Page to write.", None, "--html", role=WRITTEN),
     threads=opt.THREADS._replace(default=2),
-    long=option(
-        bool,
-        "Use a larger network and five times the steps in the micro overfit: minutes instead of one.",
-        False,
-        "--long",
-    ),
+    long=option(bool, "Train a larger network for five times the steps: minutes instead of one.", False, "--long"),
 )
 command("export-onnx", "training.export_onnx")(
     "Export a checkpoint as ONNX, checked against PyTorch.",

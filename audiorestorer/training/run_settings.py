@@ -12,17 +12,17 @@ from pydantic import Field, model_validator
 from audiorestorer.config import NAME_PATTERN, SEED_MAX, Settings
 
 # Types with their bounds and descriptions, for a subclass that has another default
-RunName = Annotated[str, Field(pattern=NAME_PATTERN, description="name of the run and of its model")]
-Steps = Annotated[int, Field(ge=1, le=100_000_000, description="number of optimiser steps")]
+RunName = Annotated[str, Field(pattern=NAME_PATTERN, description="Name of the run and of its model")]
+Steps = Annotated[int, Field(ge=1, le=100_000_000, description="Number of optimiser steps")]
 StepsPerEpoch = Annotated[
-    int, Field(ge=1, le=100_000_000, description="steps per epoch; a checkpoint is written after each epoch")
+    int, Field(ge=1, le=100_000_000, description="Steps per epoch; a checkpoint is written after each epoch")
 ]
-BatchSize = Annotated[int, Field(ge=1, le=65_536, description="examples per batch, of each process")]
-LearningRate = Annotated[float, Field(gt=0, le=10, description="highest learning rate, reached after the warm-up")]
-WarmupSteps = Annotated[int, Field(ge=0, le=100_000_000, description="steps in which the learning rate rises")]
-ClipNorm = Annotated[float, Field(gt=0, le=1e6, description="the gradient's norm is clipped to this")]
+BatchSize = Annotated[int, Field(ge=1, le=65_536, description="Examples per batch, of each process")]
+LearningRate = Annotated[float, Field(gt=0, le=10, description="Highest learning rate, reached after the warm-up")]
+WarmupSteps = Annotated[int, Field(ge=0, le=100_000_000, description="Steps in which the learning rate rises")]
+ClipNorm = Annotated[float, Field(gt=0, le=1e6, description="The gradient's norm is clipped to this")]
 Precision = Annotated[
-    Literal["32-true", "bf16-mixed"], Field(description="number format of the computation, by Lightning's name")
+    Literal["32-true", "bf16-mixed"], Field(description="Number format of the computation, by Lightning's name")
 ]
 
 
@@ -36,7 +36,7 @@ class RunSettings(Settings):
     unrecorded: ClassVar[dict[str, Any]] = {"threads": True, "workers": True}
 
     name: RunName = "pilot"
-    seed: int = Field(1, ge=0, le=SEED_MAX, description="seed of the weights, of every example and of all noise")
+    seed: int = Field(1, ge=0, le=SEED_MAX, description="Seed of the weights, of every example and of all noise")
     steps: Steps = 1000
     steps_per_epoch: StepsPerEpoch = 50
     batch_size: BatchSize = 8
@@ -45,12 +45,12 @@ class RunSettings(Settings):
     clip_norm: ClipNorm = 5.0
     precision: Precision = "bf16-mixed"
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
-        "auto", description="where the training computes; auto: on a GPU where there is one"
+        "auto", description="Where the training computes; auto: on a GPU where there is one"
     )
     threads: int = Field(
         1, ge=1, le=256, description="CPU threads of the training; two runs of one thread do more than one run of two"
     )
-    workers: int = Field(1, ge=0, le=64, description="processes that make examples; 0: the training process itself")
+    workers: int = Field(1, ge=0, le=64, description="Processes that make examples; 0: the training process itself")
 
     @property
     def epochs(self) -> int:

@@ -30,49 +30,49 @@ from audiorestorer.training.strategy_settings import (
 class NetworkSettings(Settings):
     """Shape of the mask network (`MaskUNetConfig`)."""
 
-    sample_rate: int = Field(22050, ge=8000, le=96000, description="sample rate of the network, Hz")
+    sample_rate: int = Field(22050, ge=8000, le=96000, description="Sample rate of the network, Hz")
     n_fft: int = Field(512, ge=64, le=8192, description="STFT size in samples")
-    hop_length: int = Field(128, ge=16, le=4096, description="samples between frames; divides n_fft, at most n_fft / 2")
-    frequency_fold: int = Field(4, ge=1, le=32, description="neighbouring bins that become channels at the entry")
+    hop_length: int = Field(128, ge=16, le=4096, description="Samples between frames; divides n_fft, at most n_fft / 2")
+    frequency_fold: int = Field(4, ge=1, le=32, description="Neighbouring bins that become channels at the entry")
     channels: list[int] = Field(
-        [24, 40, 64], max_length=7, description="channels of each encoder level; every level halves the bins"
+        [24, 40, 64], max_length=7, description="Channels of each encoder level; every level halves the bins"
     )
     time_strides: list[int] = Field(
         [1, 2, 2], max_length=7, description="1 or 2 per encoder level: by how much it reduces the frames"
     )
-    bottleneck: Kind = Field("gru", description="layer along time at the bottom of the network")
-    rnn_hidden: int = Field(128, ge=4, le=1024, description="units of the recurrent layers, per direction")
-    rnn_layers: int = Field(2, ge=1, le=8, description="number of recurrent layers")
-    mask_floor: float = Field(0.0, ge=0, lt=1, description="least value of the mask")
-    mask_limit: float = Field(1.0, gt=0, le=4, description="largest value of the mask")
+    bottleneck: Kind = Field("gru", description="Layer along time at the bottom of the network")
+    rnn_hidden: int = Field(128, ge=4, le=1024, description="Units of the recurrent layers, per direction")
+    rnn_layers: int = Field(2, ge=1, le=8, description="Number of recurrent layers")
+    mask_floor: float = Field(0.0, ge=0, lt=1, description="Least value of the mask")
+    mask_limit: float = Field(1.0, gt=0, le=4, description="Largest value of the mask")
     bands: int = Field(
-        0, ge=0, le=512, description="bands of equal width in mel, in place of the U-Net; 0: the U-Net, no bands"
+        0, ge=0, le=512, description="Bands of equal width in mel, in place of the U-Net; 0: the U-Net, no bands"
     )
-    band_width: int = Field(64, ge=4, le=1024, description="features per band")
-    band_hidden: int = Field(48, ge=4, le=1024, description="recurrent units per direction within each band")
+    band_width: int = Field(64, ge=4, le=1024, description="Features per band")
+    band_hidden: int = Field(48, ge=4, le=1024, description="Recurrent units per direction within each band")
 
 
 class AudioDebugSettings(Settings):
     """Triads (noisy, output, clean) of fixed items of the valid split, written as WAV."""
 
     every_epochs: int = Field(
-        0, ge=0, le=1_000_000, description="epochs between two sets of triads, the last epoch always; 0: never"
+        0, ge=0, le=1_000_000, description="Epochs between two sets of triads, the last epoch always; 0: never"
     )
-    items: int = Field(4, ge=1, le=200, description="number of triads each time")
-    seconds: float = Field(4.0, gt=0.1, le=60, description="length of each triad")
+    items: int = Field(4, ge=1, le=200, description="Number of triads each time")
+    seconds: float = Field(4.0, gt=0.1, le=60, description="Length of each triad")
 
 
 class DataAuditSettings(Settings):
     """The examples that the mixer makes, measured."""
 
-    every_epochs: int = Field(0, ge=0, le=1_000_000, description="epochs between two audits; 0: never")
-    items: int = Field(64, ge=1, le=10000, description="examples measured each time")
-    clean_snr_db: float = Field(25.0, description="above this SNR an example counts as too clean")
+    every_epochs: int = Field(0, ge=0, le=1_000_000, description="Epochs between two audits; 0: never")
+    items: int = Field(64, ge=1, le=10000, description="Examples measured each time")
+    clean_snr_db: float = Field(25.0, description="Above this SNR an example counts as too clean")
     silence_share: float = Field(
-        0.95, gt=0, le=1, description="an example with more silence than this counts as silent"
+        0.95, gt=0, le=1, description="An example with more silence than this counts as silent"
     )
     warn_share: float = Field(
-        0.2, gt=0, le=1, description="share of too clean or silent examples from which on a warning is given"
+        0.2, gt=0, le=1, description="Share of too clean or silent examples from which on a warning is given"
     )
 
 
@@ -80,10 +80,10 @@ class PerceptualEvalSettings(Settings):
     """SI-SDR, LSD, residual, composite and STOI on fixed items of the valid split."""
 
     every_epochs: int = Field(
-        0, ge=0, le=1_000_000, description="epochs between two measurements, the last epoch always; 0: never"
+        0, ge=0, le=1_000_000, description="Epochs between two measurements, the last epoch always; 0: never"
     )
-    items: int = Field(8, ge=1, le=1000, description="items measured each time")
-    seconds: float = Field(4.0, gt=0.1, le=60, description="length of each item")
+    items: int = Field(8, ge=1, le=1000, description="Items measured each time")
+    seconds: float = Field(4.0, gt=0.1, le=60, description="Length of each item")
 
 
 class TrainSettings(RunSettings):
@@ -91,34 +91,34 @@ class TrainSettings(RunSettings):
 
     unrecorded: ClassVar[dict[str, Any]] = {**RunSettings.unrecorded, "initial": True, "real": {"folder"}}
 
-    task: Task = Field("separate", description="separate (speech out of music) or denoise")
+    task: Task = Field("separate", description="Separate (speech out of music) or denoise")
     initial: str | None = Field(
         None,
-        description="checkpoint of the same network whose weights are the beginning (fine-tuning); null: random weights",
+        description="Checkpoint of the same network whose weights are the beginning (fine-tuning); null: random weights",
     )
     schedule_steps: int | None = Field(
         None,
         ge=1,
-        description="steps over which the learning rate falls, where the training ends before it has; null: steps",
+        description="Steps over which the learning rate falls, where the training ends before it has; null: steps",
     )
-    weight_decay: float = Field(1e-4, ge=0, le=10, description="weight decay of AdamW")
+    weight_decay: float = Field(1e-4, ge=0, le=10, description="Weight decay of AdamW")
     ema_decay: float = Field(
-        0.99, ge=0, lt=1, description="decay of the weights' moving average, which is what is saved"
+        0.99, ge=0, lt=1, description="Decay of the weights' moving average, which is what is saved"
     )
     devices: int = Field(
         1, ge=1, le=64, description="GPUs (or processes) that share the work; each has batches of its own"
     )
     strategy: Literal["auto", "ddp"] = Field(
-        "auto", description="how several devices train together, by Lightning's name; ddp: one process per device"
+        "auto", description="How several devices train together, by Lightning's name; ddp: one process per device"
     )
     overfit_items: int = Field(
-        0, ge=0, le=1_000_000, description="train on this many fixed examples again and again; 0: never the same"
+        0, ge=0, le=1_000_000, description="Train on this many fixed examples again and again; 0: never the same"
     )
     storage: Storage = Field(
-        "float16", description="number format of the weights in the model's file; int8 is half of float16 again"
+        "float16", description="Number format of the weights in the model's file; int8 is half of float16 again"
     )
     losses: dict[str, float] = Field(
-        {"mr_stft": 0.5, "l1": 2.0, "si_sdr": 0.1}, min_length=1, description="weight of each loss, by name"
+        {"mr_stft": 0.5, "l1": 2.0, "si_sdr": 0.1}, min_length=1, description="Weight of each loss, by name"
     )
     network: NetworkSettings = NetworkSettings()
     mixtures: MixtureSettings = MixtureSettings()
@@ -126,7 +126,7 @@ class TrainSettings(RunSettings):
     data_audit: DataAuditSettings = DataAuditSettings()
     perceptual_eval: PerceptualEvalSettings = PerceptualEvalSettings()
     degradations: DegradationSettings | None = Field(
-        None, description="what happens to clean recordings (restoration); null: mixtures with music or noise"
+        None, description="What happens to clean recordings (restoration); null: mixtures with music or noise"
     )
     real: RealSettings = RealSettings()
     strategies: StrategySettings = StrategySettings()

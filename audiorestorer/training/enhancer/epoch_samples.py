@@ -30,7 +30,7 @@ def batches(dataset: EnhancementDataset, count: int, size: int, device: torch.de
         yield mixture, distorted, clean
 
 
-class Validation(lightning.Callback):
+class HeldOutExamples(lightning.Callback):
     """`valid.csv`: a row per epoch, means over the examples. `samples/epXXX/itemNN_<what>.{wav,png}`, and the same for TensorBoard."""
 
     def __init__(self, logs: Path, dataset: EnhancementDataset, settings: EnhancerTrainSettings) -> None:

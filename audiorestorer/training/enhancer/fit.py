@@ -13,7 +13,7 @@ from audiorestorer.models.enhancer.checkpoint import load_checkpoint, save_check
 from audiorestorer.models.enhancer.enhancer import Enhancer
 from audiorestorer.store import sha256_file
 from audiorestorer.training import running, runs
-from audiorestorer.training.enhancer.epoch_samples import Validation, batches
+from audiorestorer.training.enhancer.epoch_samples import HeldOutExamples, batches
 from audiorestorer.training.enhancer.module import DenoiserModule, EnhancementData, EnhancerModule
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, Stage1Settings, Stage2Settings
 from audiorestorer.training.enhancer.stages import Stage1Module, Stage2Module
@@ -52,7 +52,9 @@ def fit(
 
     def build(run: runs.RunFolder) -> running.Parts:
         module = module_of(settings, enhancer_of(settings, previous))
-        return running.Parts(module, EnhancementData(training, settings), [Validation(run.logs, held_out, settings)])
+        return running.Parts(
+            module, EnhancementData(training, settings), [HeldOutExamples(run.logs, held_out, settings)]
+        )
 
     def save(module: EnhancerModule, card: dict[str, Any]) -> None:
         examples = EnhancementDataset(folder, "train", example_count, settings.seed)

@@ -55,9 +55,9 @@ class SampleSettings(Settings):
     """Audio and spectrograms of fixed validation examples, written as files and for TensorBoard."""
 
     every_epochs: int = Field(
-        1, ge=0, description="epochs between two sets of samples, the last epoch always; 0: never"
+        1, ge=0, description="Epochs between two sets of samples, the last epoch always; 0: never"
     )
-    items: int = Field(2, ge=1, le=64, description="number of examples written each time")
+    items: int = Field(2, ge=1, le=64, description="Number of examples written each time")
 
 
 class EnhancerTrainSettings(RunSettings):
@@ -67,23 +67,23 @@ class EnhancerTrainSettings(RunSettings):
     needs: ClassVar[tuple[str, ...]]
 
     size: Size = Field(
-        "reference", description="size of the networks: pilot (two CPU cores), lite (one GPU) or reference"
+        "reference", description="Size of the networks: pilot (two CPU cores), lite (one GPU) or reference"
     )
     sample_rate: int = Field(
-        FULL_RATE, description="sample rate of the networks, Hz: 44100, or 22050 with half the window and the hop"
+        FULL_RATE, description="Sample rate of the networks, Hz: 44100, or 22050 with half the window and the hop"
     )
     network: EnhancerSettings | None = Field(
-        None, description="every dimension of the networks, in place of size and sample_rate; null: as those two say"
+        None, description="Every dimension of the networks, in place of size and sample_rate; null: as those two say"
     )
     steps: Steps = 1_000_000
     steps_per_epoch: StepsPerEpoch = 1000
     batch_size: BatchSize = 32
     learning_rate: LearningRate = 1e-4
-    start_rate: float = Field(1e-5, gt=0, description="learning rate of the first step")
+    start_rate: float = Field(1e-5, gt=0, description="Learning rate of the first step")
     warmup_steps: WarmupSteps = 1000
     clip_norm: ClipNorm = 1.0
     precision: Precision = "32-true"
-    valid_items: int = Field(8, ge=1, le=1000, description="fixed examples that each epoch is measured on")
+    valid_items: int = Field(8, ge=1, le=1000, description="Fixed examples that each epoch is measured on")
     data: EnhancementSettings = EnhancementSettings()
     samples: SampleSettings = SampleSettings()
 
@@ -122,14 +122,14 @@ class Stage1Settings(EnhancerTrainSettings):
     data: CleanSpeechSettings = CleanSpeechSettings()
     level_db: tuple[float, float] = Field(
         (-12.0, 0.0),
-        description="range of the speech's level in dB over the reference level: in a mixture at that level speech is softer",
+        description="Range of the speech's level in dB over the reference level: in a mixture at that level speech is softer",
     )
-    vocoder_from: int = Field(0, ge=0, description="step from which the vocoder learns; before, the autoencoder alone")
-    vocoder_items: int | None = Field(None, ge=1, description="examples of each batch that the vocoder gets; null: all")
+    vocoder_from: int = Field(0, ge=0, description="Step from which the vocoder learns; before, the autoencoder alone")
+    vocoder_items: int | None = Field(None, ge=1, description="Examples of each batch that the vocoder gets; null: all")
     vocoder_sec: float | None = Field(
-        None, gt=0, description="seconds of each that the vocoder gets, cut at random; null: all"
+        None, gt=0, description="Seconds of each that the vocoder gets, cut at random; null: all"
     )
-    gan_from: int | None = Field(5000, ge=0, description="step from which the discriminators take part; null: never")
+    gan_from: int | None = Field(5000, ge=0, description="Step from which the discriminators take part; null: never")
     resolutions: tuple[tuple[int, int, int], ...] = Field(
         ((512, 100, 400), (1024, 256, 1024), (2048, 512, 2048)),
         min_length=1,
@@ -138,10 +138,10 @@ class Stage1Settings(EnhancerTrainSettings):
     log_slope: float = Field(
         2.0,
         gt=0,
-        description="slope s of the spectral loss log1p(s m), where the magnitude m is 1 at the reference level",
+        description="Slope s of the spectral loss log1p(s m), where the magnitude m is 1 at the reference level",
     )
     discriminators: DiscriminatorSettings = DiscriminatorSettings()
-    scale_items: int = Field(64, ge=1, le=10_000, description="examples that z_scale is estimated from, at the end")
+    scale_items: int = Field(64, ge=1, le=10_000, description="Examples that z_scale is estimated from, at the end")
 
     @model_validator(mode="after")
     def _range(self) -> Stage1Settings:
@@ -160,13 +160,15 @@ class Stage2Settings(EnhancerTrainSettings):
     name: RunName = "enhancer_stage2"
     data: FlowDataSettings = FlowDataSettings()
     beta: float = Field(
-        0.2, gt=0, description="b: lambda, the denoised share of the condition, is drawn from Beta(b, b)"
+        0.2,
+        gt=0,
+        description="Shape b of the law Beta(b, b) from which lambda, the denoised share of the condition, is drawn",
     )
-    nfe: int = Field(16, ge=2, description="evaluations of the flow's field for each sample that is written")
+    nfe: int = Field(16, ge=2, description="Evaluations of the flow's field for each sample that is written")
     fixed_examples: int = Field(
         0,
         ge=0,
-        description="number of examples that are used again and again: what the frozen parts make of them is kept in memory, times,"
+        description="Number of examples that are used again and again: what the frozen parts make of them is kept in memory, times,"
         " noise and lambda are drawn anew; whole batches, at most an epoch; 0: an example is used once",
     )
 
