@@ -161,6 +161,15 @@ class Workflow:
         models = {"model": settings.model if stage.runs_network else None, "recogniser": recogniser}
         return {option: name for option, name in models.items() if name}
 
+    def network_options(self, stage: ChainStage) -> Callable[..., list[str]]:
+        """A rule's `params` function: the models, the device and the threads, as options of a stage's command."""
+
+        def options(wildcards: Any, input: Any, threads: int) -> list[str]:
+            models = [f"--{option}={path}" for option, path in input.items() if option != "manifests"]
+            return [*models, f"--device={self.cfg.device}", f"--threads={threads}"] if stage.runs_network else []
+
+        return options
+
     def code_of(self, stage: ChainStage) -> str:
         """The digest of the code that a job of a stage runs: the stage's, its network's kind's and its recogniser's."""
         modules = [f"stages.{stage.name}"]

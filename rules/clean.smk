@@ -1,5 +1,6 @@
 # Needs: the separators' stems. Makes: fused speech, denoised, post-masked, where asked for enhanced, and brought to its loudness: one
 # manifest per stage and shard. The stages and their order stand in audiorestorer/chain.py; each that is on becomes a rule of its name.
+# Snakemake reads `shell` when the job runs, and STAGE is the last stage by then: what differs between the stages goes through `params`.
 
 for STAGE in FLOW.looped:
 
@@ -25,12 +26,7 @@ for STAGE in FLOW.looped:
             command=STAGE.name,
             cfg=as_is(FLOW.section_json(STAGE.section_name)),
             code=FLOW.code_of(STAGE),
-            models=lambda wildcards, input: [
-                f"--{option}={path}" for option, path in input.items() if option != "manifests"
-            ],
-            device=CFG.device if STAGE.runs_network else "",
+            options=FLOW.network_options(STAGE),
         shell:
             'sh "$AUDIORESTORER_PYTHON" -m audiorestorer {params.command} {input.manifests:q} {output.manifest:q} --config {params.cfg:q}'
-            " --store {params.store:q}"
-            + (" {params.models:q} --device {params.device:q} --threads {threads}" if STAGE.runs_network else "")
-            + " 2>&1 | tee {log:q}"
+            " --store {params.store:q} {params.options:q} 2>&1 | tee {log:q}"
