@@ -1,7 +1,6 @@
-"""The how-tos of docs/architecture.md as a program follows them: its code blocks go into a copy of the project.
+"""The how-tos of docs/architecture.md as a program follows them: their code blocks go into a copy of the project.
 
-A block whose info string is `LANGUAGE PATH` is a new file; ```` ```diff PATH ```` is an edit: each hunk's unchanged and removed lines
-must stand in that file one after another, exactly once. ```` ```sh ```` blocks are commands for the reader and the test to run.
+"New file `PATH`:" before a block makes a file. "In `PATH`, before `TEXT`:" puts the block before the one line that begins with TEXT.
 """
 
 from __future__ import annotations
@@ -12,89 +11,71 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
-PARTS = ("audiorestorer", "rules", "config", "profiles", "envs", "report", "scripts", "Snakefile")
-FENCE = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
+PARTS = ("audiorestorer", "config", "docs", "envs", "notebooks", "profiles", "report", "rules", "scripts", "Snakefile")
+EDIT = re.compile(r"^(?:New file|In) `([^`]+)`(?:, before `([^`]+)`)?:\n\n```(?:\w+)?\n(.*?)```$", re.M | re.S)
 
 
-class Block(NamedTuple):
-    language: str
-    path: str
-    text: str
+def edits(heading: str) -> list[tuple[str, str, str]]:
+    """Of a section: the file, the text before which the block goes (empty: a new file), and the block."""
+    text = PAGE.read_text(encoding="utf-8")
+    start = text.index(f"\n### {heading}\n")
+    end = re.search(r"^#{1,3} ", text[start + 5 :], re.M)
+    return EDIT.findall(text[start : start + 5 + end.start() if end else None])
 
 
-def blocks(heading: str, page: Path = PAGE) -> list[Block]:
-    """The code blocks below a heading of the page, up to the next heading of its level or above."""
-    text = page.read_text(encoding="utf-8")
-    match = re.search(rf"^(#+) {re.escape(heading)}\n", text, re.M)
-    assert match, f"{page.name} has no section {heading!r}"
-    end = re.search(rf"^#{{1,{len(match[1])}}} ", text[match.end() :], re.M)
-    section = text[match.end() : match.end() + end.start() if end else None]
-    return [Block(*(part or "" for part in found)) for found in FENCE.findall(section)]
-
-
-def copy_of_the_project(target: Path) -> Path:
+def copy_of_the_project(folder: Path) -> Path:
     for name in PARTS:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        source, target = ROOT / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(ROOT / name, target / name)
-    (target / "data").symlink_to(ROOT / "data")
-    (target / "models").symlink_to(ROOT / "models")
-    return target
+            shutil.copy(source, target)
+    for name in ("data", "models"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
 
 
-def edited(text: str, diff: str, name: str) -> str:
-    """The text after the hunks of a diff without line numbers."""
-    for hunk in re.split(r"^@@.*\n", diff, flags=re.M):
-        if not hunk.strip():
+def follow(heading: str, house: Path, skipped: int | None = None) -> set[str]:
+    """Do in a copy what a section says; the files that change, the generated config.yaml among them.
+
+    Args:
+        skipped: the number of an edit that is forgotten; then config.yaml is not generated.
+    """
+    touched = set()
+    for number, (name, anchor, block) in enumerate(edits(heading)):
+        if number == skipped:
             continue
-        lines = hunk.splitlines()
-        assert all(line[:1] in (" ", "+", "-", "") for line in lines), (
-            f"{name}: a diff's lines begin with a space, + or -"
+        path = house / name
+        touched.add(name)
+        if not anchor:
+            assert not path.exists(), f"{name} is there already"
+            path.write_text(block, encoding="utf-8")
+            continue
+        block += "" if block.startswith(" ") or path.suffix != ".py" or block.count("\n") == 1 else "\n\n"
+        text = path.read_text(encoding="utf-8")
+        assert text.count(f"\n{anchor}") == 1, (
+            f"{name}: {anchor!r} begins {text.count(chr(10) + anchor)} lines, not one"
         )
-        before = "".join(line[1:] + "\n" for line in lines if line[:1] != "+")
-        after = "".join(line[1:] + "\n" for line in lines if line[:1] != "-")
-        assert text.count(before) == 1, f"{name}: stands {text.count(before)} times, not once:\n{before}"
-        text = text.replace(before, after)
-    return text
-
-
-def follow(heading: str, house: Path) -> list[str]:
-    """Do in a copy what a how-to says; the files that it touches, the generated config.yaml among them where config.py is one."""
-    touched = []
-    for language, path, text in blocks(heading):
-        if not path:
-            continue
-        target = house / path
-        assert target.resolve().is_relative_to(house.resolve())
-        if language == "diff":
-            target.write_text(edited(target.read_text(encoding="utf-8"), text, path), encoding="utf-8")
-        else:
-            assert not target.exists(), f"{path} is there already"
-            target.write_text(text, encoding="utf-8")
-        touched.append(path)
-    if "audiorestorer/config.py" in touched:
-        python(house, "config", house / "config/config.yaml")
+        path.write_text(text.replace(f"\n{anchor}", f"\n{block}{anchor}"), encoding="utf-8")
+    if skipped is None:
+        command(house, "config", "config/config.yaml")
         if (house / "config/config.yaml").read_bytes() != (ROOT / "config/config.yaml").read_bytes():
-            touched.append("config/config.yaml")
-    return sorted(set(touched))
+            touched.add("config/config.yaml")
+    return touched
 
 
-def python(house: Path, *arguments: object) -> str:
-    """A command of the copy, by this interpreter; what it printed."""
-    done = run(house, [sys.executable, "-m", "audiorestorer", *map(str, arguments)])
+def python(house: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Python with the copy's package."""
+    environment = {**os.environ, "PYTHONPATH": str(house)}
+    line = [sys.executable, *map(str, arguments)]
+    return subprocess.run(line, cwd=folder or house, env=environment, capture_output=True, text=True)
+
+
+def command(house: Path, *arguments: object, folder: Path | None = None) -> str:
+    """A command of the copy; its output."""
+    done = python(house, "-m", "audiorestorer", *arguments, folder=folder)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr
-
-
-def run(house: Path, command: list[str], folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(house),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    return subprocess.run(command, cwd=folder or house, env=environment, capture_output=True, text=True)

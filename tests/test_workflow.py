@@ -94,7 +94,7 @@ class Wider(Config):
         ({"section": "highpass"}, r"config\.py: Config has no section 'highpass'"),
         ({"cost": None}, r"chain\.py: CHAIN: 'postmask' has no cost"),
         ({"runs_network": True}, r"config\.py: the section 'postmask' names no `model`"),
-        ({"command": "highpass"}, r"commands: no command 'highpass'"),
+        ({"name": "highpass", "section": "fuse"}, r"commands: no command 'highpass'"),
     ],
 )
 def test_what_was_forgotten_is_named_with_its_file(changes: dict[str, Any], message: str):

@@ -19,43 +19,11 @@ from audiorestorer.metrics import groups
 from audiorestorer.metrics.files import Signals
 from audiorestorer.report.metricinfo import METRICS, known
 from audiorestorer.store import sha256_file
+from tests.how_to import edits
 
 ROOT = Path(__file__).parents[2]
 RATE = 16_000
-ZERO_CROSSINGS = '''"""Zero crossings of the output."""
-
-from __future__ import annotations
-
-import numpy as np
-
-from audiorestorer.metrics import Missing
-from audiorestorer.metrics.files import Source
-from audiorestorer.metrics.groups import Figures, Group, Metric
-from audiorestorer.resources import Cost
-
-
-def compute(files: Source, figures: Figures) -> None:
-    figures.put("zero_crossings", lambda: per_second(files), "output")
-
-
-def per_second(files: Source) -> float:
-    """Changes of sign per second, the mean of the channels."""
-    if not files.info.frames:
-        raise Missing("empty")
-    changes, last = 0, None
-    for block in files.stream("output"):
-        signs = block >= 0 if last is None else np.concatenate([last, block >= 0], axis=1)
-        changes += np.count_nonzero(signs[:, 1:] != signs[:, :-1])
-        last = signs[:, -1:]
-    return changes / files.info.channels / files.info.duration_sec
-
-
-GROUP = Group(
-    metrics=(Metric("zero_crossings", "zero crossings", "1/s", "lower", 0, "changes of sign per second and channel"),),
-    cost=Cost(110, channel=0.01),
-    compute=compute,
-)
-'''
+((_, _, ZERO_CROSSINGS),) = edits("Add a metric")
 
 
 @pytest.fixture

@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 
+from tests.how_to import copy_of_the_project, edits, follow, python
 from tests.tiny_models import write_tiny_mask_unet
-from tests.workflow.conftest import ROOT, Workspace
+from tests.workflow.conftest import Workspace
 
-PAGE = Path(__file__).with_name("adding_a_stage.md")
-PARTS = (
-    "audiorestorer",
-    "config",
-    "docs",
-    "envs",
-    "models",
-    "notebooks",
-    "profiles",
-    "report",
-    "rules",
-    "scripts",
-    "Snakefile",
-)
-EDIT = re.compile(r"^(?:New file|In) `([^`]+)`(?:, before `([^`]+)`)?:\n\n```(?:python)?\n(.*?)```$", re.M | re.S)
+STAGE = "Add a stage"
 RATE, TONES_HZ = 22_050, (40, 1000)
-
-
-def edits() -> list[tuple[str, str, str]]:
-    """File, the text before which the block goes (empty: a new file), and the block."""
-    return EDIT.findall(PAGE.read_text(encoding="utf-8"))
-
-
-def copied_house(folder: Path) -> Path:
-    for name in PARTS:
-        source, target = ROOT / name, folder / name
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(source, target)
-    return folder
-
-
-def apply(house: Path, skipped: int | None = None) -> None:
-    for number, (name, anchor, block) in enumerate(edits()):
-        if number == skipped:
-            continue
-        path = house / name
-        if not anchor:
-            path.write_text(block, encoding="utf-8")
-            continue
-        block += "" if block.startswith(" ") else "\n\n"
-        text = path.read_text(encoding="utf-8")
-        assert text.count(f"\n{anchor}") == 1, f"{name}: {anchor}"
-        path.write_text(text.replace(f"\n{anchor}", f"\n{block}{anchor}"), encoding="utf-8")
 
 
 def level_db(path: Path, tone_hz: int) -> float:
@@ -69,12 +22,10 @@ def level_db(path: Path, tone_hz: int) -> float:
 
 
 def test_the_stage_of_the_how_to_works(tmp_path: Path) -> None:
-    assert len({name for name, _, _ in edits()} | {"config/config.yaml"}) <= 6
     workspace = Workspace(tmp_path / "w")
-    workspace.house = copied_house(tmp_path / "house")
-    apply(workspace.house)
-    line = [sys.executable, "-m", "audiorestorer", "config", "config/config.yaml"]
-    subprocess.run(line, cwd=workspace.house, check=True)
+    (tmp_path / "house").mkdir()
+    workspace.house = copy_of_the_project(tmp_path / "house")
+    assert len(follow(STAGE, workspace.house)) == 5
     assert "corner_hz: 80.0" in (workspace.house / "config/config.yaml").read_text()
     (workspace.folder / "batch/input").mkdir(parents=True)
     seconds = np.arange(2 * RATE) / RATE
@@ -98,12 +49,11 @@ def test_the_stage_of_the_how_to_works(tmp_path: Path) -> None:
     assert not workspace.computed("denoise") and not workspace.computed("postmask") and workspace.computed("loudness")
 
 
-@pytest.mark.parametrize("skipped", range(len(edits())))
+@pytest.mark.parametrize("skipped", range(len(edits(STAGE))))
 def test_what_is_forgotten_ends_the_start_with_the_file(tmp_path: Path, skipped: int) -> None:
-    house = copied_house(tmp_path / "house")
-    apply(house, skipped)
-    program = "from audiorestorer.__main__ import app; from audiorestorer.chain import check_chain\n"
-    program += "check_chain({command.name or command.callback.__name__ for command in app.registered_commands})"
-    done = subprocess.run([sys.executable, "-c", program], cwd=house, capture_output=True, text=True)
-    file = edits()[skipped][0].replace("__main__.py", "commands")
+    house = copy_of_the_project(tmp_path)
+    follow(STAGE, house, skipped)
+    program = "from audiorestorer.__main__ import command_names; from audiorestorer.chain import check_chain\n"
+    done = python(house, "-c", program + "check_chain(command_names())")
+    file = edits(STAGE)[skipped][0].replace("commands/render.py", "commands")
     assert done.returncode == 1 and file in done.stderr, done.stderr[-1500:]
