@@ -4,7 +4,7 @@ A mutant is one small change that matters: a comparison's bound, a sign, an oper
 by a seed, each from another module, and applied to a copy of the repository. First the tests that name the changed module run, then,
 where none of them failed, all of `make test`'s. A mutant that nothing notices asks for a test.
 
-    python -m scripts.release.mutants --count 10 --seed 19 --out docs/lab/mutants.md
+    python -m scripts.release.mutants --count 10 --seed 19 --out mutants.md
 """
 
 from __future__ import annotations
