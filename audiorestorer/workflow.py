@@ -58,7 +58,7 @@ def check_settings_file(path: str) -> None:
     settings = read_yaml(path)
     if not isinstance(settings, dict) or not settings:
         raise AudioRestorerError(
-            f"{path}: settings are needed, one `key: value` a line (`audiorestorer config` writes all)"
+            f"{path}: settings are needed, one `key: value` per line (`audiorestorer config` writes all)"
         )
 
 

@@ -187,7 +187,7 @@ command("report", "batch.report")(
     manifests=option(Path | None, "Folder of all stages' manifests, with their run times.", None),
 )
 command("quality-page", "batch.quality_page")(
-    "Make the report's page from the tables of the quality benchmark (docs/quality.md).",
+    "Make the report's page from the tables of the quality benchmark (docs/lab/quality.md).",
     markdown=argument(Path, "MARKDOWN", "The tables.", role=READ),
     out_html=argument(Path, "OUT_HTML", "Page to write.", role=WRITTEN),
 )

@@ -50,7 +50,7 @@ def test_a_repeated_key_stops_the_run(tmp_path: Path) -> None:
         (b"shards: 2026-13-45\n", "not valid YAML: month must be in 1..12 at line 1"),
         (b"shards: 1\nshards: 2\n", "the key 'shards' is there twice at line 2"),
         (b"a: " + b"[" * 3000, "not valid YAML"),
-        (b"- 1\n", "settings are needed, one `key: value` a line"),
+        (b"- 1\n", "settings are needed, one `key: value` per line"),
         (b"", "settings are needed"),
         (None, "cannot read: not a file"),
     ],
