@@ -28,5 +28,5 @@ for STAGE in FLOW.looped:
             code=FLOW.code_of(STAGE),
             options=FLOW.network_options(STAGE),
         shell:
-            'sh "$AUDIORESTORER_PYTHON" -m audiorestorer {params.command} {input.manifests:q} {output.manifest:q} --config {params.cfg:q}'
+            'sh "$AUDIORESTORER_PYTHON" -m audiorestorer {params.command:q} {input.manifests:q} {output.manifest:q} --config {params.cfg:q}'
             " --store {params.store:q} {params.options:q} 2>&1 | tee {log:q}"

@@ -98,7 +98,7 @@ CONFIG = [
     Case("loudness: {format: mp3}", "loudness.format", "'mp3'", "keep, wav, flac", "format"),
     Case("loudness: {subtype: PCM24}", "loudness.subtype", "'PCM24'", "PCM_16, PCM_24, FLOAT", "subtype"),
     Case("loudness: {format: flac, subtype: FLOAT}", "loudness", "FLOAT", "choose PCM_24", "subtype"),
-    Case("evaluate: {metrics: [wre]}", "evaluate.metrics.0", "'wre'", "signal, wer (a module of", "'wer'"),
+    Case("evaluate: {metrics: [wre]}", "evaluate.metrics.0", "'wre'", "signal, wer (A module of", "'wer'"),
     Case("evaluate: {recogniser: a/b}", "evaluate.recogniser", "'a/b'", "of the pattern", "recogniser"),
     Case("shards: 0", "shards", "0", "at least 1, at most 100000", "shards"),
     Case("shards: 0x" + "f" * 6000, "shards", "digits", "at most 100000", "shards"),

@@ -147,7 +147,7 @@ def test_a_name_without_a_module_is_an_error_that_names_the_file(project: Path) 
     with pytest.raises(AudioRestorerError, match=r"metrics/groups/nothing\.py: no such file"):
         groups.named("nothing")
     done = run(project, "-m", "audiorestorer", "evaluate", "a", "b", "--config", '{"metrics": ["nothing"]}')
-    assert done.returncode == 2 and "a module of audiorestorer/metrics/groups" in done.stderr
+    assert done.returncode == 2 and "A module of audiorestorer/metrics/groups" in done.stderr
     assert "metrics.0" in done.stderr and "'nothing'" in done.stderr
 
 

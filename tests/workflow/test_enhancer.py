@@ -27,7 +27,7 @@ def command(folder: Path, *arguments: str) -> list[str]:
         path = folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump(content))
         enhancer[name] = str(path)
-    (folder / "run.json").write_text(json.dumps({"enhancer": enhancer, "device": "cpu"}))
+    (folder / "run.json").write_text(json.dumps({"enhancer_training": enhancer, "device": "cpu"}))
     return [
         sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(folder),
         "--configfile", str(folder / "run.json"), "--workflow-profile", str(ROOT / "profiles/default"), "--cores", "1", *arguments,
