@@ -1,6 +1,7 @@
 """fuse, postmask, loudness, evaluate and collect on files: physics, not outputs."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -199,8 +200,10 @@ def test_silence_stays_silent_and_quiet_files_keep_the_gain_limit(tmp_path):
     assert row.gain_db == 6 and "max_gain_db" in row.notes["loudness"]
 
 
-@pytest.fixture
-def measured(tmp_path):
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    """A shard that was evaluated once for all tests."""
+    tmp_path = tmp_path_factory.mktemp("evaluated")
     s, m = voice(6), music(6)
     good = item(tmp_path, "good", noisy=s + m, path=3 * (s + 0.05 * m), clean=s)
     alone = item(tmp_path, "alone", noisy=s + m, path=s)
@@ -210,6 +213,15 @@ def measured(tmp_path):
     write_manifest(tmp_path / "l.jsonl", [good, alone, other, bad])
     evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(), Job(tmp_path / "store"))
     collect.run([tmp_path / "e.jsonl"], tmp_path / "m.json", tmp_path / "m.csv")
+    return tmp_path
+
+
+@pytest.fixture
+def measured(evaluated, tmp_path):
+    """A copy of the evaluated shard, and its metrics."""
+    shutil.copytree(evaluated, tmp_path, dirs_exist_ok=True)
+    for name in ("l.jsonl", "e.jsonl"):
+        (tmp_path / name).write_text((tmp_path / name).read_text().replace(str(evaluated), str(tmp_path)))
     return tmp_path, json.loads((tmp_path / "m.json").read_text())
 
 
