@@ -83,6 +83,15 @@ def _cloned(source: int, target: int) -> bool:
     return True
 
 
+def _moved_in(path: Path, target: Path, sha256: str) -> os.stat_result:
+    """Give a finished file its final name. A file of the same content stays: another job may be reading it."""
+    with suppress(OSError):
+        if target.stat().st_size == path.stat().st_size and sha256_file(target) == sha256:
+            return target.stat()
+    os.replace(path, target)
+    return target.stat()
+
+
 def _file(base: Path, sha256: str, name: str) -> str:
     return f"{base}.{sha256[:8]}.{name}"
 
@@ -186,9 +195,9 @@ class Store:
         base.parent.mkdir(parents=True, exist_ok=True)
         record: dict[str, Any] = {"files": {}, "row": dict(row)}
         for name, path in files.items():
-            info, digest = path.stat(), sha256_file(path)
+            digest = sha256_file(path)
+            info = _moved_in(path, Path(_file(base, digest, name)), digest)
             record["files"][name] = {"size": info.st_size, "mtime_ns": info.st_mtime_ns, "sha256": digest}
-            os.replace(path, _file(base, digest, name))
         if source:
             record["source"] = {"sha256": source.sha256, "names": sorted(source.names)}
         record["check"] = _check(record)

@@ -140,3 +140,13 @@ def test_a_changed_figure_in_a_record_is_noticed(tmp_path):
     record = next(tmp_path.rglob("*.json"))
     record.write_text(record.read_text().replace('"gain_db": 1', '"gain_db": 7'))
     assert store.get(key) is None
+
+
+def test_a_second_put_of_the_same_content_leaves_the_file_to_who_reads_it(tmp_path):
+    """Met by the fault campaign: of two runs on one folder, one saw its input replaced by the other's, and threw the entry away."""
+    store, key = Store(tmp_path, "fuse"), key_of(x=1)
+    path = put(store, key).files["vocals.wav"]
+    before = path.stat()
+    again = put(store, key)
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert again == store.get(key) and store.damaged(key) is None

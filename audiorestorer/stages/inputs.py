@@ -81,13 +81,23 @@ def checked(item: Item, store: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for path, state in before.items():
-            if state_of(path) != state:
+        for path, sha256 in files_of(item).items():
+            now = state_of(path)
+            if now != before[path] and not _same_entry(path, sha256, now, store):
                 raise _refused(path, store, "removed or replaced while it was read")
 
 
+def _same_entry(path: str, sha256: str | None, state: State | None, store: Path) -> bool:
+    """Whether a file of the store that was replaced holds what it should: a second run made the same entry at the same time."""
+    return state is not None and sha256 is not None and _in_store(path, store) and _sha256(path, state) == sha256
+
+
+def _in_store(path: str, store: Path) -> bool:
+    return Path(path).resolve().is_relative_to(store.resolve())
+
+
 def _refused(path: str, store: Path, why: str) -> AudioRestorerError:
-    if not Path(path).resolve().is_relative_to(store.resolve()):
+    if not _in_store(path, store):
         return InputChanged(f"{path}: {why}: put it back, or leave it as it is, and {AGAIN}")
     Store.forget(Path(path))
     return InputDamaged(f"{path}: {why}: it was deleted from the store")

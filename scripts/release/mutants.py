@@ -109,14 +109,14 @@ def tests_of(mutant: Mutant, house: Path) -> list[str]:
     return [str(path.relative_to(house)) for path in files if names.search(path.read_text(encoding="utf-8"))]
 
 
-def noticed(mutant: Mutant, house: Path, jobs: int) -> str | None:
+def noticed(mutant: Mutant, house: Path, jobs: int, *, near_only: bool) -> str | None:
     """The first test that fails with the mutant in place; None: no test does."""
     target = house / mutant.path
     original = target.read_text(encoding="utf-8")
     target.write_text(mutant.applied(original), encoding="utf-8")
     try:
         near = [name for name in tests_of(mutant, house) if "/workflow/" not in name]
-        for files in filter(None, (near, ["tests"])):
+        for files in filter(None, (near, [] if near_only else ["tests"])):
             command = [
                 sys.executable,
                 "-m",
@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10, help="number of mutants")
     parser.add_argument("--seed", type=int, default=19, help="seed of the draw")
     parser.add_argument("--jobs", type=int, default=2, help="test processes")
+    parser.add_argument("--near", action="store_true", help="run only the tests that name the changed module")
     parser.add_argument("--out", type=Path, help="Markdown file for the table; standard output if left out")
     options = parser.parse_args()
     rows = ["| changed line | from | to | noticed by |", "| --- | --- | --- | --- |"]
@@ -155,7 +156,7 @@ def main() -> None:
         )
         (house / ".venv").symlink_to(ROOT / ".venv")
         for mutant in drawn(options.count, options.seed):
-            test = noticed(mutant, house, options.jobs)
+            test = noticed(mutant, house, options.jobs, near_only=options.near)
             rows.append(
                 f"| `{mutant.path}:{mutant.line}` | `{mutant.old}` | `{mutant.new}` | {f'`{test}`' if test else 'nothing'} |"
             )
