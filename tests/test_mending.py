@@ -13,7 +13,7 @@ import soundfile as sf
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.formats import mending, mpeg
+from audiorestorer.formats import flac, mending, mpeg
 from audiorestorer.stages import folder
 from tests.faults import containers as c
 
@@ -292,6 +292,11 @@ def test_a_flac_from_a_pipe_that_broke(tmp_path):
     info, found = given(tmp_path / "x.flac")
     assert FULL // 3 < info.frames < FULL and "does not say how long" in (info.note or "")
     np.testing.assert_allclose(found[0], voice(info.frames), atol=1e-4)
+
+
+def test_checksums_are_the_published_ones():
+    """Of the digits 1 to 9, in the catalogue of parametrised CRC algorithms: CRC-8/SMBUS and CRC-16/UMTS, which RFC 9639 uses."""
+    assert (flac.crc8(b"123456789"), flac.crc16(b"123456789")) == (0xF4, 0xFEE8)
 
 
 def test_a_cut_flac_is_refused(tmp_path):

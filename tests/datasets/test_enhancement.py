@@ -266,6 +266,9 @@ def test_reverb_decays_as_told() -> None:
     damped = reverb_response(np.random.default_rng(1), 16_000, 100.0, 100.0, 0)[1:]
     high = scipy_signal.butter(8, 4000, "highpass", fs=16_000, output="sos")
     assert decay_sec(scipy_signal.sosfilt(high, damped)) < 0.4 * decay_sec(scipy_signal.sosfilt(high, long))
+    for reverberance, level_db in ((0.0, -18.0), (50.0, -7.5), (100.0, 3.0)):  # the tail's energy to the direct sound's
+        tail = reverb_response(np.random.default_rng(1), 16_000, reverberance, 0, 0)[1:]
+        assert 10 * np.log10(np.sum(tail**2)) == pytest.approx(level_db, abs=0.01)
     late = reverb_response(np.random.default_rng(1), 16_000, 50, 50, 100)
     assert late[0] == 1 and not late[1:470].any() and late[481:600].any()  # 30 ms
 

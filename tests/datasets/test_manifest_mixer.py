@@ -56,6 +56,7 @@ def test_curriculum_moves_the_range(data: tuple[Path, Path]) -> None:
     early = [mixer.example(epoch, k).snr_db for epoch in (0, 1, 2) for k in range(5)]
     late = [mixer.example(epoch, k).snr_db for epoch in (3, 9) for k in range(5)]
     assert min(early) >= 10 and max(late) <= 5
+    assert settings.snr_range(0.0) == (10, 20) and settings.snr_range(0.3) == settings.snr_range(1.0) == (-2, 5)
     for wrong in ([{"until": 0.5, "snr_db": [0, 1]}], [{"until": 1.0, "snr_db": [3, 1]}]):
         with pytest.raises(ValueError, match="until must rise|lowest, highest"):
             MixtureSettings.model_validate({"curriculum": wrong})
