@@ -39,7 +39,7 @@ def test_recall_and_amplitudes() -> None:
 
 def test_clean_speech_shows_few() -> None:
     """With the neighbour condition less than 1/s; without it glottal pulses by the dozen."""
-    speech = clean_speech(16_000, 6)
+    speech = clean_speech(16_000, 2)
     seconds = speech.shape[1] / 16_000
     assert count(speech, 16_000) / seconds < 1.5
     assert count(speech, 16_000, Detector(neighbour_ratio=0)) / seconds > 10

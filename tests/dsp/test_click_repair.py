@@ -32,7 +32,7 @@ def test_clean_speech_stays() -> None:
 
 def test_the_usual_threshold_alone_eats_speech() -> None:
     """Why the neighbour condition is there."""
-    clean = clean_speech(16_000, 2)
+    clean = clean_speech(16_000, 1)
     alone = repair(clean, 16_000, Repair(threshold=3.0, neighbour_ratio=0.0))
     assert error_db(alone, clean) < 15 < error_db(repair(clean, 16_000), clean)
 

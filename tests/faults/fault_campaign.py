@@ -23,9 +23,8 @@ TRAINING = {
 WORKFLOW_EACH = 9  # so many faults go with one of a whole Snakemake run, which takes some twenty times as long
 COUNTS = ("tried", "identical", "message", "lost", "not_here")
 SHORT = {
-    "kill": 3, "kill_time": 1, "kill_threads": 1, "thread": 1, "full_disk": 2, "no_rights": 1, "input_away": 1, "input_changed": 1,
-    "damaged_store": 2, "bit_rot": 1, "damaged_in_use": 1, "damaged_artifact": 2, "cut_model": 1, "two_at_once": 1,
-    "training_damaged": 1, "training_worker": 1,
+    "kill": 2, "kill_threads": 1, "thread": 1, "full_disk": 1, "input_away": 1, "damaged_store": 1, "damaged_in_use": 1,
+    "damaged_artifact": 1, "two_at_once": 1, "training_damaged": 1,
 }  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_cases_are_many_and_the_same_each_time(tmp_path: Path) -> None:
 
 
 def test_every_file_through_ingest_and_some_through_the_whole_chain(tmp_path: Path) -> None:
-    rows = campaign(tmp_path, "--chain-every", "12")
+    rows = campaign(tmp_path, "--chain-every", "40")
     assert len(rows) >= LEAST_CASES
     check(rows)
     assert {"link_to_itself.wav", "ten_hours.flac", "fifo.wav", "level_nan_FLOAT.wav"} <= rows.keys()

@@ -224,6 +224,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(checkpoint: Path) -> None:
     peaks = [
         int(subprocess.run([sys.executable, "-c", PEAK, str(checkpoint), str(seconds)], capture_output=True, check=True).stdout)

@@ -123,6 +123,7 @@ folder.mkdir(parents=True)
 """
 
 
+@pytest.mark.slow
 def test_training_audio_and_trained_model_are_made_once_for_two_folders(tmp_path: Path, monkeypatch):
     house = copy_of_the_house(tmp_path / "house")
     (house / "data").symlink_to(ROOT / "data")

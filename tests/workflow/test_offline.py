@@ -112,6 +112,7 @@ def test_prefetched_it_runs_without_a_network(workspace: Workspace) -> None:
     assert set(workspace.outputs()) == {"x one.wav"} and len(Files.seen) == 3
 
 
+@pytest.mark.slow
 def test_a_cut_weight_is_named_and_fetched_again(workspace: Workspace) -> None:
     workspace.run(*RENDERED)
     before, weight = workspace.outputs(), workspace.folder / "artifacts/models/tiny_a/tiny_a.safetensors"
