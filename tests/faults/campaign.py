@@ -1,6 +1,6 @@
 """Hostile audio, file by file, in processes with limits: ingest, then the whole chain on tiny models for what ingest takes.
 
-    python -m tests.faults.campaign FOLDER --json RESULTS.json [--only NAME] [--chain-every N] [--together]
+    python -m tests.faults.campaign FOLDER --json RESULTS.json [--only NAME] [--every N] [--chain-every N] [--together]
 
 Each file has a process of its own, forked from one that has loaded everything, with a limit on memory, on processor time and on time.
 Standard output is silent; RESULTS holds a row a case: name, group, outcome (`restored`, `rejected`, `broken`), reason,
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th case only, and the ten hours")
     parser.add_argument(
         "--chain-every", type=int, default=1, metavar="N", help="the whole chain for every N-th case only"
     )
@@ -179,13 +180,17 @@ def main() -> None:
     if options.together:
         rows = run_together(chain, options.folder / "together")
     else:
-        rows = run_each(chain, options.folder, options.only, options.chain_every)
+        rows = run_each(chain, options.folder, options.only, options.every, options.chain_every)
     options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def run_each(chain: Chain, folder: Path, only: str, chain_every: int) -> list[dict[str, Any]]:
-    """All cases that this machine can make whose name holds `only`, each in a folder of its own."""
-    chosen = [case for case in cases() if only in case.name]
+def run_each(chain: Chain, folder: Path, only: str, every: int, chain_every: int) -> list[dict[str, Any]]:
+    """The cases that this machine can make whose name holds `only`, each in a folder of its own."""
+    chosen = [
+        case
+        for number, case in enumerate(cases())
+        if only in case.name and (number % every == 0 or case.group == "ten hours")
+    ]
     places = [folder / f"{number:04d}" for number in range(len(chosen))]
     warm = folder / "warm"  # a good file here first: the cases' processes begin with modules loaded and digests made
     cases()[0].write(warm / "input")
