@@ -8,7 +8,8 @@ from tests.faults.numerics import CHAINS, LIMITS_DB, figures
 
 
 @pytest.fixture(
-    scope="module", params=["mask networks", "HTDemucs", pytest.param("pilot models", marks=pytest.mark.slow)]
+    scope="module",
+    params=["mask networks", *(pytest.param(chain, marks=pytest.mark.slow) for chain in ("HTDemucs", "pilot models"))],
 )
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
     return figures(CHAINS[request.param], tmp_path_factory.mktemp("numerics"))

@@ -63,6 +63,7 @@ def test_180_items_leave_no_handles_no_memory_and_no_files_behind(tmp_path: Path
 
 
 @pytest.mark.skipif(malloc_bytes() is None, reason="malloc does not say what it has given out (glibc 2.33 does)")
+@pytest.mark.slow
 def test_the_chain_keeps_nothing_of_an_item(tmp_path: Path) -> None:
     """All stages and libraries in one process, on tiny models: what the allocators have given out stays level.
 

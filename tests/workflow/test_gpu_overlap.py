@@ -149,6 +149,7 @@ def test_one_gpu_serves_one_job_at_a_time_and_cpu_stages_run_beside_it(one: list
     assert beside(one) > 0.3 * sum(event.end - event.start for event in one if not event.on_gpu)
 
 
+@pytest.mark.slow
 def test_two_gpus_serve_two_jobs_each_its_own(one: list[Event], two: list[Event]):
     assert most_at_once([event for event in two if event.on_gpu]) == 2
     for gpu in GPUS:

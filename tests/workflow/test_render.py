@@ -221,8 +221,7 @@ def test_wide_and_stereo_rates(tmp_path: Path):
 
 def test_a_metric_more_computes_only_that_metric_and_renders_nothing(edited: Workspace):
     """Words and tags; the tagger's weights are not here at first, and then they are."""
-    transcripts = "".join(f"{name}\thello world\n" for name in ("x one.wav", "four.wav"))
-    (edited.folder / "batch/transcripts.tsv").write_text(f"path\ttranscript\n{transcripts}")
+    (edited.folder / "batch/transcripts.tsv").write_text("path\ttranscript\nfour.wav\thello world\n")
     edited.render()
     before, outputs = computed(edited), edited.outputs()
     edited.config["evaluate"] = {"metrics": ["loudness", "music", "signal", "intelligibility", "wer", "panns"]}
@@ -234,7 +233,7 @@ def test_a_metric_more_computes_only_that_metric_and_renders_nothing(edited: Wor
     assert heard["wer"] >= 0 and heard["wer_clean"] >= 0 and "wer_open_in" in heard["heard"]
     assert "transcript" in items["five.wav"]["missing"]["wer"]
     assert all("panns_cnn14" in row["missing"]["music_presence"] for row in items.values() if row["status"] == "ok")
-    assert len(edited.computed("evaluate/wer")) == 6  # two items; mixture, output, reference
+    assert len(edited.computed("evaluate/wer")) == 3  # mixture, output, reference
     write_random_panns(edited.folder / "artifacts/models/panns_cnn14")
     with open(edited.folder / "models.yaml", "a") as file:
         file.write(

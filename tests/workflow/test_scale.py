@@ -19,6 +19,7 @@ class Batch(bench_scale.Batch):
         return [str(warm.executable()), *super().command(*arguments)[1:]]
 
 
+pytestmark = pytest.mark.slow  # test_render has the short form of each, on five items
 ITEMS, SHARDS = 61, 2
 NOTHING = dict.fromkeys(bench_scale.STAGES, 0)
 
