@@ -1,8 +1,6 @@
 """Training: it learns, and a run that was interrupted ends with the same bytes as one that was not."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +18,10 @@ from audiorestorer.training.data import Data
 from audiorestorer.training.fit import inputs_of
 from audiorestorer.training.module import MaskModule
 from audiorestorer.training.settings import load_settings
+from tests import warm
 from tests.datasets.conftest import RATE, write_training_audio
 from tests.training.trainings import train
 
-ROOT = Path(__file__).parents[2]
 NETWORK = {
     "sample_rate": RATE, "n_fft": 128, "hop_length": 64, "frequency_fold": 2, "channels": [8, 12],
     "time_strides": [1, 2], "rnn_hidden": 16,
@@ -125,9 +123,9 @@ def test_two_processes_train_as_one_does_with_their_batches(data: Path, tmp_path
             "ema_decay": 0.0,
         }
         experiment.write_text(json.dumps({**config, "initial": str(begin)}))
-        command = [sys.executable, "-m", "audiorestorer", "train", "--config", str(experiment), "--data", str(data)]
+        command = ["-m", "audiorestorer", "train", "--config", str(experiment), "--data", str(data)]
         command += ["--out", str(out), "--work", str(tmp_path / f"work_{devices}"), "--threads", "1"]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        done = warm.run(*command)
         assert done.returncode == 0 and done.stdout.count("step 6/6") == 1, done.stdout + done.stderr
         assert len(list((tmp_path / f"work_{devices}").glob("*_tiny"))) == 1
         found[devices] = torch.cat([value.flatten() for value in load_checkpoint(out)[0].parameters()])

@@ -1,9 +1,8 @@
 """The enhancer's trainings: resumed as uninterrupted, frozen parts, scales, losses that fall, steps that are skipped, the join."""
 
-import os
+import fcntl
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from audiorestorer.training.enhancer.epoch_samples import batches
 from audiorestorer.training.enhancer.fit import module_of
 from audiorestorer.training.enhancer.module import StepRandom
 from audiorestorer.training.enhancer.settings import EnhancerTrainSettings, load_settings
+from tests import warm
 from tests.models.enhancer.test_enhancer import SMALL
 from tests.training.enhancer.conftest import DENOISER, STAGE1, STAGE2
 from tests.training.trainings import train_enhancer
@@ -65,16 +65,19 @@ def test_resumed_equals_uninterrupted_byte_for_byte(
 def test_killed_and_started_again(data: Path, trained: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(DENOISER))
     command = [
-        sys.executable, "-m", "audiorestorer", "train-enhancer", "--config", str(tmp_path / "e.yaml"), "--data", str(data),
+        "-m", "audiorestorer", "train-enhancer", "--config", str(tmp_path / "e.yaml"), "--data", str(data),
         "--out", str(tmp_path / "m.safetensors"), "--work", str(tmp_path / "work"),
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen([str(warm.executable()), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list((tmp_path / "work").glob("*/checkpoints/last.ckpt")):
         assert process.poll() is None
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL and not (tmp_path / "m.safetensors").exists()
-    done = subprocess.run(command, capture_output=True, text=True)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    with next((tmp_path / "work").glob(".lock_*")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the training was a fork of the server's, which kills it when its client is gone
+    assert not (tmp_path / "m.safetensors").exists()
+    done = warm.run(*command)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "m.safetensors").read_bytes() == trained["denoiser"].read_bytes()
     assert len(list((tmp_path / "work").glob("*_tiny_denoiser"))) == 1
