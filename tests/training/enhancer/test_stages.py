@@ -75,7 +75,9 @@ def test_killed_and_started_again(data: Path, trained: dict[str, Path], tmp_path
     process.kill()
     assert process.wait() == -signal.SIGKILL
     with next((tmp_path / "work").glob(".lock_*")).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the training was a fork of the server's, which kills it when its client is gone
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # the training was a fork of the server's, which kills it when its client is gone
     assert not (tmp_path / "m.safetensors").exists()
     done = warm.run(*command)
     assert done.returncode == 0, done.stderr
