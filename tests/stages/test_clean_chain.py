@@ -204,7 +204,7 @@ def test_silence_stays_silent_and_quiet_files_keep_the_gain_limit(tmp_path):
 def evaluated(tmp_path_factory):
     """A shard that was evaluated once for all tests."""
     tmp_path = tmp_path_factory.mktemp("evaluated")
-    s, m = voice(6), music(6)
+    s, m = voice(6, 1.5), music(6, 1.5)
     good = item(tmp_path, "good", noisy=s + m, path=3 * (s + 0.05 * m), clean=s)
     alone = item(tmp_path, "alone", noisy=s + m, path=s)
     other = item(tmp_path, "other", noisy=s + m, path=s, clean=s[:, : RATE // 2])
@@ -274,7 +274,7 @@ def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
     tmp_path, _ = measured
     count = {group: len(list((tmp_path / "store/evaluate" / group).glob("??/*.json"))) for group in ("wer", "dnsmos")}
     rows = sorted(read_manifest(tmp_path / "l.jsonl"), key=lambda row: row.id != "good")
-    changed = item(tmp_path, "good2", noisy=voice(6), path=2 * voice(6)).path
+    changed = item(tmp_path, "good2", noisy=voice(6, 1.5), path=2 * voice(6, 1.5)).path
     rows[0] = rows[0].updated(path=changed, sha256=sha256_file(changed))
     write_manifest(tmp_path / "l2.jsonl", rows)
     evaluate.run(tmp_path / "l2.jsonl", tmp_path / "e2.jsonl", EvaluateSettings(), Job(tmp_path / "store"))

@@ -26,8 +26,8 @@ NETWORK = {
 }  # fmt: skip
 BASE: dict[str, Any] = {
     "name": "tiny", "task": "denoise", "seed": 5, "steps": 8, "steps_per_epoch": 2, "batch_size": 6, "precision": "32-true",
-    "warmup_steps": 2, "network": NETWORK, "mixtures": {"segment_sec": 0.5}, "degradations": {},
-    "perceptual_eval": {"seconds": 1.0}, "audio_debug": {"seconds": 1.0}, "monitoring": {"items": 2, "patience": 2},
+    "warmup_steps": 2, "network": NETWORK, "mixtures": {"segment_sec": 0.25}, "degradations": {},
+    "perceptual_eval": {"seconds": 0.5}, "audio_debug": {"seconds": 0.5}, "monitoring": {"items": 2, "patience": 2},
 }  # fmt: skip
 EACH: dict[str, dict[str, Any]] = {
     "baseline": {},
