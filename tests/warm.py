@@ -171,6 +171,9 @@ def _command(folder: Path, cwd: str, arguments: list[str], environment: dict[str
     if code is not None and not isinstance(code, int):
         print(code, file=sys.stderr)
         code = 1
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):  # snakemake sets one of a second for each job: all that it does is wake the scheduler
+            thread.cancel()
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
