@@ -37,9 +37,9 @@ PRELOADED = (
     "torch", "torch.utils.data", "torchaudio", "lightning.pytorch", "numpy", "scipy.signal", "scipy.stats", "pandas", "soundfile",
     "matplotlib.pyplot", "demucs.htdemucs", "demucs.hdemucs", "pystoi", "jinja2", "rich.console", "rich.panel", "encodings.utf_8_sig",
     "typer.rich_utils", "typer._adapters", "typer._click.decorators", "snakemake.cli", "snakemake.api", "snakemake.assets",
-    "snakemake.profiles", "snakemake.report.html_reporter", "smart_open", "PIL.BmpImagePlugin", "PIL.GifImagePlugin",
-    "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "audiorestorer.__main__", "audiorestorer.training.fit",
-    "audiorestorer.training.enhancer.fit",
+    "snakemake.profiles", "snakemake.report.html_reporter", "snakemake.storage", "smart_open", "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "audiorestorer.__main__", "audiorestorer.training.fit",
+    "audiorestorer.training.enhancer.fit", "audiorestorer.workflow",
 )  # fmt: skip
 PACKAGES = ("commands", "dsp", "formats", "intake", "metrics", "models", "report", "separators", "stages")
 # The `python` that the jobs of a run find. It imports next to nothing: 15 ms.
@@ -89,14 +89,12 @@ def executable() -> Path:
 
 def serve(folder: Path) -> None:
     """Fork for each client until standard input ends."""
-    for name in [*PRELOADED, *_modules()]:
+    for name in [*PRELOADED, *_modules(*PACKAGES)]:
         try:
             import_module(name)
         except ImportError:  # an optional package
             continue
-    digest.modules_of(
-        *(f"audiorestorer.{name}" for name in ("stages.evaluate", "training.fit", "training.enhancer.fit"))
-    )
+    digest.modules_of(*_modules("."))  # what the Snakefile asks of each at its start
     gc.freeze()  # what is here now is no garbage: a child that looks through it copies its pages
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(folder / "socket"))
@@ -114,9 +112,9 @@ def serve(folder: Path) -> None:
         client.close()
 
 
-def _modules() -> list[str]:
+def _modules(*packages: str) -> list[str]:
     root = ROOT / "audiorestorer"
-    paths = [path for package in PACKAGES for path in sorted((root / package).rglob("*.py"))]
+    paths = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
     return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
 
 
@@ -172,7 +170,7 @@ def _command(folder: Path, cwd: str, arguments: list[str], environment: dict[str
         print(code, file=sys.stderr)
         code = 1
     for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):  # snakemake sets one of a second for each job: all that it does is wake the scheduler
+        if isinstance(thread, threading.Timer):  # snakemake's, which wake its scheduler a second after each job
             thread.cancel()
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
