@@ -32,10 +32,11 @@ def write(path: Path, sample_rate: int = RATE, recordings: int = 12, **chosen: d
 
 
 @pytest.mark.parametrize("sample_rate", [16_000, RATE])
-@pytest.mark.parametrize("rate", [1.0, 5.0, 20.0, 50.0])
-def test_impulse_rate_within_15_percent(sample_rate: int, rate: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rate", "recordings"), [(1.0, 12), (5.0, 12), (20.0, 3), (50.0, 2)])
+def test_impulse_rate_within_15_percent(sample_rate: int, rate: float, recordings: int, tmp_path: Path) -> None:
     clicks = {"rate_per_sec": [rate, rate], "level_db": [9, 9], "spread_db": [6, 6], "pareto": 0.0}
-    record = write(tmp_path / "a.wav", sample_rate, clicks=clicks, hiss={"snr_db": [40, 40], "tilt_db": [0, 0]})
+    hiss = {"snr_db": [40, 40], "tilt_db": [0, 0]}
+    record = write(tmp_path / "a.wav", sample_rate, recordings, clicks=clicks, hiss=hiss)
     found = measure(tmp_path / "a.wav")
     true = len(record["clicks"]["starts"]) / found.duration_sec
     assert found.impulses_per_sec == pytest.approx(true, rel=0.15, abs=0.02)
@@ -151,10 +152,11 @@ def test_refusals(tmp_path: Path) -> None:
 
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     peaks = []
-    for number, repeats in enumerate((4, 16)):
+    for number, repeats in enumerate((4, 12)):
         noise = artefacts.shaped_noise(np.random.default_rng(1), 1, 5 * 16_000, 16_000, [(50.0, 0.0), (8000.0, 0.0)])
         sf.write(tmp_path / f"{number}.wav", np.tile(LEVEL * noise[0], repeats), 16_000)
-        measure(tmp_path / f"{number}.wav")  # caches
+        if number == 0:
+            measure(tmp_path / "0.wav")  # caches
         tracemalloc.start()
         measure(tmp_path / f"{number}.wav")
         peaks.append(tracemalloc.get_traced_memory()[1])
