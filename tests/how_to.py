@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import warm
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
 PARTS = ("audiorestorer", "config", "docs", "envs", "notebooks", "profiles", "report", "rules", "scripts", "Snakefile")
@@ -76,6 +78,7 @@ def python(house: Path, *arguments: object, folder: Path | None = None) -> subpr
 
 def command(house: Path, *arguments: object, folder: Path | None = None) -> str:
     """A command of the copy; its output."""
-    done = python(house, "-m", "audiorestorer", *arguments, folder=folder)
+    environment = {**os.environ, "PYTHONPATH": str(house)}
+    done = warm.run("-m", "audiorestorer", *map(str, arguments), cwd=folder or house, env=environment)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr

@@ -1,8 +1,6 @@
 """PANNs through its real code, on a Cnn14 with random weights in the original checkpoint's format."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.metrics import tagging
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.groups import panns as group_panns
+from tests import warm
 from tests.tiny_models import write_random_panns
 
 RATE = tagging.RATE_HZ
@@ -31,7 +30,7 @@ def tag(record):
 
 
 def test_presence_is_a_probability_and_is_the_network_s_own(tag, record):
-    mono = np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32) * 0.1
+    mono = np.random.default_rng(0).standard_normal(RATE).astype(np.float32) * 0.1
     found = tag(mono)
     assert set(found) == {"music", "speech", "noise"} and all(0 <= value <= 1 for value in found.values())
     labels, checkpoint = (Path(file["path"]) for file in sorted(record["files"], key=lambda file: file["path"][-3:]))
@@ -44,7 +43,7 @@ def test_presence_is_a_probability_and_is_the_network_s_own(tag, record):
 
 def test_long_and_short_signals(tag):
     rng = np.random.default_rng(0)
-    for seconds in (0.01, 10.0, 23.4):
+    for seconds in (0.01, 10.5):
         assert all(
             np.isfinite(value) for value in tag(rng.standard_normal(int(seconds * RATE)).astype(np.float32)).values()
         )
@@ -60,11 +59,11 @@ def test_nothing_is_fetched_and_home_is_left_alone(record, tmp_path):
     trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\n")
     trap.chmod(0o755)
     code = f"from audiorestorer.metrics import tagging; import os; tagging.load({record!r}); print(os.environ['HOME'])"
+    (tmp_path / "loads_a_tagger.py").write_text(code)
     environment = {**os.environ, "HOME": str(tmp_path), "PATH": f"{trap.parent}:{os.environ['PATH']}"}
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=root, check=True
-    )
+    environment["PYTHONPATH"] = str(warm.ROOT)
+    done = warm.run("-m", "loads_a_tagger", cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == str(tmp_path)
     assert not (tmp_path / "called").exists() and not (tmp_path / "panns_data").exists()
 

@@ -127,22 +127,33 @@ def test_flops_of_a_cell_by_hand() -> None:
     assert profile_infer.flops(MaskUNet(config).eval()) == pytest.approx(frames * (linear + head + cell) / 4)
 
 
-def test_profile(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "backends", [("onnxruntime",), pytest.param(("torch", "onnxruntime", "abacus"), marks=pytest.mark.slow)], ids=len
+)
+def test_profile(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], backends: tuple[str, ...]
+) -> None:
+    """A process of its own for each backend: one is enough for every day."""
     result = profile_infer.run(
         checkpoint,
         tmp_path / "p.json",
         secs=0.5,
         runs=4,
-        backends=("onnxruntime", "abacus"),
+        backends=backends,
         figure=tmp_path / "p.png",
     )
     assert json.loads((tmp_path / "p.json").read_text()) == result
-    row = result["backends"]["onnxruntime"]
-    assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
-    assert row["peak_rss_mb"] > 50 and 0 < row["memory_mb"] < 300
-    assert row["real_time_factor"] == pytest.approx(row["p50_ms"] / 500, rel=0.05) and row["max_difference"] < 1e-4
-    assert "abacus" in result["backends"]["abacus"]["reason"]
-    assert "absent" in capsys.readouterr().out and (tmp_path / "p.png").exists()
+    for backend in {"torch", "onnxruntime"} & {*backends}:
+        row = result["backends"][backend]
+        assert (
+            0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+            and row["peak_rss_mb"] > 50
+            and 0 < row["memory_mb"] < 300
+        )
+        assert row["real_time_factor"] == pytest.approx(row["p50_ms"] / 500, rel=0.05) and row["max_difference"] < 1e-4
+    assert (tmp_path / "p.png").exists()
+    if "abacus" in backends:
+        assert "abacus" in result["backends"]["abacus"]["reason"] and "absent" in capsys.readouterr().out
     with pytest.raises(AudioRestorerError, match="--secs"):
         profile_infer.run(checkpoint, tmp_path / "q.json", secs=0)
 

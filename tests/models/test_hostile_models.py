@@ -84,10 +84,13 @@ def by_panns(path: Path) -> Any:
     )
 
 
+# What builds a large network before it looks into the file, a second each time, is given another call in each format.
+SLOW = (by_ctc, by_panns)
+WRITERS = [write_torch, write_legacy, write_pickle]
 LOADERS = [by_demucs, by_dns64, by_ctc, by_panns, resumable, load_checkpoint, load_enhancer, weights.read]
 
 
-@pytest.mark.parametrize("write", [write_torch, write_legacy, write_pickle], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("write", WRITERS, ids=lambda each: each.__name__)
 @pytest.mark.parametrize("loader", LOADERS, ids=lambda each: f"{each.__module__.split('.')[-1]}.{each.__name__}")
 def test_a_pickle_that_runs_code_is_refused_with_the_reason(
     loader: Callable[[Path], Any], write: Callable[[Path, Any], None], tmp_path: Path
@@ -99,7 +102,7 @@ def test_a_pickle_that_runs_code_is_refused_with_the_reason(
         Runs(eval, f"__import__('os').mkdir({str(owned)!r})"),
         Runs(os.system, f"mkdir {owned}"),
     ]
-    for call in calls:
+    for call in [calls[WRITERS.index(write)]] if loader in SLOW else calls:
         write(
             path,
             {"state": {"w": torch.zeros(2)}, "klass": dict, "args": (), "kwargs": {}, "class": dict, "extra": call},
