@@ -224,23 +224,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
-def test_no_more_than_a_few_windows_are_read_ahead_of_what_is_made(checkpoint: Path) -> None:
-    enhancer = SpeechEnhancer.load(checkpoint, QUICK.model_copy(update={"batch_size": 1}), "cpu")
-    block, read, made = speech(1.0), 0, 0
-
-    def blocks() -> Iterator[np.ndarray]:
-        nonlocal read
-        read = 0
-        for _ in range(20):
-            read += block.shape[1]
-            yield block
-
-    for part in enhancer.stream(Recording(blocks, RATE, 1, 20 * RATE)):
-        assert read - made < 3 * QUICK.window_sec * RATE
-        made += part["enhanced"].shape[1]
-    assert made == 20 * RATE
-
-
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(checkpoint: Path) -> None:
     peaks = [
