@@ -73,15 +73,16 @@ def checked(item: Item, store: Path) -> Iterator[None]:
             that vanished is no bad recording.
         InputDamaged: the same of a file that a stage made; its entry in the store is deleted, so that the stage makes it again.
     """
-    before = {path: state_of(path) for path in files_of(item)}
-    for path, sha256 in files_of(item).items():
+    files = files_of(item)
+    before = {path: state_of(path) for path in files}
+    for path, sha256 in files.items():
         state = before[path]
         if sha256 is not None and (state is None or _sha256(path, state) != sha256):
             raise _refused(path, store, "gone" if state is None else "not what it was when it was read first")
     try:
         yield
     finally:
-        for path, sha256 in files_of(item).items():
+        for path, sha256 in files.items():
             now = state_of(path)
             if now != before[path] and not _same_entry(path, sha256, now, store):
                 raise _refused(path, store, "removed or replaced while it was read")
