@@ -2,7 +2,7 @@
 
 A mutant is one small change that matters: a comparison's bound, a sign, an operator, a constant, a default. They are drawn at random
 by a seed, each from another module, and applied to a copy of the repository. First the tests that name the changed module run, then,
-where none of them failed, all of `make test`'s. A mutant that nothing notices asks for a test.
+where none of them failed and `--near` is not given, all of `make test`'s. A mutant that nothing notices asks for a test.
 
     python -m scripts.release.mutants --count 10 --seed 19 --out mutants.md
 """

@@ -53,7 +53,6 @@ def test_any_length_is_exact_for_htdemucs(tmp_path, length):
     assert snr_db(out[:2], theirs(model, noise(length))[3]) > 100
 
 
-@pytest.mark.slow
 def test_a_second_load_converts_nothing(tmp_path, caplog):
     model, cache = tiny.tiny_htdemucs(), tmp_path / "compiled"
     first = ours(ready(tmp_path, model, backend="openvino"), noise(9000))
