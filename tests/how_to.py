@@ -69,16 +69,20 @@ def follow(heading: str, house: Path, skipped: int | None = None) -> set[str]:
     return touched
 
 
-def python(house: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+def python(house: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Python with the copy's package."""
     environment = {**os.environ, "PYTHONPATH": str(house)}
-    line = [sys.executable, *map(str, arguments)]
-    return subprocess.run(line, cwd=folder or house, env=environment, capture_output=True, text=True)
+    return subprocess.run([sys.executable, *arguments], cwd=house, env=environment, capture_output=True, text=True)
+
+
+def run(house: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command of the copy, to its end."""
+    environment = {**os.environ, "PYTHONPATH": str(house)}
+    return warm.run("-m", "audiorestorer", *map(str, arguments), cwd=folder or house, env=environment)
 
 
 def command(house: Path, *arguments: object, folder: Path | None = None) -> str:
-    """A command of the copy; its output."""
-    environment = {**os.environ, "PYTHONPATH": str(house)}
-    done = warm.run("-m", "audiorestorer", *map(str, arguments), cwd=folder or house, env=environment)
+    """A command of the copy, which must end well; its output."""
+    done = run(house, *arguments, folder=folder)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr

@@ -11,6 +11,7 @@ client, though it ends with it.
 from __future__ import annotations
 
 import atexit
+import fcntl
 import gc
 import marshal
 import os
@@ -65,6 +66,12 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """`python ARGUMENTS` to its end, as `subprocess.run(..., capture_output=True, text=True)`."""
     return subprocess.run([str(executable()), *arguments], cwd=cwd or ROOT, env=env, capture_output=True, text=True)
+
+
+def wait_for_end(lock: Path) -> None:
+    """Wait until a killed client's command has let go of its lock: a fork of the server's ends a moment after its client."""
+    with open(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 @cache

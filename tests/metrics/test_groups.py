@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import filecmp
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,12 +19,11 @@ from audiorestorer.metrics import groups
 from audiorestorer.metrics.files import Signals
 from audiorestorer.report.metricinfo import METRICS, known
 from audiorestorer.store import sha256_file
-from tests import warm
-from tests.how_to import edits
+from tests import how_to
 
 ROOT = Path(__file__).parents[2]
 RATE = 16_000
-((_, _, ZERO_CROSSINGS),) = edits("Add a metric")
+((_, _, ZERO_CROSSINGS),) = how_to.edits("Add a metric")
 
 
 @pytest.fixture
@@ -44,12 +42,6 @@ def run(project: Path, *arguments: str, given: str | None = None) -> subprocess.
     return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, input=given)
 
 
-def command(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command of the copy."""
-    environment = {**os.environ, "PYTHONPATH": str(project)}
-    return warm.run("-m", "audiorestorer", *arguments, cwd=project, env=environment)
-
-
 def changed(project: Path, folder: str) -> set[str]:
     """Files below a folder that are not as in the repository."""
     files = {path.relative_to(project) for path in (project / folder).rglob("*") if path.is_file()}
@@ -62,7 +54,7 @@ def changed(project: Path, folder: str) -> set[str]:
 
 def test_a_new_group_is_one_module_and_the_generated_defaults(project: Path) -> None:
     add(project, ZERO_CROSSINGS)
-    done = command(project, "config", "config/config.yaml")
+    done = how_to.run(project, "config", "config/config.yaml")
     assert done.returncode == 0, done.stderr
     tone = 0.1 * np.sin(2 * np.pi * 100.5 * np.arange(RATE) / RATE)
     (project / "audio").mkdir()
@@ -81,7 +73,7 @@ def test_a_new_group_is_one_module_and_the_generated_defaults(project: Path) -> 
         "collect evaluate.jsonl --json metrics.json --csv metrics.csv",
         "report metrics.json report --snippets snippets.json --config {} --model model.json",
     ):
-        done = command(project, *line.split(" "))
+        done = how_to.run(project, *line.split(" "))
         assert done.returncode == 0, done.stderr
     (item,) = json.loads((project / "metrics.json").read_text())["items"]
     assert item["zero_crossings"] == pytest.approx(201, abs=1) and item["lufs"] < -20
@@ -134,7 +126,7 @@ def test_what_is_forgotten_is_named_with_its_file(project: Path) -> None:
     for (what, (_, message)), error in zip(FORGOTTEN.items(), errors, strict=True):
         assert "metrics/groups/zero_crossings.py: " in error and message in error, what
     line = "report m.json report --snippets s.json --config {} --model m.json"
-    done = command(project, *line.split(" "))
+    done = how_to.run(project, *line.split(" "))
     assert done.returncode == 2 and "zero_crossings.py: " in done.stderr and "Traceback" not in done.stderr
 
 
@@ -154,7 +146,7 @@ def test_the_workflow_does_not_start_with_a_declaration_that_is_not_complete(pro
 def test_a_name_without_a_module_is_an_error_that_names_the_file(project: Path) -> None:
     with pytest.raises(AudioRestorerError, match=r"metrics/groups/nothing\.py: no such file"):
         groups.named("nothing")
-    done = command(project, "evaluate", "a", "b", "--config", '{"metrics": ["nothing"]}')
+    done = how_to.run(project, "evaluate", "a", "b", "--config", '{"metrics": ["nothing"]}')
     assert done.returncode == 2 and "A module of audiorestorer/metrics/groups" in done.stderr
     assert "metrics.0" in done.stderr and "'nothing'" in done.stderr
 

@@ -7,15 +7,15 @@ import pytest
 from audiorestorer.manifest import Item
 from audiorestorer.stages.inputs import InputChanged, InputDamaged, checked
 from audiorestorer.store import Store, key_of, sha256_file
+from tests.test_store import put
 
 
-def stored(tmp_path, text="sound"):
+def stored(tmp_path):
     """A store with one entry, and the row that names its file."""
     store, key = Store(tmp_path / "store", "fuse"), key_of(x=1)
-    with store.scratch() as scratch:
-        (scratch / "x").write_text(text)
-        entry = store.put(key, {"x.wav": scratch / "x"}, {})
-    return store, key, Item(id="a", noisy="a.wav", path=str(entry.files["x.wav"]), sha256=entry.sha256["x.wav"])
+    entry = put(store, key)
+    (name,) = entry.files
+    return store, key, Item(id="a", noisy="a.wav", path=str(entry.files[name]), sha256=entry.sha256[name])
 
 
 def replace(path, text):

@@ -111,8 +111,7 @@ class Workspace:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        with open(self.folder / "artifacts/.lock", "a") as lock:  # a forked run ends a moment after its client
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        warm.wait_for_end(self.folder / "artifacts/.lock")
 
     def rows(self, stage: str) -> dict[str, object]:
         paths = sorted((self.folder / "artifacts/manifests" / stage).glob("*.jsonl"))
