@@ -23,8 +23,7 @@ TRAINING = {
 WORKFLOW_EACH = 9  # so many faults go with one of a whole Snakemake run, which takes some twenty times as long
 COUNTS = ("tried", "identical", "message", "lost", "not_here")
 SHORT = {
-    "kill": 2, "kill_threads": 1, "thread": 1, "full_disk": 1, "input_away": 1, "damaged_store": 1, "damaged_in_use": 1,
-    "damaged_artifact": 1, "two_at_once": 1, "training_damaged": 1,
+    "kill": 1, "full_disk": 1, "input_away": 1, "damaged_store": 1, "damaged_in_use": 1, "two_at_once": 1,
 }  # fmt: skip
 
 

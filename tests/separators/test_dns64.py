@@ -45,7 +45,7 @@ BF16 = {"precision": "bfloat16"}
         ({}, TOLERANCE, True, 1.0),
         ({}, TOLERANCE, False, 9.03),
         (FAST, TOLERANCE, False, 0.1),  # filled up to one second: its end is its end
-        (FAST, TOLERANCE, True, 6.2),
+        pytest.param(FAST, TOLERANCE, True, 6.2, marks=pytest.mark.slow),
         ({**FAST, **BF16}, 0.03, False, 1.0),
         (BF16, 0.03, False, 6.2),
     ],

@@ -106,6 +106,7 @@ def test_fine_tuning_begins_with_the_given_weights(data: Path, tmp_path: Path) -
         train({**still, "initial": str(tmp_path / "absent")}, data, second, tmp_path / "work", 1)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_with_their_batches(data: Path, tmp_path: Path) -> None:
     """What `devices: 2` gives, here of a CPU: the gradient is that of both halves, one folder, one model."""
     begin = tmp_path / "begin.safetensors"

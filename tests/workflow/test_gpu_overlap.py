@@ -18,8 +18,8 @@ import pytest
 from tests.workflow.conftest import ROOT, make_workspace
 from tests.workflow.stand_ins import stand_in_python, tool
 
-SHARDS = 4
-UNIT_SEC = 0.8
+SHARDS = 3
+UNIT_SEC = 0.6
 UNITS = {
     "ingest": 1,
     "separate": 1.5,

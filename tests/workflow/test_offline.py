@@ -96,6 +96,7 @@ RENDERED = ("--", "artifacts/manifests/publish/0.jsonl")
 RECORDS = [f"artifacts/models/{name}.json" for name in ("tiny_a", "tiny_b", "tiny_denoiser")]
 
 
+@pytest.mark.slow
 def test_prefetched_it_runs_without_a_network(workspace: Workspace) -> None:
     alone = without_network(workspace, *RENDERED)
     text = alone.stdout + alone.stderr

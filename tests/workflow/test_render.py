@@ -220,7 +220,7 @@ def test_wide_and_stereo_rates(tmp_path: Path):
 
 
 def test_a_metric_more_computes_only_that_metric_and_renders_nothing(edited: Workspace):
-    """Words and tags; the tagger's weights are not here at first, and then they are."""
+    """Words; and tags whose tagger's weights are not here."""
     (edited.folder / "batch/transcripts.tsv").write_text("path\ttranscript\nfour.wav\thello world\n")
     edited.render()
     before, outputs = computed(edited), edited.outputs()
@@ -234,6 +234,12 @@ def test_a_metric_more_computes_only_that_metric_and_renders_nothing(edited: Wor
     assert "transcript" in items["five.wav"]["missing"]["wer"]
     assert all("panns_cnn14" in row["missing"]["music_presence"] for row in items.values() if row["status"] == "ok")
     assert len(edited.computed("evaluate/wer")) == 3  # mixture, output, reference
+
+
+@pytest.mark.slow
+def test_a_tagger_s_weights_that_are_here_are_used_and_nothing_is_rendered(edited: Workspace):
+    """The weights are 327 MB of random numbers."""
+    before, outputs = computed(edited), edited.outputs()
     write_random_panns(edited.folder / "artifacts/models/panns_cnn14")
     with open(edited.folder / "models.yaml", "a") as file:
         file.write(
