@@ -11,6 +11,7 @@ import fcntl
 import logging
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ log = logging.getLogger("audiorestorer")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 LOCKS = Path("/tmp")  # not $TMPDIR, which differs between jobs; the machine's, since GPUs are the machine's
 POLL_SEC = 0.5
+GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/kfd"), Path("/dev/dxg"))  # NVIDIA, AMD, and Windows' Linux
 _held: dict[str, int] = {}  # the GPU of this process -> the descriptor that locks it
 
 
@@ -93,23 +95,51 @@ def on_gpu(device: str) -> bool:
 
 
 def pick_device(device: str, threads: int) -> str:
-    """Set torch's threads and resolve `auto`; one of `cpu`, `cuda`, `cuda:n`. Of several GPUs, `auto` and `cuda` take a free one.
+    """Resolve `auto` and set the threads of torch: one of `cpu`, `cuda`, `cuda:n`. Of several GPUs, `auto` and `cuda` take a free one.
+
+    Where no GPU can be, torch is not imported; whoever imports it then calls `use_threads`.
 
     Raises:
-        AudioRestorerError: a GPU is asked for and there is none (or not that one).
+        AudioRestorerError: a GPU is asked for and there is none (or not that one), or torch is not installed.
     """
+    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+        if "torch" in sys.modules:
+            use_threads(threads)
+        return "cpu"
     claim(device)
-    import torch
-
-    torch.set_num_threads(max(1, threads))
-    count = torch.cuda.device_count() if device != "cpu" and torch.cuda.is_available() else 0
+    try:
+        import torch
+    except ImportError as error:
+        if device == "auto":
+            log.warning("a GPU is here and is not used: torch is not installed (`make setup-models` installs it)")
+            return "cpu"
+        raise AudioRestorerError(
+            f"device {device}: torch is not installed: `make setup-models` installs it, or use `cpu`"
+        ) from error
+    use_threads(threads)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "auto":
+        if not count:
+            log.warning("a GPU is here and is not used: torch %s cannot use it (driver or build)", torch.__version__)
         return "cuda" if count else "cpu"
     if on_gpu(device):
         index = int(device.partition(":")[2] or 0)
         if index >= count:
             raise AudioRestorerError(f"device {device}: this machine has {count} usable GPUs; use `auto` or `cpu`")
     return device
+
+
+def use_threads(threads: int) -> None:
+    """Set how many threads torch computes with on a CPU."""
+    import torch
+
+    torch.set_num_threads(max(1, threads))
+
+
+def _may_have_gpu() -> bool:
+    """Whether a GPU that torch could use may be visible here; asks no library."""
+    hidden = any(os.environ.get(name) in ("", "-1") for name in (VISIBLE, "HIP_VISIBLE_DEVICES"))
+    return not hidden and any(path.exists() for path in GPU_NODES)
 
 
 def _lock(path: Path) -> int | None:

@@ -14,7 +14,7 @@ import torch
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.separators import Loaded
-from audiorestorer.separators.mask_network import MaskNetwork
+from audiorestorer.separators.mask_network import Checkpoint
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 
 ROOT = Path(__file__).parents[1]
@@ -95,9 +95,9 @@ def loudest_db(signal: np.ndarray) -> float:
 
 
 def as_the_stages_do(name: str, signal: np.ndarray) -> np.ndarray:
-    network, _ = load_checkpoint(MODELS / f"{name}.safetensors")
+    network = Checkpoint(MODELS / f"{name}.safetensors").load("cpu", 1)
     recording = Recording(lambda: iter([signal[None]]), 22050, 1, len(signal))
-    blocks = estimates(Loaded(MaskNetwork(network, 22050, "cpu")), recording)
+    blocks = estimates(Loaded(network), recording)
     return np.concatenate([full_band(block)[0] for block in blocks])
 
 

@@ -7,9 +7,11 @@ frames count for two thirds of the means at least. A window with enough of them,
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from audiorestorer.audio import Audio
 
 ACTIVE_RANGE_DB = 20.0  # a frame is active down to so far below the loud ones
 LEAST_SHARE = 0.65  # least share of the active frames in the means
@@ -18,32 +20,35 @@ CLICK_DB = 30.0  # above the loud frames' level: peaks of speech and music stand
 PARTS = 4  # per hop; a frame's level is the median over its parts, which a click of some milliseconds does not move
 
 
-def _frame_power(audio: Tensor, n_fft: int, hop_length: int, *, about_mean: bool) -> Tensor:
-    """Power of the frames of `MaskUNet.spectrum`, the median over their parts (`about_mean`: over the parts' variances):
-    `[B, T] -> [B, N]`."""
-    audio = functional.pad(audio, (n_fft // 2, n_fft // 2 + (-audio.shape[-1]) % hop_length))
+def _frame_power(audio: Audio, n_fft: int, hop_length: int, *, about_mean: bool) -> NDArray[np.float32]:
+    """Power of the frames of `mask_arrays.spectrum`, the median over their parts (`about_mean`: over the parts' variances):
+    `[B, T] -> [B, N]`. Of an even number of parts the lower one in the middle counts."""
+    padded = np.pad(audio, ((0, 0), (n_fft // 2, n_fft // 2 + (-audio.shape[-1]) % hop_length)))
     count = next(parts for parts in (PARTS, 2, 1) if hop_length % parts == 0)
     size = hop_length // count
-    parts = audio.reshape(len(audio), -1, size)
-    power = parts.var(dim=2, correction=0) if about_mean else parts.square().mean(dim=2)
-    return power.unfold(1, n_fft // size, count).median(dim=2).values
+    parts = padded.reshape(len(padded), -1, size)
+    power = parts.var(axis=2) if about_mean else np.square(parts).mean(axis=2)
+    within = n_fft // size
+    frames = sliding_window_view(power, within, axis=1)[:, ::count]
+    middle: NDArray[np.float32] = np.partition(frames, (within - 1) // 2, axis=2)[:, :, (within - 1) // 2]
+    return middle
 
 
-def _loud(power: Tensor, seconds_per_frame: float) -> Tensor:
+def _loud(power: NDArray[np.float32], seconds_per_frame: float) -> NDArray[np.float32]:
     """Power `[B, 1]` that the loudest tenth of a second of `[B, N]` reaches."""
     count = min(power.shape[1], max(1, round(LOUD_SEC / seconds_per_frame)))
-    return power.topk(count, dim=1).values[:, -1:]
+    return np.partition(power, -count, axis=1)[:, -count, None]
 
 
-def unclicked(audio: Tensor, n_fft: int, hop_length: int, sample_rate: int) -> Tensor:
-    """`[B, T]` with samples limited to `CLICK_DB` above the loud frames' level; unchanged where none is higher."""
+def unclicked(audio: Audio, n_fft: int, hop_length: int, sample_rate: int) -> Audio:
+    """`[B, T]` with samples limited to `CLICK_DB` above the loud frames' level; the same array where none is higher."""
     power = _frame_power(audio, n_fft, hop_length, about_mean=False)
-    bound = _loud(power, hop_length / sample_rate).sqrt() * 10 ** (CLICK_DB / 20)
-    bound = torch.where(bound > 0, bound, torch.inf)
-    return torch.maximum(torch.minimum(audio, bound), -bound)
+    bound = np.sqrt(_loud(power, hop_length / sample_rate)) * np.float32(10 ** (CLICK_DB / 20))
+    bound[bound <= 0] = np.inf
+    return audio if (np.abs(audio) <= bound).all() else np.clip(audio, -bound, bound)
 
 
-def frame_weights(audio: Tensor, n_fft: int, hop_length: int, sample_rate: int) -> Tensor | None:
+def frame_weights(audio: Audio, n_fft: int, hop_length: int, sample_rate: int) -> NDArray[np.float32] | None:
     """Weights of a window's frames in its means, with mean 1.
 
     A frame's level is that of its deviation within some milliseconds: a constant offset and rumble are not heard in it.
@@ -52,14 +57,14 @@ def frame_weights(audio: Tensor, n_fft: int, hop_length: int, sample_rate: int) 
         audio: `[B, T]`.
 
     Returns:
-        `[B, N]`, N the frames of `MaskUNet.spectrum`; None where all are 1.
+        `[B, N]`, N the frames of `mask_arrays.spectrum`; None where all are 1.
     """
     power = _frame_power(audio, n_fft, hop_length, about_mean=True)
     heard = (power > 0) & (power > _loud(power, hop_length / sample_rate) * 10 ** (-ACTIVE_RANGE_DB / 10))
-    share = heard.float().mean(dim=1, keepdim=True)
-    if bool(((share == 0) | (share >= LEAST_SHARE)).all()):
+    share = heard.mean(axis=1, keepdims=True, dtype=np.float32)
+    if ((share == 0) | (share >= LEAST_SHARE)).all():
         return None
-    some = torch.where(share == 0, torch.ones_like(share), share)
-    inside = (LEAST_SHARE / some).clamp_min(1.0)
-    outside = ((1 - inside * share) / (1 - some).clamp_min(torch.finfo(share.dtype).eps)).clamp_max(1.0)
-    return torch.where(share >= LEAST_SHARE, torch.ones_like(power), torch.where(heard, inside, outside))
+    some = np.where(share == 0, np.float32(1), share)
+    inside = np.maximum(LEAST_SHARE / some, 1.0)
+    outside = np.minimum((1 - inside * share) / np.maximum(1 - some, np.finfo(np.float32).eps), 1.0)
+    return np.where(share >= LEAST_SHARE, 1.0, np.where(heard, inside, outside)).astype(np.float32)

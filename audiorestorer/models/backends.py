@@ -25,7 +25,8 @@ def runner(backend: str, model: MaskUNet, onnx_content: bytes, device: str = "cp
     if backend == "torch":
         return _torch(model, device, threads)
     if backend == "onnxruntime":
-        from audiorestorer.models.export import INPUT, OUTPUT, session
+        from audiorestorer.models.export import INPUT, OUTPUT
+        from audiorestorer.models.onnx_run import session
 
         run = session(onnx_content, threads)
         return lambda audio: np.asarray(run.run([OUTPUT], {INPUT: audio})[0], np.float32)

@@ -8,26 +8,11 @@ has to move them.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 FEATURES = 2  # per bin, as in `MaskUNet.features`
-
-
-def band_edges(bins: int, bands: int, sample_rate: int) -> list[int]:
-    """First bins of the bands and the end, `bands + 1` rising numbers: equal widths on the mel scale, at least one bin each.
-
-    `bins`: from 0 Hz to half the rate (O'Shaughnessy's mel: 2595 log10(1 + f / 700)).
-    """
-    top = 2595 * np.log10(1 + sample_rate / 2 / 700)
-    hertz = 700 * (10 ** (np.linspace(0, top, bands + 1) / 2595) - 1)
-    edges = np.round(hertz / (sample_rate / 2) * bins).astype(int)
-    for band in range(1, bands):
-        edges[band] = min(max(edges[band], edges[band - 1] + 1), bins - (bands - band))
-    edges[-1] = bins
-    return [int(edge) for edge in edges]
 
 
 class _Turn(nn.Module):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 from torch import Tensor, nn
 from torch.nn import functional
 
-Kind = Literal["gru", "lstm", "attention", "none"]
-KINDS: tuple[str, ...] = get_args(Kind)
-ATTENTION_HEADS = 4
+from audiorestorer.models.mask_config import ATTENTION_HEADS
+
 POSITION_KERNEL = 15  # steps: a depthwise convolution tells near from far, so that no absolute position enters
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -24,6 +23,7 @@ from torch.nn import functional
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_bytes_atomic
 from audiorestorer.models.mask_unet import MaskUNet
+from audiorestorer.models.onnx_run import session
 
 OPSET = 17
 TOLERANCE = 1e-4  # largest difference from PyTorch allowed, for inputs of RMS 1
@@ -97,14 +97,6 @@ def export(model: MaskUNet, metadata: dict[str, Any], length: int) -> bytes:
     for key, value in {**config, **metadata}.items():
         graph.metadata_props.add(key=key, value=str(value))
     return bytes(graph.SerializeToString())
-
-
-def session(content: bytes | str, threads: int = 1) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def difference(model: MaskUNet, content: bytes, length: int, seed: int = 0) -> float:

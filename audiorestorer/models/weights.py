@@ -1,4 +1,4 @@
-"""Safetensors files whose bytes depend on their content alone."""
+"""Safetensors files of torch's tensors, whose bytes depend on their content alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models import arrays
+from audiorestorer.models.arrays import SCALE
 
 Storage = Literal["float32", "float16", "int8"]
-SCALE = ".scale"  # suffix of an int8 matrix's name for the scales of its rows
 
 
 def to_bytes(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
@@ -52,38 +51,7 @@ def packed(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
     return out
 
 
-def unpacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `packed`, as float32. An int8 tensor without scales stays as it is, and will not fit its network."""
-    matrices = {
-        name
-        for name, value in state.items()
-        if value.dtype == torch.int8 and value.ndim == 2 and name + SCALE in state
-        if state[name + SCALE].shape == value.shape[:1]
-    }
-    scales = {name + SCALE for name in matrices}
-    out: dict[str, Tensor] = {}
-    for name in state.keys() - scales:
-        value = state[name]
-        if name in matrices:
-            out[name] = value.float() * state[name + SCALE].float()[:, None]
-        else:
-            out[name] = value.float() if value.is_floating_point() else value
-    return out
-
-
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a file; nothing in it is executed.
-
-    Raises:
-        AudioRestorerError: not a safetensors file, or weights that are no numbers; names file and reason.
-    """
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no dict
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError, ValueError) as error:
-        raise AudioRestorerError(f"{path}: not a readable safetensors file: {error}") from error
-    for name, value in state.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise AudioRestorerError(f"{path}: {name} holds NaN or infinity: not usable weights")
-    return state, metadata
+    """Tensors and metadata of a file, as `arrays.read`."""
+    state, metadata = arrays.read(path)
+    return {name: torch.from_numpy(value) for name, value in state.items()}, metadata

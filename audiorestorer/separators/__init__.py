@@ -49,6 +49,7 @@ from audiorestorer.store import sha256_file
 
 Stems = Mapping[str, Audio]
 CPU_ROWS = 4  # windows per pass where nothing else is said
+FAST = ("openvino", "onnxruntime", "bfloat16")  # backends and precisions that not every kind has
 OUTSIDE = np.float32("nan")  # what a window is filled up with; only for networks that ask for it (`Separator.padded`)
 
 
@@ -124,7 +125,7 @@ class Options:
     Attributes:
         stems: those wanted: `vocals`, or `vocals` and `accompaniment`.
         segment_sec: None: the network's own.
-        backend: `auto`: OpenVINO on a CPU where the kind can, torch elsewhere.
+        backend: `auto`: OpenVINO or ONNX Runtime on a CPU, whichever the kind has, torch elsewhere.
         precision: `auto`: bfloat16 where the hardware multiplies it and the kind can, float32 elsewhere.
         cache: folder of converted networks.
         batch_size: windows per pass; None: `CPU_ROWS`, on a GPU as many as its free memory holds.
@@ -133,7 +134,7 @@ class Options:
     device: str = "cpu"
     stems: tuple[str, ...] = ("vocals",)
     segment_sec: float | None = None
-    backend: Literal["auto", "torch", "openvino"] = "torch"
+    backend: Literal["auto", "torch", "openvino", "onnxruntime"] = "torch"
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
     threads: int = 1
     cache: Path = Path("artifacts/compiled")
@@ -232,16 +233,19 @@ class Loaded:
     splitter: PassSplitter = field(default_factory=PassSplitter)
 
 
-def refuse_fast(model: ModelFiles, options: Options) -> None:
-    """For kinds that run in torch and float32 only: options that ask for more than `auto` are an error, not ignored.
+def refuse_fast(model: ModelFiles, options: Options, has: Sequence[str] = ()) -> None:
+    """Refuse a backend or precision that a kind does not have: what asks for more than `auto` is an error, not ignored.
+
+    `has`: those of `FAST` that the kind has beside torch and float32.
 
     Raises:
-        AudioRestorerError: backend openvino or precision bfloat16.
+        AudioRestorerError: names what the kind does not run in.
     """
-    asked = [name for name in (options.backend, options.precision) if name in ("openvino", "bfloat16")]
+    asked = [name for name in (options.backend, options.precision) if name in FAST and name not in has]
     if asked:
         raise AudioRestorerError(
-            f"model {model.name}: kind {model.kind} does not run in {' and '.join(asked)}: leave it at `auto`"
+            f"model {model.name}: kind {model.kind} does not run in {' and '.join(asked)}"
+            f"{' on a GPU' if on_gpu(options.device) else ''}: leave it at `auto`"
         )
 
 

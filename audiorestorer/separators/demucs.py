@@ -26,7 +26,7 @@ from demucs.states import load_model
 
 from audiorestorer.audio import Audio
 from audiorestorer.config import read_yaml
-from audiorestorer.devices import on_gpu
+from audiorestorer.devices import on_gpu, use_threads
 from audiorestorer.dsp.overlap_add import Plan, centred
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import torch_files
@@ -35,6 +35,7 @@ from audiorestorer.separators.hybrid import Core, Hybrid, autocast_core, is_supp
 from audiorestorer.separators.runtime.compiled import fast_options
 from audiorestorer.store import sha256_file
 
+PACKAGES = ("torch", "demucs")  # read before the run begins, without an import
 NETWORKS: tuple[type, ...] = (HTDemucs, HDemucs, Demucs)
 QUANTISERS = ("DiffQuantizer", "UniformQuantizer", "LSQ")
 SIGNATURE = re.compile(r"^[A-Za-z0-9_]{1,64}$")
@@ -255,6 +256,7 @@ def load(model: ModelFiles, options: Options) -> Separator:
     Raises:
         AudioRestorerError: a file is missing, damaged, or holds what could run code; no `vocals` among the sources.
     """
+    use_threads(options.threads)
     bags = [path for path in model.files if path.suffix == ".yaml"]
     weighty = [path for path in model.files if path.suffix in (".th", ".safetensors")]
     where = f"model {model.name}"

@@ -18,12 +18,13 @@ import torch
 from torch.nn import functional
 
 from audiorestorer.audio import Audio
-from audiorestorer.devices import on_gpu
+from audiorestorer.devices import on_gpu, use_threads
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import torch_files
 from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_numpy, as_torch
 from audiorestorer.separators.runtime.compiled import Compiled, fast_options, next_length
 
+PACKAGES = ("torch",)  # read before the run begins, without an import
 SAMPLE_RATE = 16_000
 SEGMENT_SEC = 16.0
 LEFT_SEC, RIGHT_SEC = 4.096, 0.256  # the LSTM's memory; the convolutions and the resampler reach 0.05 s ahead
@@ -175,6 +176,7 @@ def read_network(path: Path) -> Any:
 
 def load(model: ModelFiles, options: Options) -> Separator:
     """Raises AudioRestorerError: see `read_network`."""
+    use_threads(options.threads)
     path = model.one(".th")
     if options.backend == "openvino" and options.device != "cpu":
         raise AudioRestorerError(f"{path}: backend openvino is for the CPU")

@@ -39,6 +39,7 @@ from audiorestorer.separators import as_numpy, as_torch
 from audiorestorer.separators.mask_network import top_gain
 from audiorestorer.separators.runtime.streaming import Recording
 
+PACKAGES = ("torch",)  # read before the run begins, without an import
 GPU_ROWS = 8
 SILENT = 1e-5  # of the recording's level (-100 dB): nothing is made where the input is below it
 GATE_FRAMES = 2  # frames on each side of an audible one that are not gated
@@ -223,7 +224,7 @@ class SpeechEnhancer:
         denoiser = self.model.denoiser
         before, after = (denoiser.spectrum(signal.float()).abs() for signal in (given, denoised))
         mask = (after / before.clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
-        return top_gain(mask[:, None], given.shape[1], denoiser.settings.hop_length)[:, 0]
+        return as_torch(top_gain(as_numpy(mask), given.shape[1], denoiser.settings.hop_length), self.device)
 
 
 def audible(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:

@@ -1,4 +1,4 @@
-"""`kind: mask_network`: this project's own mask networks (`models.mask_unet`), as separator or as denoiser.
+"""`kind: mask_network`: this project's own mask networks, as separator or as denoiser. On a CPU no torch is imported.
 
 A checkpoint works at its own rate (22.05 kHz for the pilots). The band above its Nyquist is not lost: `top_gain`, the network's mean
 mask over 0.7 .. 0.95 of its Nyquist frequency, frame by frame and interpolated linearly to samples, is the gain for that band:
@@ -9,44 +9,39 @@ Its levels are taken over the audible part of a window (`models.activity`), so t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch.nn import functional
+import numpy as np
 
 from audiorestorer.audio import Audio
+from audiorestorer.devices import on_gpu
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, as_numpy, as_torch, refuse_fast
+from audiorestorer.models import arrays, mask_graph
+from audiorestorer.models.mask_arrays import Network, speech_and_mask
+from audiorestorer.models.mask_config import MaskUNetConfig, described
+from audiorestorer.models.onnx_run import session
+from audiorestorer.separators import ModelFiles, Options, Separator, Stems, refuse_fast
 
 TOP_BAND = (0.7, 0.95)  # of the network's Nyquist; above it anti-aliasing filters leave nothing to judge by
 SEGMENT_SEC = 12.0
 CONTEXT_SEC = 1.0
 
 
-def top_gain(mask: torch.Tensor, length: int, hop_length: int) -> torch.Tensor:
-    """Gain `[B, 1, T]` of a mask `[B, 1, F, N]`: its mean over the top band, interpolated (frame k is centred on sample k hop)."""
-    bins = mask.shape[2] - 1
+def top_gain(mask: Audio, length: int, hop_length: int) -> Audio:
+    """Gain `[B, T]` of a mask `[B, F, N]`: its mean over the top band, interpolated (frame k is centred on sample k hop)."""
+    bins = mask.shape[1] - 1
     low, high = (round(share * bins) for share in TOP_BAND)
-    frames = mask[:, :, low:high].mean(dim=2)
-    wanted = (mask.shape[3] - 1) * hop_length + 1
-    gain = functional.interpolate(frames, size=max(wanted, 1), mode="linear", align_corners=True)
-    if wanted < length:
-        gain = functional.pad(gain, (0, length - wanted), mode="replicate")
-    return gain[:, :, :length].clamp(0.0, 1.0)
-
-
-def check_options(network: MaskUNet, overlap: int | None, floor_db: float | None) -> None:
-    """Raises AudioRestorerError: an overlap that the network cannot have, or a floor above 0 dB."""
-    network.hop_of(overlap)
-    if floor_db is not None and not floor_db <= 0:
-        raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
+    frames = mask[:, low:high].mean(axis=1)
+    samples, centres = np.arange(length), np.arange(frames.shape[1]) * hop_length
+    gain = np.stack([np.interp(samples, centres, row) for row in frames])
+    return np.clip(gain, 0.0, 1.0).astype(np.float32)
 
 
 class MaskNetwork(Separator):
     """A mask network. The speech is its output; `extras` holds the gain for the band above its Nyquist.
 
-    `overlap` and `floor_db`: see `MaskUNet.speech_and_mask`.
+    `network`: the pass, features to mask. `overlap` and `floor`: see `mask_arrays.speech_and_mask`.
     """
 
     channels = 1
@@ -56,29 +51,64 @@ class MaskNetwork(Separator):
     extras = ("top_gain",)
 
     def __init__(
-        self, model: Any, sample_rate: int, device: str, overlap: int | None = None, floor_db: float | None = None
+        self, config: MaskUNetConfig, network: Network, device: str, overlap: int | None = None, floor: float = 0.0
     ) -> None:
-        check_options(model, overlap, floor_db)
-        self.model = model.eval().to(device)
-        self.overlap, self.floor = overlap, 0.0 if floor_db is None else 10 ** (floor_db / 20)
-        self.sample_rate, self.device = sample_rate, device
-        self.align = model.config.hop_length
+        self.config, self.network, self.overlap, self.floor = config, network, overlap, floor
+        self.sample_rate, self.align, self.device = config.sample_rate, config.hop_length, device
 
     def __call__(self, audio: Audio) -> Stems:
         """`[B, 1, T]` -> `vocals` and `top_gain`, each `[B, 1, T]`."""
-        with torch.inference_mode():
-            mixture = as_torch(audio, self.device)
-            config = self.model.config
-            spoken, mask = self.model.speech_and_mask(mixture, self.overlap, self.floor, by_activity=True)
-            gain = top_gain(mask.float(), audio.shape[-1], config.hop_length)
-            return {"vocals": as_numpy(spoken), "top_gain": as_numpy(gain)}
+        spoken, mask = speech_and_mask(self.config, self.network, audio[:, 0], self.overlap, self.floor)
+        gain = top_gain(mask, audio.shape[-1], self.config.hop_length)
+        return {"vocals": spoken[:, None], "top_gain": gain[:, None]}
+
+
+class Checkpoint:
+    """A checkpoint that was read and checked; `load` makes the network of it, for a device.
+
+    Raises:
+        AudioRestorerError: a checkpoint that cannot be used, an overlap that the network cannot have, or a floor above 0 dB.
+    """
+
+    def __init__(self, path: Path, overlap: int | None = None, floor_db: float | None = None) -> None:
+        self.path = Path(path)
+        self.state, raw = arrays.read(self.path)
+        self.config, self.metadata = described(self.path, raw)
+        self.config.hop_of(overlap)
+        if floor_db is not None and not floor_db <= 0:
+            raise AudioRestorerError(f"floor_db {floor_db:g}: a floor is at most 0 dB")
+        self.overlap, self.floor = overlap, 0.0 if floor_db is None else 10 ** (floor_db / 20)
+        self.graph = mask_graph.graph(self.config, self.state, str(self.path))
+
+    def load(self, device: str, threads: int, *, torch: bool = False) -> MaskNetwork:
+        """The network, in ONNX Runtime; on a GPU, or where it is asked for, in torch."""
+        if torch or on_gpu(device):
+            from audiorestorer.separators.runtime import torch_masks
+
+            network = torch_masks.network(self.path, device, threads)
+        else:
+            network = _by_graph(self.config, session(self.graph, threads))
+        return MaskNetwork(self.config, network, device, self.overlap, self.floor)
+
+
+def _by_graph(config: MaskUNetConfig, run: Any) -> Network:
+    """A pass through a session: frames are filled up to the time stride, and the Nyquist bin repeats its neighbour's mask."""
+
+    def network(features: Audio) -> Audio:
+        frames = features.shape[3]
+        given = np.pad(features[:, :, :-1], ((0, 0), (0, 0), (0, 0), (0, -frames % config.time_stride)))
+        mask: Audio = run.run([mask_graph.OUTPUT], {mask_graph.INPUT: given})[0][:, :, :frames]
+        return np.concatenate([mask, mask[:, -1:]], axis=1)
+
+    return network
 
 
 def load(model: ModelFiles, options: Options) -> Separator:
-    """Raises AudioRestorerError: no such checkpoint, or a rate other than the registry's."""
-    refuse_fast(model, options)
-    network, metadata = load_checkpoint(model.one(".safetensors"))
-    rate = int(metadata["sample_rate"])
-    if model.sample_rate not in (None, rate):
-        raise AudioRestorerError(f"model {model.name}: the registry says {model.sample_rate} Hz, the file {rate} Hz")
-    return MaskNetwork(network, rate, options.device)
+    """Raises AudioRestorerError: no such checkpoint, a rate other than the registry's, or a backend or precision it does not have."""
+    refuse_fast(model, options, has=() if on_gpu(options.device) else ("onnxruntime",))
+    checkpoint = Checkpoint(model.one(".safetensors"))
+    if model.sample_rate not in (None, checkpoint.config.sample_rate):
+        raise AudioRestorerError(
+            f"model {model.name}: the registry says {model.sample_rate} Hz, the file {checkpoint.config.sample_rate} Hz"
+        )
+    return checkpoint.load(options.device, options.threads, torch=options.backend == "torch")

@@ -16,9 +16,8 @@ from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
-from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.separators import Loaded
-from audiorestorer.separators.mask_network import MaskNetwork, check_options
+from audiorestorer.separators.mask_network import Checkpoint
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.stages.folder import delivered, describe, items_of
 from audiorestorer.stages.job import Job
@@ -44,7 +43,7 @@ def run(
         source: a recording, or a folder of them (any nesting).
         out: a folder, made where absent, which mirrors the tree; of a single recording also the file to write.
         wet: out = wet * restored + (1 - wet) * input.
-        overlap, floor_db: see `MaskUNet.speech_and_mask`; the floor in dB below the input.
+        overlap, floor_db: see `models.mask_arrays.speech_and_mask`; the floor in dB below the input.
 
     Returns:
         The rows, also in `restore.jsonl` in the output folder (beside a single output file: none): `output`, and of a rejected
@@ -57,16 +56,14 @@ def run(
     """
     if not 0 <= wet <= 1:
         raise AudioRestorerError(f"wet {wet:g}: must lie in [0, 1]")
-    network, metadata = load_checkpoint(checkpoint)
-    check_options(network, overlap, floor_db)
-    rate = int(metadata["sample_rate"])
+    weights = Checkpoint(checkpoint, overlap, floor_db)
     items = items_of(source, out, "restore", job.store)
     stage: Stage[Loaded] = Stage(
         name="restore",
         settings={"wet": wet, "overlap": overlap, "floor_db": floor_db},
         code=code_digest("stages.restore", "separators.mask_network"),
         weights=sha256_file(checkpoint),
-        load=lambda: Loaded(MaskNetwork(network, rate, pick_device(job.device, job.threads), overlap, floor_db)),
+        load=lambda: Loaded(weights.load(pick_device(job.device, job.threads), job.threads)),
         process=lambda loaded, item, scratch: restore_item(loaded, item, wet, scratch),
         describe=describe,
         inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower()],

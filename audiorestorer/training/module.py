@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from audiorestorer.losses.waveform import weighted
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import MaskUNet
 from audiorestorer.training.settings import TrainSettings
 from audiorestorer.training.steps import clip_gradients, follow
 from audiorestorer.training.strategies import Batch, Strategies

@@ -30,7 +30,8 @@ from audiorestorer.losses.waveform import LOSSES, weighted
 from audiorestorer.metrics import triads
 from audiorestorer.metrics.files import Signals
 from audiorestorer.metrics.groups.signal import GROUP as SIGNAL
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.training import runs
 from audiorestorer.training.data import Data
 from audiorestorer.training.fit import fit

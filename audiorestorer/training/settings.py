@@ -14,8 +14,7 @@ from audiorestorer.datasets.degradation.settings import DegradationSettings
 from audiorestorer.datasets.mixtures import MixtureSettings, Task
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.waveform import LOSSES, LOSSES_FILE
-from audiorestorer.models.bottleneck import Kind
-from audiorestorer.models.mask_unet import MaskUNetConfig
+from audiorestorer.models.mask_config import Kind, MaskUNetConfig
 from audiorestorer.models.weights import Storage
 from audiorestorer.training.run_settings import RunSettings, changed
 from audiorestorer.training.strategy_settings import (

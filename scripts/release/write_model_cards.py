@@ -17,7 +17,8 @@ import numpy as np
 from audiorestorer.audio import Audio
 from audiorestorer.config import Config
 from audiorestorer.metrics.signal import Sums, si_sdr
-from audiorestorer.models.mask_unet import MaskUNetConfig, load_checkpoint
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import load_checkpoint
 from scripts.bench.quality_sets import ROOT, Clip, Pair, PairSet, two_folders
 from scripts.bench.quality_systems import Networks, System, model_system
 

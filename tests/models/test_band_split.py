@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models.band_split import BandSplit, band_edges
-from audiorestorer.models.mask_unet import MaskUNetConfig
+from audiorestorer.models.band_split import BandSplit
+from audiorestorer.models.mask_config import MaskUNetConfig, band_edges
 
 RATE = 22050
 

@@ -10,8 +10,9 @@ import torch
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import export
-from audiorestorer.models.bottleneck import KINDS
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint, save_checkpoint
+from audiorestorer.models.mask_config import KINDS, MaskUNetConfig
+from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint, save_checkpoint
+from audiorestorer.models.onnx_run import session
 from audiorestorer.stages.training import export_onnx, profile_infer, register_model
 from audiorestorer.store import sha256_file
 
@@ -43,7 +44,7 @@ def test_equals_pytorch(model: MaskUNet) -> None:
     content = export.export(model, {"task": "denoise"}, 2000)
     assert export.difference(model, content, 3000) < export.TOLERANCE
     silent = np.zeros((2, 1, 777), np.float32)
-    assert np.abs(export.session(content).run(None, {"mixture": silent})[0]).max() < 1e-6
+    assert np.abs(session(content).run(None, {"mixture": silent})[0]).max() < 1e-6
 
 
 @pytest.mark.parametrize("bottleneck", KINDS)

@@ -27,7 +27,8 @@ from audiorestorer.metrics.tagging import load as load_tagger
 from audiorestorer.models import torch_files, weights
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint as load_enhancer
 from audiorestorer.models.enhancer.settings import of_size
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.separators import ModelFiles, Options, load
 from audiorestorer.separators.demucs import Bag
 from audiorestorer.training.running import resumable
@@ -113,10 +114,9 @@ def test_a_pickle_that_runs_code_is_refused_with_the_reason(
 
 
 READERS = {
-    ("models.torch_files", "torch.load"), ("separators.demucs", "torch.load"), ("models.weights", "safe_open"),
+    ("models.torch_files", "torch.load"), ("separators.demucs", "torch.load"), ("models.arrays", "safe_open"),
     ("separators.demucs", "safe_open"), ("datasets.bank", "np.load"), ("datasets.enhancement.mixing", "np.load"),
-    ("checking", "yaml.SafeLoader"), ("metrics.groups.dnsmos", "onnxruntime.InferenceSession"),
-    ("models.export", "onnxruntime.InferenceSession"), ("models.export", "onnx.load"),
+    ("checking", "yaml.SafeLoader"), ("models.onnx_run", "onnxruntime.InferenceSession"), ("models.export", "onnx.load"),
 }  # fmt: skip
 KINDS = (
     "load", "loads", "load_all", "unsafe_load", "full_load", "SafeLoader", "UnsafeLoader", "FullLoader", "safe_load", "safe_open",

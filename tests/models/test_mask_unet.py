@@ -10,7 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, load_checkpoint, save_checkpoint
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint, save_checkpoint
 
 SMALL = MaskUNetConfig(n_fft=128, hop_length=32, frequency_fold=2, channels=(4, 8), time_strides=(1, 2), rnn_hidden=8)
 BANDS = MaskUNetConfig(

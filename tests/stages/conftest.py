@@ -9,7 +9,8 @@ import pytest
 import soundfile as sf
 import torch
 
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, save_checkpoint
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import MaskUNet, save_checkpoint
 
 RATE = 8000
 SMALL = MaskUNetConfig(

@@ -11,7 +11,8 @@ import soundfile as sf
 from audiorestorer.config import AblationDataSettings, AblationSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_csv, read_json
-from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, save_checkpoint
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import MaskUNet, save_checkpoint
 from audiorestorer.stages.ablation import ablation_report, evaluate_restorer, make_degraded
 from audiorestorer.training.settings import load_settings
 from tests.stages.conftest import with_mask

@@ -8,7 +8,8 @@ import soundfile as sf
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import read_manifest
-from audiorestorer.models.mask_unet import MaskUNetConfig, save_checkpoint
+from audiorestorer.models.mask_config import MaskUNetConfig
+from audiorestorer.models.mask_unet import save_checkpoint
 from audiorestorer.names import short_hash
 from audiorestorer.stages import restore
 from audiorestorer.stages.job import Job

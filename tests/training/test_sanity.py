@@ -9,7 +9,7 @@ import pytest
 
 from audiorestorer.datasets import generated
 from audiorestorer.datasets.mixtures import MixtureDataset
-from audiorestorer.models.mask_unet import MaskUNetConfig
+from audiorestorer.models.mask_config import MaskUNetConfig
 from audiorestorer.stages.training import sanity_suite
 from audiorestorer.training import module, sanity
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from audiorestorer.devices import on_gpu
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators import Options
 from audiorestorer.separators.runtime.polyphase import polyphase
 from audiorestorer.store import key_of
@@ -49,8 +50,13 @@ def has_bfloat16() -> bool:
 def fast_options(options: Options) -> tuple[str, str]:
     """Backend and precision of a network that can have all of them: `auto` resolved for this machine.
 
+    Raises:
+        AudioRestorerError: ONNX Runtime, which no such network has.
+
     In a process that is bound to one core (a job of a cluster, taskset) OpenVINO 2026 crashes as it compiles HTDemucs: PyTorch there.
     """
+    if options.backend == "onnxruntime":
+        raise AudioRestorerError("backend onnxruntime: this kind runs in openvino or torch: leave it at `auto`")
     on_cpu = not on_gpu(options.device)
     fast = "openvino" if on_cpu and usable_cores() > 1 else "torch"
     backend = fast if options.backend == "auto" else options.backend

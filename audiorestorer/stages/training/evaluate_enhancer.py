@@ -32,12 +32,11 @@ from audiorestorer.metrics.meter import WER, Meter
 from audiorestorer.metrics.spectral import distances
 from audiorestorer.metrics.statistics import describe
 from audiorestorer.metrics.texts import word_error_rate
-from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.report.tables import markdown_table
 from audiorestorer.separators import Loaded, ModelFiles
 from audiorestorer.separators.enhancer import SpeechEnhancer
-from audiorestorer.separators.mask_network import MaskNetwork
+from audiorestorer.separators.mask_network import Checkpoint, MaskNetwork
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.separators.word_gate import verdict
 from audiorestorer.stages.job import Job
@@ -214,8 +213,7 @@ def _bench(
     context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
     other = None
     if denoiser is not None:
-        network, metadata = load_checkpoint(denoiser)
-        other = MaskNetwork(network, int(metadata["sample_rate"]), enhancer.device)
+        other = Checkpoint(denoiser).load(enhancer.device, job.threads)
     not_asked = {} if dnsmos else {"dnsmos_ovrl": "not asked for (--dnsmos)"}
     return Bench(enhancer, other, Meter(("stoi", "pesq", "dnsmos_ovrl", WER), context, not_asked))
 

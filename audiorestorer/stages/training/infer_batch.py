@@ -25,10 +25,9 @@ from audiorestorer.folders import keep_apart, keep_inputs
 from audiorestorer.intake.pairs import of_references, references_of
 from audiorestorer.manifest import Item, output_names, unique_ids
 from audiorestorer.metrics import triads
-from audiorestorer.models.mask_unet import load_checkpoint
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.separators import Loaded
-from audiorestorer.separators.mask_network import MaskNetwork, check_options
+from audiorestorer.separators.mask_network import Checkpoint
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.stages.folder import delivered, describe
 from audiorestorer.stages.job import Job
@@ -72,7 +71,7 @@ def run(
         config: experiment file; its network must be the checkpoint's.
         clean: folder of references with the inputs' relative names (the suffix may differ).
         metrics_csv: one row per file: the triads' figures, or the reason why there are none.
-        overlap, floor_db: see `MaskUNet.speech_and_mask`; the floor in dB below the mixture.
+        overlap, floor_db: see `models.mask_arrays.speech_and_mask`; the floor in dB below the mixture.
 
     Returns:
         The rows of the CSV. Those of the items are in `infer.jsonl` in the output folder.
@@ -88,10 +87,9 @@ def run(
     folders = {"--in": None if source.is_file() else source, "--clean": clean}
     keep_apart({**folders, "--checkpoint": checkpoint}, {"--metrics": metrics_csv})
     keep_apart(folders, {"--out": out, "--store": job.store})
-    network, metadata = load_checkpoint(checkpoint)
+    weights = Checkpoint(checkpoint, overlap, floor_db)
     if config is not None:
-        check_network(network.config, Path(config))
-    check_options(network, overlap, floor_db)
+        check_network(weights.config, Path(config))
     recordings = _manifest_jobs(source, out) if source.is_file() else _folder_jobs(source, clean)
     written = [
         *(inside(out, one.output) for one in recordings),
@@ -99,13 +97,12 @@ def run(
         *([Path(metrics_csv)] if metrics_csv else []),
     ]
     keep_inputs(written, [source, *(path for one in recordings for path in (one.source, one.clean) if path)])
-    rate = int(metadata["sample_rate"])
     stage: Stage[Loaded] = Stage(
         name=COMMAND,
         settings={"overlap": overlap, "floor_db": floor_db},
         code=code_digest("stages.training.infer_batch", "separators.mask_network"),
         weights=sha256_file(checkpoint),
-        load=lambda: Loaded(MaskNetwork(network, rate, pick_device(job.device, job.threads), overlap, floor_db)),
+        load=lambda: Loaded(weights.load(pick_device(job.device, job.threads), job.threads)),
         process=lambda separator, item, scratch: _restored(separator, item, scratch),
         describe=describe,
     )
