@@ -10,6 +10,7 @@ import typer
 
 from audiorestorer.commands import ablation, render, setup, store, training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
+from audiorestorer.installed import of_import
 from audiorestorer.names import as_text, is_text
 
 app = typer.Typer(
@@ -42,6 +43,11 @@ def main() -> None:
         app()
     except AudioRestorerError as error:
         _end(error)
+    except ModuleNotFoundError as error:
+        unknown = of_import(error)
+        if unknown is None:
+            raise
+        _end(unknown)
     except OSError as error:
         told = of_the_machine(error)
         if told is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from audiorestorer.models import registry
-from scripts.release import supply_chain
+from scripts.release import supply_chain, write_locks
 
 ROOT = Path(__file__).parents[1]
 KUBERNETES = ROOT / "requirements-kubernetes.lock"
@@ -35,18 +35,29 @@ def test_what_pyproject_names_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     locked = {lock: {each.name.replace("_", "-") for each in supply_chain.locked(lock)} for lock in supply_chain.LOCKS}
     extras = project["optional-dependencies"]
-    wanted = names([*project["dependencies"], *extras.pop("dev"), *extras.pop("training-audio")])
-    assert wanted <= locked["requirements.lock"]
-    clusters = names([*extras.pop("slurm"), *extras.pop("kubernetes")])  # each in the lock that its place installs
+    assert names(project["dependencies"]) <= locked["requirements.lock"]
+    wanted = names([*extras.pop("models"), *extras.pop("dev"), *extras.pop("training-audio")])
+    assert wanted - locked["requirements.lock"] <= locked["requirements-models.lock"]
+    assert not locked["requirements.lock"] & locked["requirements-models.lock"]
+    heavy = {"torch", "pandas", "librosa", "numba", "scikit-learn", "openvino", "nbconvert", "lightning", "pytest"}
+    assert heavy <= locked["requirements-models.lock"]
+    clusters = names(extras.pop("kubernetes"))  # each in the lock that its place installs
     assert clusters <= locked["requirements.lock"] | set(
         re.findall(r"^([a-z0-9-]+)==", KUBERNETES.read_text(), re.MULTILINE)
     )
     assert names([each for extra in extras.values() for each in extra]) <= locked["requirements-extras.lock"]
 
 
-def test_the_environment_is_the_lock_s() -> None:
-    for package in supply_chain.locked("requirements.lock"):
+@pytest.mark.parametrize("lock", supply_chain.LOCKS[:2])
+def test_the_environment_is_the_lock_s(lock: str) -> None:
+    for package in supply_chain.locked(lock):
         assert importlib.metadata.version(package.name) == package.version, package.name
+
+
+def test_the_locks_are_split_as_pyproject_says() -> None:
+    """The base is what its packages ask for, and nothing else."""
+    both = "".join((ROOT / lock).read_text() for lock in supply_chain.LOCKS[:2])
+    assert write_locks.split(both) == tuple((ROOT / lock).read_text() for lock in supply_chain.LOCKS[:2])
 
 
 def test_the_licences_are_those_of_this_lock_and_registry() -> None:

@@ -17,7 +17,7 @@ from audiorestorer.files import write_text_atomic
 from audiorestorer.models import registry
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("requirements.lock", "requirements-extras.lock")
+LOCKS = ("requirements.lock", "requirements-models.lock", "requirements-extras.lock")
 # Licences that the packages' own metadata does not name, from the licence file that they install or their repository
 LICENCES = {
     "conda-inject": "MIT", "cuda-toolkit": "NVIDIA Proprietary Software", "sphn": "Apache-2.0",
@@ -110,13 +110,15 @@ def licences() -> str:
     ]
     rows = [(f"`{name}`", text) for lock in LOCKS for name, _, text in packages[lock]]
     rows += [(f"model `{name}`", text) for name, _, text, _ in weights]
+    head = ("package", "version", "licence")
     restricted = ", ".join(name for name, text in rows if NOT_COMMERCIAL.search(text))
     return "\n".join([
         HEAD.format(restricted=restricted),
         "## Weights (config/models.yaml)\n", _table(("model", "how", "licence", "from"), weights),
         "## Data\n", _table(("what", "how", "licence", "notes"), list(DATA)),
-        "## Packages (requirements.lock)\n", _table(("package", "version", "licence"), packages[LOCKS[0]]),
-        "## Optional packages (requirements-extras.lock)\n", _table(("package", "version", "licence"), packages[LOCKS[1]]),
+        "## Packages (requirements.lock)\n", _table(head, packages[LOCKS[0]]),
+        "## Packages for training, the full models and the tests (requirements-models.lock)\n", _table(head, packages[LOCKS[1]]),
+        "## Optional packages (requirements-extras.lock)\n", _table(head, packages[LOCKS[2]]),
     ])  # fmt: skip
 
 

@@ -1,0 +1,34 @@
+"""The packages that only a part of this project needs: whether they are installed, and what installs them. Imports none of them.
+
+`make setup` installs what rendering with the embedded networks needs; `make setup-models` adds torch and all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import util
+
+from audiorestorer.errors import AudioRestorerError
+
+SETUP_MODELS = "make setup-models"
+TRAINING = ("torch", "lightning")
+NOTEBOOK = ("nbconvert", "ipykernel", "pandas")
+
+
+def absent(packages: Iterable[str]) -> list[str]:
+    """Those of the packages that are not installed."""
+    return [name for name in packages if util.find_spec(name) is None]
+
+
+def check(packages: Iterable[str], what: str) -> None:
+    """Raises AudioRestorerError: a package that `what` needs is not installed; says the command that installs it."""
+    if names := absent(packages):
+        raise AudioRestorerError(f"{what} needs {', '.join(names)}, not installed yet: run `{SETUP_MODELS}`")
+
+
+def of_import(error: ModuleNotFoundError) -> AudioRestorerError | None:
+    """What to tell a user of a package that is not installed; None where a module of our own is missing."""
+    name = (error.name or "").partition(".")[0]
+    if not name or name == "audiorestorer":
+        return None
+    return AudioRestorerError(f"the package {name} is needed and not installed: run `{SETUP_MODELS}`")
