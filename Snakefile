@@ -25,7 +25,11 @@ include: "rules/ablation.smk"
 include: "rules/enhancer.smk"
 
 
+keep_digests()
+
+
 onstart:
+    or_stop(check_installed)
     or_stop(FLOW.lock)
     watch_progress()
 

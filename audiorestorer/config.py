@@ -77,8 +77,10 @@ BatchSize = Annotated[
     ),
 ]  # fmt: skip
 Backend = Annotated[
-    Literal["auto", "torch", "openvino"],
-    Field(description="Runtime of the network; auto: OpenVINO on a CPU if the network supports it, else PyTorch"),
+    Literal["auto", "torch", "openvino", "onnxruntime"],
+    Field(
+        description="Runtime of the network; auto: on a CPU OpenVINO or ONNX Runtime, whichever the network supports, else PyTorch"
+    ),
 ]
 Precision = Annotated[
     Literal["auto", "float32", "bfloat16"],
@@ -235,8 +237,13 @@ class EvaluateSettings(Settings):
         description="Recogniser for word error rates: pocketsphinx (built in, English), or an entry of the registry",
     )
     language_model: Literal["batch", "general", "both"] = Field(
-        "both", description="Model of pocketsphinx; batch: made of the transcripts (wer); general: its own (wer_open)"
+        "batch",
+        description="Model of pocketsphinx; batch: made of the transcripts (wer); general: its own (wer_open, ten times as slow)",
     )
+    wer_sample: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        100, description="Number of recordings whose words are heard, drawn by the seed; all: every recording"
+    )
+    seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of the sample of recordings whose words are heard")
     sentences: PathOrNull = Field(
         None, description="Text file, one sentence per line, for the batch's language model; null: the transcripts"
     )
@@ -320,8 +327,9 @@ class Config(Settings):
     alias_separator: Literal["_", "__"] = Field(
         "_", description="Text that joins folders in an id: a/b.wav becomes a_b or a__b"
     )
-    shards: int = Field(
-        4, ge=1, le=100_000, description="Number of shards, or jobs per stage; about 64 files per shard are good"
+    shards: Annotated[int, Field(ge=1, le=100_000)] | Literal["auto"] = Field(
+        "auto",
+        description="Number of shards, or jobs per stage; auto: about 64 files per shard, and on many cores more of a small batch",
     )
     keep_intermediates: bool = Field(
         True, description="Whether the stages' results stay; false: they go when their recording is finished"

@@ -1,4 +1,4 @@
-"""The package's own code, read and not imported: the digest of what a stage runs, and which modules of a folder define a function.
+"""The package's own code, read and not imported: the digest of what a stage runs, and what modules define.
 
 A change to the code makes the stage's items stale, a comment or a docstring does not.
 """
@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
+import os
+import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PACKAGE = "audiorestorer"
 ROOT = Path(__file__).parent
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
+_made: dict[str, tuple[str, str, list[str]]] = {}  # module -> hash of its text, of its syntax tree, and what it imports
 # Plumbing that carries rows and files but computes no sample: a change there must not recompute ten thousand files.
 PLUMBING = frozenset(
     f"{PACKAGE}.{name}"
@@ -56,12 +62,50 @@ def _path(module: str) -> Path | None:
     return None
 
 
+def kept_file() -> Path:
+    """Where the digests of modules are kept, by the hash of their text: beside the bytecode, and as little missed."""
+    return ROOT / "__pycache__" / f"digests-{sys.implementation.cache_tag}.json"
+
+
+@cache
+def _kept() -> dict[str, list[Any]]:
+    try:
+        kept = json.loads(kept_file().read_text(encoding="utf-8"))
+        return kept if isinstance(kept, dict) else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def keep() -> None:
+    """Write down the digests that were used, for the next process; where that is not possible it makes them again."""
+    used = {text: [value, imports] for text, value, imports in _made.values()}
+    if used.keys() <= _kept().keys():
+        return
+    target = kept_file()
+    with suppress(OSError):
+        target.parent.mkdir(exist_ok=True)
+        part = target.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(used), encoding="utf-8")
+        part.replace(target)
+
+
 @cache
 def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
     """The hash of one module's syntax tree (without docstrings) and the modules of this package that it imports."""
     path = _path(module)
     assert path is not None
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    content = path.read_bytes()
+    text = hashlib.sha256(content).hexdigest()
+    known = _kept().get(text)
+    value, imports = known if isinstance(known, list) and len(known) == 2 else _read(content)
+    _made[module] = (text, value, imports)
+    own = tuple(sorted(name for name in imports if name.split(".")[0] == PACKAGE and _path(name) is not None))
+    return value, own
+
+
+def _read(content: bytes) -> tuple[str, list[str]]:
+    """The hash of a module's syntax tree without docstrings, and all names that it imports of this package."""
+    tree = ast.parse(content.decode("utf-8"))
     imports: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -71,7 +115,7 @@ def _parsed(module: str) -> tuple[str, tuple[str, ...]]:
             imports.update(f"{node.module}.{alias.name}" for alias in node.names)
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    own = tuple(sorted(name for name in imports if name.split(".")[0] == PACKAGE and _path(name) is not None))
+    own = sorted(name for name in imports if name.split(".")[0] == PACKAGE)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), own
 
 
@@ -88,6 +132,23 @@ def modules_defining(function: str, folder: str) -> tuple[str, ...]:
         for name, tree in trees.items()
         if any(isinstance(node, ast.FunctionDef) and node.name == function for node in tree.body)
     )
+
+
+@cache
+def constant_of(module: str, name: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A constant that a module (`separators.demucs`) defines at its top level as a literal; `default` where it defines none."""
+    path = _path(f"{PACKAGE}.{module}")
+    assert path is not None, module
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+            return tuple(ast.literal_eval(node.value))
+    return default
+
+
+def all_modules() -> list[str]:
+    """The modules of this package."""
+    paths = [path.relative_to(ROOT).with_suffix("") for path in sorted(ROOT.rglob("*.py"))]
+    return [".".join((PACKAGE, *path.parts)).removesuffix(".__init__") for path in paths]
 
 
 def modules_of(*roots: str) -> list[str]:

@@ -124,6 +124,11 @@ def shard_of(item_id: str, shards: int) -> int:
     return int(hashlib.sha1(item_id.encode()).hexdigest(), 16) % shards
 
 
+def draw(item_id: str, seed: int) -> str:
+    """A random number of an item: the items with the lowest ones are a sample, which other items do not change."""
+    return hashlib.sha256(f"{seed} {item_id}".encode()).hexdigest()[:16]
+
+
 def item_id(relative: str, separator: str = "_") -> str:
     """A readable id of a relative path: `a/b/c.wav -> a_b_c`. Only letters, digits, `_`, `-` and `.` remain.
 

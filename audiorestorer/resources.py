@@ -44,9 +44,10 @@ class Cost:
     channel: float = 0.0
     file: float = 0.0
 
-    def ask_mb(self, attempt: int) -> int:
+    def ask_mb(self, attempt: int, processes: int = 1) -> int:
         """Memory to ask for, MB, in hundreds; twice as much with each attempt."""
-        return math.ceil((self.memory_mb * MEMORY_MARGIN + MEMORY_BASE_MB) / 100) * 100 * 2 ** (attempt - 1)
+        whole = self.memory_mb * max(1, processes) * MEMORY_MARGIN + MEMORY_BASE_MB
+        return math.ceil(whole / 100) * 100 * 2 ** (attempt - 1)
 
     def ask_minutes(self, load: Load, threads: int, attempt: int) -> int:
         """Wall time to ask for, minutes; twice as much with each attempt."""

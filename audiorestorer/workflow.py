@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from audiorestorer import progress, resources
+from audiorestorer import installed, progress, resources
 from audiorestorer.chain import CHAIN, FINISHED, SPEECH_TASKS, ChainStage
 from audiorestorer.config import Config, read_yaml
-from audiorestorer.digest import code_digest
+from audiorestorer.digest import code_digest, constant_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.intake import pairs
 from audiorestorer.manifest import read_manifest, shard_range
@@ -26,6 +26,7 @@ from audiorestorer.resources import Cost
 from audiorestorer.store import join
 
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
+TRAINING_FILES = ("train", "train_pilot", "ablation", "enhancer")  # of rules
 KEPT_TOLD = 5  # files that stayed in the output folder and are named at the end of a run
 REPLACE = "to have ours, move or delete them and run the same command again, or add --config replace_edited=true"
 GONE = "they are no longer of the input"
@@ -261,6 +262,26 @@ class Workflow:
         names += [self.settings_of(stage).model for stage in self._networks()]
         return list(dict.fromkeys(names))
 
+    def check_installed(self, rule_files: Iterable[tuple[str, str]]) -> None:
+        """Refuse a run that would end at a package that is not installed, before its first job.
+
+        Args:
+            rule_files: (rule, the file that holds it) of the jobs to be run.
+
+        Raises:
+            AudioRestorerError: names what needs which package, and the command that installs it.
+        """
+        rules = {(rule, Path(file).stem) for rule, file in rule_files}
+        for rule, file in sorted(rules):
+            if file in TRAINING_FILES:
+                installed.check(installed.TRAINING, f"the rule {rule}")
+            elif rule == "analysis":
+                installed.check(installed.NOTEBOOK, f"the rule {rule}")
+        if any(rule in ("separate", *(stage.name for stage in self._networks())) for rule, _ in rules):
+            for name in self.networks():
+                kind = f"separators.{self.registry.get(name).kind}"
+                installed.check(constant_of(kind, "PACKAGES"), f"the model {name}")
+
     def recogniser_of(self, settings: Any, is_used: bool) -> str | None:
         """The registry's recogniser that a section needs; None: the built-in one, or none.
 
@@ -319,9 +340,14 @@ class Workflow:
         has_one = is_remote or shutil.which("nvidia-smi") is not None
         return int(device.startswith("cuda") or (device == "auto" and has_one))
 
-    def needs(self, cost_of: Cost | Callable[[Any], Cost]) -> dict[str, Callable[..., int]]:
+    def needs(self, cost_of: Cost | Callable[[Any], Cost], *, processes: int = 1) -> dict[str, Callable[..., int]]:
         """`mem_mb` and `runtime` of a shard's job, for `resources:`. Snakemake asks again when the job is ready, so that what ingest
-        read counts, and at each attempt. `cost_of`: a cost, or wildcards -> cost."""
+        read counts, and at each attempt.
+
+        Args:
+            cost_of: a cost, or wildcards -> cost.
+            processes: how many the job has at most, each with the memory of the cost.
+        """
 
         def cost(wildcards: Any) -> Cost:
             return cost_of if isinstance(cost_of, Cost) else cost_of(wildcards)
@@ -330,7 +356,10 @@ class Workflow:
             load = resources.load_of(self.manifest("ingest").format(shard=wildcards.shard))
             return cost(wildcards).ask_minutes(load, threads, attempt)
 
-        return {"mem_mb": lambda wildcards, attempt: cost(wildcards).ask_mb(attempt), "runtime": minutes}
+        def megabytes(wildcards: Any, threads: int, attempt: int) -> int:
+            return cost(wildcards).ask_mb(attempt, min(threads, processes))
+
+        return {"mem_mb": megabytes, "runtime": minutes}
 
     def model_cost(self, name: str, *, whole_bag: bool = False) -> Cost:
         entry = self.registry.get(name)

@@ -25,7 +25,7 @@ os.environ.update(
 )
 
 from audiorestorer import config as settings
-from audiorestorer import folders, progress
+from audiorestorer import digest, folders, progress
 from audiorestorer.__main__ import command_names
 from audiorestorer.chain import FINISHED, check_chain
 from audiorestorer.checking import section
@@ -68,6 +68,10 @@ CFG = known_settings(config) if AS_MODULE and not workflow.modifier.skip_configf
 CFG = or_stop(settings.validate, settings.Config, CFG, "config")
 CFG = CFG.model_copy(update={"input": located(CFG.input), "registry": located(CFG.registry)})
 or_stop(folders.keep_run_apart, CFG, *or_stop(pairs.companions, CFG))
+BATCH = or_stop(listing.batch, CFG)
+CFG = CFG.model_copy(
+    update={"shards": BATCH.shard_count(CFG.shards, workflow.cores if workflow.resource_settings.cores else None)}
+)
 FLOW = or_stop(lambda: Workflow(CFG, model_registry.load(CFG.registry)))
 ART, STORE, DELIVERY, LEDGER = FLOW.artifacts, FLOW.store, FLOW.delivery, FLOW.ledger
 if workflow.modifier.path_modifier.replace_prefix(f"{ART}/x") != f"{ART}/x":
@@ -78,7 +82,6 @@ PROGRESS_SEC = or_stop(progress.every_sec, os.environ)
 TRAINING, ABLATION = f"{ART}/training", f"{ART}/ablation"
 LEFT_OUT = f"{ART}/eval/left_out.json"
 METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
-BATCH = or_stop(listing.batch, CFG)
 LISTING = {str(shard): files for shard, files in BATCH.shards(CFG.shards).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
@@ -131,6 +134,18 @@ def all_threads():
 def gpus(wildcards):
     """For `resources:` of a job that runs a network; asked when the jobs are planned, since only then the executor is known."""
     return FLOW.gpus(is_remote=workflow.non_local_exec)
+
+
+def keep_digests():
+    """Digests of the code take seconds to make; they are kept beside the bytecode, and not where that may not be written."""
+    if not sys.dont_write_bytecode:
+        digest.keep()
+
+
+def check_installed():
+    """Every package that the run's jobs need is there; where jobs bring an environment of their own it is not this one's concern."""
+    if not USES_CONDA:
+        FLOW.check_installed((job.rule.name, str(job.rule.snakefile)) for job in workflow.dag.needrun_jobs())
 
 
 def watch_progress():

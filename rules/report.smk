@@ -33,6 +33,7 @@ rule snippets:
         f"{ART}/logs/snippets.log",
     conda:
         "../envs/audiorestorer.yaml"
+    threads: NETWORK_THREADS
     params:
         cfg=FLOW.section_json("snippets"),
         folder=lambda wildcards, output: f"{os.path.dirname(output[0])}/snippets",
@@ -40,7 +41,7 @@ rule snippets:
         code=code_digest("stages.batch.snippets"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}'
-        " --folder {params.folder:q} --config {params.cfg:q} 2>&1 | tee {log:q}"
+        " --folder {params.folder:q} --config {params.cfg:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule report:

@@ -1,5 +1,7 @@
 import ast
 
+import pytest
+
 from audiorestorer import digest
 from audiorestorer.chain import CHAIN
 
@@ -30,10 +32,39 @@ def test_code_counts_but_comments_and_docstrings_do_not(tmp_path, monkeypatch):
     digest._parsed.cache_clear()
 
 
+def test_digests_are_kept_by_the_text_of_their_module(tmp_path, monkeypatch):
+    monkeypatch.setattr(digest, "ROOT", tmp_path)
+    monkeypatch.setattr(digest, "_made", {})
+
+    def fresh() -> None:
+        digest._parsed.cache_clear()
+        digest._kept.cache_clear()
+
+    (tmp_path / "m.py").write_text("x = 1\n")
+    fresh()
+    first = digest.code_digest("m")
+    digest.keep()
+    fresh()
+    monkeypatch.setattr(digest, "_read", lambda content: pytest.fail("it was parsed again"))
+    assert digest.code_digest("m") == first
+    monkeypatch.undo()
+    monkeypatch.setattr(digest, "ROOT", tmp_path)
+    monkeypatch.setattr(digest, "_made", {})
+    (tmp_path / "m.py").write_text("x = 2\n")
+    fresh()
+    assert digest.code_digest("m") != first
+    for damaged in ("", "[]", '{"' + "0" * 64 + '": 5}', "{"):
+        digest.kept_file().write_text(damaged)
+        fresh()
+        assert digest.code_digest("m") != first
+    fresh()
+
+
 def test_imports_go_down_only():
     """The design's layers: a module imports only from its own layer (dsp from dsp) or from below."""
     layers = [
-        {"errors", "names", "devices", "memory", "resources", "digest"}, {"checking", "left_out", "tables"}, {"files"},
+        {"errors", "names", "devices", "memory", "resources", "digest", "installed", "forked"},
+        {"checking", "left_out", "tables"}, {"files"},
         {"manifest", "windows_names"}, {"config_values", "config_text"}, {"config_training"}, {"config"}, {"chain", "folders"},
         {"progress", "store", "packed", "store_users", "formats"}, {"published"}, {"audio"}, {"intake"}, {"dsp"},
         {"losses", "models", "metrics"}, {"datasets"}, {"report", "training", "separators", "workflow"}, {"stages"},

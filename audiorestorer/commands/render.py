@@ -137,6 +137,7 @@ command("evaluate", "evaluate")(
     recogniser=opt.RECOGNISER,
     tagger=option(Path | None, "Record of the PANNs model: the JSON file that fetch-model wrote.", None),
     sentences=option(Path | None, "Text for the language model: the transcripts' table, or a sentence per line.", None),
+    words_below=option(str | None, "Highest draw of the recordings whose words are heard; the workflow sets it.", None),
 )
 command("restore", "restore")(
     "Restore music or speech with one checkpoint: the input's rate, channels, length and sample format are kept.",
@@ -176,6 +177,7 @@ command("snippets", "batch.snippets")(
     ),
     folder=option(Path, "Folder of the snippets and pictures.", role=WRITTEN),
     config=section(settings.SnippetSettings),
+    threads=opt.THREADS,
 )
 command("report", "batch.report")(
     "Write the results table, the listening page, the run times, the figures and the summary.",

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from audiorestorer.audio import Audio
 
@@ -105,6 +104,8 @@ def band_limit(audio: Audio, sample_rate: int, *, low_hz: float | None, high_hz:
         audio: `[C, T]`. low_hz, high_hz: corners of the high-pass and low-pass; None, or out of reach: none.
         order: order of the two passes together, even.
     """
+    from scipy import signal  # takes a second to load, and only this needs it
+
     out = audio.astype(np.float64)
     for corner, kind in ((low_hz, "highpass"), (high_hz, "lowpass")):
         if corner is not None and 0 < corner < 0.49 * sample_rate and audio.shape[1]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
 
 from audiorestorer.audio import Audio, rechunk
+from audiorestorer.dsp.recursive import Sections
 from audiorestorer.dsp.true_peak import HALF_TAPS, inter_sample_peaks, stream_peak
 
 STEP_SEC = 0.1  # a gating block of 400 ms overlaps the next by 75 % (BS.1770-4, annex 1): four steps per block
@@ -68,8 +68,7 @@ class Meter:
     def __init__(self, sample_rate: int, channels: int, clip: float | None = None) -> None:
         self.sample_rate = sample_rate
         self._clip = clip
-        self._sections = k_weighting(sample_rate)
-        self._state = np.zeros((len(self._sections), channels, 2))
+        self._weighting = Sections(k_weighting(sample_rate), channels)
         self._steps: list[float] = []
         self._energy, self._filled, self._step = 0.0, 0, 0
         self._past = np.zeros((channels, 2 * HALF_TAPS), np.float32)
@@ -81,8 +80,9 @@ class Meter:
         heard = block.astype(np.float64)
         if self._clip is not None:
             heard = np.clip(heard, -self._clip, self._clip)
-        weighted, self._state = signal.sosfilt(self._sections, heard, axis=-1, zi=self._state)
-        self._gather(np.square(weighted).sum(axis=0))  # eq. 1 and 3; the weights of left, right and mono are 1
+        self._gather(
+            np.square(self._weighting(heard)).sum(axis=0)
+        )  # eq. 1 and 3; the weights of left, right and mono are 1
         self._past, self._peak = self._peak_after(block)
 
     def _gather(self, power: NDArray[np.float64]) -> None:
@@ -201,19 +201,28 @@ def limited(source: Iterable[Audio], sample_rate: int, ceiling_dbtp: float) -> I
     reach = max(8, round(LOOKAHEAD_SEC * sample_rate))
     margin = 2 * reach + HALF_TAPS
     ceiling = 10 ** ((ceiling_dbtp - MARGIN_DB) / 20)
-    smooth = signal.get_window("hann", 2 * reach + 3, fftbins=False)[1:-1]
+    smooth = np.hanning(2 * reach + 3)[1:-1]
     smooth /= smooth.sum()
     held = 0.0  # reduction one sample before the part that the next block smooths
     for window in _with_margins(source, sample_rate, margin):
         block = window[:, margin : window.shape[1] - margin]
         need = 20 * np.log10(np.maximum(inter_sample_peaks(window, sample_rate, ceiling) / ceiling, 1.0))
         if held or need.any():
-            wide = ndimage.maximum_filter1d(need, 2 * reach + 1)[margin - reach : len(need) - margin + reach]
+            wide = running_maximum(need, 2 * reach + 1)[margin - 2 * reach : len(need) - margin]
             fall = np.arange(len(wide) + 1) * (RELEASE_DB_PER_SEC / sample_rate)
             reduction = np.maximum(np.maximum.accumulate(np.append(held, wide) + fall) - fall, 0.0)
             held = float(reduction[block.shape[1]])
             block = (block * 10 ** (np.convolve(reduction[1:], smooth, mode="valid") / -20)).astype(np.float32)
         yield block
+
+
+def running_maximum(x: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """The highest of each `size` neighbours: `[n] -> [n - size + 1]`, in log2(size) steps."""
+    width = 1
+    while 2 * width <= size:
+        x = np.maximum(x[:-width], x[width:])
+        width *= 2
+    return np.maximum(x[: len(x) - (size - width)], x[size - width :])
 
 
 def _with_margins(source: Iterable[Audio], size: int, margin: int) -> Iterator[Audio]:

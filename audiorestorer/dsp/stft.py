@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
 
 from audiorestorer.audio import Audio, rechunk
 
@@ -21,7 +20,13 @@ GROUP_FRAMES = 64
 
 def hann(n_fft: int) -> NDArray[np.float32]:
     """Periodic Hann window."""
-    return signal.get_window("hann", n_fft).astype(np.float32)
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)).astype(np.float32)
+
+
+def forward(frames: Audio) -> Spectrum:
+    """The Fourier transform along the last axis. NumPy's takes five times as long in float32 as in float64."""
+    spectrum: Spectrum = np.fft.rfft(frames.astype(np.float64), axis=-1).astype(np.complex64)
+    return spectrum
 
 
 def analyse(sources: Sequence[Iterable[Audio]], total: int, n_fft: int, hop_length: int) -> Iterator[list[Spectrum]]:
@@ -58,7 +63,7 @@ def analyse(sources: Sequence[Iterable[Audio]], total: int, n_fft: int, hop_leng
             missing = max(0, count * hop_length - block.shape[1])
             joined = np.concatenate([before, block, np.zeros((block.shape[0], missing), np.float32)], axis=1)
             views = np.lib.stride_tricks.sliding_window_view(joined, n_fft, axis=1)[:, ::hop_length][:, :count]
-            group.append(fft.rfft(views * window, axis=-1))
+            group.append(forward(views * window))
             held[index] = joined[:, count * hop_length : count * hop_length + past]
         yield group
 
@@ -81,7 +86,7 @@ def synthesise(spectra: Iterable[Spectrum], total: int, n_fft: int, hop_length: 
     tail: Audio | None = None
     position = -past
     for spectrum in spectra:
-        frames = fft.irfft(spectrum, n_fft, axis=-1).astype(np.float32, copy=False) * scale
+        frames = np.fft.irfft(spectrum, n_fft, axis=-1).astype(np.float32, copy=False) * scale
         channels, count, _ = frames.shape
         slots = np.zeros((channels, count + overlap - 1, hop_length), np.float32)
         if tail is not None:

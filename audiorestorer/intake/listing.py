@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from audiorestorer import audio, manifest
 from audiorestorer.config import Config, bytes_of
@@ -19,6 +19,9 @@ from audiorestorer.intake import matching, pairs
 from audiorestorer.left_out import LeftOut, instead, left_out, of_formats
 from audiorestorer.manifest import shard_of, unique_ids
 from audiorestorer.names import NOT_TEXT, as_text, is_text, short_hash
+
+FILES_A_SHARD, LEAST_FILES = 64, 8
+CORES_A_SHARD = 4  # a network's threads
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,21 @@ class Batch:
     @property
     def left_out_digest(self) -> str:
         return short_hash(json.dumps([self.left_out, self.told]))
+
+    def shard_count(self, shards: int | Literal["auto"], cores: int | None) -> int:
+        """How many shards: as configured, or about 64 files in each; of a smaller batch as many as keep the cores busy, 8 files at
+        least in each."""
+        if shards != "auto":
+            return shards
+        whole, few = -(-len(self.files) // FILES_A_SHARD), len(self.files) // LEAST_FILES
+        return max(1, whole, min(few, (cores or 1) // CORES_A_SHARD))
+
+    def words_below(self, sample: int | Literal["all"], seed: int) -> str | None:
+        """The highest draw (`manifest.draw`) of a sample of the recordings that have a transcript; None: it is all of them."""
+        draws = sorted(
+            manifest.draw(self.ids[name], seed) for name, text in self.texts.items() if name in self.ids and text
+        )
+        return None if sample == "all" or len(draws) <= sample else draws[sample - 1]
 
     def shards(self, count: int) -> dict[int, Listing]:
         """The listing of each shard; its change makes the ingest job stale. Shards without a file are left out: they need no job."""

@@ -28,3 +28,4 @@ class Context:
     sentences: tuple[str, ...] = ()
     device: str = "cpu"
     threads: int = 1
+    processes: int = 1

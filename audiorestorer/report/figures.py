@@ -46,11 +46,18 @@ SNR_STYLES = (
 )
 
 
-def png_bytes(figure: Figure, palette: Image.Image | None = None) -> bytes:
-    """A figure as palette PNG without metadata; the palette is the picture's own colours unless one is given."""
+def png_bytes(figure: Figure) -> bytes:
+    """A figure as palette PNG without metadata; the palette is the picture's own colours."""
+    return _as_png(drawn(figure))
+
+
+def drawn(figure: Figure) -> Image.Image:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _as_png(picture: Image.Image, palette: Image.Image | None = None) -> bytes:
     if palette is None:
         picture = picture.quantize(PALETTE_COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     else:
@@ -133,9 +140,9 @@ def spectrograms(versions: Mapping[str, tuple[Audio, int]]) -> bytes:
 
 def bounded_png(figure: Figure, colour_map: str, max_bytes: int) -> bytes:
     """The figure with as many steps of the colour map as `max_bytes` allows (the fewest, where none does)."""
-    data = b""
+    data, picture = b"", drawn(figure)
     for steps in MAP_STEPS:
-        data = png_bytes(figure, spectrogram_palette(steps, colour_map))
+        data = _as_png(picture, spectrogram_palette(steps, colour_map))
         if len(data) <= max_bytes:
             break
     return data

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from audiorestorer.config import EvaluateSettings
+from audiorestorer.devices import on_gpu, pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp.views import View
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json
 from audiorestorer.intake.pairs import COLUMNS
-from audiorestorer.manifest import Item, read_manifest, write_manifest
+from audiorestorer.manifest import Item, draw, read_manifest, write_manifest
 from audiorestorer.metrics import Missing, groups
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.examination import Examined, examine
@@ -92,6 +93,7 @@ def _files_stage(name: str, group: Group, context: Context) -> Stage[None]:
         load=lambda: None,
         process=process,
         describe=lambda entry, item: _merged(item, entry.row),
+        processes=context.processes,
         inputs=lambda item: [
             item.sha256,
             item.noisy_sha256,
@@ -106,7 +108,11 @@ def _examined(item: Item) -> Examined:
 
 
 def examined(
-    items: list[Item], store: Path, out_manifest: Path | None = None, given: Sequence[Path] = ()
+    items: list[Item],
+    store: Path,
+    out_manifest: Path | None = None,
+    given: Sequence[Path] = (),
+    processes: int = 1,
 ) -> list[Item]:
     """The items with what is known of their files before they are measured, in the field `examined`.
 
@@ -132,6 +138,7 @@ def examined(
         load=lambda: None,
         process=process,
         describe=described,
+        processes=processes,
         inputs=lambda item: [item.sha256, item.noisy_sha256, item.clean_sha256],
     )
     record = work_file(out_manifest, "examination") if out_manifest else None
@@ -166,6 +173,7 @@ def _side_stage(name: str, group: Group, context: Context, side: str, load: Call
         load=load,
         process=process,
         describe=describe,
+        processes=context.processes,
         inputs=lambda item: [
             getattr(item, hashes[side]),
             item.transcript if group.needs_transcript else None,
@@ -226,12 +234,6 @@ def sentences_of(path: Path | None) -> list[str]:
         raise AudioRestorerError(f"sentences: {error}") from error
 
 
-def _device(job: Job) -> str:
-    from audiorestorer.devices import pick_device
-
-    return str(pick_device(job.device, job.threads))
-
-
 def run(
     in_manifest: Path,
     out_manifest: Path,
@@ -241,10 +243,12 @@ def run(
     recogniser: Path | None = None,
     tagger: Path | None = None,
     sentences: Path | None = None,
+    words_below: str | None = None,
 ) -> None:
     """Measure a shard, group by group.
 
     Args:
+        words_below: the words of items are heard whose `draw` is not above it; None: of all.
         recogniser, tagger: what `fetch-model` wrote; without them pocketsphinx, and no tagging.
         sentences: what the batch's language model is made of: the transcripts' TSV, or a text file with a sentence a line.
 
@@ -260,12 +264,25 @@ def run(
         if config.tagger
         else Context.tagger_hint,
         language_models=("batch", "general") if config.language_model == "both" else (config.language_model,),
-        device=_device(job) if recogniser or tagger else "cpu",
-        threads=job.threads,
     )
+    if recogniser or tagger:
+        context = replace(context, device=pick_device(job.device, job.threads))
+    is_on_gpu = on_gpu(context.device)  # on a CPU items go side by side, each on one thread
+    threads, processes = (job.threads, 1) if is_on_gpu else (1, job.threads)
+    context = replace(context, threads=threads, processes=processes)
     context = replace(context, sentences=group_wer.sentences(context, sentences_of(sentences)))
     items = read_manifest(in_manifest)
-    items = examined(items, job.store, out_manifest, [in_manifest])
+    items = examined(items, job.store, out_manifest, [in_manifest], context.processes)
     for name in config.metrics:
-        items = measure_group(name, items, job.store, context, out_manifest, [in_manifest])
+        left_out: dict[str, Item] = {}
+        if words_below is not None and groups.named(name).needs_transcript:
+            reason = f"not in the sample of {config.wer_sample} recordings whose words are heard (evaluate.wer_sample)"
+            not_drawn = [item for item in items if item.transcript and draw(item.id, config.seed) > words_below]
+            reasons = dict.fromkeys(groups.named(name).columns(context), reason)
+            left_out = {item.id: item for item in _absent(not_drawn, reasons)}
+        heard = [item for item in items if item.id not in left_out]
+        measured = {
+            item.id: item for item in measure_group(name, heard, job.store, context, out_manifest, [in_manifest])
+        }
+        items = [left_out.get(item.id) or measured[item.id] for item in items]
     write_manifest(out_manifest, items)

@@ -102,13 +102,14 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
     root = Path(config.input)
     archive = zipped.is_zip(root)
     given = batch(config)
+    shards = given.shard_count(config.shards, None)
     outputs = output_names([file.relative for file in given.files], config.loudness.format)
     found: dict[str, Found] = {}
     stats: dict[str, list[Any]] = {}
     items = []
     for file in given.files:
         item_id = given.ids[file.relative]
-        if shard_of(item_id, config.shards) != shard:
+        if shard_of(item_id, shards) != shard:
             continue
         clean = given.references.get(file.relative)
         text = given.texts.get(file.relative, {})

@@ -8,6 +8,7 @@ items are in work at a time, each in a thread.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from audiorestorer.errors import AGAIN, AudioRestorerError, MachineError, of_the_machine
+from audiorestorer.forked import unordered
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.progress import Work, work_file
 from audiorestorer.stages.inputs import InputChanged, InputDamaged, checked
@@ -64,6 +66,7 @@ class Stage(Generic[Worker]):
         describe: (entry, item) -> the new row, from a finished entry's files.
         in_work: worker -> how many items are in work at a time, each in a thread; shortest first, so that neighbours are alike.
         joined: worker -> a context that each of these threads enters while it takes items.
+        processes: how many items are in work at a time, each in a forked process, where `process` holds Python's lock.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Stage(Generic[Worker]):
     inputs: Callable[[Item], Any] = lambda item: item.sha256
     in_work: Callable[[Worker], int] = lambda worker: 1
     joined: Callable[[Worker], AbstractContextManager[Any]] = lambda worker: nullcontext()
+    processes: int = 1
 
     def key(self, item: Item) -> str:
         return key_of(
@@ -162,8 +166,11 @@ def _work(
 ) -> None:  # fmt: skip
     """Compute the keys of `todo`; rows go to `out`, unforeseen errors to `failures`, files that an earlier stage must make again to
     `damaged`."""
-    threads = min(max(1, stage.in_work(worker)), len(todo))
     pairs = list(todo.items())
+    if stage.processes > 1:
+        _work_in_processes(stage, worker, pairs, store, out, failures, damaged, progress)
+        return
+    threads = min(max(1, stage.in_work(worker)), len(todo))
     if threads > 1:
         pairs.sort(key=lambda pair: (pair[1][0].duration or 0.0, pair[1][0].id))
     waiting: queue.SimpleQueue[tuple[str, list[Item]]] = queue.SimpleQueue()
@@ -198,6 +205,26 @@ def _work(
         except BaseException:
             stopped.set()
             raise
+
+
+def _work_in_processes(
+    stage: Stage[Any], worker: Any, pairs: list[tuple[str, list[Item]]], store: Store, out: dict[str, Item], failures: list[str],
+    damaged: list[str], progress: Progress,
+) -> None:  # fmt: skip
+    """As `_work`; the longest items first, so that none is left over at the end."""
+    pairs.sort(key=lambda pair: (-(pair[1][0].duration or 0.0), pair[1][0].id))
+
+    def compute(number: int) -> tuple[str, dict[str, Item], list[str], list[str]]:
+        key, items = pairs[number]
+        own: tuple[dict[str, Item], list[str], list[str]] = ({}, [], [])
+        return _compute(stage, worker, key, items, store, *own), *own
+
+    for number, (fate, rows, failed, lost) in unordered(compute, len(pairs), stage.processes):
+        out.update(rows)
+        failures += failed
+        damaged += lost
+        for item in pairs[number][1]:
+            progress.count(item, fate)
 
 
 def _compute(
@@ -238,6 +265,11 @@ def _source(items: list[Item], result: ItemResult) -> Source:
     return Source(sha256, tuple({name for item in items for name in (item.relative, item.id) if name}))
 
 
+def _cpu_sec() -> float:
+    """Processor time of this process and of its children that have ended."""
+    return sum(os.times()[:4])
+
+
 class Progress:
     """Counts items on standard error: a line at most every few seconds, and one at the end. Safe in threads.
 
@@ -249,11 +281,11 @@ class Progress:
         self.left_sec = sum(item.duration or 0.0 for item in items)
         self.counts: dict[str, int] = {}
         self.start = self.last = self.work_start = time.monotonic()
-        self.cpu_start = time.process_time()
+        self.cpu_start = _cpu_sec()
         self._lock = threading.Lock()
 
     def start_work(self) -> None:
-        self.work_start, self.cpu_start = time.monotonic(), time.process_time()
+        self.work_start, self.cpu_start = time.monotonic(), _cpu_sec()
         self.work.load_sec = self.work_start - self.start
 
     def count(self, item: Item, fate: str) -> None:
@@ -273,7 +305,7 @@ class Progress:
     def _line(self, *, eta: bool) -> None:
         self.last = time.monotonic()
         work = self.work
-        work.work_sec, work.cpu_sec = self.last - self.work_start, time.process_time() - self.cpu_start
+        work.work_sec, work.cpu_sec = self.last - self.work_start, _cpu_sec() - self.cpu_start
         parts = ", ".join(f"{number} {fate}" for fate, number in self.counts.items()) or "nothing to do"
         text = f"{work.stage}: {work.done}/{work.items} items ({parts}), {self.last - self.start:.1f} s"
         if work.audio_sec:

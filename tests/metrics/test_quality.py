@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 
-from audiorestorer.metrics import Missing, statistics
+from audiorestorer.metrics import Missing, dnsmos, statistics
 from audiorestorer.metrics.files import Files, Sound
 from audiorestorer.metrics.groups import dnsmos as group_dnsmos
 from audiorestorer.metrics.groups.music import GROUP as MUSIC
@@ -125,3 +126,20 @@ def test_wer_is_called_uninformative_where_clean_speech_is_not_understood():
     }
     found = statistics.uninformative({"wer_clean": {"median": 0.1}, "wer_open_clean": {"median": 0.9}}, groups)
     assert [(note["metric"], note.get("value")) for note in found] == [("wer", "robot"), ("wer_open", None)]
+
+
+@pytest.mark.parametrize("seconds", [2.0, 9.01, 10.0, 12.0])
+def test_dnsmos_scores_are_those_of_the_package_that_carries_the_networks(seconds: float) -> None:
+    """speechmos' own code, which needs librosa. (From 19 s on it drops windows by a rounding error of their ends.)"""
+    theirs = pytest.importorskip("speechmos.dnsmos", reason="speechmos' own code needs librosa")
+    audio, rate = sf.read(next((PILOT / "clean").rglob("chapter_03.flac")))
+    mono = np.resize(soxr.resample(audio, rate, 16_000), int(seconds * 16_000)).astype(np.float32)
+    own, wanted = dnsmos.scorer(1)(mono), theirs.run(mono, 16_000)
+    assert own == {name: pytest.approx(float(wanted[name]), abs=1e-4) for name in own}
+
+
+def test_dnsmos_filters_have_equal_area() -> None:
+    """Slaney's normalisation: each triangle's area over frequency is 2 / 2 = 1 Hz per Hz, but for the sampling of its bins."""
+    filters, bin_hz = dnsmos.filters(), 16_000 / dnsmos.N_FFT
+    assert filters.shape == (dnsmos.BANDS, dnsmos.N_FFT // 2 + 1) and filters.min() == 0
+    assert filters[80:].sum(axis=1) * bin_hz == pytest.approx(1.0, abs=0.15)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from audiorestorer.config import EvaluateSettings
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.manifest import Item
+from audiorestorer.manifest import Item, draw, read_manifest, write_manifest
 from audiorestorer.metrics import Missing, recognisers
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.files import Sound
@@ -16,7 +17,9 @@ from audiorestorer.metrics.groups import Figures
 from audiorestorer.metrics.groups import wer as group_wer
 from audiorestorer.metrics.recognisers import torchaudio_ctc, transcribe, utterances
 from audiorestorer.metrics.texts import distinct, word_error_rate
+from audiorestorer.stages import evaluate
 from audiorestorer.stages.evaluate import measure_group, sentences_of
+from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
 from tests.tiny_models import write_tiny_whisper
 
@@ -241,3 +244,40 @@ def test_a_figure_of_characters_says_so(tmp_path, monkeypatch):
         "wer", [said("今天天气很好。", clean("flite:awb")[0])], tmp_path, Context(language_models=("general",))
     )
     assert item.metrics["wer_open"] == pytest.approx(1 / 6) and "characters" in item.notes["wer"]
+
+
+def test_the_batch_s_own_dictionary_changes_no_word(context, batch, monkeypatch):
+    """The decoder with all 130 000 pronunciations, five seconds of loading later, hears the same."""
+    from pocketsphinx import get_model_path
+
+    from audiorestorer.metrics.recognisers import pocketsphinx
+
+    def whole(_: tuple[str, ...], path: Path) -> None:
+        path.write_bytes(Path(get_model_path(pocketsphinx.DICTIONARY)).read_bytes())
+
+    monkeypatch.setattr(pocketsphinx, "_write_dictionary", whole)
+    long = recognisers.load(context, "batch")
+    for row in list(pilot().values())[:3]:
+        path = str(next((PILOT / "input" / row["path"]).parent.glob(f"{Path(row['path']).stem}.*")))
+        assert transcribe(batch, path) == transcribe(long, path)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_of_a_large_batch_the_words_of_a_sample_are_heard(tmp_path, processes):
+    path, text = clean("flite:awb")
+    rows = [said(text, path, name) for name in ("a", "b", "c")] + [said("", path, "d")]
+    write_manifest(tmp_path / "l.jsonl", rows)
+    settings = EvaluateSettings(metrics=["loudness", "wer"], wer_sample=2)
+    bound = sorted(draw(name, 0) for name in ("a", "b", "c"))[1]
+    job = Job(tmp_path / "store", threads=processes)
+    (tmp_path / "t.txt").write_text(text)
+    evaluate.run(
+        tmp_path / "l.jsonl", tmp_path / "e.jsonl", settings, job, sentences=tmp_path / "t.txt", words_below=bound
+    )
+    out = {item.id: item for item in read_manifest(tmp_path / "e.jsonl")}
+    assert list(out) == ["a", "b", "c", "d"] and all("lufs" in (item.metrics or {}) for item in out.values())
+    heard = {name for name, item in out.items() if "wer" in (item.metrics or {})}
+    assert heard == {name for name in "abc" if draw(name, 0) <= bound} and len(heard) == 2
+    (left,) = {"a", "b", "c"} - heard
+    assert "not in the sample of 2 recordings" in out[left].missing["wer"]
+    assert out["d"].missing["wer"] == "no transcript (transcripts)"

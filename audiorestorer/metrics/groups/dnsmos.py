@@ -1,4 +1,4 @@
-"""DNSMOS P.835 and P.808 of mixture and output, through speechmos, which carries the ONNX models (Reddy et al. 2021, 2022).
+"""DNSMOS P.835 and P.808 of mixture and output, with the ONNX networks of the package speechmos (`metrics.dnsmos`).
 
 A predicted mean opinion score from 1 to 5 that needs no reference: of the speech (SIG), the background (BAK) and both (OVRL). The
 networks were trained on noisy speech, not on music under speech: read them beside the others, not alone.
@@ -41,23 +41,16 @@ def load(context: Context) -> Callable[[Sound, Figures], None]:
 
 def scorer(threads: int) -> Callable[[Audio], dict[str, float]]:
     """The scores of a signal `[T]` at 16 kHz, the mean over windows of 10 s; of silence `Missing`."""
-    import onnxruntime
-    from speechmos import dnsmos
+    from audiorestorer.metrics import dnsmos
 
-    folder = f"{dnsmos.__file__.rsplit('/', 1)[0]}/dnsmos_models"
-    model = dnsmos.DNSMOS(f"{folder}/sig_bak_ovr.onnx", f"{folder}/model_v8.onnx")
-    options = onnxruntime.SessionOptions()
-    # the default is one for each core of the machine, whatever the job was given
-    options.intra_op_num_threads = threads
-    model.onnx_sess = onnxruntime.InferenceSession(f"{folder}/sig_bak_ovr.onnx", options)
-    model.p808_onnx_sess = onnxruntime.InferenceSession(f"{folder}/model_v8.onnx", options)
+    scores_of_window = dnsmos.scorer(threads)
 
     def scores_of(mono: Audio) -> dict[str, float]:
         if not np.any(mono):
             raise Missing("silent")
         size = int(WINDOW_SEC * RATE_HZ)
         parts = [mono[start : start + size] for start in range(0, max(1, len(mono) - size // 2), size)]
-        scores = [model(np.clip(part, -1, 1), RATE_HZ, False) for part in parts]
+        scores = [scores_of_window(np.clip(part, -1, 1)) for part in parts]
         return {name: float(np.mean([score[key] for score in scores])) for name, key in OUTPUTS.items()}
 
     return scores_of

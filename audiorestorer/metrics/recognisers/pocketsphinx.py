@@ -7,6 +7,7 @@ which makes the task easy: a figure to compare a file's versions by, never one t
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,7 @@ def languages(context: Context) -> frozenset[str] | None:
 @cache
 def vocabulary() -> frozenset[str]:
     """The words of the pronunciation dictionary, in small letters: no other can be heard."""
-    from pocketsphinx import get_model_path
-
-    with open(get_model_path(DICTIONARY), encoding="utf-8") as file:
-        return frozenset(line.split(" ", 1)[0].split("(", 1)[0] for line in file)
+    return frozenset(word for word, _ in _pronunciations())
 
 
 def load(context: Context, language_model: str) -> Any:
@@ -45,10 +43,13 @@ def load(context: Context, language_model: str) -> Any:
     if language_model == "general":
         decoder = Decoder(**options)
     else:
+        if not context.sentences:
+            raise Missing("no transcript to make a language model of")
         with tempfile.TemporaryDirectory(prefix="audiorestorer-lm-") as folder:
-            path = Path(folder) / "batch.arpa"
-            _write_arpa(context.sentences, path)
-            decoder = Decoder(lm=str(path), **options)
+            model, dictionary = Path(folder) / "batch.arpa", Path(folder) / "batch.dict"
+            _write_arpa(context.sentences, model)
+            _write_dictionary(context.sentences, dictionary)
+            decoder = Decoder(lm=str(model), dict=str(dictionary), **options)
 
     def recognise(utterance: Audio) -> str:
         pcm = (np.clip(utterance, -1, 1) * 32767).astype("<i2").tobytes()
@@ -61,12 +62,25 @@ def load(context: Context, language_model: str) -> Any:
     return recognise
 
 
+def _pronunciations() -> Iterator[tuple[str, str]]:
+    """(word, line) of the wheel's dictionary; a word may have several."""
+    from pocketsphinx import get_model_path
+
+    with open(get_model_path(DICTIONARY), encoding="utf-8") as file:
+        for line in file:
+            yield line.split(" ", 1)[0].split("(", 1)[0], line
+
+
+def _write_dictionary(sentences: tuple[str, ...], path: Path) -> None:
+    """The pronunciations of these words alone: no other can be heard, and the decoder would spend five seconds on them."""
+    words = {word for sentence in sentences for word in sentence.split()}
+    path.write_text("".join(line for word, line in _pronunciations() if word in words), encoding="utf-8")
+
+
 def _write_arpa(sentences: tuple[str, ...], path: Path) -> None:
     """A back-off trigram model in ARPA format; words without a pronunciation are left out by the decoder."""
     from pocketsphinx.lm import ArpaBoLM
 
-    if not sentences:
-        raise Missing("no transcript to make a language model of")
     model = ArpaBoLM(text="\n".join(sentences) + "\n", add_start=True)
     model.compute()
     model.write_file(str(path))

@@ -31,6 +31,7 @@ def load(context: Context, language_model: str) -> Any:
     import torch
     from torchaudio.models import wav2vec2_base
 
+    from audiorestorer.devices import use_threads
     from audiorestorer.models import torch_files
 
     assert context.recogniser is not None
@@ -40,6 +41,7 @@ def load(context: Context, language_model: str) -> Any:
         network.load_state_dict(torch_files.read(path))
     except Exception as error:  # torch raises whatever a damaged or foreign file leads to
         raise AudioRestorerError(f"model {name}: {path}: {str(error).splitlines()[0]:.200}") from error
+    use_threads(context.threads)
     network.to(context.device)
 
     def recognise(utterance: Audio) -> str:

@@ -25,6 +25,7 @@ from audiorestorer.config import SnippetSettings
 from audiorestorer.dsp.reading import reading
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, replacing, write_bytes_atomic, write_text_atomic
+from audiorestorer.forked import unordered
 from audiorestorer.manifest import Item, read_manifests
 from audiorestorer.report.figures import spectrograms
 from audiorestorer.report.item_figures import details
@@ -46,26 +47,36 @@ REACHED_LU = 0.1  # an output this near to the target is at it
 RESIDUE_DB = 30.0  # an output this far below the input holds nothing of it: it is played as quiet as it is
 
 
-def run(metrics_json: Path, manifests: list[Path], out_json: Path, folder: Path, config: SnippetSettings) -> None:
+def run(
+    metrics_json: Path,
+    manifests: list[Path],
+    out_json: Path,
+    folder: Path,
+    config: SnippetSettings,
+    *,
+    threads: int = 1,
+) -> None:
     """Choose items, write `folder/<id>/{before,after,clean}.mp3` `spectrogram.png` and `detail.png`, and list them in `out_json`.
 
     Args:
         metrics_json: figures of all items (`collect`); decides which are worst and best.
         manifests: the finished items' rows (stage `loudness`).
+        threads: recordings in work at a time.
 
     Raises:
         AudioRestorerError: an input cannot be read, or an item of the metrics is in no manifest.
     """
     metrics = read_json(metrics_json)
     rows = {item.id: item for item in read_manifests(manifests)}
-    entries = []
+    wanted: list[tuple[str, Item]] = []
     for item_metrics, chosen in choose(metrics, config):
         name = str(item_metrics["id"])
         if name not in rows:
             raise AudioRestorerError(f"{metrics_json}: {name!r} is in none of the manifests given")
-        row = rows[name]
-        if row.ok and row.path:
-            entries.append({"chosen": chosen, **make(row, folder, config.seconds)})
+        if rows[name].ok and rows[name].path:
+            wanted.append((chosen, rows[name]))
+    made = dict(unordered(lambda number: make(wanted[number][1], folder, config.seconds), len(wanted), threads))
+    entries = [{"chosen": chosen, **made[number]} for number, (chosen, _) in enumerate(wanted)]
     text = json.dumps({"seconds": config.seconds, "items": entries}, indent=1, sort_keys=True, allow_nan=False)
     write_text_atomic(out_json, text + "\n")
     clear(folder, {Path(name) for entry in entries for name in files_of(entry)})
