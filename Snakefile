@@ -31,16 +31,19 @@ keep_digests()
 onstart:
     or_stop(check_installed)
     or_stop(FLOW.lock)
+    start_job_server()
     watch_progress()
 
 
 onsuccess:
     FLOW.stop_watching()
+    FLOW.stop_job_server()
     say_what_stayed()
 
 
 onerror:
     FLOW.stop_watching()
+    FLOW.stop_job_server()
 
 
 rule all:

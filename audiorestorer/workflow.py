@@ -115,6 +115,7 @@ class Workflow:
         self._check_models()
         self._lock: IO[str] | None = None
         self.stop_watching: Callable[[], None] = lambda: None
+        self.stop_job_server: Callable[[], None] = lambda: None
 
     # The chain
 

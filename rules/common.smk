@@ -25,7 +25,7 @@ os.environ.update(
 )
 
 from audiorestorer import config as settings
-from audiorestorer import digest, folders, progress
+from audiorestorer import digest, folders, job_server, progress
 from audiorestorer.__main__ import command_names
 from audiorestorer.chain import FINISHED, check_chain
 from audiorestorer.checking import section
@@ -146,6 +146,12 @@ def check_installed():
     """Every package that the run's jobs need is there; where jobs bring an environment of their own it is not this one's concern."""
     if not USES_CONDA:
         FLOW.check_installed((job.rule.name, str(job.rule.snakefile)) for job in workflow.dag.needrun_jobs())
+
+
+def start_job_server():
+    """Where jobs are processes of this machine with this environment, they are forked from one that has imported what they need."""
+    if not (USES_CONDA or workflow.non_local_exec):
+        FLOW.stop_job_server = job_server.start(os.environ["AUDIORESTORER_EXECUTABLE"])
 
 
 def watch_progress():

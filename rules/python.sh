@@ -8,4 +8,7 @@ case "$AUDIORESTORER_EXECUTABLE" in */*) export PATH="$(dirname "$AUDIORESTORER_
 if [ -n "$XDG_CACHE_HOME" ] && [ ! -w "${HOME:-/nowhere}" ]; then # what Matplotlib and IPython keep in a home folder
     export MPLCONFIGDIR="${MPLCONFIGDIR:-$XDG_CACHE_HOME/matplotlib}" IPYTHONDIR="${IPYTHONDIR:-$XDG_CACHE_HOME/ipython}"
 fi
+if [ -S "${AUDIORESTORER_SOCKET:-}" ]; then # audiorestorer/job_server.py: what is imported there need not be imported again
+    exec "${AUDIORESTORER_EXECUTABLE:-python}" -IS "$root/rules/client.py" "$AUDIORESTORER_SOCKET" "$@"
+fi
 exec "${AUDIORESTORER_EXECUTABLE:-python}" "$@"

@@ -13,9 +13,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import gc
-import marshal
 import os
-import runpy
 import select
 import shutil
 import signal
@@ -24,13 +22,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 
-from audiorestorer import digest
+from audiorestorer import digest, job_server
 
 ROOT = Path(__file__).parents[1]
 OURS = ("audiorestorer", "scripts", "tests")
@@ -43,21 +40,10 @@ PRELOADED = (
     "audiorestorer.training.enhancer.fit", "audiorestorer.workflow",
 )  # fmt: skip
 PACKAGES = ("commands", "dsp", "formats", "intake", "metrics", "models", "report", "separators", "stages")
-# The `python` that the jobs of a run find. It imports next to nothing: 15 ms.
+# The `python` that the jobs of a run find: rules/client.py for one server. It imports next to nothing: 15 ms.
 CLIENT = """#!{python} -IS
-import _socket, marshal, os, sys
-server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-server.connect({address!r})
-request = marshal.dumps((os.getcwd(), sys.argv[1:], dict(os.environ)))
-files = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
-server.sendmsg([len(request).to_bytes(8, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
-while request:
-    request = request[server.send(request):]
-answer = server.recv(8)
-code = int.from_bytes(answer, "big", signed=True) if answer else 1
-if code < 0:
-    os.kill(os.getpid(), -code)
-os._exit(code)
+import sys
+sys.argv[1:1] = [{address!r}]
 """
 
 
@@ -80,7 +66,7 @@ def executable() -> Path:
     from tests.workflow.stand_ins import stand_in_python, tool
 
     folder = Path(tempfile.mkdtemp(prefix="warm-", dir="/tmp"))  # a socket's path has 107 bytes at most
-    client = CLIENT.format(python=sys.executable, address=str(folder / "socket"))
+    client = CLIENT.format(python=sys.executable, address=str(folder / "socket")) + job_server.CLIENT.read_text()
     stand_in_python(folder, client)
     tool(folder, "snakemake", f'#!/bin/sh\nexec "{folder}/bin/python" -m snakemake "$@"\n')
     process = subprocess.Popen(
@@ -115,7 +101,7 @@ def serve(folder: Path) -> None:
         client, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            _attend(client, folder)
+            job_server.attend(client, partial(_command, folder))
         client.close()
 
 
@@ -125,65 +111,26 @@ def _modules(*packages: str) -> list[str]:
     return [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in paths]
 
 
-def _attend(client: socket.socket, folder: Path) -> None:
-    """One client: its command in a child of this process; its exit code goes back. A client that is gone takes its command with it."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    head, files, _, _ = socket.recv_fds(client, 8, 3)
-    request = b""
-    while len(request) < int.from_bytes(head, "big"):
-        request += client.recv(1 << 20)
-    child = os.fork()
-    if child == 0:
-        os.setpgid(0, 0)
-        client.close()
-        for number, file in enumerate(files):
-            os.dup2(file, number)
-            os.close(file)
-        os._exit(_command(folder, *marshal.loads(request)))
-    for file in files:
-        os.close(file)
-    ended = os.pidfd_open(child)
-    if ended not in select.select([ended, client], [], [])[0]:
-        os.killpg(child, signal.SIGKILL)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    client.sendall(code.to_bytes(8, "big", signed=True))
-    os._exit(0)
-
-
 def _command(folder: Path, cwd: str, arguments: list[str], environment: dict[str, str]) -> int:
     """The command line as `python` would run it; its exit code."""
     os.chdir(cwd)
     if arguments[:1] != ["-m"]:
         os.execve(sys.executable, [sys.executable, *arguments], environment)
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update({job_server.SWITCH: "0", **environment})
     paths = list(filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)))
     sys.path[:1] = [cwd, *paths]
     if str(ROOT) not in (cwd, *paths[:1]):  # a copy of the repository has its own
         for name in [name for name in sys.modules if name.partition(".")[0] in OURS]:
             del sys.modules[name]
     sys.executable = str(folder / "bin/python3")  # beside it the jobs' `python`
-    sys.argv = arguments[1:]
-    code: object = 0
-    try:
-        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        code = end.code
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
+    return job_server.to_its_end(arguments, _without_timers)
+
+
+def _without_timers() -> None:
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):  # snakemake's, which wake its scheduler a second after each job
             thread.cancel()
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return int(code or 0)
 
 
 if __name__ == "__main__":

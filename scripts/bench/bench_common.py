@@ -23,6 +23,7 @@ import yaml
 from audiorestorer.manifest import Item, write_manifest
 from audiorestorer.store import sha256_file
 from audiorestorer.training.settings import TrainSettings
+from scripts.machine import hardware
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -260,11 +261,5 @@ def flops(network: torch.nn.Module, channels: int, length: int) -> float:
 
 def machine() -> str:
     """One line on the machine."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    name = next(
-        (line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name")), "unknown CPU"
-    )
-    flags = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {flag}" in text]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{len(os.sched_getaffinity(0))} cores, {name} ({', '.join(flags)}), {memory:.0f} GiB, {gpu}, torch {torch.__version__}"
+    return f"{hardware()}, {gpu}, torch {torch.__version__}"

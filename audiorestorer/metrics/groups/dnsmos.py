@@ -48,12 +48,20 @@ def scorer(threads: int) -> Callable[[Audio], dict[str, float]]:
     def scores_of(mono: Audio) -> dict[str, float]:
         if not np.any(mono):
             raise Missing("silent")
-        size = int(WINDOW_SEC * RATE_HZ)
-        parts = [mono[start : start + size] for start in range(0, max(1, len(mono) - size // 2), size)]
-        scores = [scores_of_window(np.clip(part, -1, 1)) for part in parts]
+        scores = [scores_of_window(np.clip(part, -1, 1)) for part in even_windows(mono, int(WINDOW_SEC * RATE_HZ))]
         return {name: float(np.mean([score[key] for score in scores])) for name, key in OUTPUTS.items()}
 
     return scores_of
+
+
+def even_windows(mono: Audio, size: int) -> list[Audio]:
+    """A longer signal as windows of `size` samples from its beginning to its end; they may overlap. What is shorter the networks'
+    definition repeats and hears several times, which takes as many passes."""
+    count = max(1, -(-(len(mono) - size // 2) // size))
+    last = max(0, len(mono) - size) if count > 1 else 0
+    return [
+        mono[start : start + size] for start in (round(number * last / max(1, count - 1)) for number in range(count))
+    ]
 
 
 GROUP = Group(

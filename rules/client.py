@@ -1,0 +1,26 @@
+"""A job's `python`, where a job server runs (`audiorestorer/job_server.py`): it sends the command there. It imports next to nothing.
+
+Started as `python -IS client.py SOCKET ARGUMENTS`. Where the server cannot be reached, the command runs in an interpreter of its own.
+"""
+
+import _socket
+import marshal
+import os
+import sys
+
+address, arguments = sys.argv[1], sys.argv[2:]
+server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+try:
+    server.connect(address)
+except OSError:
+    os.execv(sys.executable, [sys.executable, *arguments])
+request = marshal.dumps((os.getcwd(), arguments, dict(os.environ)))
+files = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+server.sendmsg([len(request).to_bytes(8, "big")], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, files)])
+while request:
+    request = request[server.send(request) :]
+answer = server.recv(8)
+code = int.from_bytes(answer, "big", signed=True) if answer else 1
+if code < 0:
+    os.kill(os.getpid(), -code)
+os._exit(code)
