@@ -27,7 +27,7 @@ from audiorestorer.files import replacing, write_text_atomic
 from audiorestorer.models import download
 from audiorestorer.store import sha256_file
 
-SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt")
+SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt", ".onnx")
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
 BLOCK = 1 << 20

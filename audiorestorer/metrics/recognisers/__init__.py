@@ -29,7 +29,12 @@ FOREIGN_WORDS = (
 )
 FOREIGN_WORDS_LIKELY = 0.3  # the same where a word is another language's, and none the recogniser's
 Recogniser: TypeAlias = Callable[[Audio], str]
-PACKAGES = {"pocketsphinx": "pocketsphinx", "faster_whisper": "faster_whisper", "torchaudio_ctc": "torchaudio"}
+PACKAGES = {
+    "pocketsphinx": "pocketsphinx",
+    "faster_whisper": "faster_whisper",
+    "torchaudio_ctc": "torchaudio",
+    "onnx_asr": "onnx_asr",
+}
 
 
 def kind_of(context: Context) -> str:
