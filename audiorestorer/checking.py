@@ -68,12 +68,25 @@ def validate(model: type[AnySettings], values: Any, where: str) -> AnySettings:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
         schema = _schema(model)
+        problems = _of_choices_once(error.errors(include_url=False, include_context=False), schema)
         lines = [f"{where}: {_line(problem, schema)}" for problem in problems[:MAX_LINES]]
         if len(problems) > MAX_LINES:
             lines.append(f"{where}: {len(problems) - MAX_LINES} more problems")
         raise AudioRestorerError("\n".join(lines)) from None
+
+
+def _of_choices_once(problems: Sequence[Any], schema: dict[str, Any]) -> list[Any]:
+    """The problems; of a value that may be of several kinds one, not one for each kind, whose name pydantic adds to the path."""
+    out: list[Any] = []
+    for problem in problems:
+        above, is_whole = _at(schema, problem["loc"][:-1])
+        kinds = _resolved(above, schema).get("anyOf") if is_whole and problem["loc"] else None
+        if kinds is None:
+            out.append(problem)
+        elif not out or out[-1]["loc"] != problem["loc"][:-1]:
+            out.append({**problem, "loc": problem["loc"][:-1], "type": "choice", "msg": "none of what is allowed"})
+    return out
 
 
 @cache
@@ -200,6 +213,8 @@ def _paths(node: dict[str, Any], schema: dict[str, Any], before: tuple[str, ...]
 
 def _choices(node: dict[str, Any], schema: dict[str, Any]) -> list[str]:
     plain = _resolved(node, schema)
+    if "anyOf" in plain:
+        return [choice for each in plain["anyOf"] for choice in _choices(each, schema)]
     return [str(each) for each in plain.get("enum", [plain["const"]] if "const" in plain else [])]
 
 
@@ -214,8 +229,10 @@ BOUNDS = {
 def _allowed(node: dict[str, Any], schema: dict[str, Any]) -> str:
     """The values that a schema node takes, in words: kind, bounds, null, their meaning."""
     plain = _resolved(node, schema)
-    if choices := _choices(node, schema):
-        kind = "one of " + ", ".join(choices)
+    if "anyOf" in plain:
+        kind = ", or ".join(_allowed(each, schema) for each in plain["anyOf"])
+    elif choices := _choices(node, schema):
+        kind = "one of " + ", ".join(choices) if len(choices) > 1 else choices[0]
     elif plain.get("type") == "array":
         kind = f"a list, each {_allowed(plain['items'], schema)}" if isinstance(plain.get("items"), dict) else "a list"
     elif properties := _properties(node, schema):

@@ -106,11 +106,14 @@ def _try_import(name: str) -> None:
         return
 
 
-def attend(client: socket.socket, run: Callable[[str, list[str], dict[str, str]], int]) -> None:
+def attend(
+    client: socket.socket, run: Callable[[str, list[str], dict[str, str]], int], grace_sec: float = GRACE_SEC
+) -> None:
     """One client: its command in a child of this process; its exit code goes back. A client that is gone takes its command with it.
 
     Args:
         run: (folder, arguments, environment) -> exit code.
+        grace_sec: between the interruption of a command without a client and its end.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, files, _, _ = socket.recv_fds(client, 8, 3)
@@ -129,8 +132,9 @@ def attend(client: socket.socket, run: Callable[[str, list[str], dict[str, str]]
         os.close(file)
     ended = os.pidfd_open(child)
     if ended not in select.select([ended, client.fileno()], [], [])[0]:
-        _kill(child, signal.SIGINT)
-        _ready(ended, GRACE_SEC)
+        if grace_sec:
+            _kill(child, signal.SIGINT)
+            _ready(ended, grace_sec)
         _kill(child, signal.SIGKILL)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -104,6 +104,8 @@ CONFIG = [
     Case("shards: 0x" + "f" * 6000, "shards", "digits", "at most 100000", "shards"),
     Case("shards: 2021-01-01", "shards", "datetime.date(2021, 1, 1)", "a whole number", "shards"),
     Case("shards: true", "shards", "True", "a whole number", "shards"),
+    Case("shards: atuo", "shards", "'atuo'", "at most 100000, or auto", "did you mean 'auto'"),
+    Case("evaluate: {wer_sample: 0}", "evaluate.wer_sample", "0", "a whole number, at least 1, or all", "wer_sample"),
     Case("strict: perhaps", "strict", "'perhaps'", "true or false", "strict"),
     Case("device: 'cuda; rm -rf /'", "device", "'cuda; rm -rf /'", "a GPU if there is one", "device"),
     Case("input: ''", "input", "''", "1 characters or more", "input"),

@@ -24,8 +24,8 @@ import os, sys, time
 from pathlib import Path
 from audiorestorer import job_server
 def wait(folder, arguments, environment):
-    Path(folder, "job").write_text(str(os.getpid()))
     try:
+        Path(folder, "job").write_text(str(os.getpid()))
         time.sleep(60)
     except KeyboardInterrupt:
         Path(folder, "interrupted").touch()

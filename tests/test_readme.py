@@ -63,7 +63,7 @@ def test_the_first_command_is_the_main_job_and_its_plan_is_made(house: Path):
     assert COMMANDS[0] == "make pilot"
     (command,) = [line for line in sh(house, "make --dry-run render").splitlines() if "/snakemake " in line]
     plan = sh(house, f"{command.replace('.venv/bin/', '')} --dry-run", warm.executable().parent)
-    for rule in ("ingest", "separate", "publish", "report", "analysis", "quality_page"):
+    for rule in ("ingest", "separate", "publish", "report", "quality_page"):
         assert f"rule {rule}:" in plan, rule
 
 

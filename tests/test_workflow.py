@@ -172,7 +172,9 @@ def test_a_job_asks_for_what_its_shard_holds_and_for_twice_as_much_at_each_attem
     unknown = needs["runtime"](shard, threads=1, attempt=1)
     write_manifest(tmp_path / "manifests/ingest/0.jsonl", [Item(id="a", noisy="a", duration=60.0, channels=1)])
     assert needs["runtime"](shard, threads=1, attempt=1) == resources.TIME_BASE_MIN + 4 < unknown
-    assert [needs["mem_mb"](shard, attempt=attempt) for attempt in (1, 2)] == [500, 1000]
+    assert [needs["mem_mb"](shard, threads=4, attempt=attempt) for attempt in (1, 2)] == [500, 1000]
+    several = run.needs(Cost(100, channel=1.0), processes=4)
+    assert [several["mem_mb"](shard, threads=threads, attempt=1) for threads in (1, 2, 8)] == [500, 600, 900]
     assert [workflow.growing(100, 7)["runtime"](None, attempt=attempt) for attempt in (1, 2, 3)] == [7, 14, 28]
 
 

@@ -101,7 +101,7 @@ def serve(folder: Path) -> None:
         client, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
-            job_server.attend(client, partial(_command, folder))
+            job_server.attend(client, partial(_command, folder), grace_sec=0)
         client.close()
 
 

@@ -106,4 +106,7 @@ def test_hostile_text_comes_back_from_bash_as_one_word(commands: dict[str, str],
     pairs = [rendered(command, text) for command in commands.values()]
     # one shell for all rules: what a rule ends its line with cannot reach into the next
     words = words_of("\n".join(f"( {command} )" for command, _ in pairs))
-    assert words.count(text) == sum(count for _, count in pairs)
+    own = sum(
+        re.split(r"[\s\"()]+", command).count(text) for command in commands.values()
+    )  # `folder` is a word of a command
+    assert sum(count for _, count in pairs) <= words.count(text) <= sum(count for _, count in pairs) + own

@@ -121,10 +121,8 @@ def test_details_are_bounded_and_equal() -> None:
 @pytest.mark.parametrize("drawn", ["details", "spectrograms"])
 def test_text_is_at_least_8_points_as_the_page_shows_it(drawn: str, monkeypatch) -> None:
     kept: list[Figure] = []
-    original = figures.png_bytes
-    monkeypatch.setattr(
-        figures, "png_bytes", lambda figure, palette=None: kept.append(figure) or original(figure, palette)
-    )
+    original = figures.drawn
+    monkeypatch.setattr(figures, "drawn", lambda figure: kept.append(figure) or original(figure))
     versions = {name: (speech(), RATE) for name in ("before", "after", "clean")}
     data = (
         item_figures.details(speech() + music(), speech(), RATE, -23.0)

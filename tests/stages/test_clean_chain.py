@@ -211,7 +211,9 @@ def evaluated(tmp_path_factory):
     bad = Item(id="bad", noisy="bad.wav", relative="b|a`d.wav").rejected("empty")
     good = good.updated(conditions={"snr_db": "5"}, transcript="hello")
     write_manifest(tmp_path / "l.jsonl", [good, alone, other, bad])
-    evaluate.run(tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(), Job(tmp_path / "store"))
+    evaluate.run(
+        tmp_path / "l.jsonl", tmp_path / "e.jsonl", EvaluateSettings(language_model="both"), Job(tmp_path / "store")
+    )
     collect.run([tmp_path / "e.jsonl"], tmp_path / "m.json", tmp_path / "m.csv")
     return tmp_path
 
@@ -277,7 +279,9 @@ def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
     changed = item(tmp_path, "good2", noisy=voice(6, 1.5), path=2 * voice(6, 1.5)).path
     rows[0] = rows[0].updated(path=changed, sha256=sha256_file(changed))
     write_manifest(tmp_path / "l2.jsonl", rows)
-    evaluate.run(tmp_path / "l2.jsonl", tmp_path / "e2.jsonl", EvaluateSettings(), Job(tmp_path / "store"))
+    evaluate.run(
+        tmp_path / "l2.jsonl", tmp_path / "e2.jsonl", EvaluateSettings(language_model="both"), Job(tmp_path / "store")
+    )
     for group, before in count.items():
         assert len(list((tmp_path / "store/evaluate" / group).glob("??/*.json"))) == before + 1
 
@@ -285,7 +289,7 @@ def test_a_new_output_measures_mixture_and_reference_no_second_time(measured):
 def test_packages_that_are_not_installed_are_reasons(measured, monkeypatch):
     tmp_path, _ = measured
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-    settings = EvaluateSettings(metrics=["loudness", "pesq", "dnsmos", "wer", "panns"])
+    settings = EvaluateSettings(metrics=["loudness", "pesq", "dnsmos", "wer", "panns"], language_model="both")
     evaluate.run(tmp_path / "l.jsonl", tmp_path / "e3.jsonl", settings, Job(tmp_path / "store"))
     row = next(row for row in read_manifest(tmp_path / "e3.jsonl") if row.id == "good")
     assert set(row.metrics) == {"lufs", "lufs_in", "true_peak_dbtp"}

@@ -230,7 +230,7 @@ def test_a_metric_more_computes_only_that_metric_and_renders_nothing(edited: Wor
     assert computed(edited) == before and edited.outputs() == outputs
     items = {row["input"]: row for row in edited.metrics()["items"]}
     heard = items["four.wav"]
-    assert heard["wer"] >= 0 and heard["wer_clean"] >= 0 and "wer_open_in" in heard["heard"]
+    assert heard["wer"] >= 0 and heard["wer_clean"] >= 0 and "wer_in" in heard["heard"]
     assert "transcript" in items["five.wav"]["missing"]["wer"]
     assert all("panns_cnn14" in row["missing"]["music_presence"] for row in items.values() if row["status"] == "ok")
     assert len(edited.computed("evaluate/wer")) == 3  # mixture, output, reference
