@@ -73,7 +73,7 @@ BatchSize = Annotated[
     int | None,
     Field(
         ge=1, le=256,
-        description="Windows per pass through the network; null: 4 on a CPU, on a GPU as many as its free memory holds",
+        description="Windows per pass through the network; null: 1 or 4 on a CPU, on a GPU as many as its free memory holds",
     ),
 ]  # fmt: skip
 Backend = Annotated[

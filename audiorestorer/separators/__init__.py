@@ -48,7 +48,7 @@ from audiorestorer.separators.runtime.shared_passes import PassSplitter, SharedP
 from audiorestorer.store import sha256_file
 
 Stems = Mapping[str, Audio]
-CPU_ROWS = 4  # windows per pass where nothing else is said
+CPU_ROWS = 4
 FAST = ("openvino", "onnxruntime", "bfloat16")  # backends and precisions that not every kind has
 OUTSIDE = np.float32("nan")  # what a window is filled up with; only for networks that ask for it (`Separator.padded`)
 
@@ -128,7 +128,7 @@ class Options:
         backend: `auto`: OpenVINO or ONNX Runtime on a CPU, whichever the kind has, torch elsewhere.
         precision: `auto`: bfloat16 where the hardware multiplies it and the kind can, float32 elsewhere.
         cache: folder of converted networks.
-        batch_size: windows per pass; None: `CPU_ROWS`, on a GPU as many as its free memory holds.
+        batch_size: windows per pass; None: the network's `cpu_rows`, on a GPU as many as its free memory holds.
     """
 
     device: str = "cpu"
@@ -173,6 +173,8 @@ class Separator:
         mean_counts: how often the recording's mean is added back to a stem (`demucs` only; 1 where absent).
         shared: windows of several recordings go through together; its windows must be of few lengths (`padded`), and the output of
             a window must not depend on the others.
+        in_work: recordings that go through at a time, each in a thread: a pass then takes one core, and `__call__` is safe in threads.
+        cpu_rows: windows per pass on a CPU, where nothing else is said.
         device: the device that it runs on.
     """
 
@@ -187,6 +189,8 @@ class Separator:
     align: int = 1
     mean_counts: Mapping[str, int] = MappingProxyType({})
     shared: bool = False
+    in_work: int = 1
+    cpu_rows: int = CPU_ROWS
     device: str = "cpu"
 
     def padded(self, length: int) -> int:
@@ -289,7 +293,7 @@ def load(model: ModelFiles, options: Options) -> Loaded:
         raise AudioRestorerError(
             f"model {model.name} has no stem {', '.join(missing)}; use `accompaniment: residual` (mixture minus vocals)"
         )
-    rows = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(options.device) else CPU_ROWS)
+    rows = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(options.device) else network.cpu_rows)
     return Loaded(network, options.stems, options.segment_sec, rows, SharedPasses(rows) if network.shared else None)
 
 

@@ -73,9 +73,9 @@ def network_stage(
 
 
 def _in_work(loaded: Loaded) -> int:
-    """As many recordings as a pass has rows; twice as many on a GPU, which must not wait for files."""
+    """As many recordings as the network takes, or as a pass has rows; twice as many on a GPU, which must not wait for files."""
     if loaded.passes is None:
-        return 1
+        return loaded.network.in_work
     return loaded.rows * (2 if on_gpu(loaded.network.device) else 1)
 
 

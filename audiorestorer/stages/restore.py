@@ -64,6 +64,7 @@ def run(
         code=code_digest("stages.restore", "separators.mask_network"),
         weights=sha256_file(checkpoint),
         load=lambda: Loaded(weights.load(pick_device(job.device, job.threads), job.threads)),
+        in_work=lambda loaded: loaded.network.in_work,
         process=lambda loaded, item, scratch: restore_item(loaded, item, wet, scratch),
         describe=describe,
         inputs=lambda item: [item.sha256, Path(item.output or "").suffix.lower()],

@@ -103,6 +103,7 @@ def run(
         code=code_digest("stages.training.infer_batch", "separators.mask_network"),
         weights=sha256_file(checkpoint),
         load=lambda: Loaded(weights.load(pick_device(job.device, job.threads), job.threads)),
+        in_work=lambda loaded: loaded.network.in_work,
         process=lambda separator, item, scratch: _restored(separator, item, scratch),
         describe=describe,
     )
