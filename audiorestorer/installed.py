@@ -20,10 +20,10 @@ def absent(packages: Iterable[str]) -> list[str]:
     return [name for name in packages if util.find_spec(name) is None]
 
 
-def check(packages: Iterable[str], what: str) -> None:
+def check(packages: Iterable[str], what: str, setup: str = SETUP_MODELS) -> None:
     """Raises AudioRestorerError: a package that `what` needs is not installed; says the command that installs it."""
     if names := absent(packages):
-        raise AudioRestorerError(f"{what} needs {', '.join(names)}, not installed yet: run `{SETUP_MODELS}`")
+        raise AudioRestorerError(f"{what} needs {', '.join(names)}, not installed yet: run `{setup}`")
 
 
 def of_import(error: ModuleNotFoundError) -> AudioRestorerError | None:

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -87,6 +88,7 @@ def serve(address: str, first: Sequence[str], later: Sequence[str]) -> None:
     while True:
         readable = select.select([listener.fileno(), 0], [], [], 0 if todo else None)[0]
         if 0 in readable:
+            _remove(address)
             os._exit(0)
         if listener.fileno() not in readable:
             _try_import(todo.pop(0))
@@ -97,6 +99,14 @@ def serve(address: str, first: Sequence[str], later: Sequence[str]) -> None:
             listener.close()
             attend(client, command)
         client.close()
+
+
+def _remove(address: str) -> None:
+    """The socket, and the folder that `start` made for it."""
+    with suppress(OSError):
+        os.unlink(address)
+    with suppress(OSError):  # somebody's files are in it
+        os.rmdir(os.path.dirname(address))
 
 
 def _try_import(name: str) -> None:
@@ -117,9 +127,11 @@ def attend(
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     head, files, _, _ = socket.recv_fds(client, 8, 3)
-    request = b""
-    while len(request) < int.from_bytes(head, "big"):
-        request += client.recv(1 << 20)
+    size, request = int.from_bytes(head, "big"), b""
+    while len(request) < size and (part := client.recv(1 << 20)):
+        request += part
+    if not head or len(request) < size:  # the client was killed as it asked
+        os._exit(0)
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)

@@ -279,9 +279,18 @@ class Workflow:
             elif rule == "analysis":
                 installed.check(installed.NOTEBOOK, f"the rule {rule}")
         if any(rule in ("separate", *(stage.name for stage in self._networks())) for rule, _ in rules):
-            for name in self.networks():
-                kind = f"separators.{self.registry.get(name).kind}"
-                installed.check(constant_of(kind, "PACKAGES"), f"the model {name}")
+            for settings in (*self.cfg.separators, *(self.settings_of(stage) for stage in self._networks())):
+                kind = f"separators.{self.registry.get(settings.model).kind}"
+                in_torch = getattr(settings, "backend", None) == "torch" or self.cfg.device.startswith("cuda")
+                packages = {*constant_of(kind, "PACKAGES"), *(["torch"] if in_torch else [])}
+                installed.check(sorted(packages), f"the model {settings.model}")
+        if any(rule == "evaluate" for rule, _ in rules) and (name := self.evaluation_models.get("recogniser")):
+            from audiorestorer.metrics import recognisers
+
+            package = recognisers.PACKAGES.get(self.registry.get(name).kind, "numpy")
+            installed.check(
+                [package], f"the recogniser {name}", recognisers.SETUPS.get(package, installed.SETUP_MODELS)
+            )
 
     def recogniser_of(self, settings: Any, is_used: bool) -> str | None:
         """The registry's recogniser that a section needs; None: the built-in one, or none.

@@ -116,8 +116,12 @@ def test_the_whole_chain_runs_without_the_second_lock(workspace: Workspace) -> N
         ("training", {}, "needs torch, lightning, not installed yet: run `make setup-models`"),
         ("artifacts/report/analysis.html", {}, "the rule analysis needs nbconvert, ipykernel, not installed yet"),
         (
+            "metrics", {"separators": [{"name": "a", "model": "tiny_a", "backend": "torch"}]},
+            "the model tiny_a needs torch, not installed yet: run `make setup-models`",
+        ),
+        (
             "metrics", {"denoise": {"model": "big"}, "registry": "big.yaml"},
-            "the model big needs torch, demucs, not installed yet: run `make setup-models`",
+            "the model big needs demucs, torch, not installed yet: run `make setup-models`",
         ),
     ],
 )  # fmt: skip

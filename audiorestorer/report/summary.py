@@ -29,8 +29,8 @@ from audiorestorer.report.tables import (
 )
 
 PACKAGES = (
-    "audiorestorer", "torch", "demucs", "snakemake", "numpy", "soundfile", "pystoi", "pocketsphinx", "faster-whisper", "jiwer", "pesq",
-    "speechmos", "panns-inference",
+    "audiorestorer", "snakemake", "numpy", "scipy", "soundfile", "soxr", "onnxruntime", "torch", "demucs", "pystoi", "jiwer",
+    "pocketsphinx", "onnx-asr", "faster-whisper", "pesq", "speechmos", "panns-inference",
 )  # fmt: skip
 NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 MAX_REJECTED = 1000

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
+import soxr
 
 from audiorestorer.config import EvaluateSettings
 from audiorestorer.errors import AudioRestorerError
@@ -281,3 +282,18 @@ def test_of_a_large_batch_the_words_of_a_sample_are_heard(tmp_path, processes):
     (left,) = {"a", "b", "c"} - heard
     assert "not in the sample of 2 recordings" in out[left].missing["wer"]
     assert out["d"].missing["wer"] == "no transcript (transcripts)"
+
+
+def test_the_words_of_a_recording_do_not_depend_on_those_before_it(batch):
+    """Noisy, short and mostly wrong: what the decoder remembers of one recording would show in the next."""
+    row = next(iter(pilot().values()))
+    signal, rate = sf.read(
+        next((PILOT / "input" / row["path"]).parent.glob(f"{Path(row['path']).stem}.*")), always_2d=True
+    )
+    mono = soxr.resample(signal.mean(axis=1), rate, RATE)[: 2 * RATE]
+    rng = np.random.default_rng(0)
+    takes = [
+        (np.roll(mono, 3000 * turn) + 0.02 * rng.standard_normal(len(mono))).astype(np.float32) for turn in range(8)
+    ]
+    first = [batch(take) for take in takes]
+    assert [batch(take) for take in reversed(takes)] == first[::-1]

@@ -25,7 +25,7 @@ _DNSMOS = "predicted mean opinion score, 1 to 5; needs no reference; trained on 
 
 
 def unavailable(context: Context) -> str | None:
-    return None if util.find_spec("speechmos") else "the package speechmos is not installed (make setup-extras)"
+    return None if util.find_spec("speechmos") else "the package speechmos is not installed (make setup)"
 
 
 def load(context: Context) -> Callable[[Sound, Figures], None]:

@@ -18,7 +18,11 @@ _PANNS = "probability by a PANNs tagger (Cnn14), 0 to 1"
 def unavailable(context: Context) -> str | None:
     if context.tagger is None:
         return context.tagger_hint
-    return None if util.find_spec("panns_inference") else "the package panns-inference is not installed"
+    return (
+        None
+        if util.find_spec("panns_inference")
+        else "the package panns-inference is not installed (make setup-models)"
+    )
 
 
 def load(context: Context) -> Callable[[Sound, Figures], None]:

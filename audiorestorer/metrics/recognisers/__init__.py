@@ -28,6 +28,9 @@ FOREIGN_WORDS = (
     0.5  # share of words that are not in its dictionary, above which it has none: these are errors whatever is heard
 )
 FOREIGN_WORDS_LIKELY = 0.3  # the same where a word is another language's, and none the recogniser's
+SETUPS = {
+    "pocketsphinx": "make setup", "onnx_asr": "make setup", "torchaudio": "make setup-models", "faster_whisper": "make setup-extras",
+}  # fmt: skip
 Recogniser: TypeAlias = Callable[[Audio], str]
 PACKAGES = {
     "pocketsphinx": "pocketsphinx",
@@ -49,7 +52,7 @@ def unavailable(context: Context) -> str | None:
     """The reason why there is no recogniser here, or None."""
     package = PACKAGES[kind_of(context)]
     if util.find_spec(package) is None:
-        return f"the recogniser's package {package} is not installed (make setup-extras)"
+        return f"the recogniser's package {package} is not installed ({SETUPS[package]})"
     return None
 
 
