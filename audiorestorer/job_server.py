@@ -10,6 +10,7 @@ it off.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import marshal
 import os
@@ -40,6 +41,8 @@ LATER = (
     "audiorestorer.stages.batch.snippets",
 )  # fmt: skip
 LONGEST_ADDRESS = 107  # bytes of a socket's path
+JOB = "job "  # what the name of a job's process begins with (`ps -o comm`), before that of its command
+PR_SET_NAME = 15  # linux/prctl.h
 GRACE_SEC = 5.0  # between the interruption of a fork and its end
 
 
@@ -173,6 +176,7 @@ def command(folder: str, arguments: list[str], environment: dict[str, str]) -> i
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0] = folder  # as `python -m` has it
+    ctypes.CDLL(None).prctl(PR_SET_NAME, f"{JOB}{arguments[2] if len(arguments) > 2 else ''}".encode()[:15])
     sys.modules.pop(f"{arguments[1]}.__main__", None)  # it is run, not imported; what it imports stays
     return to_its_end(arguments)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from audiorestorer.job_server import JOB
 from tests.faults import damage, disks
 from tests.faults.kinds import ATTEMPTS, Trial, guarded
 from tests.faults.workbench import REMEDY
@@ -73,7 +74,7 @@ def _jobs(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
     """The running stages below a Snakemake process."""
     try:
         family = psutil.Process(process.pid).children(recursive=True)
-        return [one for one in family if any(part == "audiorestorer" for part in one.cmdline()[1:3])]
+        return [one for one in family if one.name().startswith(JOB)]
     except psutil.Error:
         return []
 
@@ -114,8 +115,9 @@ def _again(ref: WorkflowReference, workspace: Workspace, trial: Trial, kept: dic
 
 
 def _kept(workspace: Workspace) -> dict[Path, int]:
-    paths = (workspace.folder / "artifacts/store").rglob("[!.]*.json")
-    return {path: path.stat().st_mtime_ns for path in paths}
+    """The finished entries. A folder may go while it is looked through: `rglob` would end there."""
+    found = (Path(root, name) for root, _, names in os.walk(workspace.folder / "artifacts/store") for name in names)
+    return {path: path.stat().st_mtime_ns for path in found if path.suffix == ".json" and not path.name.startswith(".")}
 
 
 def kill_all(ref: WorkflowReference, workspace: Workspace, rng: random.Random, trial: Trial) -> None:
@@ -143,7 +145,7 @@ def kill_job(ref: WorkflowReference, workspace: Workspace, rng: random.Random, t
     while process.poll() is None and not (jobs := _jobs(process)):
         time.sleep(SLEEP_SEC)
     if process.poll() is None:
-        trial.detail += f": {' '.join(jobs[0].cmdline()[3:4])}"
+        trial.detail += f": {jobs[0].name()}"
         jobs[0].kill()
     else:
         trial.problems.append("no job was running")
