@@ -116,8 +116,10 @@ def _again(ref: WorkflowReference, workspace: Workspace, trial: Trial, kept: dic
 
 def _kept(workspace: Workspace) -> dict[Path, int]:
     """The finished entries. A folder may go while it is looked through: `rglob` would end there."""
-    found = (Path(root, name) for root, _, names in os.walk(workspace.folder / "artifacts/store") for name in names)
-    return {path: path.stat().st_mtime_ns for path in found if path.suffix == ".json" and not path.name.startswith(".")}
+    store = workspace.folder / "artifacts/store"
+    found = (Path(root, name) for root, _, names in os.walk(store) for name in names)
+    whole = (path for path in found if path.suffix == ".json" and "/." not in str(path.relative_to(store.parent)))
+    return {path: path.stat().st_mtime_ns for path in whole}
 
 
 def kill_all(ref: WorkflowReference, workspace: Workspace, rng: random.Random, trial: Trial) -> None:
