@@ -138,6 +138,7 @@ def attend(
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background (nohup) ignores it
         client.close()
         for number, file in enumerate(files):
             os.dup2(file, number)
