@@ -19,10 +19,8 @@ if ROOT not in sys.path:
 # keep their environment. `python` is the one beside the interpreter that runs snakemake, or, where asked for, a conda environment's.
 BESIDE = os.path.join(os.path.dirname(sys.executable), "python")
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
-os.environ.update(
-    AUDIORESTORER_PYTHON=os.path.join(ROOT, "rules", "python.sh"),
-    AUDIORESTORER_EXECUTABLE="python" if USES_CONDA else BESIDE if os.path.exists(BESIDE) else sys.executable,
-)
+EXECUTABLE = "python" if USES_CONDA else BESIDE if os.path.exists(BESIDE) else sys.executable
+os.environ.update(AUDIORESTORER_PYTHON=os.path.join(ROOT, "rules", "python.sh"), AUDIORESTORER_EXECUTABLE=EXECUTABLE)
 
 from audiorestorer import config as settings
 from audiorestorer import digest, folders, job_server, progress
@@ -151,7 +149,7 @@ def check_installed():
 def start_job_server():
     """Where jobs are processes of this machine with this environment, they are forked from one that has imported what they need."""
     if not (USES_CONDA or workflow.non_local_exec):
-        FLOW.stop_job_server = job_server.start(os.environ["AUDIORESTORER_EXECUTABLE"])
+        FLOW.stop_job_server = job_server.start(EXECUTABLE)
 
 
 def watch_progress():
