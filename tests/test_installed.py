@@ -11,9 +11,8 @@ import pytest
 
 from audiorestorer import digest, installed
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.separators import module_of
 from scripts.release import write_locks
-from tests.test_missing_extras import ROOT
+from tests.test_missing_extras import ROOT, without
 from tests.workflow.conftest import Workspace, make_workspace
 
 # what a start of each command must not load: (modules, stages that may)
@@ -31,14 +30,6 @@ PLUGIN = write_locks.needed(["snakemake-executor-plugin-slurm"])
 SECOND = sorted(
     name.replace("-", "_") for name in write_locks.packages(write_locks.MODELS.read_text()) if name not in PLUGIN
 )
-# In a subprocess: as where only requirements.lock is installed
-WITHOUT = f"""import importlib.machinery, sys
-class Without(importlib.machinery.PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.split(".")[0] in {SECOND!r} else super().find_spec(name, path, target)
-sys.meta_path = [Without if one is importlib.machinery.PathFinder else one for one in sys.meta_path]
-"""
 
 
 def test_no_stage_imports_what_it_does_not_use() -> None:
@@ -66,7 +57,6 @@ def test_every_kind_that_imports_torch_says_so() -> None:
     for kind in ("demucs", "dns64", "enhancer"):
         assert "torch" in digest.constant_of(f"separators.{kind}", "PACKAGES")
     assert digest.constant_of("separators.mask_network", "PACKAGES") == ()
-    assert module_of  # the kinds themselves: tests/separators
 
 
 def test_a_package_that_is_not_there_is_named_with_the_command() -> None:
@@ -85,7 +75,7 @@ def test_a_package_that_is_not_there_is_named_with_the_command() -> None:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("base")
     (folder / "block").mkdir()
-    (folder / "block/sitecustomize.py").write_text(WITHOUT)
+    (folder / "block/sitecustomize.py").write_text(without(SECOND))
     made = make_workspace(folder / "w", items=1)
     made.config |= {"shards": 1}
     return made

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,15 @@ from tests import tiny_models as tiny
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = ("denoiser", "diffq", "pesq", "faster_whisper")
-# In a subprocess: the finder of installed modules finds all but these, as where nothing installed them
-WITHOUT = f"""import importlib.machinery, sys
+
+
+def without(packages: Sequence[str]) -> str:
+    """A `sitecustomize` for a subprocess: the finder of installed modules finds all but these, as where nothing installed them."""
+    return f"""import importlib.machinery, sys
 class Without(importlib.machinery.PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        return None if name.split(".")[0] in {EXTRAS!r} else super().find_spec(name, path, target)
+        return None if name.split(".")[0] in {packages!r} else super().find_spec(name, path, target)
 sys.meta_path = [Without if one is importlib.machinery.PathFinder else one for one in sys.meta_path]
 """
 
@@ -32,7 +36,7 @@ sys.meta_path = [Without if one is importlib.machinery.PathFinder else one for o
 def folder(tmp_path: Path) -> Path:
     """One recording as a row of every stage, and the block."""
     (tmp_path / "block").mkdir()
-    (tmp_path / "block/sitecustomize.py").write_text(WITHOUT)
+    (tmp_path / "block/sitecustomize.py").write_text(without(EXTRAS))
     rng = np.random.default_rng(0)
     sf.write(tmp_path / "x.wav", 0.1 * rng.standard_normal(16_000), 16_000)
     path, digest = str(tmp_path / "x.wav"), sha256_file(tmp_path / "x.wav")

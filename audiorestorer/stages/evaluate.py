@@ -274,15 +274,20 @@ def run(
     items = read_manifest(in_manifest)
     items = examined(items, job.store, out_manifest, [in_manifest], context.processes)
     for name in config.metrics:
-        left_out: dict[str, Item] = {}
-        if words_below is not None and groups.named(name).needs_transcript:
-            reason = f"not in the sample of {config.wer_sample} recordings whose words are heard (evaluate.wer_sample)"
-            not_drawn = [item for item in items if item.transcript and draw(item.id, config.seed) > words_below]
-            reasons = dict.fromkeys(groups.named(name).columns(context), reason)
-            left_out = {item.id: item for item in _absent(not_drawn, reasons)}
-        heard = [item for item in items if item.id not in left_out]
-        measured = {
-            item.id: item for item in measure_group(name, heard, job.store, context, out_manifest, [in_manifest])
-        }
-        items = [left_out.get(item.id) or measured[item.id] for item in items]
+        rest = _not_drawn(groups.named(name), items, context, config, words_below)
+        drawn = [item for item in items if item.id not in rest]
+        measured = measure_group(name, drawn, job.store, context, out_manifest, [in_manifest])
+        rows = rest | {item.id: item for item in measured}
+        items = [rows[item.id] for item in items]
     write_manifest(out_manifest, items)
+
+
+def _not_drawn(
+    group: Group, items: list[Item], context: Context, config: EvaluateSettings, words_below: str | None
+) -> dict[str, Item]:
+    """The items whose words are not heard, since they are not of the sample, with that reason; by id."""
+    if words_below is None or not group.needs_transcript:
+        return {}
+    reason = f"not in the sample of {config.wer_sample} recordings whose words are heard (evaluate.wer_sample)"
+    others = [item for item in items if item.transcript and draw(item.id, config.seed) > words_below]
+    return {item.id: item for item in _absent(others, dict.fromkeys(group.columns(context), reason))}

@@ -36,7 +36,8 @@ def load(context: Context, language_model: str) -> Any:
         AudioRestorerError: the files are not one model that onnx-asr knows.
     """
     import onnx_asr
-    import onnxruntime
+
+    from audiorestorer.models.onnx_run import PROVIDERS, session_options
 
     assert context.recogniser is not None
     name, files = context.recogniser["name"], _files(context)
@@ -47,13 +48,14 @@ def load(context: Context, language_model: str) -> Any:
     kind = _json(config).get("model_type")
     if not isinstance(kind, str) or "/" in kind:  # onnx-asr would look for a name with / on a hub
         raise AudioRestorerError(f"{config}: model_type: {kind!r:.60}: not a type that onnx-asr knows")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = context.threads, 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     quantised = QUANTISED if any(f".{QUANTISED}." in path.name for path in files) else None
     try:
         model = onnx_asr.load_model(
-            kind, folders.pop(), quantization=quantised, sess_options=options, providers=["CPUExecutionProvider"]
+            kind,
+            folders.pop(),
+            quantization=quantised,
+            sess_options=session_options(context.threads),
+            providers=PROVIDERS,
         )
     except Exception as error:  # onnx-asr and ONNX Runtime raise whatever a damaged or foreign file leads to
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

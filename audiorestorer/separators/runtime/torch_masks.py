@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from audiorestorer.audio import Audio
+from audiorestorer.devices import use_threads
 from audiorestorer.models.mask_arrays import Network
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.separators import as_numpy, as_torch
@@ -18,7 +19,7 @@ def network(path: Path, device: str, threads: int) -> Network:
     Raises:
         AudioRestorerError: a checkpoint that cannot be used.
     """
-    torch.set_num_threads(max(1, threads))
+    use_threads(threads)
     return of_model(load_checkpoint(path)[0], device)
 
 
