@@ -71,7 +71,7 @@ def edited_profile(folder: Path) -> Path:
     profile["slurm-status-command"] = "squeue"
     profile["slurm-init-seconds-before-status-checks"] = 1
     profile["latency-wait"] = 5
-    profile["set-threads"] = {"separate": 1, "denoise": 1}
+    profile["set-threads"] = {"separate": 1, "denoise": 1, "evaluate": 1}  # the node has two cores
     profile["set-resources"]["ingest"] = {"runtime": "16 ** (attempt - 1) if wildcards.shard == '1' else 16"}
     path = folder / "profile/profile.yaml"
     path.parent.mkdir()
