@@ -28,6 +28,7 @@ class ChainStage:
         cost: what a job takes; of a stage that runs a network the registry's entry says it.
         runs_network: its section names a `model` of the registry, and it takes --device and --threads.
         tasks: that such a model may have.
+        helper_of: settings -> a model of the registry that it uses without being one of the networks above, or None.
         is_idle: settings -> whether it has nothing to do although `enabled` is not false.
         judges_words: settings -> whether it needs the section's recogniser.
         has_own_rule: its rule is written out in `rules/`; the others' rules are made from this list (`rules/clean.smk`).
@@ -39,6 +40,7 @@ class ChainStage:
     runs_network: bool = False
     tasks: Sequence[str] = SPEECH_TASKS
     is_idle: Callable[[Any], bool] = lambda settings: False
+    helper_of: Callable[[Any], str | None] = lambda settings: None
     judges_words: Callable[[Any], bool] = lambda settings: False
     has_own_rule: bool = False
 
@@ -51,7 +53,12 @@ class ChainStage:
 CHAIN = (
     ChainStage("ingest", cost=Cost(68, channel=0.02), has_own_rule=True),
     ChainStage("separate", section="separators", runs_network=True, has_own_rule=True),
-    ChainStage("fuse", cost=Cost(182, channel=0.01)),
+    ChainStage(
+        "fuse",
+        cost=Cost(182, channel=0.01),
+        tasks=("fuse",),
+        helper_of=lambda settings: settings.model if settings.method == "learned" else None,
+    ),
     ChainStage("denoise", runs_network=True, is_idle=lambda settings: settings.model is None),
     # Never idle: a floor of 1 multiplies by 1, but the STFT and its inverse move about one sample in 7,000 by one step of 16 bits, and
     # results stay what they were. `enabled: false` leaves it out.

@@ -123,8 +123,14 @@ class StftSettings(Settings):
 
 
 class FuseSettings(StftSettings):
-    method: Literal["max", "mean"] = Field(
-        "mean", description="How the separators' masks are joined; max: what any of them keeps stays; mean: their mean"
+    method: Literal["max", "mean", "average", "learned"] = Field(
+        "mean",
+        description="How the separators' estimates are joined; max: what any of their masks keeps stays; mean: the mean of their"
+        " masks; average: the mean of the estimates, with their phases; learned: a network weighs them in each bin",
+    )
+    model: str = Field(
+        "pilot_fusion",
+        description="Network of method learned, an entry of the registry. With models that it does not know, average takes its place",
     )
     power: float = Field(
         1.0, gt=0, le=4, description="Exponent of the magnitudes in a mask; 1: a mask network's own mask; 2: sharper"

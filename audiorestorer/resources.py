@@ -59,11 +59,17 @@ HTDEMUCS = Cost(1650, file=0.57)
 MDX_BAG = Cost(6530, file=0.96)
 DNS64 = Cost(2030, channel=0.09)
 MASK_NETWORK = Cost(1750, channel=0.1)
+DEEPFILTERNET = Cost(3000, channel=0.06)
+FRAME_BY_FRAME = Cost(1000, channel=0.1)  # GTCRN, DTLN
+FUSION = Cost(2200, channel=0.06)
 ENHANCER = Cost(
     3000, channel=9.0
 )  # of the reference size, which was timed on its architecture alone; the pilot takes less
 BY_SOURCE = {"hf:htdemucs": HTDEMUCS, "hf:htdemucs_ft": HTDEMUCS}
-BY_KIND = {"dns64": DNS64, "mask_network": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG}
+BY_KIND = {
+    "dns64": DNS64, "mask_network": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG, "deepfilternet": DEEPFILTERNET,
+    "gtcrn": FRAME_BY_FRAME, "dtln": FRAME_BY_FRAME, "fusion": FUSION,
+}  # fmt: skip
 WHOLE_BAG = 4  # members
 
 

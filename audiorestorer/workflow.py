@@ -160,7 +160,8 @@ class Workflow:
         """The registry's models that a stage runs, by the option of its command."""
         settings = self.settings_of(stage)
         recogniser = self.recogniser_of(settings, stage.judges_words(settings)) if settings else None
-        models = {"model": settings.model if stage.runs_network else None, "recogniser": recogniser}
+        model = settings.model if stage.runs_network else stage.helper_of(settings) if settings else None
+        models = {"model": model, "recogniser": recogniser}
         return {option: name for option, name in models.items() if name}
 
     def network_options(self, stage: ChainStage) -> Callable[..., list[str]]:
@@ -168,7 +169,10 @@ class Workflow:
 
         def options(wildcards: Any, input: Any, threads: int) -> list[str]:
             models = [f"--{option}={path}" for option, path in input.items() if option != "manifests"]
-            return [*models, f"--device={self.cfg.device}", f"--threads={threads}"] if stage.runs_network else []
+            if stage.runs_network:
+                return [*models, f"--device={self.cfg.device}", f"--threads={threads}"]
+            separators = [f"--estimate-of={separator.model}" for separator in self.cfg.separators]
+            return [*models, f"--threads={threads}", *separators] if models else []
 
         return options
 
@@ -176,14 +180,15 @@ class Workflow:
         """The digest of the code that a job of a stage runs: the stage's, its network's kind's and its recogniser's."""
         modules = [f"stages.{stage.name}"]
         models = self.models_of(stage)
-        if "model" in models:
+        if stage.runs_network:
             modules.append(f"separators.{self.registry.get(models['model']).kind}")
         if stage.judges_words(self.settings_of(stage)):
             modules.append(self.recogniser_module(models.get("recogniser")))
         return code_digest(*modules)
 
     def cost_of(self, stage: ChainStage) -> Cost:
-        return stage.cost or self.model_cost(self.models_of(stage)["model"])
+        model = self.models_of(stage).get("model")
+        return self.model_cost(model) if model else stage.cost or Cost(100)
 
     def report_settings(self) -> dict[str, Any]:
         """The sections that the report shows. Of an optional stage that is off it says that alone."""
@@ -246,6 +251,9 @@ class Workflow:
             (f"separators.{index}", separator, SPEECH_TASKS) for index, separator in enumerate(self.cfg.separators)
         ]
         uses += [(stage.section_name, self.settings_of(stage), stage.tasks) for stage in self._networks()]
+        for stage in self.looped:
+            if (settings := self.settings_of(stage)) and (helper := stage.helper_of(settings)):
+                self.registry.check_task(helper, stage.tasks, f"config: {stage.section_name}.model")
         for section, settings, tasks in uses:
             where = f"config: {section}"
             self.registry.check_task(settings.model, tasks, f"{where}.model")
@@ -260,7 +268,7 @@ class Workflow:
     def networks(self) -> list[str]:
         """The models that the chain runs, each once."""
         names = [separator.model for separator in self.cfg.separators]
-        names += [self.settings_of(stage).model for stage in self._networks()]
+        names += [models["model"] for stage in self.looped if "model" in (models := self.models_of(stage))]
         return list(dict.fromkeys(names))
 
     def check_installed(self, rule_files: Iterable[tuple[str, str]]) -> None:

@@ -17,7 +17,7 @@ for STAGE in FLOW.looped:
         priority: FLOW.priority(STAGE)
         conda:
             "../envs/audiorestorer.yaml"
-        threads: NETWORK_THREADS if STAGE.runs_network else 1
+        threads: NETWORK_THREADS if "model" in FLOW.models_of(STAGE) else 1
         resources:
             **FLOW.needs(FLOW.cost_of(STAGE)),
             gpu=gpus if STAGE.runs_network else 0,

@@ -116,12 +116,12 @@ def write_tiny_dns64(path: Path, serialised: bool = False) -> Any:
     return model
 
 
-def write_tiny_mask_unet(path: Path, task: str = "separate") -> Any:
+def write_tiny_mask_unet(path: Path, task: str = "separate", seed: int = 0) -> Any:
     import torch
 
     from audiorestorer.models.mask_unet import MaskUNet, MaskUNetConfig, save_checkpoint
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = MaskUNetConfig(channels=(2, 4), time_strides=(1, 2), rnn_hidden=4)
     model = MaskUNet(config).eval()
     save_checkpoint(path, model, task, {"note": "random weights"}, storage="float32")
@@ -242,3 +242,23 @@ def write_random_panns(folder: Path, labels: int = 527, **more: Any) -> list[dic
     network = tagging.network_class(folder / "class_labels_indices.csv")(classes_num=labels, **tagging.CNN14)
     torch.save({"iteration": 600_000, "model": network.state_dict(), **more}, folder / "Cnn14_mAP=0.431.pth")
     return [{"path": str(path), "sha256": ""} for path in sorted(folder.iterdir())]
+
+
+def write_tiny_fusion(path: Path, sources: tuple[str, ...], seed: int = 0) -> None:
+    """A fusion network that has learned nothing: nearly the mean of its sources."""
+    import torch
+
+    from audiorestorer.models.fusion import FusionConfig
+    from audiorestorer.models.fusion_net import FusionNet, save_checkpoint
+
+    torch.manual_seed(seed)
+    shape = {
+        "n_fft": 256,
+        "hop_length": 64,
+        "bands": 4,
+        "band_width": 8,
+        "band_hidden": 4,
+        "rnn_hidden": 8,
+        "rnn_layers": 1,
+    }
+    save_checkpoint(path, FusionNet(FusionConfig(sources, **shape)), {})

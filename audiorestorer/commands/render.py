@@ -44,11 +44,13 @@ def ingest(out_manifest: Path, config: settings.Config, shard: int, store: Path)
     stage("ingest").run(out_manifest, config, shard, store)
 
 
-def fuse(manifests: list[Path], config: settings.FuseSettings, job: Job) -> None:
+def fuse(
+    manifests: list[Path], config: settings.FuseSettings, job: Job, model_json: Path | None, estimate_of: list[str]
+) -> None:
     if len(manifests) < 2:
         raise AudioRestorerError("fuse: needs at least one input manifest and the output manifest")
     opt.spare_originals(manifests[:-1], {"OUT_MANIFEST": manifests[-1]}, job.store)
-    stage("fuse").run(manifests[:-1], manifests[-1], config, job)
+    stage("fuse").run(manifests[:-1], manifests[-1], config, job, model_json, estimate_of)
 
 
 def enhance_folder(
@@ -101,10 +103,12 @@ command("separate", "separate")(
     model_json=opt.MODEL,
 )
 command("fuse", fuse)(
-    "Apply the mean or the maximum of the separators' ratio masks to the recordings.",
-    job=opt.STORE_ONLY,
+    "Join the separators' estimates of the speech into one.",
+    job={"store": opt.STORE, "threads": opt.THREADS},
     manifests=argument(list[Path], "IN_MANIFEST... OUT_MANIFEST", "A manifest per separator, then the output."),
     config=section(settings.FuseSettings),
+    model_json=opt.MODEL,
+    estimate_of=option(list[str], "Model of each separator, in the order of the manifests; for method learned.", []),
 )
 command("denoise", "denoise")(
     "Denoise the fused speech, with a wet mix.",

@@ -82,6 +82,19 @@ def train_enhancer(
     fit(load_settings(config, differing), data, out, work, previous, threads)
 
 
+def fusion_examples(config: Path, models: list[Path], **values: Any) -> None:
+    from audiorestorer.training.fusion import load_settings, make_examples
+
+    make_examples(load_settings(config), models=models, **values)
+
+
+def train_fusion(config: Path, examples: Path, out: Path, work: Path, threads: int | None, changes: str | None) -> None:
+    differing = json_object(changes, "--changes")
+    from audiorestorer.training.fusion import fit, load_settings
+
+    fit(load_settings(config, differing), examples, out, work, threads)
+
+
 def triad_diagnostics(root: Path, write_csv: bool, summary_csv: bool, out: Path | None, figure: Path | None) -> None:
     module, folder = stage("training.triad_diagnostics"), out or _debug_folder(root)
     items, summary = folder / module.ITEMS if write_csv else None, folder / module.SUMMARY if summary_csv else None
@@ -286,4 +299,25 @@ command("evaluate-enhancer", "training.evaluate_enhancer")(
     limit=option(int | None, "Largest number of recordings.", None, min=1),
     dnsmos=option(bool, "Measure DNSMOS too.", False, "--dnsmos"),
     config=section(EnhanceSettings, "The section enhance: a YAML file, or inline JSON.", "{}"),
+)
+command("fusion-examples", fusion_examples)(
+    "Make what the fusion network is trained on: mixtures, the estimates of their speech, and the speech. A killed job goes on.",
+    config=option(Path, "Experiment file of the fusion network.", role=READ),
+    data=option(Path, "Training audio: a folder with index.jsonl.", role=READ),
+    models=option(
+        list[Path], "Record of a fetched model; one for each of the experiment's sources.", ..., "--model", role=READ
+    ),
+    folder=option(Path, "Folder to write the examples to.", ..., "--out", role=WRITTEN),
+    part=option(int, "Number of this process, from 0.", 0, min=0),
+    of=option(int, "Number of processes that share the work.", 1, min=1),
+)
+command("train-fusion", train_fusion)(
+    "Train the fusion network, which joins several separators' estimates. An interrupted training goes on.",
+    prepare=alone_on_its_cores,
+    config=option(Path, "Experiment file of the fusion network.", role=READ),
+    examples=option(Path, "Folder that fusion-examples wrote.", role=READ),
+    out=option(Path, "Checkpoint to write, a safetensors file.", role=WRITTEN),
+    work=WORK,
+    threads=TRAIN_THREADS,
+    changes=CHANGES,
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FEATURES = 2  # per bin, as in `MaskUNet.features`
+FEATURES = 2  # per bin, of a mask network (`MaskUNet.features`)
 
 
 class _Turn(nn.Module):
@@ -38,16 +38,20 @@ class _Turn(nn.Module):
 
 
 class BandSplit(nn.Module):
-    """Logits of a mask. `forward`: `[B, 2, F, N] -> [B, F, N]`."""
+    """Logits of a mask. `forward`: `[B, features, F, N] -> [B, F, N]`; with several `outputs` per bin `[B, F outputs, N]`, those of a
+    bin side by side."""
 
-    def __init__(self, edges: list[int], width: int, band_hidden: int, hidden: int, turns: int) -> None:
+    def __init__(
+        self, edges: list[int], width: int, band_hidden: int, hidden: int, turns: int, features: int = FEATURES, outputs: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.features = features
         self.sizes = [end - begin for begin, end in zip(edges, edges[1:], strict=False)]
-        self.entries = nn.ModuleList(nn.Linear(FEATURES * size, width) for size in self.sizes)
+        self.entries = nn.ModuleList(nn.Linear(features * size, width) for size in self.sizes)
         self.turns = nn.ModuleList(_Turn(len(self.sizes), width, band_hidden, hidden) for _ in range(turns))
         self.norm = nn.LayerNorm(width)
         self.widen = nn.Linear(width, 2 * width)
-        self.exits = nn.ModuleList(nn.Linear(2 * width, size) for size in self.sizes)
+        self.exits = nn.ModuleList(nn.Linear(2 * width, outputs * size) for size in self.sizes)
         for layer in self.exits:
             nn.init.constant_(layer.bias, 1.0)  # type: ignore[arg-type]  # lets most through at the beginning
 
@@ -55,7 +59,7 @@ class BandSplit(nn.Module):
         batch, _, _, frames = features.shape
         parts = features.permute(3, 0, 2, 1).split(self.sizes, dim=2)
         entered = [
-            entry(part.reshape(frames, batch, FEATURES * size))
+            entry(part.reshape(frames, batch, self.features * size))
             for entry, part, size in zip(self.entries, parts, self.sizes, strict=True)
         ]
         x = torch.stack(entered, dim=2)

@@ -24,20 +24,24 @@ def spectrum(audio: Audio, n_fft: int, hop_length: int) -> NDArray[np.complex64]
     """`[B, T]` to a complex STFT `[B, F, N]`, N = ceil(T / hop) + 1: frame k is centred on sample k hop, with zeros outside."""
     rest = (-audio.shape[-1]) % hop_length
     padded = np.pad(audio, ((0, 0), (n_fft // 2, n_fft // 2 + rest)))
-    frames = sliding_window_view(padded, n_fft, axis=1)[:, ::hop_length] * hann(n_fft)
-    return forward(frames).transpose(0, 2, 1)
+    return forward(framed(padded, n_fft, hop_length) * hann(n_fft)).transpose(0, 2, 1)
+
+
+def framed(audio: Audio, size: int, hop_length: int) -> Audio:
+    """The whole frames of `[B, T]`, `[B, N, size]`; a view."""
+    return sliding_window_view(audio, size, axis=1)[:, ::hop_length]
 
 
 def inverse(values: NDArray[np.complex64], n_fft: int, hop_length: int, length: int) -> Audio:
     """The inverse of `spectrum`: `[B, F, N]` to `[B, length]` (weighted overlap-add, Griffin & Lim 1984, eq. 6)."""
     frames = np.fft.irfft(values.transpose(0, 2, 1), n=n_fft, axis=2).astype(np.float32, copy=False) * hann(n_fft)
     squares = np.broadcast_to(np.square(hann(n_fft)), (1, frames.shape[1], n_fft))
-    audio, norm = _overlap_add(frames, hop_length), _overlap_add(squares, hop_length)
+    audio, norm = overlap_added(frames, hop_length), overlap_added(squares, hop_length)
     audio /= np.maximum(norm, np.float32(1e-8))
     return audio[:, n_fft // 2 : n_fft // 2 + length]
 
 
-def _overlap_add(frames: Audio, hop_length: int) -> Audio:
+def overlap_added(frames: Audio, hop_length: int) -> Audio:
     """`[B, N, n_fft]` to `[B, (N - 1) hop + n_fft]`; n_fft is a multiple of the hop."""
     rows, count, n_fft = frames.shape
     parts = frames.reshape(rows, count, n_fft // hop_length, hop_length)

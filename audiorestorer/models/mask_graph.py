@@ -7,7 +7,7 @@ stride) to a mask `[B, F, N]`. Batch norms are folded into the convolutions befo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,24 @@ GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
 DIRECTIONS = ("", "_reverse")
 
 
-class _Writer:
+class Bands(Protocol):
+    """Shape of a network over bands, see `MaskUNetConfig`."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def bands(self) -> int: ...
+    @property
+    def band_width(self) -> int: ...
+    @property
+    def band_hidden(self) -> int: ...
+    @property
+    def rnn_hidden(self) -> int: ...
+    @property
+    def rnn_layers(self) -> int: ...
+
+
+class Writer:
     """Nodes and constants of a graph; each method appends one operation and returns the name of its output."""
 
     def __init__(self, state: Mapping[str, NDArray[Any]], where: str) -> None:
@@ -119,31 +136,45 @@ def graph(config: MaskUNetConfig, state: Mapping[str, NDArray[Any]], where: str)
     Raises:
         AudioRestorerError: weights that are not the network's.
     """
-    writer = _Writer(state, where)
+    writer = Writer(state, where)
     bins = config.n_fft // 2
     logits = _bands(writer, config, bins) if config.bands else _unet(writer, config, bins)
-    if writer.state:
-        raise AudioRestorerError(f"{where}: weights do not fit the config: {', '.join(sorted(writer.state)[:4])}")
     span = writer.constant(np.array(config.mask_limit - config.mask_floor, np.float32))
     least = writer.constant(np.array(config.mask_floor, np.float32))
     mask = writer.add("Add", writer.add("Mul", writer.add("Sigmoid", logits), span), least)
-    writer.nodes.append(helper.make_node("Identity", [mask], [OUTPUT]))
-    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 2, bins, "frames"])]
-    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", bins, "frames"])]
-    constants = [numpy_helper.from_array(value, name) for name, value in writer.constants.items()]
-    whole = helper.make_graph(writer.nodes, "mask_network", inputs, outputs, constants)
+    return finished(writer, mask, "mask_network", ["batch", 2, bins, "frames"], ["batch", bins, "frames"])
+
+
+def finished(writer: Writer, output: str, name: str, given: Sequence[int | str], made: Sequence[int | str]) -> bytes:
+    """The ONNX file of a writer's nodes, whose last value is `output`.
+
+    Args:
+        given, made: shapes of the input and of the output; a name stands for any size.
+
+    Raises:
+        AudioRestorerError: weights are left over.
+    """
+    if writer.state:
+        raise AudioRestorerError(
+            f"{writer.where}: weights do not fit the config: {', '.join(sorted(writer.state)[:4])}"
+        )
+    writer.nodes.append(helper.make_node("Identity", [output], [OUTPUT]))
+    inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, given)]
+    outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, made)]
+    constants = [numpy_helper.from_array(value, key) for key, value in writer.constants.items()]
+    whole = helper.make_graph(writer.nodes, name, inputs, outputs, constants)
     opsets = [helper.make_opsetid("", OPSET)]
     return bytes(helper.make_model(whole, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString())
 
 
-def _block(writer: _Writer, x: str, name: str, inputs: int, outputs: int) -> str:
+def _block(writer: Writer, x: str, name: str, inputs: int, outputs: int) -> str:
     """`mask_unet._Block`."""
     x = writer.silu(writer.convolution(x, f"{name}.first", f"{name}.first_norm", inputs, outputs))
     y = writer.convolution(x, f"{name}.second", f"{name}.second_norm", outputs, outputs)
     return writer.silu(writer.add("Add", x, y))
 
 
-def _unet(writer: _Writer, config: MaskUNetConfig, bins: int) -> str:
+def _unet(writer: Writer, config: MaskUNetConfig, bins: int) -> str:
     """Logits `[B, F, N]` by `MaskUNet._unet`."""
     fold, height = config.frequency_fold, bins // config.frequency_fold
     x = writer.transpose(writer.reshape(INPUT, 0, 2, height, fold, -1), 0, 1, 3, 2, 4)
@@ -168,7 +199,7 @@ def _unet(writer: _Writer, config: MaskUNetConfig, bins: int) -> str:
     return writer.reshape(writer.transpose(x, 0, 2, 1, 3), 0, bins, -1)
 
 
-def _along_time(writer: _Writer, config: MaskUNetConfig, x: str, depth: int, low: int) -> str:
+def _along_time(writer: Writer, config: MaskUNetConfig, x: str, depth: int, low: int) -> str:
     """`MaskUNet._along_time`."""
     if config.bottleneck == "none":
         return x
@@ -180,7 +211,7 @@ def _along_time(writer: _Writer, config: MaskUNetConfig, x: str, depth: int, low
     return writer.add("Add", x, writer.transpose(writer.reshape(y, 0, 0, depth, low), 0, 2, 3, 1))
 
 
-def _recurrent(writer: _Writer, config: MaskUNetConfig, x: str, width: int) -> str:
+def _recurrent(writer: Writer, config: MaskUNetConfig, x: str, width: int) -> str:
     """`bottleneck.Recurrent`; the layers go time first."""
     x = writer.transpose(x, 1, 0, 2)
     for layer in range(config.rnn_layers):
@@ -190,7 +221,7 @@ def _recurrent(writer: _Writer, config: MaskUNetConfig, x: str, width: int) -> s
     return writer.transpose(x, 1, 0, 2)
 
 
-def _attention(writer: _Writer, config: MaskUNetConfig, x: str, width: int) -> str:
+def _attention(writer: Writer, config: MaskUNetConfig, x: str, width: int) -> str:
     """`bottleneck.Attention`."""
     for layer in range(config.rnn_layers):
         name = f"bottleneck.places.{layer}"
@@ -207,7 +238,7 @@ def _attention(writer: _Writer, config: MaskUNetConfig, x: str, width: int) -> s
     return x
 
 
-def _attend(writer: _Writer, x: str, layer: int, width: int) -> str:
+def _attend(writer: Writer, x: str, layer: int, width: int) -> str:
     """Scaled dot-product attention of several heads (Vaswani et al. 2017, eq. 1)."""
     each = width // ATTENTION_HEADS
     parts = writer.split(writer.linear(x, f"bottleneck.projections.{layer}", width, 3 * width), [width] * 3, axis=2)
@@ -219,27 +250,32 @@ def _attend(writer: _Writer, x: str, layer: int, width: int) -> str:
     return writer.linear(mixed, f"bottleneck.outs.{layer}", width, width)
 
 
-def _bands(writer: _Writer, config: MaskUNetConfig, bins: int) -> str:
+def _bands(writer: Writer, config: MaskUNetConfig, bins: int) -> str:
     """Logits `[B, F, N]` by `band_split.BandSplit`."""
+    return band_split(writer, config, bins, 2, 1)
+
+
+def band_split(writer: Writer, config: Bands, bins: int, features: int, outputs: int) -> str:
+    """Logits `[B, F outputs, N]` by `band_split.BandSplit`, of the graph's input `[B, features, F, N]`."""
     edges = band_edges(bins, config.bands, config.sample_rate)
     sizes, width, count = [int(size) for size in np.diff(edges)], config.band_width, config.bands
     entered = []
     for band, part in enumerate(writer.split(writer.transpose(INPUT, 3, 0, 2, 1), sizes, axis=2)):
-        flat = writer.reshape(part, 0, 0, 1, 2 * sizes[band])
-        entered.append(writer.linear(flat, f"split.entries.{band}", 2 * sizes[band], width))
+        flat = writer.reshape(part, 0, 0, 1, features * sizes[band])
+        entered.append(writer.linear(flat, f"split.entries.{band}", features * sizes[band], width))
     x = writer.add("Concat", *entered, axis=2)
     for turn in range(config.rnn_layers):
         x = _turn(writer, config, x, f"split.turns.{turn}")
     x = writer.silu(writer.linear(writer.layer_norm(x, "split.norm", width), "split.widen", width, 2 * width))
     parts = writer.split(x, [1] * count, axis=2)
     leaves = [
-        writer.linear(writer.reshape(part, 0, 0, 2 * width), f"split.exits.{band}", 2 * width, sizes[band])
+        writer.linear(writer.reshape(part, 0, 0, 2 * width), f"split.exits.{band}", 2 * width, outputs * sizes[band])
         for band, part in enumerate(parts)
     ]
     return writer.transpose(writer.add("Concat", *leaves, axis=2), 1, 2, 0)
 
 
-def _turn(writer: _Writer, config: MaskUNetConfig, x: str, name: str) -> str:
+def _turn(writer: Writer, config: Bands, x: str, name: str) -> str:
     """`band_split._Turn`: `[N, B, K, D] -> [N, B, K, D]`."""
     count, width, hidden = config.bands, config.band_width, config.rnn_hidden
     y = writer.reshape(writer.layer_norm(x, f"{name}.band_norm", width), 0, -1, width)

@@ -7,9 +7,12 @@ import onnxruntime
 PROVIDERS = ["CPUExecutionProvider"]
 
 
-def session(content: bytes | str, threads: int = 1) -> onnxruntime.InferenceSession:
-    """A session of a file's content, or of its path."""
-    return onnxruntime.InferenceSession(content, session_options(threads), providers=PROVIDERS)
+def session(content: bytes | str, threads: int = 1, *, one_length: bool = True) -> onnxruntime.InferenceSession:
+    """A session of a file's content, or of its path. `one_length`: its inputs are mostly of one shape, for which memory is laid out
+    in advance; of other shapes that takes twice the memory."""
+    options = session_options(threads)
+    options.enable_mem_pattern = one_length
+    return onnxruntime.InferenceSession(content, options, providers=PROVIDERS)
 
 
 def session_options(threads: int) -> onnxruntime.SessionOptions:

@@ -8,6 +8,7 @@ is served by copying files there.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -32,9 +33,11 @@ FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 MAX_BYTES = 4_000_000_000
 BLOCK = 1 << 20
 NO_FILES = "none"  # source of a kind that needs no weights
+PACKAGE = "package:"  # source of weights that an installed package carries
 
 VERBS = {
     "separate": "separate",
+    "fuse": "fuse estimates",
     "denoise": "denoise",
     "enhance": "enhance",
     "recognise": "recognise speech",
@@ -42,7 +45,7 @@ VERBS = {
 }
 # where the kinds of a task are modules with a function `load`; of another task there is one kind
 FOLDERS = {"separate": "separators", "denoise": "separators", "recognise": "metrics/recognisers"}
-ONLY_KIND = {"enhance": "enhancer", "panns": "panns"}
+ONLY_KIND = {"fuse": "fusion", "enhance": "enhancer", "panns": "panns"}
 
 log = logging.getLogger("audiorestorer")
 
@@ -69,12 +72,15 @@ class FileSettings(Settings):
 class EntrySettings(Settings):
     kind: str = Field(
         pattern=r"^[a-z][a-z0-9_]{0,40}$",
-        description="module of separators or of metrics.recognisers, or enhancer, or panns",
+        description="module of separators or of metrics.recognisers, or fusion, enhancer or panns",
     )
-    task: Literal["separate", "denoise", "enhance", "recognise", "panns"] = Field(description="what the model does")
+    task: Literal["separate", "fuse", "denoise", "enhance", "recognise", "panns"] = Field(
+        description="what the model does"
+    )
     source: str = Field(
         min_length=4,
-        description="hf:NAME, an https:// folder, a local file or folder relative to the registry, or none",
+        description="hf:NAME, an https:// folder, package:NAME/FOLDER (of an installed package; where it is missing, each file's"
+        " `url`), a local file or folder relative to the registry, or none",
     )
     files: list[FileSettings] = Field([], description="its files; may be left out for a local source")
     licence: str = Field(min_length=2, description="of the weights")
@@ -93,6 +99,8 @@ class EntrySettings(Settings):
             raise ValueError("only https:// is downloaded")
         if source.startswith("hf:") and not re.match(r"^hf:([A-Za-z0-9_-]+/)?[A-Za-z0-9_-]+$", source):
             raise ValueError("hf:NAME, or hf:NAMESPACE/NAME")
+        if source.startswith(PACKAGE) and not re.match(r"^package:[A-Za-z_]\w*(/\w[\w-]*)*$", source, re.ASCII):
+            raise ValueError("package:NAME, or package:NAME/FOLDER, with the name that Python imports")
         return source
 
     @model_validator(mode="after")
@@ -105,13 +113,26 @@ class EntrySettings(Settings):
             )
         if self.trust and (not self.files or any(len(file.sha256 or "") != 64 for file in self.files)):
             raise ValueError("trust: true needs the full sha256 (64 digits) of every file under `files`")
-        if self.source.startswith(("hf:", "https://")) and not self.files:
+        if self.source.startswith(("hf:", "https://", PACKAGE)) and not self.files:
             raise ValueError("a remote source needs `files`")
+        if self.source.startswith(PACKAGE) and not all(file.url for file in self.files):
+            raise ValueError("a package as source needs the `url` of every file, for machines that lack it")
         return self
 
     @property
     def remote(self) -> bool:
+        """Whether its files have to be fetched; those of a package only where it is not installed."""
+        if self.source.startswith(PACKAGE):
+            return self.in_package is None
         return self.source.startswith(("hf:", "https://"))
+
+    @property
+    def in_package(self) -> Path | None:
+        """The folder of an installed package that its files lie in. Nothing is imported."""
+        name, _, folder = self.source.removeprefix(PACKAGE).partition("/")
+        spec = importlib.util.find_spec(name)
+        places = [Path(place) / folder for place in (spec and spec.submodule_search_locations) or []]
+        return next((place for place in places if all((place / file.name).is_file() for file in self.files)), None)
 
 
 class Registry(Settings):
@@ -160,8 +181,10 @@ class Registry(Settings):
             )
 
     def local(self, name: str) -> Path:
-        """The place of a local entry's file or folder."""
-        return self._path.parent / self.get(name).source
+        """The place of a local entry's file or folder, or of an installed package's."""
+        entry = self.get(name)
+        in_package = entry.in_package if entry.source.startswith(PACKAGE) else None
+        return in_package or self._path.parent / entry.source
 
     def state(self, name: str) -> str:
         """All that a fetched model depends on, as one line: the entry, and the content of local files."""
@@ -343,11 +366,14 @@ def _known(folder: Path, file: FileSettings) -> FileSettings:
 
 def _by_hand(name: str, entry: EntrySettings, file: FileSettings, folder: Path, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    source = (
+        f"{file.url}, nor is it in an installed {entry.source}" if entry.source.startswith(PACKAGE) else entry.source
+    )
     size = f"about {file.size_mb:g} MB" if file.size_mb else "size unknown"
     sha256 = f"sha256 {file.sha256}{'' if len(file.sha256) == 64 else '...'}" if file.sha256 else "sha256 unknown"
     sha256 = f"md5 {file.md5}" if file.md5 and not file.sha256 else sha256
     return (
-        f"model {name}: {file.name} could not be fetched from {entry.source} ({reason:.400}). With no network, put the file"
+        f"model {name}: {file.name} could not be fetched from {source} ({reason:.400}). With no network, put the file"
         f" {file.name} ({size}, {sha256}) into {folder}/ ; it is used from there. Licence: {entry.licence}."
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import Any
 
 import lightning
@@ -14,7 +13,7 @@ from audiorestorer.losses.waveform import weighted
 from audiorestorer.models.mask_config import MaskUNetConfig
 from audiorestorer.models.mask_unet import MaskUNet
 from audiorestorer.training.settings import TrainSettings
-from audiorestorer.training.steps import clip_gradients, follow
+from audiorestorer.training.steps import adamw_with_cosine, clip_gradients, follow
 from audiorestorer.training.strategies import Batch, Strategies
 
 
@@ -69,18 +68,5 @@ class MaskModule(lightning.LightningModule):
         follow(self.average, self.network, min(self.settings.ema_decay, (1 + step) / (10 + step)))
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and a cosine to 1 % of the peak."""
         settings = self.settings
-        optimizer = torch.optim.AdamW(
-            self.trained(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
-        )
-
-        def factor(step: int) -> float:
-            if step < settings.warmup_steps:
-                return (step + 1) / settings.warmup_steps
-            length = settings.schedule_steps or settings.steps
-            share = (step - settings.warmup_steps) / max(1, length - settings.warmup_steps)
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return adamw_with_cosine(settings, self.trained(), settings.weight_decay, settings.schedule_steps)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
+
+from audiorestorer.training.run_settings import RunSettings
 
 
 def clip_gradients(parameters: Sequence[nn.Parameter], largest_norm: float) -> bool:
@@ -24,3 +28,20 @@ def follow(average: nn.Module, network: nn.Module, keep: float) -> None:
             kept.lerp_(now, 1 - keep)
         else:
             kept.copy_(now)
+
+
+def adamw_with_cosine(
+    settings: RunSettings, parameters: Sequence[nn.Parameter], weight_decay: float, schedule_steps: int | None = None
+) -> dict[str, Any]:
+    """AdamW with warm-up and a cosine to 1 % of the peak, as Lightning wants it. `schedule_steps`: of the cosine; None: the run's."""
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=weight_decay, betas=(0.9, 0.98))
+
+    def factor(step: int) -> float:
+        if step < settings.warmup_steps:
+            return (step + 1) / settings.warmup_steps
+        length = schedule_steps or settings.steps
+        share = (step - settings.warmup_steps) / max(1, length - settings.warmup_steps)
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -11,8 +11,10 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile as sf
@@ -26,7 +28,7 @@ ASTERISK = (
     ("asterisk-core-sounds-it-g722", "it_IT_m_Carlo", "carlo"),
     ("asterisk-core-sounds-ru-g722", "ru_RU_f_IvrvoiceRU", "ivrvoice_ru"),
 )
-PROMPTS = (
+HEARD_PROMPTS = (
     *(
         (package, f"usr/share/asterisk/sounds/{folder}/**/*.g722", f"asterisk:{name}")
         for package, folder, name in ASTERISK
@@ -37,7 +39,7 @@ PROMPTS = (
         for role in ("m", "v")
     ),
 )
-MUSIC = (
+HEARD_MUSIC = (
     ("asterisk-moh-opsound-g722", "usr/share/asterisk/moh/**/*"),
     ("fillets-ng-data", "usr/share/games/fillets-ng/music/*"),
     ("hyperrogue-music", "usr/share/hyperrogue/music/**/*"),
@@ -47,7 +49,7 @@ MUSIC = (
     ("wesnoth-1.16-music", "usr/share/games/wesnoth/1.16/data/core/music/**/*"),
     ("widelands-data", "usr/share/games/widelands/data/music/*"),
 )
-SOUNDS = (
+HEARD_SOUNDS = (
     ("tuxpaint-stamps-default", "usr/share/tuxpaint/stamps/**/*"),
     ("unknown-horizons", "usr/share/unknown-horizons/content/audio/sounds/**/*"),
     ("widelands-data", "usr/share/games/widelands/data/sound/**/*"),
@@ -59,6 +61,66 @@ SPEECH = "_desc"  # in the names of sounds that are speech
 QUIET_DB = -28.0  # quietest twentieth of a prompt's frames, to its loudest tenth: above it there is noise in the speech
 FRAME_SEC = 0.02
 SHORTEST_SEC = 0.4
+MOST_TRIES = 300  # of prompts, before a speaker counts as noisy
+
+
+class Recordings(NamedTuple):
+    """What a set of recordings holds: rows of prompts (package, pattern, speaker), of music and of sounds (package, pattern)."""
+
+    prompts: Sequence[tuple[str, str, str]]
+    music: Sequence[tuple[str, str]]
+    sounds: Sequence[tuple[str, str]]
+
+    @property
+    def packages(self) -> list[str]:
+        """The Debian packages that hold them, each once."""
+        return list(dict.fromkeys(row[0] for row in (*self.prompts, *self.music, *self.sounds)))
+
+
+def _painted(*languages: str) -> list[tuple[str, str, str]]:
+    return [("ktuberling-data", f"usr/share/ktuberling/sounds/{name}/*", f"ktuberling:{name}") for name in languages]
+
+
+def _shouted(*voices: str) -> list[tuple[str, str, str]]:
+    folder = "usr/share/games/hedgewars/Data/Sounds/voices"
+    return [("hedgewars-data", f"{folder}/{name}/*", f"hedgewars:{name}") for name in voices]
+
+
+SETS = {
+    "separators": Recordings(HEARD_PROMPTS, HEARD_MUSIC, HEARD_SOUNDS),
+    # voices, pieces and sounds that the separators' training never heard: there they err as they do on a user's recordings
+    "fusion": Recordings(
+        (
+            *(
+                ("fillets-ng-data-cs", f"usr/share/games/fillets-ng/sound/**/cs/*-{role}-*.ogg", f"fillets:cs_{role}")
+                for role in ("m", "v", "m", "v", "m", "v")  # as often as six others: they have most of the minutes
+            ),
+            (
+                "asterisk-prompt-it-menardi-wav",
+                "usr/share/asterisk/sounds/it_IT_f_Menardi/**/*.wav",
+                "asterisk:menardi",
+            ),
+            *_painted("ca", "de", "en", "fr", "lt", "nn", "ru"),
+            *_shouted("British", "Classic", "Default_es", "Default_ru", "HillBilly", "Mobster", "Russian", "Surfer"),
+        ),
+        (
+            ("hedgewars-data", "usr/share/games/hedgewars/Data/Music/*"),
+            ("neverball-common", "usr/share/games/neverball/bgm/*"),
+            ("naev-data", "usr/share/naev/dat/snd/music/*"),
+        ),
+        (
+            ("hedgewars-data", "usr/share/games/hedgewars/Data/Sounds/*"),
+            ("freeciv-data", "usr/share/games/freeciv/stdsounds/*"),
+            ("neverball-common", "usr/share/games/neverball/snd/*"),
+        ),
+    ),
+    # and again others, to choose settings on
+    "development": Recordings(
+        (*_painted("da", "el", "sl"), *_shouted("Default", "Default_pl", "Default_uk", "Pirate")),
+        (("supertuxkart-data", "usr/share/games/supertuxkart/data/music/*"),),
+        (("supertuxkart-data", "usr/share/games/supertuxkart/data/sfx/*"),),
+    ),
+}
 
 
 @cache
@@ -104,22 +166,32 @@ def duration_sec(path: Path) -> float:
     return path.stat().st_size / (G722_RATE / 2) if path.suffix == ".g722" else float(sf.info(path).duration)
 
 
-def announcement(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float) -> tuple[str, np.ndarray]:
+def announcement(
+    rng: np.random.Generator, root: Path, sample_rate: int, seconds: float, name: str = "separators"
+) -> tuple[str, np.ndarray]:
     """Speaker, and at least `seconds` of prompts one after another, now and then resampled (pitch and formants)."""
-    _, pattern, speaker = PROMPTS[rng.integers(len(PROMPTS))]
+    prompts = SETS[name].prompts
+    _, pattern, speaker = prompts[rng.integers(len(prompts))]
     spoken = [path for path in files(root, pattern) if not any(word in path.name for word in NO_SPEECH)]
     warp = float(np.exp(rng.uniform(np.log(0.84), np.log(1.2)))) if rng.random() < 0.75 else 1.0
     parts: list[np.ndarray] = []
+    tries = 0
     while sum(map(len, parts)) < seconds * sample_rate:
+        tries += 1
+        if not parts and tries > MOST_TRIES:
+            raise ValueError(f"{speaker}: none of {MOST_TRIES} recordings has quiet pauses")
         part = read(spoken[rng.integers(len(spoken))], round(sample_rate / warp))
         if len(part) > SHORTEST_SEC * sample_rate and np.abs(part).max() > 1e-3 and quiet(part, sample_rate):
             parts += [part, np.zeros(int(rng.uniform(0.05, 0.4) * sample_rate), np.float32)]
     return speaker, np.concatenate(parts)
 
 
-def piece(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float) -> tuple[str, np.ndarray]:
+def piece(
+    rng: np.random.Generator, root: Path, sample_rate: int, seconds: float, name: str = "separators"
+) -> tuple[str, np.ndarray]:
     """Package and title of a piece of music, and a stretch of it that is not silent."""
-    package, pattern = MUSIC[rng.integers(len(MUSIC))]
+    pieces = SETS[name].music
+    package, pattern = pieces[rng.integers(len(pieces))]
     tracks = files(root, pattern)
     while True:
         path = tracks[rng.integers(len(tracks))]
@@ -129,9 +201,12 @@ def piece(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float
             return f"{package}:{path.stem}", data
 
 
-def sounds(rng: np.random.Generator, root: Path, sample_rate: int, seconds: float) -> tuple[str, np.ndarray]:
+def sounds(
+    rng: np.random.Generator, root: Path, sample_rate: int, seconds: float, name: str = "separators"
+) -> tuple[str, np.ndarray]:
     """Package, and at least `seconds` of its sounds one after another, each at its own level."""
-    package, pattern = SOUNDS[rng.integers(len(SOUNDS))]
+    rows = SETS[name].sounds
+    package, pattern = rows[rng.integers(len(rows))]
     heard = [path for path in files(root, pattern) if SPEECH not in path.name]
     parts: list[np.ndarray] = []
     while sum(map(len, parts)) < seconds * sample_rate:
@@ -145,10 +220,12 @@ def sounds(rng: np.random.Generator, root: Path, sample_rate: int, seconds: floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder that the packages are unpacked into")
-    out = parser.parse_args().out.resolve()
+    parser.add_argument("--set", choices=sorted(SETS), default="separators", help="which recordings")
+    args = parser.parse_args()
+    out = args.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
-        for package in dict.fromkeys(row[0] for row in (*PROMPTS, *MUSIC, *SOUNDS)):
+        for package in SETS[args.set].packages:
             print(package, flush=True)
             subprocess.run(["apt-get", "download", package], cwd=folder, check=True)
         for path in sorted(Path(folder).glob("*.deb")):

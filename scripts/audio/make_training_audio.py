@@ -45,16 +45,16 @@ def split_of(number: int) -> str:
     return SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
 
 
-def make(job: tuple[str, int, int, str, str]) -> dict[str, object]:
+def make(job: tuple[str, int, int, str, str, str]) -> dict[str, object]:
     """Make one file; returns its index row."""
-    kind, number, seed, out, recordings = job
+    kind, number, seed, out, recordings, which = job
     recorded = kind in RECORDED
     split = "train" if recorded else split_of(number)
     rng = np.random.default_rng((seed, KIND_SEED[kind], number))
     path = Path(out) / FOLDERS[kind] / f"{split}_{'r' if recorded else ''}{number:05d}.flac"
     if recorded:
         source, seconds = RECORDED[kind]
-        label, audio = source(rng, Path(recordings), RATE, seconds)
+        label, audio = source(rng, Path(recordings), RATE, seconds, which)
     else:
         label, audio = speech(rng, split) if kind == "speech" else music(rng, split)
     if not path.exists():
@@ -107,6 +107,9 @@ def main() -> None:
         "--recordings", type=Path, help="folder that the packages of free_recordings.py were unpacked into"
     )
     parser.add_argument(
+        "--set", choices=sorted(free_recordings.SETS), default="separators", help="which of those recordings"
+    )
+    parser.add_argument(
         "--minutes-prompts", type=float, default=60, help="minutes of recorded speech; only with --recordings"
     )
     parser.add_argument(
@@ -123,7 +126,7 @@ def main() -> None:
         minutes = {"prompts": args.minutes_prompts, "tracks": args.minutes_tracks, "sounds": args.minutes_sounds}
         counts |= {kind: round(minutes[kind] * 60 / RECORDED[kind][1]) for kind in RECORDED}
     jobs = [
-        (kind, number, args.seed, str(args.out), str(args.recordings or ""))
+        (kind, number, args.seed, str(args.out), str(args.recordings or ""), args.set)
         for kind, count in counts.items()
         for number in range(count)
     ]

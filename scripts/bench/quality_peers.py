@@ -33,7 +33,14 @@ Function = Callable[[Audio, int], Audio]
 RNNOISE_HZ = 48_000
 LONGEST_DELAY_SEC = 0.1
 PROBE_SEC = 3.0
-RELEASED = ("htdemucs_ft", "mdx_extra_q", "dns64")  # of the registry: measured where their weights are at hand
+RELEASED = (
+    "deepfilternet3",
+    "gtcrn",
+    "dtln",
+    "htdemucs_ft",
+    "mdx_extra_q",
+    "dns64",
+)  # of the registry: measured where their weights are at hand
 NN_GAP_SEC, NN_MARGIN, NN_POWER = 2.0, 10.0, 2.0
 
 

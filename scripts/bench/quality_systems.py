@@ -16,6 +16,7 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import Config, DenoiseSettings, FuseSettings, PostmaskSettings, SeparatorSettings
+from audiorestorer.config import load as load_config
 from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
@@ -23,16 +24,17 @@ from audiorestorer.manifest import Item
 from audiorestorer.models import registry
 from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.stages.denoise import denoise_item
-from audiorestorer.stages.fuse import Estimates, fuse_item
+from audiorestorer.stages.fuse import Estimates, Fuser, fuse_item, fuser_of
 from audiorestorer.stages.postmask import postmask_item
 from audiorestorer.stages.separate import separate_item, wanted_stems
 from audiorestorer.store import key_of, sha256_file
-from scripts.bench.quality_fusion import BOUNDS, LEARNED, Weights, fuse_otherwise, least_squares, normal_equations
-from scripts.bench.quality_sets import ROOT, Clip, two_folders
+from scripts.bench.quality_fusion import BOUNDS, fuse_otherwise
+from scripts.bench.quality_sets import ROOT, Clip
 
 Step = DenoiseSettings | PostmaskSettings
 ABLATION = "ablation: "  # prefix of the names of such rows
 WHOLE = "whole chain (defaults)"
+PRESETS = ("own_models",)  # files of config/ that are measured beside the defaults
 WARM_UP_SEC = 1.0
 # Separators of the fusions where the configuration has only one
 PILOTS = tuple(SeparatorSettings(name=name[6:], model=name) for name in ("pilot_sep_a", "pilot_sep_b"))
@@ -71,7 +73,7 @@ class Networks:
         self.replaced, self.cache, self.work, self.threads = replaced, cache, work, threads
         self.device = pick_device("cpu", threads)
         self._loaded: dict[str, Loaded] = {}
-        self.learned: dict[str, Weights] = {}
+        self._fusers: dict[str, Fuser | None] = {}
 
     def files(self, name: str) -> ModelFiles:
         """Raises AudioRestorerError: not at hand (nothing is downloaded), damaged, or no such entry."""
@@ -87,6 +89,16 @@ class Networks:
         record = self.work / "models" / f"{name}.json"
         registry.fetch(name, self.registry._path, record, self.cache)
         return ModelFiles.read(record)
+
+    def fuser(self, fuse: FuseSettings, models: Sequence[str]) -> Fuser | None:
+        """The fusion network of method `learned`."""
+        if fuse.method != "learned":
+            return None
+        key = key_of(model=fuse.model, models=list(models))
+        if key not in self._fusers:
+            self.files(fuse.model)
+            self._fusers[key] = fuser_of(self.work / "models" / f"{fuse.model}.json", fuse, models)
+        return self._fusers[key]
 
     def get(self, name: str, settings: SeparatorSettings | DenoiseSettings) -> Loaded:
         """The network; loading and the first pass are not timed."""
@@ -117,7 +129,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Chain:
-    """Separators, how their masks are fused (`instead`: one of `BOUNDS` or `LEARNED`), and what follows."""
+    """Separators, how their estimates are fused (`instead`: one of `BOUNDS`), and what follows."""
 
     separators: tuple[SeparatorSettings, ...]
     fuse: FuseSettings
@@ -126,7 +138,8 @@ class Chain:
 
     def models(self) -> list[str]:
         named = [*self.separators, *(step for step in self.steps if isinstance(step, DenoiseSettings))]
-        return sorted({settings.model for settings in named if settings.model})
+        fusion = [self.fuse.model] if self.fuse.method == "learned" and not self.instead else []
+        return sorted({*(settings.model for settings in named if settings.model), *fusion})
 
 
 def _named(settings: SeparatorSettings) -> str:
@@ -153,23 +166,12 @@ def fused(clip: Clip, chain: Chain, networks: Networks) -> Path:
     """The file of the fused speech; stage `fuse` makes it where it can."""
     key, stems = _fusion_key(chain), _stems(clip, chain, networks)
     if not chain.instead:
-        item = clip.item.updated(estimates=stems)
-        return Path(clip.part(key, lambda folder: fuse_item(item, chain.fuse, folder).files["speech.wav"]))
-    weights = learned_weights(chain, networks) if chain.instead == LEARNED else None
-    return Path(clip.part(key, lambda folder: fuse_otherwise(clip, chain.instead, stems, chain.fuse, folder, weights)))
-
-
-def learned_weights(chain: Chain, networks: Networks) -> Weights:
-    """Weights of the masks by band, learned on data/pilot; made once for a chain's separators and masks."""
-    key = _fusion_key(chain)
-    if key not in networks.learned:
-        equations: list[tuple[Weights, Weights]] = []
-        for pair in two_folders("pilot", ROOT / "data/pilot/input", ROOT / "data/pilot/clean").pairs:
-            with Clip(pair) as clip:
-                equations.append(normal_equations(clip, _stems(clip, chain, networks), chain.fuse))
-        squares, products = (np.sum(parts, axis=0) for parts in zip(*equations, strict=True))
-        networks.learned[key] = least_squares(squares, products)
-    return networks.learned[key]
+        item, fuser = (
+            clip.item.updated(estimates=stems),
+            networks.fuser(chain.fuse, [one.model for one in chain.separators]),
+        )
+        return Path(clip.part(key, lambda folder: fuse_item(fuser, item, chain.fuse, folder).files["speech.wav"]))
+    return Path(clip.part(key, lambda folder: fuse_otherwise(clip, chain.instead, stems, chain.fuse, folder)))
 
 
 def stepped(clip: Clip, item: Item, step: Step, before: str, networks: Networks) -> tuple[Item, str]:
@@ -198,7 +200,7 @@ def _stages_code() -> str:
     # no stage that runs a network imports the kinds of networks: they are named here
     return code_digest(
         "stages.separate", "stages.fuse", "stages.denoise", "stages.postmask", "separators.mask_network", "separators.demucs",
-        "separators.dns64", "separators.hybrid",
+        "separators.dns64", "separators.hybrid", "separators.deepfilternet", "separators.gtcrn", "separators.dtln",
     ) + sha256_file(__file__) + sha256_file(str(Path(__file__).with_name("quality_fusion.py")))  # fmt: skip
 
 
@@ -266,28 +268,46 @@ def our_systems(config: Config, networks: Networks, extra: Sequence[str]) -> lis
     """Models alone, fusions, and the chain of the configuration step by step. `extra`: labels of more models alone."""
     own = tuple(config.separators)
     both = own if len(own) > 1 else PILOTS
-    alone = [*(one.model for one in both), *([config.denoise.model] if config.denoise.model else [])]
+    alone = [
+        *(one.model for one in both),
+        *(step.model for step in steps_of(config) if isinstance(step, DenoiseSettings)),
+    ]
     systems = [model_system(f"{name} alone", name, networks) for name in dict.fromkeys([*alone, *extra])]
 
     chain = _maker(both, config.fuse, networks)
     return [
         *systems,
         *(chain(f"fusion: {name}", fuse=fuse) for name, fuse in fusions(config.fuse).items()),
-        chain("fusion: learned", instead=LEARNED),
         chain("fusion: oracle choice (bound)", instead="oracle"),
         chain("ideal ratio mask (bound)", instead="ideal"),
         chain(f"fusion: {named_fusion(config.fuse)}, denoised", config.denoise),
-        chain(WHOLE, config.denoise, config.postmask, separators=own),
+        chain(WHOLE, *steps_of(config), separators=own),
+        *(_preset(name, networks) for name in PRESETS),
     ]
 
 
+def steps_of(config: Config) -> list[Step]:
+    """The stages after the fusion that are on."""
+    return [
+        step for step in (config.denoise, config.postmask) if step.enabled and getattr(step, "model", "") is not None
+    ]
+
+
+def _preset(name: str, networks: Networks) -> System:
+    config = load_config(Config, str(ROOT / f"config/{name}.yaml"))
+    return chain_system(
+        f"preset {name}", Chain(tuple(config.separators), config.fuse, tuple(steps_of(config))), networks
+    )
+
+
 def named_fusion(fuse: FuseSettings) -> str:
-    return f"{fuse.method}, power {fuse.power:g}"
+    return f"{fuse.method}, power {fuse.power:g}" if fuse.method in ("max", "mean") else fuse.method
 
 
 def fusions(fuse: FuseSettings) -> dict[str, FuseSettings]:
-    """Maximum and mean of plain and of sharpened masks, by name."""
+    """Maximum and mean of plain and of sharpened masks, mean of the estimates, and the fusion network, by name."""
     variants = [with_(fuse, method=method, power=power) for method in ("max", "mean") for power in (1.0, 2.0)]
+    variants += [with_(fuse, method=method) for method in ("average", "learned")]
     return {named_fusion(one): one for one in variants}
 
 
@@ -304,7 +324,6 @@ def ablation_systems(config: Config, networks: Networks) -> list[System]:
     return [
         *single,
         *(chain(name, denoise, mask, fuse=fuse) for name, fuse in fusions(config.fuse).items() if fuse != config.fuse),
-        chain("learned", denoise, mask, instead=LEARNED),
         chain("oracle choice (bound)", denoise, mask, instead="oracle"),
         chain("no denoiser", mask),
         chain("post-mask before denoiser", mask, denoise),

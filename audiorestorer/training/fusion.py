@@ -1,0 +1,191 @@
+"""The training of the fusion network (`models.fusion`): its settings, its examples and its steps."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from audiorestorer.config import Settings, read_yaml, validate
+from audiorestorer.datasets.bank import AudioBank
+from audiorestorer.datasets.mixtures import Mixer, MixtureSettings
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.losses.waveform import LOSSES, LOSSES_FILE, weighted
+from audiorestorer.models.fusion import FusionConfig
+from audiorestorer.models.fusion_net import FusionNet, save_checkpoint
+from audiorestorer.models.weights import Storage
+from audiorestorer.separators import ModelFiles, Options, load
+from audiorestorer.store import key_of
+from audiorestorer.training import running, runs
+from audiorestorer.training.fusion_examples import FusionExamples, write_examples
+from audiorestorer.training.run_settings import RunSettings, changed
+from audiorestorer.training.steps import adamw_with_cosine, clip_gradients, follow
+
+
+class FusionNetworkSettings(Settings):
+    """Shape of the fusion network (`FusionConfig`)."""
+
+    sample_rate: int = Field(22050, ge=8000, le=96000, description="Sample rate of the examples, Hz")
+    n_fft: int = Field(1024, ge=64, le=8192, description="STFT size in samples")
+    hop_length: int = Field(256, ge=16, le=4096, description="Samples between frames; divides n_fft / 2")
+    bands: int = Field(24, ge=1, le=512, description="Bands of equal width in mel")
+    band_width: int = Field(32, ge=4, le=1024, description="Features per band")
+    band_hidden: int = Field(32, ge=4, le=1024, description="Recurrent units per direction within each band")
+    rnn_hidden: int = Field(64, ge=4, le=1024, description="Recurrent units over all bands, per direction")
+    rnn_layers: int = Field(2, ge=1, le=8, description="Turns of the two recurrent layers")
+
+
+class FusionSettings(RunSettings):
+    """One training of the fusion network."""
+
+    sources: list[str] = Field(
+        min_length=1, max_length=8, description="Models of the registry whose estimates are fused, in this order"
+    )
+    examples: int = Field(2000, ge=2, le=10_000_000, description="Number of examples that are made")
+    weight_decay: float = Field(1e-4, ge=0, le=10, description="Weight decay of AdamW")
+    ema_decay: float = Field(
+        0.99, ge=0, lt=1, description="Decay of the weights' moving average, which is what is saved"
+    )
+    storage: Storage = Field("float16", description="Number format of the weights in the model's file")
+    losses: dict[str, float] = Field(
+        {"mr_stft": 2.0, "l1": 2.0, "si_sdr": 0.08, "stoi": 2.0},
+        min_length=1,
+        description="Weight of each loss, by name",
+    )
+    network: FusionNetworkSettings = FusionNetworkSettings()
+    mixtures: MixtureSettings = MixtureSettings()
+
+    @field_validator("losses")
+    @classmethod
+    def _known(cls, losses: dict[str, float]) -> dict[str, float]:
+        unknown = [name for name in losses if name not in LOSSES]
+        if unknown:
+            raise ValueError(f"loss {unknown[0]!r}: not one of {', '.join(LOSSES)} (LOSSES in {LOSSES_FILE})")
+        return losses
+
+    @property
+    def config(self) -> FusionConfig:
+        return FusionConfig(tuple(self.sources), **self.network.model_dump())
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """What an example depends on, beside the recordings and the models."""
+        return {"seed": self.seed, "rate": self.network.sample_rate, "mixtures": self.mixtures.model_dump(mode="json")}
+
+
+def load_settings(path: Path, changes: Mapping[str, Any] | None = None) -> FusionSettings:
+    """Read an experiment file.
+
+    Raises:
+        AudioRestorerError: unreadable, an unknown key, a value out of bounds; names the file and the key.
+    """
+    return validate(FusionSettings, changed(read_yaml(path), changes or {}), str(path))
+
+
+def make_examples(
+    settings: FusionSettings, data: Path, models: Sequence[Path], folder: Path, part: int = 0, of: int = 1
+) -> None:
+    """Write the examples; see `fusion_examples.write_examples`.
+
+    Args:
+        data: training audio with `index.jsonl`.
+        models: records of the fetched models, in the order of `sources`.
+        part, of: the numbers part, part + of, ... alone, for several processes.
+
+    Raises:
+        AudioRestorerError: bad data, or the models are not those of the settings.
+    """
+    files = [ModelFiles.read(path) for path in models]
+    names = [one.name for one in files]
+    if names != settings.sources:
+        raise AudioRestorerError(
+            f"the models are {', '.join(names)}; the experiment's sources are {', '.join(settings.sources)}"
+        )
+    if not 0 <= part < of:
+        raise AudioRestorerError(f"part {part} of {of}: parts count from 0")
+    bank = AudioBank(data, folder.parent / "cache", settings.network.sample_rate)
+    mixer = Mixer(bank, settings.mixtures, "separate", settings.seed)
+    write_examples(mixer, [load(one, Options()) for one in files], settings.examples, folder, (part, of))
+
+
+class FusionModule(lightning.LightningModule):
+    """Trains `network`; `average` is the moving average of its weights, which is what is saved."""
+
+    def __init__(self, settings: FusionSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.network = FusionNet(settings.config)
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+
+    def training_step(self, batch: Tensor, _: int) -> Tensor:
+        """Loss of `[B, 2 + n, T]`: mixture, estimates, speech, all divided by the mixture's RMS."""
+        with torch.autocast(batch.device.type, enabled=False):
+            rms = batch[:, :1].square().mean(dim=(1, 2), keepdim=True).sqrt().clamp_min(1e-6)
+            signals, target = (batch / rms).split([batch.shape[1] - 1, 1], dim=1)
+            estimate = self.network(signals)
+            loss, parts = weighted(self.settings.losses, estimate, target, self.settings.network.sample_rate)
+        self.log("loss", loss.detach(), prog_bar=True)
+        self.log_dict({name: part.detach() for name, part in parts.items()})
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """A gradient that is not finite counts as 0."""
+        if not clip_gradients(list(self.network.parameters()), self.settings.clip_norm):
+            optimizer.zero_grad(set_to_none=False)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Update the moving average (faster at the start)."""
+        step = self.global_step
+        follow(self.average, self.network, min(self.settings.ema_decay, (1 + step) / (10 + step)))
+
+    def configure_optimizers(self) -> Any:
+        return adamw_with_cosine(self.settings, list(self.network.parameters()), self.settings.weight_decay)
+
+
+class FusionData(lightning.LightningDataModule):
+    """Epoch e takes the examples of epoch e, in order: a resumed run sees what the uninterrupted one would have."""
+
+    def __init__(self, examples: FusionExamples, settings: FusionSettings) -> None:
+        super().__init__()
+        self.examples, self.settings = examples, settings
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        assert self.trainer is not None
+        self.examples.epoch = self.trainer.current_epoch
+        size, workers = self.settings.batch_size, self.settings.workers
+        return DataLoader(self.examples, size, shuffle=False, num_workers=workers, drop_last=True)
+
+
+def fit(
+    settings: FusionSettings,
+    folder: Path,
+    out: Path,
+    work: Path,
+    threads: int | None = None,
+    stop_after: int | None = None,
+) -> Path | None:
+    """Train on a folder of examples and write one safetensors checkpoint, and beside it its record.
+
+    Returns:
+        `out`, or None when `stop_after` came first (see `running.run`).
+
+    Raises:
+        AudioRestorerError: no examples (before anything is trained), or another process trains the same.
+    """
+    examples = FusionExamples(folder, settings.steps_per_epoch * settings.batch_size, settings.seed)
+    inputs = {"examples": key_of(names=[path.name for path in examples.paths], **settings.made_with)}
+
+    def build(_: runs.RunFolder) -> running.Parts:
+        return running.Parts(FusionModule(settings), FusionData(examples, settings), [])
+
+    def save(module: Any, card: dict[str, Any]) -> None:
+        save_checkpoint(out, module.average, card, settings.storage)
+
+    return running.run(settings, inputs, build, save, out, work, threads, stop_after)
