@@ -7,6 +7,8 @@ from audiorestorer import config
 from audiorestorer.commands import setup
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.training.enhancer.settings import STAGES
+from audiorestorer.training.fusion import FusionSettings
+from audiorestorer.training.fusion import load_settings as load_fusion_settings
 from audiorestorer.training.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
@@ -18,13 +20,19 @@ def test_config_yaml_is_what_config_py_says():
     assert config.validate(config.Config, yaml.safe_load(text), "config.yaml") == config.Config()
 
 
-@pytest.mark.parametrize("kind", ["experiment", "enhancer-experiment"])
+@pytest.mark.parametrize("kind", ["experiment", "enhancer-experiment", "fusion-experiment"])
 def test_the_reference_of_experiment_files_is_what_their_settings_say(kind):
     path = ROOT / f"config/reference/{kind.replace('-', '_')}.yaml"
     assert path.read_text() == setup.REFERENCES[kind](), f"run: python -m audiorestorer config {path} --as {kind}"
+    models = {"experiment": [TrainSettings], "fusion-experiment": [FusionSettings]}.get(kind, list(STAGES.values()))
     for number, document in enumerate(yaml.safe_load_all(path.read_text())):
-        model = [TrainSettings] if kind == "experiment" else list(STAGES.values())
-        config.validate(model[number], document, str(path))
+        config.validate(models[number], document, str(path))
+
+
+def test_the_pilots_fusion_experiment_is_valid():
+    settings = load_fusion_settings(ROOT / "config/experiments/pilot_fusion.yaml")
+    registry = config.read_yaml(ROOT / "config/models.yaml")["models"]
+    assert set(settings.sources) <= registry.keys()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda p: p.name)

@@ -49,10 +49,19 @@ def enhancer_experiment_yaml() -> str:
     return head + "\n---\n".join(documents) + "\n"
 
 
+def fusion_experiment_yaml() -> str:
+    """Every key of the fusion network's experiment file with its default and meaning."""
+    model = import_module("audiorestorer.training.fusion").FusionSettings
+    head = "# Every key of an experiment file of the fusion network (`audiorestorer train-fusion`) and its default.\n"
+    head += GENERATED.format("fusion-experiment", "training/fusion.py and the settings that it uses")
+    return head + "\n".join(settings.yaml_lines(model, model())) + "\n"
+
+
 REFERENCES: dict[str, Callable[[], str]] = {
     "config": settings.default_yaml,
     "experiment": experiment_yaml,
     "enhancer-experiment": enhancer_experiment_yaml,
+    "fusion-experiment": fusion_experiment_yaml,
 }
 
 
@@ -83,7 +92,7 @@ def fetch_weights(name: str, out: Path, entry: str) -> None:
 command("config", write_config)(
     "Write every setting with its default and its meaning, as YAML.",
     out=argument(Path | None, "[OUT]", "File to write; standard output if left out.", None),
-    kind=option(str, "config, experiment or enhancer-experiment: settings of which file.", "config", "--as"),
+    kind=option(str, "config, experiment, enhancer-experiment or fusion-experiment: settings of which file.", "config", "--as"),
 )
 command("check-config", check_config)(
     "Check a configuration: unknown keys and impossible values are named, one per line.",

@@ -100,7 +100,7 @@ def _figure_line(figure: KeyFigure) -> str:
     line = f"{figure.title}: {figure.before}{_within(figure.before_interval)} → "
     line += f"**{figure.after}**{_within(figure.after_interval)}"
     if figure.counts:
-        line += f"; change {figure.change}{_within(figure.change_interval)}; files: {figure.counts}"
+        line += f"; median change {figure.change}{_within(figure.change_interval)}; files: {figure.counts}"
     return line + (f"; the clean speech itself: {figure.clean}" if figure.clean else "")
 
 

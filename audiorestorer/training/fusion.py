@@ -46,7 +46,10 @@ class FusionSettings(RunSettings):
     """One training of the fusion network."""
 
     sources: list[str] = Field(
-        min_length=1, max_length=8, description="Models of the registry whose estimates are fused, in this order"
+        ["pilot_sep_a", "deepfilternet3"],
+        min_length=1,
+        max_length=8,
+        description="Models of the registry whose estimates are fused, in this order",
     )
     examples: int = Field(2000, ge=2, le=10_000_000, description="Number of examples that are made")
     weight_decay: float = Field(1e-4, ge=0, le=10, description="Weight decay of AdamW")

@@ -245,8 +245,9 @@ def _bytes(files: Sequence[ModelFiles]) -> int:
 
 
 def embedded_bytes(networks: Networks) -> int:
-    """Bytes of all weights in the repository, which a fresh clone has without a download."""
-    names = [name for name, entry in networks.registry.models.items() if not entry.remote]
+    """Bytes of all weights in the repository: neither a download's nor a package's."""
+    elsewhere = ("hf:", "https://", registry.PACKAGE)
+    names = [name for name, entry in networks.registry.models.items() if not entry.source.startswith(elsewhere)]
     return _bytes([networks.files(name) for name in names])
 
 

@@ -17,7 +17,8 @@ from tests.datasets.conftest import RATE, write_training_audio
 from tests.tiny_models import write_model_json, write_tiny_mask_unet
 
 NETWORK = {
-    "sample_rate": RATE, "n_fft": 256, "hop_length": 64, "bands": 6, "band_width": 8, "band_hidden": 4, "rnn_hidden": 8, "rnn_layers": 1,
+    "sample_rate": RATE, "n_fft": 256, "hop_length": 64, "bands": 6, "band_width": 8, "band_hidden": 4, "rnn_hidden": 8,
+    "rnn_layers": 1,
 }  # fmt: skip
 TINY: dict[str, Any] = {
     "name": "tiny", "seed": 5, "steps": 6, "steps_per_epoch": 2, "batch_size": 2, "precision": "32-true", "sources": ["a", "b"],
