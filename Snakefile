@@ -31,6 +31,7 @@ keep_digests()
 onstart:
     or_stop(check_installed)
     or_stop(FLOW.lock)
+    say_notes()
     start_job_server()
     watch_progress()
 

@@ -124,13 +124,14 @@ class StftSettings(Settings):
 
 class FuseSettings(StftSettings):
     method: Literal["max", "mean", "average", "learned"] = Field(
-        "mean",
+        "learned",
         description="How the separators' estimates are joined; max: what any of their masks keeps stays; mean: the mean of their"
         " masks; average: the mean of the estimates, with their phases; learned: a network weighs them in each bin",
     )
     model: str = Field(
         "pilot_fusion",
-        description="Network of method learned, an entry of the registry. With models that it does not know, average takes its place",
+        description="Network of method learned, an entry of the registry. With separators that it was not trained for, average takes"
+        " its place",
     )
     power: float = Field(
         1.0, gt=0, le=4, description="Exponent of the magnitudes in a mask; 1: a mask network's own mask; 2: sharper"
@@ -138,7 +139,7 @@ class FuseSettings(StftSettings):
 
 
 class DenoiseSettings(Settings):
-    enabled: bool = Field(True, description="false: the stage is left out")
+    enabled: bool = Field(False, description="Whether this stage runs")
     model: str | None = Field("pilot_denoiser", description="Model, an entry of the registry; null: no denoising")
     wet: float = Field(0.55, ge=0, le=1, description="Share of the denoised signal: wet * denoised + (1 - wet) * input")
     high_band: Literal["keep", "mask", "drop"] = Field(
@@ -152,9 +153,9 @@ class DenoiseSettings(Settings):
 
 
 class PostmaskSettings(StftSettings):
-    enabled: bool = Field(True, description="false: the stage is left out")
+    enabled: bool = Field(False, description="Whether this stage runs")
     beta: float = Field(1.0, gt=0, le=8, description="Exponent of the beta-Wiener mask")
-    floor: float = Field(1.0, ge=0, le=1, description="Lowest value of the mask (0.1 is -20 dB); 1: no post-mask")
+    floor: float = Field(0.1, ge=0, le=1, description="Lowest value of the mask (0.1 is -20 dB); 1: no post-mask")
 
 
 class EnhanceSettings(Settings):
@@ -349,7 +350,10 @@ class Config(Settings):
     )
     ingest: IngestSettings = IngestSettings()
     separators: list[SeparatorSettings] = Field(
-        [SeparatorSettings(name="pilot_a", model="pilot_sep_a")],
+        [
+            SeparatorSettings(name="pilot_a", model="pilot_sep_a"),
+            SeparatorSettings(name="deepfilternet3", model="deepfilternet3"),
+        ],
         min_length=1,
         description="Separators; a list in another config file replaces this whole list",
     )

@@ -92,12 +92,35 @@ def kept_lines(output_state: str) -> list[str]:
     return lines
 
 
+def _with_a_fusion_that_fits(cfg: Config, registry: model_registry.Registry) -> tuple[Config, list[str]]:
+    """The configuration, with method `average` where the network of method `learned` was trained for other separators, and what the
+    user should know of it.
+
+    Raises:
+        AudioRestorerError: the network is not in the registry, or has another task.
+    """
+    name, models = cfg.fuse.model, [separator.model for separator in cfg.separators]
+    notes: list[str] = []
+    if cfg.fuse.method != "learned":
+        return cfg, notes
+    is_default = name == type(cfg.fuse).model_fields["model"].default
+    if name in registry.models or not is_default:  # a registry of one's own need not have the default's
+        registry.check_task(name, ("fuse",), "config: fuse.model")
+        sources = registry.get(name).fuses
+        if sorted(sources) == sorted(models):
+            return cfg, notes
+        if len(models) > 1:
+            notes = [f"fuse: {name} was trained for {' and '.join(sources)}: the estimates are averaged"]
+    return cfg.model_copy(update={"fuse": cfg.fuse.model_copy(update={"method": "average"})}), notes
+
+
 class Workflow:
     """One run's configuration and registry, and what follows from them for the rules.
 
     Attributes:
         stages: the stages of the chain that are on, in their order.
         evaluation_models: the registry's models that the metrics run, by the option of the command.
+        notes: what the user should know before the run.
         artifacts, store: folders.
 
     Raises:
@@ -105,7 +128,8 @@ class Workflow:
     """
 
     def __init__(self, cfg: Config, registry: model_registry.Registry, chain: Sequence[ChainStage] = CHAIN) -> None:
-        self.cfg, self.registry, self.chain = cfg, registry, chain
+        self.cfg, self.notes = _with_a_fusion_that_fits(cfg, registry)
+        self.registry, self.chain = registry, chain
         self.artifacts = cfg.artifacts.rstrip("/")
         self.store = os.path.normpath(cfg.store or f"{self.artifacts}/store")
         self.delivery = f"{self.artifacts}/delivery/{cfg.deliver.name}.sha256"
@@ -251,9 +275,6 @@ class Workflow:
             (f"separators.{index}", separator, SPEECH_TASKS) for index, separator in enumerate(self.cfg.separators)
         ]
         uses += [(stage.section_name, self.settings_of(stage), stage.tasks) for stage in self._networks()]
-        for stage in self.looped:
-            if (settings := self.settings_of(stage)) and (helper := stage.helper_of(settings)):
-                self.registry.check_task(helper, stage.tasks, f"config: {stage.section_name}.model")
         for section, settings, tasks in uses:
             where = f"config: {section}"
             self.registry.check_task(settings.model, tasks, f"{where}.model")

@@ -71,6 +71,8 @@ CFG = CFG.model_copy(
     update={"shards": BATCH.shard_count(CFG.shards, workflow.cores if workflow.resource_settings.cores else None)}
 )
 FLOW = or_stop(lambda: Workflow(CFG, model_registry.load(CFG.registry)))
+if not AS_MODULE:
+    config["fuse"] = FLOW.cfg.fuse.model_dump()  # the report's text shows what is done, not what was asked for
 ART, STORE, DELIVERY, LEDGER = FLOW.artifacts, FLOW.store, FLOW.delivery, FLOW.ledger
 if workflow.modifier.path_modifier.replace_prefix(f"{ART}/x") != f"{ART}/x":
     raise WorkflowError(
@@ -144,6 +146,11 @@ def check_installed():
     """Every package that the run's jobs need is there; where jobs bring an environment of their own it is not this one's concern."""
     if not USES_CONDA:
         FLOW.check_installed((job.rule.name, str(job.rule.snakefile)) for job in workflow.dag.needrun_jobs())
+
+
+def say_notes():
+    for note in FLOW.notes:
+        logger.warning(note)
 
 
 def start_job_server():

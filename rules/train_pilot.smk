@@ -11,7 +11,7 @@ EXPERIMENTS = f"{ROOT}/config/experiments"
 # what make_training_audio.py makes of each set of recordings
 TRAINING_MINUTES = {
     "separators": "--minutes-speech 200 --minutes-music 120 --seed 5 --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30".split(),
-    "fusion": "--minutes-speech 50 --minutes-music 50 --seed 21 --minutes-prompts 100 --minutes-tracks 80 --minutes-sounds 25".split(),
+    "fusion": "--minutes-speech 25 --minutes-music 50 --seed 21 --minutes-prompts 100 --minutes-tracks 80 --minutes-sounds 25".split(),
 }
 FUSION = or_stop(settings.read_yaml, f"{EXPERIMENTS}/pilot_fusion.yaml")
 FUSION_PARTS = 2  # jobs that make its examples

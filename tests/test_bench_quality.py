@@ -85,7 +85,10 @@ def test_of_clean_speech_alone_there_is_no_improvement_to_report(folders: Path) 
 
 def test_the_whole_chain_is_what_the_stages_write(tmp_path: Path) -> None:
     separators = [one.model_dump() for one in quality_systems.PILOTS]
-    config = Config.model_validate({"separators": separators, "postmask": {"beta": 1.5, "floor": 0.1}})
+    config = Config.model_validate({
+        "separators": separators, "fuse": {"method": "mean"}, "denoise": {"enabled": True},
+        "postmask": {"enabled": True, "beta": 1.5, "floor": 0.1},
+    })  # fmt: skip
     tiny = tmp_path / "tiny.safetensors"
     write_tiny_mask_unet(tiny)
     names = [*(one.model for one in config.separators), str(config.denoise.model)]

@@ -37,7 +37,8 @@ def inputs(run: Workflow, name: str) -> list[str]:
 
 
 def test_each_stage_reads_what_the_one_before_it_made():
-    run = flow(separators=[{"name": name, "model": "pilot_sep_a"} for name in ("x", "y")])
+    both = {"denoise": {"enabled": True}, "postmask": {"enabled": True}}
+    run = flow(separators=[{"name": name, "model": "pilot_sep_a"} for name in ("x", "y")], **both)
     assert names(run) == ["fuse", "denoise", "postmask", "loudness"]
     assert run.inputs_of(run.stage("fuse")) == [f"artifacts/manifests/separate/{name}/{{shard}}.jsonl" for name in "xy"]
     assert [inputs(run, name) for name in names(run)[1:]] == [["fuse"], ["denoise"], ["postmask"]]
@@ -54,13 +55,14 @@ def test_each_stage_reads_what_the_one_before_it_made():
     ],
 )
 def test_a_stage_that_is_off_is_left_out_and_the_report_says_so(values: dict[str, Any], off: str):
-    run = flow(**{"enhance": {"enabled": True}, **values})
+    on = {name: {"enabled": True} for name in ("denoise", "postmask", "enhance")}
+    run = flow(**{name: {**on.get(name, {}), **values.get(name, {})} for name in on})
     assert off not in names(run) and len(names(run)) == 4
     assert f"artifacts/manifests/{off}/{{shard}}.jsonl" not in run.intermediates()
     after = [stage.name for stage in CHAIN][[stage.name for stage in CHAIN].index(off) + 1]
     assert off not in inputs(run, after)
     sections = run.report_settings()
-    assert sections[off] == {"enabled": False} and sections["fuse"]["method"] == "mean"
+    assert sections[off] == {"enabled": False} and sections["fuse"]["method"] == "learned"
     assert list(sections) == [
         "ingest",
         "separators",
@@ -112,12 +114,14 @@ def test_a_section_without_a_stage_and_a_stage_after_the_last_are_refused():
 
 def test_models_recognisers_and_digests_of_a_stage():
     run = flow(
-        enhance={"enabled": True, "recogniser": "wav2vec2_base_960h"}, evaluate={"recogniser": "whisper_base_en"}
-    )
+        enhance={"enabled": True, "recogniser": "wav2vec2_base_960h"}, evaluate={"recogniser": "whisper_base_en"},
+        denoise={"enabled": True},
+    )  # fmt: skip
     denoise, enhance = run.stage("denoise"), run.stage("enhance")
-    assert run.models_of(run.stage("fuse")) == {} and run.models_of(denoise) == {"model": "pilot_denoiser"}
+    assert run.models_of(run.stage("fuse")) == {"model": "pilot_fusion"}
+    assert run.models_of(denoise) == {"model": "pilot_denoiser"}
     assert run.models_of(enhance) == {"model": "pilot_enhancer", "recogniser": "wav2vec2_base_960h"}
-    assert run.networks() == ["pilot_sep_a", "pilot_denoiser", "pilot_enhancer"]
+    assert run.networks() == ["pilot_sep_a", "deepfilternet3", "pilot_fusion", "pilot_denoiser", "pilot_enhancer"]
     assert run.cost_of(denoise) == resources.MASK_NETWORK and run.cost_of(enhance) == resources.ENHANCER
     ungated = flow(enhance={"enabled": True, "max_wer": None})
     assert "recogniser" not in ungated.models_of(enhance) and ungated.code_of(enhance) != run.code_of(enhance)
@@ -128,7 +132,7 @@ def test_models_recognisers_and_digests_of_a_stage():
     [
         ({"separators": [{"name": "a", "model": "nobody"}]}, "no model 'nobody'"),
         ({"separators": [{"name": "a", "model": "pilot_enhancer"}]}, r"separators\.0\.model: model pilot_enhancer"),
-        ({"denoise": {"model": "pilot_enhancer"}}, r"denoise\.model: model pilot_enhancer"),
+        ({"denoise": {"enabled": True, "model": "pilot_enhancer"}}, r"denoise\.model: model pilot_enhancer"),
         ({"enhance": {"enabled": True, "model": "pilot_denoiser"}}, r"enhance\.model: model pilot_denoiser"),
         ({"evaluate": {"recogniser": "pilot_denoiser"}}, "recogniser: model pilot_denoiser"),
     ],
@@ -138,6 +142,23 @@ def test_a_model_for_something_else_ends_the_start(values: dict[str, Any], messa
         flow(**values)
     if "denoise" in values:
         flow(denoise={**values["denoise"], "enabled": False})
+
+
+def test_a_fusion_network_serves_the_separators_that_it_was_trained_for_and_no_others():
+    known = [{"name": name, "model": name} for name in ("deepfilternet3", "pilot_sep_a")]
+    assert flow().cfg.fuse.method == flow(separators=known).cfg.fuse.method == "learned"
+    other = flow(separators=[*known, {"name": "b", "model": "pilot_sep_b"}])
+    assert other.cfg.fuse.method == "average" and other.models_of(other.stage("fuse")) == {}
+    assert other.notes == [
+        "fuse: pilot_fusion was trained for pilot_sep_a and deepfilternet3: the estimates are averaged"
+    ]
+    alone = flow(separators=known[:1])
+    assert alone.cfg.fuse.method == "average" and alone.notes == []
+    assert flow(separators=known[:1], fuse={"method": "max"}).cfg.fuse.method == "max"
+    with pytest.raises(AudioRestorerError, match="no model 'nobody'"):
+        flow(separators=known[:1], fuse={"model": "nobody"})
+    with pytest.raises(AudioRestorerError, match=r"fuse\.model: model pilot_denoiser is there to denoise"):
+        flow(fuse={"model": "pilot_denoiser"})
 
 
 def test_the_tagger_is_used_only_where_it_is_here(tmp_path: Path):

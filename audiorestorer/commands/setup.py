@@ -92,7 +92,9 @@ def fetch_weights(name: str, out: Path, entry: str) -> None:
 command("config", write_config)(
     "Write every setting with its default and its meaning, as YAML.",
     out=argument(Path | None, "[OUT]", "File to write; standard output if left out.", None),
-    kind=option(str, "config, experiment, enhancer-experiment or fusion-experiment: settings of which file.", "config", "--as"),
+    kind=option(
+        str, "config, experiment, enhancer-experiment or fusion-experiment: settings of which file.", "config", "--as"
+    ),
 )
 command("check-config", check_config)(
     "Check a configuration: unknown keys and impossible values are named, one per line.",

@@ -86,6 +86,7 @@ class EntrySettings(Settings):
     licence: str = Field(min_length=2, description="of the weights")
     sample_rate: int | None = Field(None, ge=4_000, le=384_000, description="Hz")
     max_segment_sec: float | None = Field(None, gt=0, le=600, description="longest segment that the network takes")
+    fuses: list[str] = Field([], description="task fuse: the models whose estimates it was trained to join")
     url: str | None = Field(None, pattern=r"^https://", description="for people")
     trust: bool = Field(
         False, description="load a pickle that needs more than tensors; every file then needs its full sha256"
@@ -111,6 +112,8 @@ class EntrySettings(Settings):
             raise ValueError(
                 f"kind {self.kind!r} is none of task {self.task}{place}; its kinds: {', '.join(kinds_of(self.task))}"
             )
+        if (self.task == "fuse") != bool(self.fuses):
+            raise ValueError("task fuse, and no other, needs `fuses`: the models that it was trained to join")
         if self.trust and (not self.files or any(len(file.sha256 or "") != 64 for file in self.files)):
             raise ValueError("trust: true needs the full sha256 (64 digits) of every file under `files`")
         if self.source.startswith(("hf:", "https://", PACKAGE)) and not self.files:
@@ -191,7 +194,8 @@ class Registry(Settings):
         entry = self.get(name)
         stamps = {} if entry.remote else {path.name: _stamp(path) for path in _local_files(self.local(name), entry)}
         return json.dumps(
-            {"entry": entry.model_dump(exclude={"notes", "url", "max_segment_sec"}), "files": stamps}, sort_keys=True
+            {"entry": entry.model_dump(exclude={"notes", "url", "max_segment_sec", "fuses"}), "files": stamps},
+            sort_keys=True,
         )
 
     def origin(self, name: str, file: str) -> str:
@@ -205,7 +209,7 @@ class Registry(Settings):
         if not files:
             raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
         return entry.model_copy(update={"files": files}).model_dump_json(
-            exclude={"notes", "url", "trust"}, exclude_none=True
+            exclude={"notes", "url", "trust", "fuses"}, exclude_none=True
         )
 
 

@@ -81,9 +81,9 @@ def _painted(*languages: str) -> list[tuple[str, str, str]]:
     return [("ktuberling-data", f"usr/share/ktuberling/sounds/{name}/*", f"ktuberling:{name}") for name in languages]
 
 
-def _shouted(*voices: str) -> list[tuple[str, str, str]]:
-    folder = "usr/share/games/hedgewars/Data/Sounds/voices"
-    return [("hedgewars-data", f"{folder}/{name}/*", f"hedgewars:{name}") for name in voices]
+def _named(*languages: str) -> list[tuple[str, str, str]]:
+    pattern = "usr/share/tuxpaint/stamps/**/*_desc_{}.ogg"
+    return [("tuxpaint-stamps-default", pattern.format(name), f"tuxpaint:{name}") for name in languages]
 
 
 SETS = {
@@ -91,17 +91,17 @@ SETS = {
     # voices, pieces and sounds that the separators' training never heard: there they err as they do on a user's recordings
     "fusion": Recordings(
         (
+            *_painted("ca", "de", "en", "fr", "lt", "nn", "ru"),
+            *_named("be", "bg", "ca", "ro", "ru"),
             *(
                 ("fillets-ng-data-cs", f"usr/share/games/fillets-ng/sound/**/cs/*-{role}-*.ogg", f"fillets:cs_{role}")
-                for role in ("m", "v", "m", "v", "m", "v")  # as often as six others: they have most of the minutes
+                for role in ("m", "v")
             ),
             (
                 "asterisk-prompt-it-menardi-wav",
                 "usr/share/asterisk/sounds/it_IT_f_Menardi/**/*.wav",
                 "asterisk:menardi",
             ),
-            *_painted("ca", "de", "en", "fr", "lt", "nn", "ru"),
-            *_shouted("British", "Classic", "Default_es", "Default_ru", "HillBilly", "Mobster", "Russian", "Surfer"),
         ),
         (
             ("hedgewars-data", "usr/share/games/hedgewars/Data/Music/*"),
@@ -116,7 +116,7 @@ SETS = {
     ),
     # and again others, to choose settings on
     "development": Recordings(
-        (*_painted("da", "el", "sl"), *_shouted("Default", "Default_pl", "Default_uk", "Pirate")),
+        (*_painted("da", "el", "sl"), *_named("el")),
         (("supertuxkart-data", "usr/share/games/supertuxkart/data/music/*"),),
         (("supertuxkart-data", "usr/share/games/supertuxkart/data/sfx/*"),),
     ),

@@ -47,7 +47,7 @@ DATA = (
         "GPL-2", "recordings of people; packages of Debian, scripts/audio/free_recordings.py",
     ),
     (
-        "announcements of an Italian speaker for Asterisk, words read for Potato Guy (ten languages), cries of Hedgewars",
+        "announcements of an Italian speaker for Asterisk, words read for Potato Guy (ten languages) and Tux Paint (six)",
         "only to train the fusion network and to choose its settings", "CC-BY-SA-3.0, GPL-2+, GPL-2",
         "recordings of people; packages of Debian, scripts/audio/free_recordings.py",
     ),

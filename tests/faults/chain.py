@@ -61,8 +61,8 @@ class Chain:
         separators = [{"name": name, "model": name, **self.changes.get("separator", {})} for name in ("a", "b")]
         values = {
             "input": str(folder / "input"), "output": str(folder / "output"), "shards": self.shards, "device": "cpu",
-            "separators": separators, "denoise": {"model": "denoiser", **self.changes.get("denoise", {})},
-            "fuse": self.changes.get("fuse", {}),
+            "separators": separators, "denoise": {"enabled": True, "model": "denoiser", **self.changes.get("denoise", {})},
+            "fuse": {"method": "mean", **self.changes.get("fuse", {})},
             "loudness": self.changes.get("loudness", {}), "ingest": self.changes.get("ingest", {}),
         }  # fmt: skip
         return Config.model_validate(values)

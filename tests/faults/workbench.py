@@ -117,7 +117,9 @@ class Workbench:
         return {
             "input": "input", "registry": "models.yaml", "shards": 1, "device": "cpu",
             "separators": [{"name": "a", "model": "tiny_a"}, {"name": "b", "model": "tiny_b"}],
-            "denoise": {"model": "tiny_denoiser"}, "evaluate": {"metrics": ["loudness", "signal"]},
+            "fuse": {"method": "mean"}, "denoise": {"enabled": True, "model": "tiny_denoiser"},
+            "postmask": {"enabled": True, "floor": 1.0},
+            "evaluate": {"metrics": ["loudness", "signal"]},
         }  # fmt: skip
 
     def commands(self) -> list[list[str]]:
@@ -137,7 +139,10 @@ class Workbench:
                 "separate", manifest("ingest"), manifest(f"separate/{name}"), "--config", settings,
                 "--model", f"artifacts/models/{model}.json", *store, *network,
             ])  # fmt: skip
-        out.append(["fuse", manifest("separate/a"), manifest("separate/b"), manifest("fuse"), "--config", "{}", *store])
+        settings = json.dumps(self.config["fuse"])
+        out.append(
+            ["fuse", manifest("separate/a"), manifest("separate/b"), manifest("fuse"), "--config", settings, *store]
+        )
         settings = json.dumps({"model": "tiny_denoiser"})
         out.append([
             "denoise", manifest("fuse"), manifest("denoise"), "--config", settings,

@@ -64,14 +64,26 @@ def test_a_run_without_restored_files_does_not_speak_of_any() -> None:
     assert "no restored recordings" in text and "*separate*" not in text and "*Listening*" not in text
 
 
-def test_the_defaults_are_one_separator_and_no_post_mask(files: list[Any]) -> None:
+def test_the_defaults_are_two_separators_and_a_network_that_weighs_them(files: list[Any]) -> None:
     text = front(files)
-    assert "one separator" in text and "55 % of its output and 45 % of its input" in text and "-23.0 LUFS" in text
-    assert not any(word in text for word in ("maximum", "*postmask*", "*enhance*", "*fuse*"))
+    assert "2 separators (``pilot_sep_a``, ``deepfilternet3``)" in text and "``pilot_fusion``) weighs" in text
+    assert "-23.0 LUFS" in text
+    assert not any(word in text for word in ("maximum", "*denoise*", "*postmask*", "*enhance*"))
+
+
+def test_one_separator_and_a_denoiser_are_told_as_they_are(files: list[Any]) -> None:
+    text = front(files, separators=[{"name": "a", "model": "a"}], fuse={"method": "average"}, denoise={"enabled": True})
+    assert "one separator (``a``) estimates the speech.\n" in text and "*fuse*" not in text
+    assert "55 % of its output and 45 % of its input" in text
 
 
 @pytest.mark.parametrize(
-    ("method", "words"), [("max", "joined by their maximum"), ("mean", "the mean of the separators'")]
+    ("method", "words"),
+    [
+        ("max", "joined by their maximum"),
+        ("mean", "the mean of the separators' ratio masks"),
+        ("average", "the mean of the separators' estimates"),
+    ],
 )
 def test_several_separators_are_fused_as_configured(files: list[Any], method: str, words: str) -> None:
     pair = [{"name": name, "model": name} for name in ("a", "b")]
@@ -80,11 +92,11 @@ def test_several_separators_are_fused_as_configured(files: list[Any], method: st
 
 
 def test_stages_that_are_switched_on_are_told_and_those_off_are_not(files: list[Any]) -> None:
-    changes = {"postmask": {"floor": 0.1}, "denoise": {"model": None}, "loudness": {"target_lufs": -16.0}}
+    changes = {"postmask": {"enabled": True}, "denoise": {"model": None}, "loudness": {"target_lufs": -16.0}}
     rest, html = said(FOLDER / "workflow.rst", files, enhance={"enabled": True}, **changes)
     assert "beta-Wiener" in rest and "made anew" in rest and "-16.0 LUFS" in rest and "*denoise*" not in rest
     steps = html[html.index("<ol") : html.index("</ol>")]
-    assert steps.count("<li>") == 6  # each step is an item of the numbered list
+    assert steps.count("<li>") == 7  # each step is an item of the numbered list
 
 
 @pytest.mark.parametrize(

@@ -70,8 +70,9 @@ class Workspace:
             "shards": 2,
             "device": "cpu",
             "separators": [{"name": "a", "model": "tiny_a"}, {"name": "b", "model": "tiny_b"}],
-            "denoise": {"model": "tiny_denoiser", "wet": 0.8},
-            "postmask": {"floor": 0.1},  # the default, 1, is no post-mask
+            "fuse": {"method": "mean"},
+            "denoise": {"enabled": True, "model": "tiny_denoiser", "wet": 0.8},
+            "postmask": {"enabled": True},
             "snippets": {"count": 1, "seconds": 1.0},
             "evaluate": {"metrics": ["loudness", "music", "signal", "intelligibility"]},
         }
