@@ -110,7 +110,7 @@ def test_the_whole_chain_runs_without_the_second_lock(workspace: Workspace) -> N
             "the model tiny_a needs torch, not installed yet: run `make setup-models`",
         ),
         (
-            "metrics", {"denoise": {"model": "big"}, "registry": "big.yaml"},
+            "metrics", {"denoise": {"enabled": True, "model": "big"}, "registry": "big.yaml"},
             "the model big needs demucs, torch, not installed yet: run `make setup-models`",
         ),
     ],

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ import soxr
 import torch
 
 from audiorestorer.losses.waveform import si_sdr_db
+from audiorestorer.models import fusion, registry
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
-from audiorestorer.separators import Loaded
+from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.separators.mask_network import Checkpoint
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
+from audiorestorer.training.fusion_examples import estimated
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / "models" / "pilot"
@@ -119,3 +121,55 @@ def test_one_huge_sample_leaves_the_speech_as_it_is(pairs: list[tuple[torch.Tens
     rest = slice(22050 // 2, None)
     error = np.square(found[rest] - control[rest]).sum() / np.square(control[rest]).sum()
     assert 10 * np.log10(error) < -15
+
+
+FUSED = ("pilot_sep_a", "deepfilternet3")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[np.ndarray], np.ndarray]:
+    """The default separators and their fusion: a recording `[T]` at 22.05 kHz to `[1 + n, T]`, the fused speech first."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in FUSED:
+        registry.fetch(name, ROOT / "config/models.yaml", folder / f"{name}.json", folder)
+    networks = [load(ModelFiles.read(folder / f"{name}.json"), Options()) for name in FUSED]
+    config, network = fusion.load(MODELS / "pilot_fusion.safetensors")
+    assert config.sources == FUSED
+
+    def run(signal: np.ndarray) -> np.ndarray:
+        rows = estimated(networks, signal[None].astype(np.float32), 22050)
+        return np.concatenate([fusion.fused(config, network, rows[None], 22050), rows[1:]])
+
+    return run
+
+
+def test_the_fusion_network_is_small_described_and_registered() -> None:
+    path = MODELS / "pilot_fusion.safetensors"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    entry = registry.load(ROOT / "config/models.yaml").get("pilot_fusion")
+    assert path.stat().st_size <= 2_000_000 and tuple(entry.fuses) == FUSED and entry.files[0].sha256 == digest
+    assert digest in (MODELS / "pilot_fusion.md").read_text(encoding="utf-8")
+
+
+def test_fused_is_no_worse_than_the_better_of_the_two(
+    chain: Callable[[np.ndarray], np.ndarray], pairs: list[tuple[torch.Tensor, torch.Tensor]]
+) -> None:
+    quality = [[float(si_sdr_db(torch.from_numpy(row), y)) for row in chain(x.numpy())] for x, y in pairs]
+    fused, *alone = np.median(np.array(quality), axis=0)
+    assert fused >= max(alone) - 0.1
+
+
+def test_clean_speech_passes_the_default_chain(
+    chain: Callable[[np.ndarray], np.ndarray], pairs: list[tuple[torch.Tensor, torch.Tensor]]
+) -> None:
+    quality = [float(si_sdr_db(torch.from_numpy(chain(y.numpy())[0]), y)) for _, y in pairs[:6]]
+    assert np.median(quality) >= 25
+
+
+def test_a_lone_word_is_kept_by_the_default_chain(
+    chain: Callable[[np.ndarray], np.ndarray], pairs: list[tuple[torch.Tensor, torch.Tensor]]
+) -> None:
+    hiss = np.random.default_rng(0).standard_normal(6 * 22050) * 10 ** (-61 / 20)
+    for word in lone_words(pairs, int(0.4 * 22050)):
+        given = (word.numpy() + hiss).astype(np.float32)
+        assert loudest_db(chain(given)[0]) > loudest_db(given) - 6

@@ -293,7 +293,8 @@ def load(model: ModelFiles, options: Options) -> Loaded:
         raise AudioRestorerError(
             f"model {model.name} has no stem {', '.join(missing)}; use `accompaniment: residual` (mixture minus vocals)"
         )
-    rows = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(options.device) else network.cpu_rows)
+    # some kinds run on the CPU whatever the device
+    rows = options.batch_size or (_rows_on_gpu(network, options) if on_gpu(network.device) else network.cpu_rows)
     return Loaded(network, options.stems, options.segment_sec, rows, SharedPasses(rows) if network.shared else None)
 
 

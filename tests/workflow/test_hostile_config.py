@@ -20,7 +20,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {**SHIPPED, "separators": [{"name": "a", "model": "htdemucs_ft", "segment_sec": 12}]},
         ("config: separators.0.segment_sec", "(got 12)", "at most 7.8", "htdemucs_ft"),
     ),
-    "model": ({**SHIPPED, **PILOT, "denoise": {"model": "nobody"}}, ("no model 'nobody'; it has",)),
+    "model": ({**SHIPPED, **PILOT, "denoise": {"enabled": True, "model": "nobody"}}, ("no model 'nobody'; it has",)),
     "experiment": ({**SHIPPED, **PILOT, "training": {"experiment": "wrong.yaml"}},
                    ("wrong.yaml: network: a mapping of settings is needed (got [1])",)),
 }  # fmt: skip
