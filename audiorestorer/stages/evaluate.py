@@ -32,6 +32,7 @@ from audiorestorer.tables import is_table, read_table, read_text
 
 NO_FILE = {"clean": "no clean reference (references)"}
 FIELDS = ("metrics", "missing", "heard")
+SIDES = {"noisy": "before", "output": "after", "clean": "references"}  # in the lines of the progress
 Compute: TypeAlias = Callable[[Sound, Figures], None]
 
 
@@ -174,6 +175,7 @@ def _side_stage(name: str, group: Group, context: Context, side: str, load: Call
         process=process,
         describe=describe,
         processes=context.processes,
+        part=SIDES[side],
         inputs=lambda item: [
             getattr(item, hashes[side]),
             item.transcript if group.needs_transcript else None,

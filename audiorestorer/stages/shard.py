@@ -67,6 +67,7 @@ class Stage(Generic[Worker]):
         in_work: worker -> how many items are in work at a time, each in a thread; shortest first, so that neighbours are alike.
         joined: worker -> a context that each of these threads enters while it takes items.
         processes: how many items are in work at a time, each in a forked process, where `process` holds Python's lock.
+        part: which of an item's files it works on, for the lines of its progress; empty: all.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Stage(Generic[Worker]):
     in_work: Callable[[Worker], int] = lambda worker: 1
     joined: Callable[[Worker], AbstractContextManager[Any]] = lambda worker: nullcontext()
     processes: int = 1
+    part: str = ""
 
     def key(self, item: Item) -> str:
         return key_of(
@@ -121,7 +123,7 @@ def run_items(
     """
     rows = list(items)
     store = Store(store_root, stage.name)
-    progress = Progress(Work(stage.name, stage.model, len(rows)), rows, record)
+    progress = Progress(Work(stage.name, stage.model, len(rows)), rows, record, stage.part)
     out: dict[str, Item] = {}
     todo: dict[str, list[Item]] = {}  # items of equal content are computed once
     for item in rows:
@@ -276,8 +278,9 @@ class Progress:
     The time that is left goes by the seconds of audio, not by the number of items: those in the store took none.
     """
 
-    def __init__(self, work: Work, items: list[Item], record: Path | None = None) -> None:
+    def __init__(self, work: Work, items: list[Item], record: Path | None = None, part: str = "") -> None:
         self.work, self.record = work, record
+        self.title = f"{work.stage} ({part})" if part else work.stage
         self.left_sec = sum(item.duration or 0.0 for item in items)
         self.counts: dict[str, int] = {}
         self.start = self.last = self.work_start = time.monotonic()
@@ -307,7 +310,7 @@ class Progress:
         work = self.work
         work.work_sec, work.cpu_sec = self.last - self.work_start, _cpu_sec() - self.cpu_start
         parts = ", ".join(f"{number} {fate}" for fate, number in self.counts.items()) or "nothing to do"
-        text = f"{work.stage}: {work.done}/{work.items} items ({parts}), {self.last - self.start:.1f} s"
+        text = f"{self.title}: {work.done}/{work.items} items ({parts}), {self.last - self.start:.1f} s"
         if work.audio_sec:
             text += f", {work.load_sec:.1f} s of it before the first"
             text += f", {work.audio_sec / max(work.work_sec, 1e-9):.1f} s of audio a second"
