@@ -156,7 +156,7 @@ rule fusion_examples:
         code=code_digest("training.fusion_examples"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fusion-examples --config {input.config:q} --data {params.data:q} {params.models:q}'
-        " --out {params.folder:q} --part {wildcards.part} --of {params.parts} 2>&1 | tee {log:q}"
+        " --out {params.folder:q} --part {wildcards.part:q} --of {params.parts:q} 2>&1 | tee {log:q}"
 
 
 rule train_pilot_fusion:
