@@ -41,6 +41,7 @@ class FusionConfig:
     Attributes:
         sources: names of the models whose estimates it was trained on, in their order.
         sample_rate, n_fft, hop_length: of its STFT. The others: see `mask_config.MaskUNetConfig`.
+        mean_share: how much of the plain mean of the estimates is in the weights; the rest is the network's. Its training is at 0.
     """
 
     sources: tuple[str, ...]
@@ -52,6 +53,7 @@ class FusionConfig:
     band_hidden: int = 32
     rnn_hidden: int = 64
     rnn_layers: int = 2
+    mean_share: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sources", tuple(self.sources))
@@ -61,6 +63,8 @@ class FusionConfig:
             value = getattr(self, name)
             if type(value) is not int or not least <= value <= most:
                 raise AudioRestorerError(f"{name}: {value!r:.40}; allowed: a whole number, {least} to {most}")
+        if not (type(self.mean_share) in (int, float) and 0 <= self.mean_share <= 1):
+            raise AudioRestorerError(f"mean_share: {self.mean_share!r:.40}; allowed: 0 to 1")
         if self.n_fft % (2 * self.hop_length) or self.bands > self.n_fft // 2:
             raise AudioRestorerError(
                 f"n_fft {self.n_fft} must be a multiple of 2 hop_length, and have a bin for each band"
@@ -159,14 +163,16 @@ def load(path: Path) -> tuple[FusionConfig, Network]:
     def network(given: Audio) -> Audio:
         logits = run.run([mask_graph.OUTPUT], {mask_graph.INPUT: given})[0]
         rows, _, frames = logits.shape
-        return weights_of(logits.reshape(rows, config.bins, -1, frames).transpose(0, 2, 1, 3))
+        return weights_of(logits.reshape(rows, config.bins, -1, frames).transpose(0, 2, 1, 3), config.mean_share)
 
     return config, network
 
 
-def weights_of(logits: Audio) -> Audio:
-    """Weights of logits, both `[B, n + 1, F, N]`."""
-    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+def weights_of(logits: Audio, mean_share: float) -> Audio:
+    """Weights of logits, both `[B, n + 1, F, N]`: sigmoids, drawn to the plain mean of the estimates."""
+    sources = logits.shape[1] - 1
+    mean = np.array([1 / sources] * sources + [0.0], np.float32)[:, None, None]
+    return np.asarray((1 - mean_share) / (1 + np.exp(-logits)) + mean_share * mean, np.float32)
 
 
 def _graph(config: FusionConfig, state: Mapping[str, Any], where: str) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +88,15 @@ class FusionNet(nn.Module):
         return (audio / norm.clamp_min(1e-8))[:, n_fft // 2 : n_fft // 2 + length]
 
 
-def save_checkpoint(path: Path, model: FusionNet, card: dict[str, Any], storage: weights.Storage = "float16") -> None:
-    """Write a checkpoint that `fusion.load` reads (atomically). `card`: what it was made from; JSON types."""
+def save_checkpoint(
+    path: Path, model: FusionNet, card: dict[str, Any], storage: weights.Storage = "float16", mean_share: float = 0.0
+) -> None:
+    """Write a checkpoint that `fusion.load` reads (atomically). `card`: what it was made from; JSON types. `mean_share`: see
+    `FusionConfig`."""
     metadata = {
         "architecture": ARCHITECTURE,
         "format_version": str(FORMAT_VERSION),
-        "config": json.dumps(asdict(model.config), sort_keys=True),
+        "config": json.dumps(asdict(replace(model.config, mean_share=mean_share)), sort_keys=True),
         "card": json.dumps(card, sort_keys=True),
     }
     write_bytes_atomic(path, weights.to_bytes(weights.packed(model.state_dict(), storage), metadata))

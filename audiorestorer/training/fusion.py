@@ -57,6 +57,9 @@ class FusionSettings(RunSettings):
         0.99, ge=0, lt=1, description="Decay of the weights' moving average, which is what is saved"
     )
     storage: Storage = Field("float16", description="Number format of the weights in the model's file")
+    mean_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the plain mean of the estimates in the weights of the saved network"
+    )
     losses: dict[str, float] = Field(
         {"mr_stft": 2.0, "l1": 2.0, "si_sdr": 0.08, "stoi": 2.0},
         min_length=1,
@@ -189,6 +192,6 @@ def fit(
         return running.Parts(FusionModule(settings), FusionData(examples, settings), [])
 
     def save(module: Any, card: dict[str, Any]) -> None:
-        save_checkpoint(out, module.average, card, settings.storage)
+        save_checkpoint(out, module.average, card, settings.storage, settings.mean_share)
 
     return running.run(settings, inputs, build, save, out, work, threads, stop_after)

@@ -74,6 +74,16 @@ def test_the_level_of_a_recording_does_not_matter_and_silence_stays(tmp_path: Pa
     assert not fusion.fused(config, run, 0 * x, 22_050).any()
 
 
+def test_the_share_of_the_mean_draws_the_weights_to_it(tmp_path: Path) -> None:
+    x = signals(1, 9_000)
+    out = {}
+    for share in (0.0, 0.25, 1.0):
+        save_checkpoint(tmp_path / "f.safetensors", network(5), {}, "float32", share)
+        out[share] = fusion.fused(*fusion.load(tmp_path / "f.safetensors"), x, 22_050)
+    np.testing.assert_allclose(out[1.0], x[:, 1:].mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(out[0.25], 0.75 * out[0.0] + 0.25 * out[1.0], atol=1e-5)
+
+
 def test_another_file_is_refused_with_its_reason(tmp_path: Path) -> None:
     write_tiny_mask_unet(tmp_path / "mask.safetensors")
     with pytest.raises(AudioRestorerError, match="mask.safetensors: not a fusion network"):
@@ -94,6 +104,7 @@ def test_another_file_is_refused_with_its_reason(tmp_path: Path) -> None:
         ({"sources": (1, 2)}, "sources"),
         ({"hop_length": 384}, "multiple of 2 hop_length"),
         ({"rnn_hidden": 1.5}, "rnn_hidden"),
+        ({"mean_share": float("nan")}, "mean_share"),
     ],
 )
 def test_shapes_out_of_bounds(change: dict, message: str) -> None:
