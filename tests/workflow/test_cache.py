@@ -29,7 +29,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--out", type=Path)
 for name in ("speech", "music", "prompts", "tracks", "sounds"):
     parser.add_argument(f"--minutes-{name}")
-for name in ("--recordings", "--seed", "--jobs"):
+for name in ("--recordings", "--set", "--seed", "--jobs"):
     parser.add_argument(name)
 out, rows = parser.parse_args().out, []
 for number in range(12):
