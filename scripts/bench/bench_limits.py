@@ -81,7 +81,8 @@ def memory_of_stages(folder: Path, seconds: float, tag: str, models: dict[str, P
         stems.append(go(f"separate:{'ab'[number]}", start, cfg))
     small = config.separators[0].model_copy(update={"name": "small", "model": "small"})
     go("separate:htdemucs", start, ["--config", small.model_dump_json(), "--model", models["small"], *network])
-    fused = go("fuse", *stems, ["--config", config.fuse.model_dump_json()])
+    averaged = config.fuse.model_copy(update={"method": "average"})
+    fused = go("fuse", *stems, ["--config", averaged.model_dump_json()])
     cfg = ["--config", config.denoise.model_dump_json(), "--model", models["pilot_denoiser"], *network]
     clean = go("denoise", fused, cfg)
     clean = go("postmask", clean, ["--config", config.postmask.model_dump_json()])

@@ -184,7 +184,8 @@ def chain_command(folder: Path, clips: Path, artifacts: Path, count: int, args: 
                 "input": str(clips), "output": str(artifacts / "output"), "artifacts": str(artifacts), "device": "cpu",
                 "registry": str(folder / "models.yaml"), "shards": max(1, -(-count // ITEMS_A_SHARD)),
                 "separators": [{"name": name, "model": name} for name in ("htdemucs_ft", "mdx_extra_q")],
-                "denoise": {"model": "dns64"},
+                "fuse": {"method": "mean"}, "denoise": {"enabled": True, "model": "dns64"},
+                "postmask": {"enabled": True, "floor": 1.0},
             }
         )
     )  # fmt: skip

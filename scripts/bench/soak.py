@@ -98,7 +98,17 @@ def commands(folder: Path, shard: int) -> list[list[str]]:
         separator = json.dumps({"name": name, "model": f"pilot_sep_{name}"})
         files = [manifest("ingest"), manifest(f"separate/{name}")]
         out.append(["separate", *files, "--config", separator, *model(f"pilot_sep_{name}"), *store])
-    out.append(["fuse", manifest("separate/a"), manifest("separate/b"), manifest("fuse"), "--config", "{}", *store])
+    out.append(
+        [
+            "fuse",
+            manifest("separate/a"),
+            manifest("separate/b"),
+            manifest("fuse"),
+            "--config",
+            '{"method": "mean"}',
+            *store,
+        ]
+    )
     denoiser = json.dumps({"model": "pilot_denoiser"})
     out.append(
         ["denoise", manifest("fuse"), manifest("denoise"), "--config", denoiser, *model("pilot_denoiser"), *store]
