@@ -61,7 +61,8 @@ class Batch:
         config = {
             "input": "in", "registry": str(self.folder / "models.yaml"), "shards": self.shards, "device": "cpu",
             "ingest": {"min_duration_sec": CLIP_SEC / 2}, "separators": [{"name": "tiny", "model": "tiny"}],
-            "denoise": {"model": None}, "postmask": {"enabled": True, "floor": 1.0}, "evaluate": {"metrics": ["loudness", "music"]}, "snippets": {"seconds": 1.0},
+            "postmask": {"enabled": True, "floor": 1.0},
+            "evaluate": {"metrics": ["loudness", "music"]}, "snippets": {"seconds": 1.0},
         }  # fmt: skip
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config))
         return [
