@@ -13,8 +13,12 @@ TRAINING_MINUTES = {
     "separators": "--minutes-speech 200 --minutes-music 120 --seed 5 --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30".split(),
     "fusion": "--minutes-speech 25 --minutes-music 50 --seed 21 --minutes-prompts 100 --minutes-tracks 80 --minutes-sounds 25".split(),
 }
-FUSION = or_stop(settings.read_yaml, f"{EXPERIMENTS}/pilot_fusion.yaml")
 FUSION_PARTS = 2  # jobs that make its examples
+
+
+def experiment(name):
+    """An experiment file; read when its jobs are planned, not at every start."""
+    return or_stop(settings.read_yaml, f"{EXPERIMENTS}/{name}.yaml")
 
 
 rule train_pilot:
@@ -101,7 +105,7 @@ rule train_pilot_model:
     cache: CACHING
     conda:
         "../envs/audiorestorer.yaml"
-    threads: lambda wildcards: or_stop(settings.read_yaml, f"{EXPERIMENTS}/{wildcards.network}.yaml").get("devices", 1)
+    threads: lambda wildcards: experiment(wildcards.network).get("devices", 1)
     resources:
         **growing(mem_mb=4000, runtime=120),
         gpu=gpus,
@@ -138,7 +142,7 @@ rule evaluate_pilot_model:
 rule fusion_examples:
     input:
         data=f"{ART}/training_audio/fusion/index.jsonl",
-        models=[model_json(name) for name in FUSION["sources"]],
+        models=lambda wildcards: [model_json(name) for name in experiment("pilot_fusion")["sources"]],
         config=f"{EXPERIMENTS}/pilot_fusion.yaml",
     output:
         done=touch(f"{ART}/fusion_examples/{{part}}.done"),
@@ -170,7 +174,7 @@ rule train_pilot_fusion:
         f"{ART}/logs/train/pilot_fusion.log",
     conda:
         "../envs/audiorestorer.yaml"
-    threads: FUSION["threads"]
+    threads: lambda wildcards: experiment("pilot_fusion")["threads"]
     resources:
         **growing(mem_mb=4000, runtime=120),
     params:

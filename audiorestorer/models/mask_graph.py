@@ -138,7 +138,7 @@ def graph(config: MaskUNetConfig, state: Mapping[str, NDArray[Any]], where: str)
     """
     writer = Writer(state, where)
     bins = config.n_fft // 2
-    logits = _bands(writer, config, bins) if config.bands else _unet(writer, config, bins)
+    logits = band_split(writer, config, bins, 2, 1) if config.bands else _unet(writer, config, bins)
     span = writer.constant(np.array(config.mask_limit - config.mask_floor, np.float32))
     least = writer.constant(np.array(config.mask_floor, np.float32))
     mask = writer.add("Add", writer.add("Mul", writer.add("Sigmoid", logits), span), least)
@@ -248,11 +248,6 @@ def _attend(writer: Writer, x: str, layer: int, width: int) -> str:
     mixed = writer.add("MatMul", writer.add("Softmax", scores, axis=-1), writer.transpose(value, 0, 2, 1, 3))
     mixed = writer.reshape(writer.transpose(mixed, 0, 2, 1, 3), 0, 0, width)
     return writer.linear(mixed, f"bottleneck.outs.{layer}", width, width)
-
-
-def _bands(writer: Writer, config: MaskUNetConfig, bins: int) -> str:
-    """Logits `[B, F, N]` by `band_split.BandSplit`."""
-    return band_split(writer, config, bins, 2, 1)
 
 
 def band_split(writer: Writer, config: Bands, bins: int, features: int, outputs: int) -> str:

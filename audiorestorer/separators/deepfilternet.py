@@ -18,16 +18,13 @@ from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.deepfilter import DeepFilterConfig, Networks, enhanced
 from audiorestorer.models.onnx_run import session
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, refuse_fast
+from audiorestorer.separators import ModelFiles, Options, Separator, refuse_fast
+from audiorestorer.separators.runtime.row_by_row import RowByRow
 
 GRAPHS = ("enc.onnx", "erb_dec.onnx", "df_dec.onnx")
 SETTINGS = "config.ini"
 MAX_MEMBER_BYTES, MAX_MEMBERS = 64_000_000, 64
 SEGMENT_SEC = 20.0
-LEFT_SEC, RIGHT_SEC = (
-    5.0,
-    0.1,
-)  # the memory that a window begins with; the frames of the future that the networks and the filter see
 # config.ini's names of the attributes that the arithmetic takes from it: (section, key)
 KEYS = {
     "sample_rate": ("df", "sr"), "n_fft": ("df", "fft_size"), "hop_length": ("df", "hop_size"), "bands": ("df", "nb_erb"),
@@ -36,22 +33,17 @@ KEYS = {
 }  # fmt: skip
 
 
-class DeepFilterNet(Separator):
+class DeepFilterNet(RowByRow):
     """The network; `vocals` is the speech."""
 
-    channels = 1
     segment_sec = SEGMENT_SEC
-    context_sec = (LEFT_SEC, RIGHT_SEC)
-    edges = "cut"
-    cpu_rows = 1
 
     def __init__(self, config: DeepFilterConfig, networks: Networks, in_work: int) -> None:
         self.config, self.networks, self.in_work = config, networks, in_work
         self.sample_rate, self.align = config.sample_rate, config.hop_length
 
-    def __call__(self, audio: Audio) -> Stems:
-        """`[B, 1, T]` -> `vocals` `[B, 1, T]`."""
-        return {"vocals": np.stack([enhanced(self.config, self.networks, row[0]) for row in audio])[:, None]}
+    def one(self, audio: Audio) -> Audio:
+        return enhanced(self.config, self.networks, audio)
 
 
 def read_archive(path: Path) -> dict[str, bytes]:

@@ -15,7 +15,8 @@ from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.mask_arrays import framed, overlap_added
 from audiorestorer.models.onnx_run import session
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, refuse_fast
+from audiorestorer.separators import ModelFiles, Options, Separator, refuse_fast
+from audiorestorer.separators.runtime.row_by_row import RowByRow
 
 BLOCK, HOP_LENGTH = 512, 128
 FILES = ("model_1.onnx", "model_2.onnx")
@@ -42,25 +43,16 @@ class Stateful:
         return out.reshape(-1), following
 
 
-class Dtln(Separator):
+class Dtln(RowByRow):
     """The network; `vocals` is the speech."""
 
     sample_rate = 16_000
-    channels = 1
-    segment_sec = 30.0
-    context_sec = (5.0, 0.1)  # its memory has no input that a window could begin with
-    edges = "cut"
     align = HOP_LENGTH
-    cpu_rows = 1
 
     def __init__(self, masks: Stateful, samples: Stateful, in_work: int) -> None:
         self.masks, self.samples, self.in_work = masks, samples, in_work
 
-    def __call__(self, audio: Audio) -> Stems:
-        """`[B, 1, T]` -> `vocals` `[B, 1, T]`."""
-        return {"vocals": np.stack([self._one(row[0]) for row in audio])[:, None]}
-
-    def _one(self, audio: Audio) -> Audio:
+    def one(self, audio: Audio) -> Audio:
         late = BLOCK - HOP_LENGTH
         padded = np.pad(audio, (late, late + -len(audio) % HOP_LENGTH))
         blocks = framed(padded[None], BLOCK, HOP_LENGTH)[0]

@@ -14,32 +14,24 @@ from audiorestorer.dsp.stft import hann
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.mask_arrays import framed, overlap_added
 from audiorestorer.models.onnx_run import session
-from audiorestorer.separators import ModelFiles, Options, Separator, Stems, refuse_fast
+from audiorestorer.separators import ModelFiles, Options, Separator, refuse_fast
+from audiorestorer.separators.runtime.row_by_row import RowByRow
 
 N_FFT, HOP_LENGTH = 512, 256
 CACHES = ("conv_cache", "tra_cache", "inter_cache")
 
 
-class Gtcrn(Separator):
+class Gtcrn(RowByRow):
     """The network; `vocals` is the speech."""
 
     sample_rate = 16_000
-    channels = 1
-    segment_sec = 30.0
-    context_sec = (5.0, 0.1)  # its memory has no input that a window could begin with
-    edges = "cut"
     align = HOP_LENGTH
-    cpu_rows = 1
 
     def __init__(self, run: Any, in_work: int) -> None:
         self.run, self.in_work = run, in_work
         self.caches = {one.name: np.zeros(one.shape, np.float32) for one in run.get_inputs() if one.name in CACHES}
 
-    def __call__(self, audio: Audio) -> Stems:
-        """`[B, 1, T]` -> `vocals` `[B, 1, T]`."""
-        return {"vocals": np.stack([self._one(row[0]) for row in audio])[:, None]}
-
-    def _one(self, audio: Audio) -> Audio:
+    def one(self, audio: Audio) -> Audio:
         window = np.sqrt(hann(N_FFT))
         rest = -len(audio) % HOP_LENGTH
         padded = np.pad(audio, (N_FFT // 2, N_FFT // 2 + rest))

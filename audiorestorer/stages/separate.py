@@ -47,8 +47,7 @@ def separate_item(loaded: Loaded, item: Item, settings: SeparatorSettings, folde
             for path in files.values()
         }
         for block in estimates(loaded, recording, overlap=settings.overlap, shifts=settings.shifts, seed=seed):
-            if "top_gain" in block:
-                block["vocals"] = full_band(block)
+            block["vocals"] = full_band(block)
             for stem, writer in writers.items():
                 writer.write(block[stem])
     return ItemResult(files, {})

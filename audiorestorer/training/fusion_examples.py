@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from audiorestorer.datasets.mixtures import Mixer
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import replacing
 from audiorestorer.separators import Loaded
-from audiorestorer.separators.runtime.streaming import Recording, estimates
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 
 PEAK = 0.7
 LOG = logging.getLogger(__name__)
@@ -29,10 +30,7 @@ def estimated(networks: Sequence[Loaded], mixture: Audio, rate: int) -> Audio:
     recording = Recording(lambda: iter([mixture]), rate, 1, mixture.shape[1])
     rows = [mixture]
     for network in networks:
-        blocks = [
-            block["vocals"] + (block["top_gain"] * block["high"] if "top_gain" in block else 0)
-            for block in estimates(network, recording)
-        ]
+        blocks = [full_band(block) for block in estimates(network, recording)]
         rows.append(np.concatenate(blocks, axis=1))
     return np.concatenate(rows)
 
@@ -59,6 +57,12 @@ def write_examples(
             LOG.info("fusion examples: %d of %d", done, len(numbers))
 
 
+@lru_cache(maxsize=2)  # an epoch may end in the middle of a turn
+def _order(seed: int, turn: int, count: int) -> NDArray[np.int64]:
+    """The order of so many examples in one turn over all of them."""
+    return np.random.default_rng((seed, turn)).permutation(count)
+
+
 class FusionExamples(Dataset[NDArray[np.float32]]):
     """The files of a folder in another order in each epoch: `[2 + n, T]` float32.
 
@@ -79,5 +83,6 @@ class FusionExamples(Dataset[NDArray[np.float32]]):
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         place = self.epoch * self.size + index
         turn, within = divmod(place, len(self.paths))
-        order = np.random.default_rng((self.seed, turn)).permutation(len(self.paths))
-        return np.load(self.paths[order[within]], allow_pickle=False).astype(np.float32)
+        return np.load(self.paths[_order(self.seed, turn, len(self.paths))[within]], allow_pickle=False).astype(
+            np.float32
+        )

@@ -197,8 +197,9 @@ def at_network_rate(
 
 
 def full_band(block: dict[str, Audio]) -> Audio:
-    """The speech of one of `estimates`' blocks with the band above the network's Nyquist, scaled by the network's top gain."""
-    return block["vocals"] + block["top_gain"] * block["high"]
+    """The speech of one of `estimates`' blocks with the band above the network's Nyquist, scaled by the network's top gain; without
+    that band where the network gives no such gain."""
+    return block["vocals"] + block["top_gain"] * block["high"] if "top_gain" in block else block["vocals"]
 
 
 def estimates(
