@@ -85,6 +85,7 @@ METRICS = [f"{ART}/eval/metrics.json", f"{ART}/eval/metrics.csv"]
 LISTING = {str(shard): files for shard, files in BATCH.shards(CFG.shards).items()}
 SHARDS = list(LISTING)
 NETWORK_THREADS = 4
+EXPERIMENTS = f"{ROOT}/config/experiments"
 # With --cache, folders share what is the same for every batch
 CACHING = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
 manifest, model_json = FLOW.manifest, FLOW.model_json
@@ -121,6 +122,11 @@ def as_is(value):
 def all_manifests(stage):
     """A stage's manifests of all shards, as a command takes them."""
     return FLOW.all_manifests(stage, SHARDS)
+
+
+def experiment(name):
+    """A shipped experiment file; read when its jobs are planned, not at every start."""
+    return or_stop(settings.read_yaml, f"{EXPERIMENTS}/{name}.yaml")
 
 
 def all_threads():

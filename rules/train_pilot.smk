@@ -7,18 +7,12 @@
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
 # a training that begins with the weights of another one
 BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
-EXPERIMENTS = f"{ROOT}/config/experiments"
 # what make_training_audio.py makes of each set of recordings
 TRAINING_MINUTES = {
     "separators": "--minutes-speech 200 --minutes-music 120 --seed 5 --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30".split(),
     "fusion": "--minutes-speech 25 --minutes-music 50 --seed 21 --minutes-prompts 100 --minutes-tracks 80 --minutes-sounds 25".split(),
 }
 FUSION_PARTS = 2  # jobs that make its examples
-
-
-def experiment(name):
-    """An experiment file; read when its jobs are planned, not at every start."""
-    return or_stop(settings.read_yaml, f"{EXPERIMENTS}/{name}.yaml")
 
 
 rule train_pilot:
