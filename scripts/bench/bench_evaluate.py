@@ -35,7 +35,7 @@ ONE_THREAD = {
     "MKL_NUM_THREADS": "1",
 }
 GROUPS = ("loudness", "music", "signal", "intelligibility", "pesq", "dnsmos")
-PROGRESS = re.compile(r"evaluate/(\w+): \d+/\d+ items \(.*\), ([\d.]+) s(?:,|$)")
+PROGRESS = re.compile(r"evaluate/(\w+)(?: \([^)]*\))?: \d+/\d+ items \(.*\), ([\d.]+) s(?:,|$)")
 
 
 def clips() -> list[tuple[np.ndarray, np.ndarray, int]]:

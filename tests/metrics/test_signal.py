@@ -1,11 +1,12 @@
 import math
 
 import numpy as np
+import pystoi
 import pytest
 
 from audiorestorer.dsp import stft
 from audiorestorer.metrics import Missing, signal
-from audiorestorer.metrics.intelligibility import stoi
+from audiorestorer.metrics.intelligibility import intelligibility
 from audiorestorer.metrics.music import blind_music_to_speech
 
 RNG = np.random.default_rng(0)
@@ -121,14 +122,27 @@ def test_blind_ratio_rises_with_the_music():
 def test_stoi_falls_with_noise_and_says_why_it_is_missing():
     s, _ = speech_in_pauses(4)
     n = RNG.normal(0, 0.1, s.shape).astype(np.float32)
-    values = [stoi((s + k * n)[0], s[0], RATE) for k in (0, 0.3, 1, 3)]
-    assert values[0] == pytest.approx(1, abs=1e-4) and values == sorted(values, reverse=True)
+    values = [intelligibility((s + k * n)[0], s[0], RATE) for k in (0, 0.3, 1, 3)]
+    assert values[0] == pytest.approx((1, 1), abs=1e-4)
+    for column in zip(*values, strict=True):
+        assert list(column) == sorted(column, reverse=True)
     with pytest.raises(Missing, match="shorter"):
-        stoi(s[0, :4000], s[0, :4000], RATE)
+        intelligibility(s[0, :4000], s[0, :4000], RATE)
     short = np.zeros(RATE, np.float32)
     short[:2000] = s[0, :2000]
-    with pytest.raises(Missing):
-        stoi(short, short, RATE)
+    with pytest.raises(Missing, match="30 frames"):
+        intelligibility(short, short, RATE)
+
+
+@pytest.mark.parametrize("rate", [10_000, 16_000, 22_050])
+def test_stoi_and_estoi_are_what_pystoi_says(rate: int):
+    envelope = np.repeat(RNG.random(60), rate // 10)
+    speech = (0.1 * envelope * RNG.normal(0, 1, len(envelope))).astype(np.float32)
+    speech[rate : 2 * rate] = 0
+    heard = speech + RNG.normal(0, 0.05, len(speech)).astype(np.float32)
+    wanted = [pystoi.stoi(speech, heard, rate, extended=extended) for extended in (False, True)]
+    assert 0.1 < wanted[1] < wanted[0] < 0.99
+    assert intelligibility(heard, speech, rate) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_nan_is_no_residual():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -20,30 +20,36 @@ _STOI = "short-time objective intelligibility, 0 to 1"
 
 def compute(files: Source, figures: Figures) -> None:
     """The channels are measured as one signal; of files longer than five minutes the mean over five windows of a minute is taken."""
-    from audiorestorer.metrics.intelligibility import stoi
-
     parts = {
         name: excerpts(files.stream(name), files.info, WINDOW_SEC, WINDOWS, files.examined.view)
         for name in ("clean", "noisy", "output")
     }
-    for name, side, extended in (
-        ("stoi_in", "noisy", False), ("stoi", "output", False), ("estoi_in", "noisy", True), ("estoi", "output", True),
-    ):  # fmt: skip
-        if figures.wanted(name):
-            function = partial(stoi, sample_rate=files.info.sample_rate, extended=extended)
-            figures.put(name, partial(_mean, function, parts[side], parts["clean"]), side)
+    rate = files.info.sample_rate
+    for side, suffix in (("noisy", "_in"), ("output", "")):
+        both = cache(partial(_both, parts[side], parts["clean"], rate))
+        for number, name in enumerate((f"stoi{suffix}", f"estoi{suffix}")):
+            if figures.wanted(name):
+                figures.put(name, partial(_one, both, number), side)
 
 
-def _mean(function: Callable[..., float], estimates: list[Audio], references: list[Audio]) -> float:
+def _one(both: Callable[[], tuple[float, float]], number: int) -> float:
+    return both()[number]
+
+
+def _both(estimates: list[Audio], references: list[Audio], rate: int) -> tuple[float, float]:
+    """Means over the windows in which they can be had."""
+    from audiorestorer.metrics.intelligibility import intelligibility
+
     values, reason = [], Missing("no window")
     for estimate, reference in zip(estimates, references, strict=True):
         try:
-            values.append(function(estimate, reference))
+            values.append(intelligibility(estimate, reference, rate))
         except Missing as missing:
             reason = missing
     if not values:
         raise reason
-    return float(np.mean(values))
+    stoi, estoi = np.mean(values, axis=0)
+    return float(stoi), float(estoi)
 
 
 GROUP = Group(
