@@ -5,6 +5,7 @@
 # The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/trained/.
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
+FUSION_NETWORKS = ["pilot_fusion", "pilot_fusion_own"]
 # a training that begins with the weights of another one
 BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
 # what make_training_audio.py makes of each set of recordings
@@ -18,7 +19,7 @@ FUSION_PARTS = 2  # jobs that make its examples
 rule train_pilot:
     input:
         expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
-        f"{ART}/trained/pilot_fusion.safetensors",
+        expand(f"{ART}/trained/{{network}}.safetensors", network=FUSION_NETWORKS),
 
 
 # `recordings`: those that the separators heard, and for the fusion network others (scripts/audio/free_recordings.py).
@@ -136,13 +137,14 @@ rule evaluate_pilot_model:
 rule fusion_examples:
     input:
         data=f"{ART}/training_audio/fusion/index.jsonl",
-        models=lambda wildcards: [model_json(name) for name in experiment("pilot_fusion")["sources"]],
-        config=f"{EXPERIMENTS}/pilot_fusion.yaml",
+        models=lambda wildcards: [model_json(name) for name in experiment(wildcards.network)["sources"]],
+        config=f"{EXPERIMENTS}/{{network}}.yaml",
     output:
-        done=touch(f"{ART}/fusion_examples/{{part}}.done"),
+        done=touch(f"{ART}/fusion_examples/{{network}}/{{part}}.done"),
     log:
-        f"{ART}/logs/fusion_examples/{{part}}.log",
+        f"{ART}/logs/fusion_examples/{{network}}/{{part}}.log",
     wildcard_constraints:
+        network="|".join(FUSION_NETWORKS),
         part=r"\d",
     conda:
         "../envs/audiorestorer.yaml"
@@ -159,16 +161,18 @@ rule fusion_examples:
 
 rule train_pilot_fusion:
     input:
-        parts=expand(f"{ART}/fusion_examples/{{part}}.done", part=range(FUSION_PARTS)),
-        config=f"{EXPERIMENTS}/pilot_fusion.yaml",
+        parts=expand(f"{ART}/fusion_examples/{{{{network}}}}/{{part}}.done", part=range(FUSION_PARTS)),
+        config=f"{EXPERIMENTS}/{{network}}.yaml",
     output:
-        model=protected(f"{ART}/trained/pilot_fusion.safetensors"),
-        record=f"{ART}/trained/pilot_fusion.json",
+        model=protected(f"{ART}/trained/{{network}}.safetensors"),
+        record=f"{ART}/trained/{{network}}.json",
     log:
-        f"{ART}/logs/train/pilot_fusion.log",
+        f"{ART}/logs/train/{{network}}.log",
+    wildcard_constraints:
+        network="|".join(FUSION_NETWORKS),
     conda:
         "../envs/audiorestorer.yaml"
-    threads: lambda wildcards: experiment("pilot_fusion")["threads"]
+    threads: lambda wildcards: experiment(wildcards.network)["threads"]
     resources:
         **growing(mem_mb=4000, runtime=120),
     params:

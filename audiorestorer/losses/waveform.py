@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.intelligibility import stoi
+from audiorestorer.losses.perceptual import pesq
 
 LOSSES_FILE = "audiorestorer/losses/waveform.py"
 SIGNATURE = ["estimate", "target", "sample_rate"]
@@ -84,6 +85,7 @@ LOSSES: dict[str, Callable[..., Tensor]] = {
     "l1": l1,
     "si_sdr": si_sdr,
     "stoi": stoi,
+    "pesq": pesq,
 }
 
 

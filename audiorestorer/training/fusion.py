@@ -17,16 +17,19 @@ from audiorestorer.config import Settings, read_yaml, validate
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.mixtures import Mixer, MixtureSettings
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import read_json, write_json
 from audiorestorer.losses.waveform import LOSSES, LOSSES_FILE, weighted
 from audiorestorer.models.fusion import FusionConfig
 from audiorestorer.models.fusion_net import FusionNet, save_checkpoint
 from audiorestorer.models.weights import Storage
 from audiorestorer.separators import ModelFiles, Options, load
-from audiorestorer.store import key_of
+from audiorestorer.store import key_of, sha256_file
 from audiorestorer.training import running, runs
 from audiorestorer.training.fusion_examples import FusionExamples, write_examples
 from audiorestorer.training.run_settings import RunSettings, changed
 from audiorestorer.training.steps import adamw_with_cosine, clip_gradients, follow
+
+MADE_WITH = "made_with.json"  # beside the examples
 
 
 class FusionNetworkSettings(Settings):
@@ -98,7 +101,8 @@ def load_settings(path: Path, changes: Mapping[str, Any] | None = None) -> Fusio
 def make_examples(
     settings: FusionSettings, data: Path, models: Sequence[Path], folder: Path, part: int = 0, of: int = 1
 ) -> None:
-    """Write the examples; see `fusion_examples.write_examples`.
+    """Write the examples; see `fusion_examples.write_examples`. What they were made with stands in the folder, and other examples
+    are not mixed with them.
 
     Args:
         data: training audio with `index.jsonl`.
@@ -106,7 +110,7 @@ def make_examples(
         part, of: the numbers part, part + of, ... alone, for several processes.
 
     Raises:
-        AudioRestorerError: bad data, or the models are not those of the settings.
+        AudioRestorerError: bad data, the models are not those of the settings, or the folder holds examples made with others.
     """
     files = [ModelFiles.read(path) for path in models]
     names = [one.name for one in files]
@@ -117,8 +121,30 @@ def make_examples(
     if not 0 <= part < of:
         raise AudioRestorerError(f"part {part} of {of}: parts count from 0")
     bank = AudioBank(data, folder.parent / "cache", settings.network.sample_rate)
+    made_with = key_of(
+        **settings.made_with, models=[one.digest for one in files], data=sha256_file(data / "index.jsonl")
+    )
+    if (known := known_examples(folder)) not in (None, made_with):
+        raise AudioRestorerError(
+            f"{folder}: holds examples of other settings, models or recordings; delete it to make them again"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / MADE_WITH, {"key": made_with})
     mixer = Mixer(bank, settings.mixtures, "separate", settings.seed)
     write_examples(mixer, [load(one, Options()) for one in files], settings.examples, folder, (part, of))
+
+
+def known_examples(folder: Path) -> str | None:
+    """What the examples of a folder were made with, as a key; None: there are none.
+
+    Raises:
+        AudioRestorerError: examples of which that is not known.
+    """
+    if (folder / MADE_WITH).is_file():
+        return str(read_json(folder / MADE_WITH)["key"])
+    if any(folder.glob("*.npy")):
+        raise AudioRestorerError(f"{folder}: {MADE_WITH} is missing: nobody knows what its examples were made with")
+    return None
 
 
 class FusionModule(lightning.LightningModule):
@@ -186,7 +212,7 @@ def fit(
         AudioRestorerError: no examples (before anything is trained), or another process trains the same.
     """
     examples = FusionExamples(folder, settings.steps_per_epoch * settings.batch_size, settings.seed)
-    inputs = {"examples": key_of(names=[path.name for path in examples.paths], **settings.made_with)}
+    inputs = {"examples": key_of(made_with=known_examples(folder), names=[path.name for path in examples.paths])}
 
     def build(_: runs.RunFolder) -> running.Parts:
         return running.Parts(FusionModule(settings), FusionData(examples, settings), [])

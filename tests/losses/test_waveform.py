@@ -1,17 +1,23 @@
 """Losses: zero where they should be, growing with the error, finite on silence."""
 
+from pathlib import Path
+
 import numpy as np
 import pystoi
 import pytest
+import soundfile as sf
+import soxr
 import torch
 from scipy import signal
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.losses.intelligibility import stoi
+from audiorestorer.losses.perceptual import pesq
 from audiorestorer.losses.waveform import LOSSES, check_losses, mr_stft, si_sdr_db, weighted
 from audiorestorer.training.settings import load_settings
 
 RATE = 22_050
+PILOT = Path(__file__).parents[2] / "data/pilot"
 
 
 def pair() -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,3 +137,34 @@ def test_neither_level_nor_a_silent_item_counts_in_stoi() -> None:
     assert float(stoi(3 * estimate[:1], target[:1], 16_000)) == pytest.approx(alone, abs=1e-3)
     target[1] = 0
     assert float(stoi(estimate, target, 16_000)) == pytest.approx(alone, abs=1e-5)
+
+
+def test_pesq_loss_is_what_pesq_takes_off() -> None:
+    """The package's score is a curve of the disturbances (P.862.2), the loss their sum: undone, the curve gives the loss back."""
+    measured = pytest.importorskip("pesq").pesq
+    rng = np.random.default_rng(5)
+    clip, rate = sf.read(PILOT / "clean/audiobook/chapter_03.flac", dtype="float32", always_2d=True)
+    speech, scores, losses = soxr.resample(clip.mean(axis=1), rate, 16_000).astype(np.float64), [], []
+    scale = speech.std()
+    hum = np.sin(2 * np.pi * 120 * np.arange(len(speech)) / 16_000)
+    for disturbance in (rng.standard_normal(len(speech)), hum, np.roll(speech, 1600) / scale):
+        for level_db in (-40, -30, -20, -10, 0):
+            estimate = speech + scale * 10 ** (level_db / 20) * disturbance
+            scores.append(measured(16_000, speech.astype(np.float32), estimate.astype(np.float32), "wb"))
+            losses.append(
+                float(pesq(*(torch.from_numpy(x.astype(np.float32))[None, None] for x in (estimate, speech)), 16_000))
+            )
+    opinions = 0.999 + 4 / (1 + np.exp(-1.3669 * (4.5 - np.array(losses)) + 3.8224))
+    np.testing.assert_allclose(opinions, scores, atol=0.2)
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_pesq_loss_has_a_finite_gradient_where_nothing_is_heard(rate: int) -> None:
+    target = torch.from_numpy(syllables(np.random.default_rng(6), rate).astype(np.float32))[None, None].repeat(3, 1, 1)
+    target[1, :, rate : 3 * rate] = 0
+    target[2] = 0
+    estimate = (target + 0.001 * torch.randn(target.shape, generator=torch.Generator().manual_seed(2))).requires_grad_()
+    loss = pesq(estimate, target, rate)
+    loss.backward()
+    assert 0 <= float(loss.detach()) < 0.5 and estimate.grad is not None and bool(torch.isfinite(estimate.grad).all())
+    assert float(pesq(target, target, rate)) < 0.01 and float(pesq(target[2:], target[2:], rate)) == 0

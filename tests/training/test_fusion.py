@@ -62,11 +62,17 @@ def test_examples_go_on_and_two_processes_make_what_one_makes(tmp_path: Path) ->
     assert (tmp_path / "two/000000.npy").stat().st_mtime_ns == stamp
     with pytest.raises(AudioRestorerError, match="the models are b, a; the experiment's sources are a, b"):
         make_examples(settings, data, models[::-1], tmp_path / "three")
+    with pytest.raises(AudioRestorerError, match="two: holds examples of other settings, models or recordings"):
+        make_examples(experiment(tmp_path, seed=6), data, models, tmp_path / "two")
+    (tmp_path / "two/made_with.json").unlink()
+    with pytest.raises(AudioRestorerError, match="nobody knows what its examples were made with"):
+        make_examples(settings, data, models, tmp_path / "two")
 
 
 def write_examples(folder: Path, count: int = 12) -> Path:
     """The first source is the speech with a little noise, the second noise alone."""
     folder.mkdir()
+    (folder / "made_with.json").write_text('{"key": "by hand"}')
     for number in range(count):
         rng = np.random.default_rng(number)
         time = np.arange(RATE // 4) / RATE
