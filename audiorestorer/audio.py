@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.formats import mending
+from audiorestorer.formats import encoding, mending
 from audiorestorer.formats.writing import Writer
 from audiorestorer.left_out import TAKEN, instead, of_formats
 from audiorestorer.names import NOT_TEXT, as_text, is_text
@@ -28,6 +28,13 @@ BLOCK_SEC = 10.0  # memory is bounded by this, not by the length of a file
 SUFFIXES = TAKEN
 # a frame of an MP3 needs bits of those before it: so many samples are decoded before the wanted ones
 MP3_LEAD_FRAMES = 20 * 1152
+# the suffixes of recordings that are written as they are read, and libsndfile's format of each
+WRITTEN = {
+    ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64", ".flac": "FLAC", ".aif": "AIFF", ".aiff": "AIFF",
+    ".aifc": "AIFF", ".caf": "CAF", ".au": "AU", ".snd": "AU",
+}  # fmt: skip
+# and those that are coded anew (`formats.encoding`); what is neither becomes FLAC
+CODED = {".mp3": "MP3", ".m4a": "AAC", ".m4b": "AAC", ".opus": "OPUS"}
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
 RESAMPLE_QUALITY = "HQ"
@@ -59,17 +66,34 @@ def probe(path: str | Path) -> AudioInfo:
     if not is_text(str(path)):
         raise AudioRestorerError(f"{as_text(str(path))}: {NOT_TEXT}")
     with _opened(path) as (file, frames, note):
-        return AudioInfo(file.samplerate, file.channels, frames, file.format, file.subtype, note)
+        return AudioInfo(file.samplerate, file.channels, frames, coded(path) or file.format, file.subtype, note)
 
 
-def tags_of(path: str | Path) -> list[str]:
-    """The names of a recording's text tags (artist, title, ...), without the name of the program that wrote it.
+def coded(path: str | Path) -> str | None:
+    """The kind of a recording that libsndfile does not read (`formats.containers`); None: it does, or nothing does.
+
+    Raises:
+        AudioRestorerError: no regular file, or no recording.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise AudioRestorerError(f"{path}: not a regular file")
+        view = mending.view_of(str(path))
+    except OSError as error:
+        raise AudioRestorerError(f"{path}: {error.strerror or error}") from error
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+    return view.coded if view else None
+
+
+def texts_of(path: str | Path) -> dict[str, str]:
+    """A recording's texts (artist, title, ...) as libsndfile reads them, without the name of the program that wrote it.
 
     Raises:
         AudioRestorerError: as `probe`.
     """
     with _opened(path) as (file, _, _note):
-        return sorted(name for name, text in file.copy_metadata().items() if text and name != "software")
+        return {name: text for name, text in file.copy_metadata().items() if text and name != "software"}
 
 
 @contextmanager
@@ -82,20 +106,16 @@ def _opened(path: str | Path) -> Iterator[tuple[sf.SoundFile, int, str | None]]:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise AudioRestorerError(f"{path}: not a regular file")
-        view = _view(path)
-        with mending.opened(str(path), view) as (file, frames):
-            yield file, frames, view.note if view else None
+        with ExitStack() as stack:
+            try:
+                opened = stack.enter_context(mending.opened(str(path), mending.view_of(str(path))))
+            except AudioRestorerError as error:
+                raise AudioRestorerError(f"{path}: {error}") from error
+            yield opened
     except (sf.LibsndfileError, RuntimeError, TypeError, UnicodeError) as error:
         raise AudioRestorerError(f"{path}: {mending.words(str(path), getattr(error, 'code', 0))}") from error
     except OSError as error:
         raise AudioRestorerError(f"{path}: {error.strerror or error}") from error
-
-
-def _view(path: str | Path) -> mending.View | None:
-    try:
-        return mending.view_of(str(path))
-    except AudioRestorerError as error:
-        raise AudioRestorerError(f"{path}: {error}") from error
 
 
 def blocks(
@@ -135,13 +155,18 @@ def blocks(
             yield np.ascontiguousarray(block.T)
 
 
-def output_format(source: AudioInfo, suffix: str, subtype: str = "keep") -> tuple[str, str]:
-    """libsndfile's format and subtype of an output (`.wav`, `.flac`). Kept: the source's; compressed and 8-bit ones become 16 bit."""
+def output_format(source: AudioInfo, suffix: str, subtype: str = "keep", codec: str | None = None) -> tuple[str, str]:
+    """Format and subtype of an output, by its suffix. Kept: the source's; compressed and 8-bit ones become 16 bit.
+
+    Args:
+        codec: of the source, where FFmpeg decoded it; ALAC in an M4A stays ALAC.
+    """
     if subtype == "keep":
         subtype = source.subtype if source.subtype in LINEAR else "PCM_16"
-    if suffix == ".flac":
-        return "FLAC", subtype if subtype in FLAC_SUBTYPES else "PCM_24"
-    return "WAV", subtype
+    if suffix in CODED:
+        return ("ALAC" if codec == "alac" and CODED[suffix] == "AAC" else CODED[suffix]), subtype
+    format = WRITTEN[suffix]
+    return format, subtype if format != "FLAC" or subtype in FLAC_SUBTYPES else "PCM_24"
 
 
 def below(folder: Path) -> dict[str, Path]:
@@ -282,8 +307,24 @@ def write_blocks(
     format: str = "WAV",
     subtype: str = "FLOAT",
     expected_frames: int = 0,
+    bit_rate: int | None = None,
+    chapters: Sequence[tuple[float, float, str]] = (),
 ) -> int:
-    """Write a stream atomically; returns the number of samples per channel."""
+    """Write a stream atomically; returns the number of samples per channel.
+
+    Args:
+        format: of libsndfile, or coded (`formats.encoding.CODINGS`): at a rate that it does not have the stream is resampled.
+        bit_rate: bit/s of a coded format; None: what sounds well. chapters: of an M4A.
+    """
+    if format in encoding.CODINGS:
+        rate = encoding.rate_for(format, sample_rate)
+        bits = 16 if subtype == "PCM_16" else 24
+        with encoding.Encoder(
+            path, rate, channels, format=format, bit_rate=bit_rate, bits=bits, chapters=chapters
+        ) as coded_file:
+            for block in resample_blocks(source, sample_rate, rate, channels):
+                coded_file.write(block)
+        return coded_file.frames
     with Writer(path, sample_rate, channels, format=format, subtype=subtype, expected_frames=expected_frames) as out:
         for block in source:
             out.write(block)

@@ -51,6 +51,12 @@ class IngestSettings(Settings):
     silence_dbfs: float = Field(
         -80.0, ge=-300, le=0, description="Files whose highest sample stays below this are rejected as silent"
     )
+    track: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Of a file with several sound tracks the one to take; null: the one that it marks, or the first",
+    )
     max_files: int = Field(100_000, ge=1, description="Most files in an input archive; more are an error")
     max_unpacked: str = Field("500GB", description="Largest size of an input archive once unpacked; more is an error")
     max_ratio: float = Field(
@@ -219,8 +225,14 @@ class LoudnessSettings(Settings):
         description="Whether a mono file is measured as if on two channels, to play as loud as stereo with equal channels."
         " By BS.1770 alone a mono file reads 3 LU less, so at the same target it plays 3 dB louder",
     )
-    format: Literal["keep", "wav", "flac"] = Field(
-        "keep", description="Format of the outputs; keep: WAV and FLAC stay, OGG and MP3 become FLAC"
+    format: Literal["keep", "wav", "flac", "mp3", "m4a", "opus"] = Field(
+        "keep",
+        description="Format of the outputs; keep: the input's, where it can be written, else FLAC (docs/rendering.md)",
+    )
+    bitrate: str = Field(
+        "keep",
+        pattern=r"^(keep|[1-9][0-9]{1,2}k)$",
+        description="Bit rate of MP3, M4A (AAC) and Opus outputs, as 192k; keep: the input's, or of other inputs 64k per channel",
     )
     subtype: Literal["keep", "PCM_16", "PCM_24", "FLOAT"] = Field(
         "keep", description="Sample format of the outputs; in a FLAC file FLOAT means PCM_24, since FLAC has no float"
@@ -329,7 +341,9 @@ class Config(Settings):
         "auto",
         description="Table (TSV, CSV) with the columns path and transcript; auto: `transcripts.tsv` beside the input, if it exists",
     )
-    pattern: str = Field("**/*", description="Glob below the input folder; only WAV, FLAC, OGG and MP3 files are taken")
+    pattern: str = Field(
+        "**/*", description="Glob below the input folder; files that are no recordings by their suffix are left out"
+    )
     exclude: list[str] = Field([], description="Globs of files to leave out")
     alias_separator: Literal["_", "__"] = Field(
         "_", description="Text that joins folders in an id: a/b.wav becomes a_b or a__b"

@@ -38,7 +38,7 @@ def unordered(function: Callable[[int], Result], count: int, processes: int) -> 
     global _function
     _function = function
     fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(min(count, processes), fork, _ends_with, (os.getpid(),)) as pool:
+    with ProcessPoolExecutor(min(count, processes), fork, end_with, (os.getpid(),)) as pool:
         futures = {pool.submit(_call, number): number for number in range(count)}
         try:
             for future in as_completed(futures):
@@ -56,7 +56,8 @@ def _call(number: int) -> Any:
     return _function(number)
 
 
-def _ends_with(parent: int) -> None:
+def end_with(parent: int) -> None:
+    """Let this process end when the one that forked it ends, kill -9 included."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before the call
         os._exit(1)

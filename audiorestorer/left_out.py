@@ -12,12 +12,14 @@ from audiorestorer.names import in_line
 
 FIRST = 3  # names that a sentence gives
 MOST_SUFFIXES = 12
-_OTHER_AUDIO = """
-    3g2 3gp aac aax ac3 adts aif aifc aiff alac amr ape asf au avi awb bwf caf dff dsf dss dts eac3 f4a flv gsm m2ts m4a m4b m4p m4r
-    m4v mka mkv mov mp2 mp4 mpa mpc mpeg mpg mpga mts oga ogv ogx opus qta ra rf64 rm sd2 snd spx tak tta voc vob vox w64 wave weba
-    webm wma wmv wv
+# the suffixes of recordings, by what decodes them: libsndfile, or FFmpeg (`formats.containers`)
+_SNDFILE = "wav flac ogg mp3 aif aifc aiff au bwf caf mp2 mpa oga opus rf64 snd w64 wave"
+_FFMPEG = """
+    3g2 3gp aac ac3 adts amr ape asf avi awb dff dsf dts f4a flv m2ts m4a m4b m4p m4r m4v mka mkv mov mp4 mpc mpeg mpg mts ra rm tta
+    vob weba webm wma wmv wv
 """
-TAKEN = (".wav", ".flac", ".ogg", ".mp3")  # the suffixes of recordings
+_OTHER_AUDIO = "aa aax alac dss eac3 gsm m4u mpga ogv ogx qta sd2 spx tak ts voc vox"
+TAKEN = tuple(f".{name}" for name in [*_SNDFILE.split(), *_FFMPEG.split()])
 OTHER_AUDIO = frozenset(f".{name}" for name in _OTHER_AUDIO.split())
 
 

@@ -28,6 +28,7 @@ FILE_FIELDS: Mapping[str, str | None] = {
     "path": "sha256",
     "stems": None,
     "estimates": "estimates_sha256",
+    "metadata": "metadata_sha256",
 }
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
@@ -65,7 +66,12 @@ class Item(BaseModel):
     reason: str | None = None
     notes: dict[str, str] | None = None
 
-    # ingest
+    # ingest; of a coded recording its codec (FFmpeg's name) and bit/s
+    codec: str | None = None
+    bit_rate: int | None = None
+    # what the recording says of itself (`formats.metadata`), where it says something
+    metadata: str | None = None
+    metadata_sha256: str | None = None
     frames: int | None = None
     peak_dbfs: float | None = None
     rms_dbfs: float | None = None

@@ -101,7 +101,7 @@ def test_references_under_other_names(tmp_path: Path) -> None:
         "c.flac",
         "c.mp3",
         "spare.wav",
-        "m.m4a",
+        "m.aax",
         ".h.wav",
         "notes.txt",
     )
@@ -110,7 +110,7 @@ def test_references_under_other_names(tmp_path: Path) -> None:
     assert {name: path.name for name, path in found.of.items()} == {
         names[0]: "Größe.flac", "a.wav": "a.wav", "a.flac": "a.wav", "b.wav": "B.WAV", "c.wav": "c.flac",
     }  # fmt: skip
-    assert found.unmatched == ["c.mp3", "spare.wav"] and found.formats == ["m.m4a"] and not found.unclear
+    assert found.unmatched == ["c.mp3", "spare.wav"] and found.formats == ["m.aax"] and not found.unclear
     assert references_of(clean, names, ["Spare.wav", "c.mp3"]).unmatched == []
 
 
@@ -167,16 +167,16 @@ def batch(tmp_path: Path) -> Path:
         "set/c.flac",
         "twice.wav",
         "skip/d.wav",
-        "v.m4a",
-        "w.M4A",
-        "x.opus",
-        "set/y.webm",
+        "v.aax",
+        "w.AAX",
+        "x.voc",
+        "set/y.spx",
         "notes.txt",
         "README",
         ".DS_Store",
     ]
     files(tmp_path / "input", *names)
-    files(tmp_path / "clean", "A.wav", "set/c.wav", "skip/d.wav", "old.wav", "v.m4a")
+    files(tmp_path / "clean", "A.wav", "set/c.wav", "skip/d.wav", "old.wav", "v.aax")
     (tmp_path / "input/far").symlink_to(tmp_path / "clean")
     rows = "a.wav\thello\nset/c\tc\nskip/d.wav\td\ngone.wav\tg\ntwice.wav\t1\ntwice.wav\t2\nb.wav\tto\tmany\n"
     (tmp_path / "transcripts.tsv").write_text(f"path\ttranscript\n{rows}")
@@ -186,12 +186,12 @@ def batch(tmp_path: Path) -> Path:
 def test_what_is_left_out_is_counted_and_named(batch: Path) -> None:
     found = listing.batch(Config(input=str(batch / "input"), exclude=["skip/*"]))
     assert kinds(found.left_out) == {
-        "format": (4, ["set/y.webm", "v.m4a", "w.M4A"]),
+        "format": (4, ["set/y.spx", "v.aax", "w.AAX"]),
         "other": (2, ["README", "notes.txt"]),
         "link": (1, ["far"]),
         "reference_missing": (2, ["b.wav", "twice.wav"]),
         "reference_unmatched": (1, ["old.wav"]),
-        "reference_format": (1, ["v.m4a"]),
+        "reference_format": (1, ["v.aax"]),
         "transcript_missing": (1, ["b.wav"]),
         "transcript_ambiguous": (1, ["twice.wav"]),
         "transcript_unmatched": (1, ["gone.wav (line 5)"]),
@@ -200,8 +200,8 @@ def test_what_is_left_out_is_counted_and_named(batch: Path) -> None:
     assert kinds(found.told) == {"pattern": (1, ["skip/d.wav"])}
     text = {entry["kind"]: entry["text"] for entry in found.left_out}
     assert text["format"] == (
-        "4 audio or video files of formats that are not taken were left out: .m4a 2, .opus 1, .webm 1"
-        " (first: set/y.webm, v.m4a, w.M4A): convert them to WAV or FLAC"
+        "4 audio or video files of formats that are not taken were left out: .aax 2, .spx 1, .voc 1"
+        " (first: set/y.spx, v.aax, w.AAX): convert them to WAV or FLAC"
     )
     assert text["transcript_row"].startswith(
         "1 row of transcripts.tsv was not used: it has more cells than the header (line 8)"
@@ -217,7 +217,7 @@ def test_a_zip_leaves_out_what_its_folder_does(batch: Path) -> None:
     with zipfile.ZipFile(batch / "input.zip", "w") as archive:
         for path in sorted((batch / "input").rglob("*")):
             archive.write(path, path.relative_to(batch / "input"))
-        archive.writestr("__MACOSX/._v.m4a", b"x")
+        archive.writestr("__MACOSX/._v.aax", b"x")
     packed = listing.batch(Config(input=str(batch / "input.zip")))
     assert packed.left_out == plain.left_out and packed.texts == plain.texts and packed.references == plain.references
 
@@ -269,10 +269,10 @@ def test_patterns_take_composed_and_decomposed_letters_for_the_same(tmp_path: Pa
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["1.m4a", "2.m4a", "3.m4a"], "MP3 file; it holds 3 .m4a files: convert them, e.g. `ffmpeg -i 1.m4a 1.flac`"),
-        (["my take.aac"], "it holds 1 .aac file: convert it, e.g. `ffmpeg -i 'my take.aac' 'my take.flac'`"),
-        (["a.txt"], "holds no WAV, FLAC, OGG or MP3 file; it holds other files: .txt 1"),
-        ([], "holds no WAV, FLAC, OGG or MP3 file"),
+        (["1.aax", "2.aax", "3.aax"], "no recording; it holds 3 .aax files: convert them, e.g. `ffmpeg -i 1.aax 1.flac`"),
+        (["my take.voc"], "it holds 1 .voc file: convert it, e.g. `ffmpeg -i 'my take.voc' 'my take.flac'`"),
+        (["a.txt"], "holds no recording; it holds other files: .txt 1"),
+        ([], "holds no recording"),
     ],
 )  # fmt: skip
 def test_an_input_without_a_recording_says_what_it_holds(tmp_path: Path, names: list[str], message: str) -> None:
@@ -287,14 +287,14 @@ def test_an_input_without_a_recording_says_what_it_holds(tmp_path: Path, names: 
         assert str(caught.value).startswith(f"input: {source}: ") and message in str(caught.value)
     with pytest.raises(AudioRestorerError, match="no recordings") as caught:
         recordings(folder)
-    assert message.rpartition("; ")[2].removeprefix("holds no WAV, FLAC, OGG or MP3 file") in str(caught.value)
+    assert message.rpartition("; ")[2].removeprefix("holds no recording") in str(caught.value)
 
 
 def test_folder_commands_name_what_they_leave_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = files(tmp_path / "in", "a.wav", "b.m4a")
+    folder = files(tmp_path / "in", "a.wav", "b.aax")
     assert list(recordings(folder)) == ["a.wav"]
     assert [record.getMessage() for record in caplog.records] == [
-        f"{folder}: 1 audio or video file of a format that is not taken was left out: .m4a 1 (b.m4a): convert it to WAV or FLAC"
+        f"{folder}: 1 audio or video file of a format that is not taken was left out: .aax 1 (b.aax): convert it to WAV or FLAC"
     ]
 
 

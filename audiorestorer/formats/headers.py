@@ -6,6 +6,7 @@ Layouts: RIFF and RF64 (EBU Tech 3306), BW64 (ITU-R BS.2088), W64 (Sony), AIFF (
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -20,10 +21,6 @@ TRAILING = (  # chunks that programs put behind the sound
     b"LIST", b"id3 ", b"ID3 ", b"bext", b"iXML", b"axml", b"chna", b"cue ", b"smpl", b"inst", b"fact", b"PEAK", b"JUNK", b"junk",
     b"FLLR", b"PAD ", b"DISP", b"_PMX", b"afsp", b"plst", b"acid", b"LGWV", b"SAUR", b"umid", b"minf", b"elm1", b"regn",
 )  # fmt: skip
-DESCRIBING = {  # chunks that say something of the recording, for people or for other programs
-    b"bext": "broadcast extension (bext)", b"iXML": "iXML", b"axml": "ADM (axml)", b"cue ": "markers (cue)", b"smpl": "loops (smpl)",
-    b"id3 ": "ID3 tags", b"ID3 ": "ID3 tags", b"_PMX": "XMP",
-}  # fmt: skip
 CHUNK_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _-")
 
 
@@ -153,21 +150,25 @@ def _chunk(file: BinaryIO, place: int, layout: Layout) -> tuple[bytes, int, int]
     return head[:4], place + wanted, max(0, length - wanted) if layout.counts_itself else length
 
 
-def describing_chunks(path: Path) -> list[str]:
-    """Names of the chunks of a RIFF, RF64 or W64 file that describe it (time code, markers), in their order; other files have none."""
-    names: list[str] = []
-    with open(path, "rb") as file:
-        layout = LAYOUTS.get(file.read(4))
-        place = layout.first if layout else 0
-        for _ in range(MOST_CHUNKS if layout else 0):
-            assert layout
-            chunk = _chunk(file, place, layout)
-            if chunk is None:
-                break
-            if (name := DESCRIBING.get(chunk[0])) and name not in names:
-                names.append(name)
-            place = chunk[1] + chunk[2] + -chunk[2] % layout.align
-    return names
+def chunks(file: BinaryIO) -> Iterator[tuple[str, int, int]]:
+    """(id, first byte, bytes) of the chunks of a RIFF or RF64 file, in their order; other files have none."""
+    file.seek(0)
+    form, large = file.read(4), None
+    layout = LAYOUTS[form] if form in (b"RIFF", b"RF64", b"BW64") else None
+    place = layout.first if layout else 0
+    for _ in range(MOST_CHUNKS if layout else 0):
+        assert layout
+        chunk = _chunk(file, place, layout)
+        if chunk is None:
+            break
+        name, body, length = chunk
+        if name == b"ds64":
+            file.seek(body + 8)
+            large = int.from_bytes(file.read(8), "little")
+        if name == b"data" and length == UNKNOWN_BYTES and large is not None:
+            length = large
+        yield name.decode("latin-1"), body, length
+        place = body + length + -length % layout.align
 
 
 def is_chunks(file: BinaryIO, place: int, sound: Wave) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +19,7 @@ import soundfile as sf
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.formats import flac, headers, mpeg, sniffing
+from audiorestorer.formats import containers, flac, headers, mpeg, sniffing
 
 MISSING_SEC = 0.1  # a header may count this much more than the file holds (a last write that did not come): beyond, the file was cut
 UNKNOWN_FORMAT, UNKNOWN_CODEC = 1, 4  # numbers of libsndfile's errors
@@ -37,7 +37,8 @@ LOUDER, QUIETER, ROUGHER = 4.0, 1 / 30, 3.0  # of sound behind the end that a he
 class View:
     """A file as its header should have it: `head`, the file's bytes from `start` to `end`, `tail`; `note` is a sentence for its row.
 
-    `frames` is the number of samples per channel where the decoder guesses; None: as it says.
+    `frames` is the number of samples per channel where the decoder guesses; None: as it says. `coded`: the kind of a file
+    that libsndfile does not read; a decoded copy is read instead (`containers`).
     """
 
     head: bytes
@@ -46,6 +47,7 @@ class View:
     note: str | None
     tail: bytes = b""
     frames: int | None = None
+    coded: str | None = None
 
 
 class ViewFile:
@@ -87,12 +89,20 @@ class Reader(sf.SoundFile):
 
 
 @contextmanager
-def opened(path: str, view: View | None) -> Iterator[tuple[Reader, int]]:
-    """A recording by its view, and its samples per channel."""
+def opened(path: str, view: View | None) -> Iterator[tuple[Reader, int, str | None]]:
+    """A recording by its view, its samples per channel, and the note for its row.
+
+    Raises:
+        AudioRestorerError: it cannot be decoded; the reason alone, without the path.
+    """
+    note = view.note if view else None
     with ExitStack() as stack:
+        if view and view.coded:
+            copy = containers.copy_of(Path(path), view.coded)
+            path, view, note = str(copy.path), None, copy.source.note
         source = ViewFile(stack.enter_context(open(path, "rb")), view) if view else path
         file = stack.enter_context(Reader(source))
-        yield file, file.frames if view is None or view.frames is None else min(file.frames, view.frames)
+        yield file, file.frames if view is None or view.frames is None else min(file.frames, view.frames), note
 
 
 def view_of(path: str) -> View | None:
@@ -119,6 +129,8 @@ def _view_of(path: str, size: int, mtime_ns: int) -> View | str | None:
         head = file.read(sniffing.HEAD_BYTES)
         name = sniffing.real_format(head) if head or not begin else None
         kind = name.split()[0] if name else ""
+        if name and containers.demuxer(name):
+            return View(b"", 0, 0, None, coded=name)
         if name and kind not in sniffing.READ_HERE:
             return sniffing.refusal(name, suffix)
         file.seek(0)
@@ -295,7 +307,10 @@ def _of_mpeg(file: BinaryIO, begin: int, head: bytes, suffix: str) -> View | str
         return _no_frames(head) if is_meant else None
     counted, samples, rate = stream.claimed or 0, stream.first.samples, stream.first.rate
     if counted == stream.frames and stream.tag[mpeg.VBRI_PLACE : mpeg.VBRI_PLACE + 4] != b"VBRI":
-        return None
+        exact = mpeg.encoded_samples(stream)
+        if exact is None or exact[1] >= mpeg.DECODER_DELAY:
+            return None
+        return View(b"", 0, os.fstat(file.fileno()).st_size, None, frames=exact[0])
     if (counted - stream.frames) * samples > MISSING_SEC * rate:
         return (
             f"truncated: the header counts {counted * samples} samples, the file holds about {stream.frames * samples}"

@@ -27,6 +27,8 @@ HEADER = re.compile(rb"(?=\xff[\xe2-\xff][\x10-\xef])")  # whose layer and bitra
 ALIKE = 0xFFFE0C00  # of a header: sync, version, layer and rate, which do not change within a stream
 XING_MARKS = (b"Xing", b"Info")
 VBRI_PLACE = 36
+LAME_PLACE = 141  # of 12 bits each of delay and padding, behind the mark of the tag
+CRC_PLACE = 154
 DECODER_DELAY = 529  # samples that the decoder leaves out at the start of a tagged stream
 
 
@@ -199,6 +201,47 @@ def claimed_frames(frame: bytes, head: bytes) -> int | None:
     if frame[VBRI_PLACE : VBRI_PLACE + 4] == b"VBRI":
         return int.from_bytes(frame[VBRI_PLACE + 14 : VBRI_PLACE + 18], "big")
     return None
+
+
+def encoded_samples(stream: Stream) -> tuple[int, int] | None:
+    """(samples that were encoded, samples of padding behind them) as LAME's tag notes them; None: it does not.
+
+    The decoder cannot take out padding of less than its own delay, so that it gives up to 528 samples more than were encoded.
+    """
+    place = _xing_place(stream.tag, stream.head)
+    if place is None or len(stream.tag) < place + LAME_PLACE + 3 or not stream.tag[place + 120 : place + 124].isalnum():
+        return None
+    both = int.from_bytes(stream.tag[place + LAME_PLACE : place + LAME_PLACE + 3], "big")
+    delay, padding = both >> 12, both & 0xFFF
+    samples = stream.frames * stream.first.samples - delay - padding
+    return (samples, padding) if delay and samples > 0 else None
+
+
+def note_samples(file: BinaryIO, samples: int) -> None:
+    """Correct the padding that LAME's tag notes, so that so many samples are decoded (FFmpeg counts the last packet's alone)."""
+    begin = after_id3(file)
+    stream = walk(file, begin)
+    known = encoded_samples(stream) if stream else None
+    place = _xing_place(stream.tag, stream.head) if stream else None
+    if stream is None or known is None or place is None or known[0] == samples:
+        return
+    delay = stream.frames * stream.first.samples - sum(known)
+    padding = min(0xFFF, known[1] + known[0] - samples)
+    tag = bytearray(stream.tag)
+    tag[place + LAME_PLACE : place + LAME_PLACE + 3] = (delay << 12 | padding).to_bytes(3, "big")
+    tag[place + CRC_PLACE : place + CRC_PLACE + 2] = _crc16(bytes(tag[: place + CRC_PLACE])).to_bytes(2, "big")
+    file.seek(stream.start - len(tag))
+    file.write(tag)
+
+
+def _crc16(content: bytes) -> int:
+    """CRC-16 (polynomial 0x8005, reflected), as LAME's tag ends with."""
+    value = 0
+    for byte in content:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0xA001 if value & 1 else 0)
+    return value
 
 
 def tag_frame(stream: Stream, frames: int) -> bytes:

@@ -87,11 +87,15 @@ def no_recording(name: str) -> bool:
 
 def refusal(name: str, suffix: str) -> str:
     """The reason for a file of this real format under this suffix."""
+    shown = named(name, suffix)
+    return f"not readable as audio: {shown}" if no_recording(name) else f"{shown}: {CONVERT}"
+
+
+def named(name: str, suffix: str) -> str:
+    """A real format, with what the suffix claims where that is something else."""
     claimed = suffix.lstrip(".").upper()
     unlike = f", not {claimed}" if claimed in CLAIMS and claimed not in name.upper() else ""
-    if no_recording(name):
-        return f"not readable as audio: {name.replace(':', unlike + ':', 1) if ':' in name else name + unlike}"
-    return f"{name}{unlike}: {CONVERT}"
+    return name.replace(":", unlike + ":", 1) if ":" in name else name + unlike
 
 
 def _marked(head: bytes, marks: tuple[tuple[int, bytes, str], ...]) -> str | None:

@@ -103,11 +103,11 @@ def _or_none(held: Scan, source: str | Path, pattern: str) -> Scan:
     if not held.files and held.passed_over:
         count = len(held.passed_over)
         raise AudioRestorerError(
-            f"input: {source}: no WAV, FLAC, OGG or MP3 file matches pattern {pattern!r}, or all that do are excluded;"
+            f"input: {source}: no recording matches pattern {pattern!r}, or all that do are excluded;"
             f" it holds {count} other{'s' if count > 1 else ''} ({held.passed_over[0]!r})"
         )
     if not held.files:
-        raise AudioRestorerError(f"input: {source}: holds no WAV, FLAC, OGG or MP3 file{instead(held.others)}")
+        raise AudioRestorerError(f"input: {source}: holds no recording{instead(held.others)}")
     held.files.sort(key=lambda file: file.relative)
     for names in (held.others, held.links, held.closed, held.passed_over):
         names.sort()
@@ -197,7 +197,7 @@ def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
         suffix = path.suffix.lower()
         if keep_format != "keep":
             suffix = "." + keep_format
-        elif suffix in (".ogg", ".mp3"):
+        elif suffix not in audio.WRITTEN and suffix not in audio.CODED:
             suffix = ".flac"
         wanted[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))
     return manifest.output_names(wanted)

@@ -10,11 +10,14 @@ from typing import NamedTuple
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.intake.matching import TIDIED, Match, Names, alike, partners
-from audiorestorer.left_out import OTHER_AUDIO, LeftOut, left_out, suffix_of
+from audiorestorer.left_out import OTHER_AUDIO, TAKEN, LeftOut, left_out, suffix_of
 from audiorestorer.names import in_line, is_text
 from audiorestorer.tables import Row, read_table
 
-REFERENCE_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3")  # where there are several, the first counts
+REFERENCE_SUFFIXES = (
+    ".flac",
+    *(suffix for suffix in TAKEN if suffix != ".flac"),
+)  # where there are several, the first counts
 TEXT_COLUMN = ("transcript", "text", "sentence", "transcription")
 COLUMNS = {"path": ("path", "file", "filename", "file_name", "audio", "wav"), "transcript": TEXT_COLUMN}
 NOT_AUTO = ("transcripts.csv", "transcripts.txt", "transcript.tsv", "transcript.csv", "metadata.csv", "metadata.tsv")

@@ -14,7 +14,8 @@ from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.formats import headers, zipped
+from audiorestorer.files import write_json
+from audiorestorer.formats import containers, headers, metadata, zipped
 from audiorestorer.intake.listing import Found, batch, output_names, state_of
 from audiorestorer.manifest import Item, shard_of
 from audiorestorer.stages.inputs import AGAIN, InputChanged
@@ -27,7 +28,10 @@ MAX_CHANNELS = 2
 MAX_FRAMES = 1 << 40  # a year at 34 kHz; libsndfile gives 2^63 - 1 where a FLAC does not say how long it is
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 MAX_PEAK_DBFS = 200.0  # above 32-bit integers read as they are (187 dBFS): no audio, and its powers leave float32
-MEASURED = {"min_duration_sec", "silence_dbfs"}  # settings that decide over a file; an archive's bounds do not
+MEASURED = {"min_duration_sec", "silence_dbfs", "track"}  # settings that decide over a file; an archive's bounds do not
+CODECS = {"MPEG_LAYER_III": "mp3", "MPEG_LAYER_II": "mp2", "MPEG_LAYER_I": "mp1", "OPUS": "opus", "VORBIS": "vorbis"}
+METADATA = "metadata.json"
+REFERENCE = "reference.wav"  # the decoded copy of a reference
 CONDITION_COLUMNS = ("voice", "music", "snr_db")
 
 
@@ -77,15 +81,52 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
         "frames": frames,
         "peak_dbfs": round(peak_dbfs, 3),
         "rms_dbfs": round(10 * math.log10(max(energy / frames, 1e-24)), 3),
-        "notes": {name: text for name, text in (("header", info.note), ("tags", _lost_tags(path))) if text} or None,
+        "notes": {"header": info.note} if info.note else None,
+        **_coding(path, info),
     }
 
 
-def _lost_tags(path: Path) -> str | None:
-    """What a file says of its recording that its output will not: sound alone is carried over."""
-    tags = audio.tags_of(path)
-    found = [*headers.describing_chunks(path), *([f"tags ({', '.join(tags)})"] if tags else [])]
-    return f"not in the output: {', '.join(found)}" if found else None
+def _coding(path: Path, info: audio.AudioInfo) -> dict[str, Any]:
+    """Codec and bit/s of what libsndfile decodes, where it is coded."""
+    codec = CODECS.get(info.subtype)
+    return {"codec": codec, "bit_rate": round(8 * path.stat().st_size / info.duration_sec)} if codec else {}
+
+
+def _said(source: Path, known: containers.Decoded | None, folder: Path) -> tuple[dict[str, Path], str | None]:
+    """What a recording says of itself, as a file for the store (none where it says nothing), and what could not be read of it."""
+    found, problem = metadata.read(source)
+    if not found.texts:
+        found.texts = {name: [text] for name, text in known.texts} if known else _plain_texts(source)
+    if not found:
+        return {}, problem
+    path = folder / METADATA
+    write_json(path, found.to_json())
+    return {METADATA: path}, problem
+
+
+def _plain_texts(source: Path) -> dict[str, list[str]]:
+    return {name: [text] for name, text in audio.texts_of(source).items()}
+
+
+def _readable(path: Path, copy: Path, track: int | None = None) -> tuple[containers.Decoded | None, Path]:
+    """The recording itself, or where libsndfile does not read it a decoded copy and what is known of it.
+
+    Raises:
+        RejectItem: it cannot be decoded.
+    """
+    try:
+        kind = audio.coded(path)
+        return (containers.decoded(path, copy, kind, track), copy) if kind else (None, path)
+    except AudioRestorerError as error:
+        raise RejectItem(str(error).removeprefix(f"{path}: ")) from error
+
+
+def _reference(path: str, scratch: Path) -> Path:
+    """A reference as it is, or its decoded copy. What cannot be decoded stays: the evaluation says why it has no figures."""
+    try:
+        return _readable(Path(path), scratch / REFERENCE)[1]
+    except RejectItem:
+        return Path(path)
 
 
 def _reject_misleading(path: Path, info: audio.AudioInfo) -> None:
@@ -138,19 +179,30 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
                 zipped.extract(opened, file.relative, path)
             except AudioRestorerError as error:
                 raise RejectItem(str(error)) from error
+        kept, source = {path.name: path} if opened else {}, path
         try:
+            known, path = _readable(path, scratch / "decoded.wav", config.ingest.track)
             row = inspect(path, config)
             digest = sha256_file(path)
+            said, problem = _said(source, known, scratch)
         finally:  # a file that vanished is no bad recording, and the key names the size and time that were found
             if not opened and _size_and_time(item.noisy) != stats[item.id][1:3]:
                 raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
+        if known:  # the copy takes the recording's place
+            kept = {path.name: path}
+            row |= {"codec": known.codec, "bit_rate": None if known.lossless else known.bit_rate}
+        said_of_it = {"header": known.note if known else None, "tags": problem}
+        row["notes"] = {**(row["notes"] or {}), **{name: text for name, text in said_of_it.items() if text}} or None
+        kept |= said
         row |= {"sha256": digest, "noisy_sha256": digest}
         if opened and (note := opened.notes.get(file.relative)):
             notes = row["notes"] or {}
             row["notes"] = {**notes, "header": "; ".join(filter(None, (note, notes.get("header"))))}
         if item.clean:
-            row["clean_sha256"] = sha256_file(item.clean)
-        return ItemResult({path.name: path} if opened else {}, row)
+            reference = _reference(item.clean, scratch)
+            row["clean_sha256"] = sha256_file(reference)
+            kept |= {REFERENCE: reference} if str(reference) != item.clean else {}
+        return ItemResult(kept, row)
 
     stage: Stage[zipped.Archive | None] = Stage(
         name="ingest",
@@ -174,6 +226,17 @@ def _size_and_time(path: str) -> list[int]:
 
 
 def _described(entry: Entry, item: Item) -> Item:
-    """The row; an archive's recording lies in the store from here on."""
-    path = str(next(iter(entry.files.values()), item.noisy))
-    return item.updated(**{**entry.row, "path": path, "noisy": path})
+    """The row; a recording of an archive, or one that was decoded, lies in the store from here on."""
+    files = {name: str(path) for name, path in entry.files.items()}
+    clean, said = files.pop(REFERENCE, item.clean), files.pop(METADATA, None)
+    path = next(iter(files.values()), item.noisy)
+    return item.updated(
+        **{
+            **entry.row,
+            "path": path,
+            "noisy": path,
+            "clean": clean,
+            "metadata": said,
+            "metadata_sha256": entry.sha256.get(METADATA),
+        }
+    )

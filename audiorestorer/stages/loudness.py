@@ -19,6 +19,8 @@ from audiorestorer.config import LoudnessSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
 from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
+from audiorestorer.files import read_json
+from audiorestorer.formats import metadata, riff
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
@@ -29,6 +31,7 @@ log = logging.getLogger("audiorestorer")
 TOLERANCE_LU = 0.05
 REPORTED_LU = 0.1  # what is further from the target gets a note
 LEAST_SLOPE = 0.2
+LEAST_BIT_RATE = 48_000  # per channel: what was coded lower is coded so, since coding it again costs sound
 ATTEMPTS = 4
 DUAL_MONO_LU = 10 * math.log10(2)  # what a signal on two channels reads more than on one
 TAKEN_DB = 12.0  # of the loudest 0.4 s: what loses more is to be listened to
@@ -202,8 +205,27 @@ def read_level(path: str | Path, info: audio.AudioInfo, spikes: Spikes | None = 
         raise RejectItem(str(error)) from error
 
 
+def _tagged(target: Path, said: metadata.Metadata, level: Reading) -> str | None:
+    """Write what the recording says of itself into the output; a sentence about what its format does not carry."""
+    if not said:
+        return None
+    info = audio.probe(target)
+    bits = {"PCM_16": 16, "PCM_24": 24}.get(info.subtype, 32)
+    measured = riff.Measured(
+        level.standard_lufs, level.true_peak_dbtp, info.sample_rate, bits, info.channels, "AudioRestorer"
+    )
+    return metadata.write(target, said, measured)
+
+
+def bit_rate_of(settings: LoudnessSettings, item: Item) -> int | None:
+    """bit/s of a coded output, as set or as the recording has it; None: what sounds well."""
+    if settings.bitrate != "keep":
+        return 1000 * int(settings.bitrate.removesuffix("k"))
+    return None if item.bit_rate is None else max(item.bit_rate, LEAST_BIT_RATE * (item.channels or 1))
+
+
 def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemResult:
-    """Write `output.wav` or `output.flac`, measure it as it stands on disk, and correct gain and ceiling until both fit.
+    """Write the output, measure it as it stands on disk (a coded one decoded again), and correct gain and ceiling until both fit.
 
     Raises:
         RejectItem: the speech or the input holds NaN or infinity.
@@ -211,8 +233,9 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     path = item.path or ""
     info, given = audio.probe(path), audio.probe(item.noisy)
     suffix = Path(item.output or "x.wav").suffix.lower()
-    kind, subtype = audio.output_format(given, suffix, settings.subtype)
+    kind, subtype = audio.output_format(given, suffix, settings.subtype, item.codec)
     target = folder / f"output{suffix}"
+    said = metadata.Metadata.from_json(read_json(item.metadata)) if item.metadata else metadata.Metadata()
     before = read_level(path, info)
     lost = taken(read_level(item.noisy, given), before)
     goal = goal_of(settings, info.channels, lost.is_residue)
@@ -220,16 +243,21 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     for attempt in range(1, ATTEMPTS + 1):
         audio.write_blocks(
             target, render(path, info, plan, before), info.sample_rate, info.channels,
-            format=kind, subtype=subtype, expected_frames=info.frames,
+            format=kind, subtype=subtype, expected_frames=info.frames, bit_rate=bit_rate_of(settings, item),
+            chapters=said.chapters,
         )  # fmt: skip
-        level = read_level(target, info, before.spikes and before.spikes.after(plan.gain_db))
+        level = read_level(target, audio.probe(target), before.spikes and before.spikes.after(plan.gain_db))
         following = next_plan(plan, level, goal)
         if following is None or attempt == ATTEMPTS:
             break
         plan = following
     is_levelled = before.lufs is None or not lost.is_residue
-    said = [how_measured(before) if is_levelled else None, what_is_missing(plan, level, goal, lost.is_residue)]
-    found = {"loudness": "; ".join(text for text in said if text), "speech": lost.note()}
+    sentences = [how_measured(before) if is_levelled else None, what_is_missing(plan, level, goal, lost.is_residue)]
+    found = {
+        "loudness": "; ".join(text for text in sentences if text),
+        "speech": lost.note(),
+        "tags": _tagged(target, said, level),
+    }
     notes = {name: text for name, text in found.items() if text}
     row: dict[str, Any] = {
         "gain_db": round(plan.gain_db, 4), "limited": plan.ceiling_dbtp is not None, "target_lufs": round(goal.target_lufs, 4),
@@ -254,7 +282,13 @@ def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, job: Jo
         load=lambda: None,
         process=lambda _, item, folder: loudness_item(item, config, folder),
         describe=_describe,
-        # the container follows the output's suffix, the sample format the input's
-        inputs=lambda item: [item.sha256, item.noisy_sha256, Path(item.output or "x.wav").suffix.lower()],
+        # the container follows the output's suffix, the sample format, codec and bit rate the input's
+        inputs=lambda item: [
+            item.sha256,
+            item.noisy_sha256,
+            Path(item.output or "x.wav").suffix.lower(),
+            item.codec,
+            item.bit_rate,
+        ],  # fmt: skip
     )
     run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

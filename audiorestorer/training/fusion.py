@@ -124,7 +124,7 @@ def make_examples(
     made_with = key_of(
         **settings.made_with, models=[one.digest for one in files], data=sha256_file(data / "index.jsonl")
     )
-    if (known := known_examples(folder)) not in (None, made_with):
+    if known_examples(folder) not in (None, made_with):
         raise AudioRestorerError(
             f"{folder}: holds examples of other settings, models or recordings; delete it to make them again"
         )

@@ -40,7 +40,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
     (batch / "deep").mkdir()
     (batch / "deep/text.mp3").write_text("these are no samples")
     (batch / "zero bytes.wav").write_bytes(b"")
-    (batch / "voice note.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    (batch / "voice note.voc").write_bytes(b"\0\0\0\x20ftypM4A ")
     closed = (batch / "a/x.wav").read_bytes()
     (batch / "never closed.wav").write_bytes(closed[:4] + bytes(4) + closed[8:40] + bytes(4) + closed[44:])
     sf.write(batch / "nothing.wav", np.zeros(0), RATE)
@@ -124,7 +124,7 @@ def test_a_header_that_was_never_closed_and_what_was_left_out_are_told(
     }
     assert "counts 0 bytes of sound" in notes["never closed.wav"]
     assert workspace.outputs()["never closed.wav"] == workspace.outputs()["a/x.wav"]
-    assert [entry["first"] for entry in metrics["left_out"] if entry["kind"] == "format"] == [["voice note.m4a"]]
+    assert [entry["first"] for entry in metrics["left_out"] if entry["kind"] == "format"] == [["voice note.voc"]]
     for name in ("results.html", "summary.md"):
         text = (workspace.folder / "artifacts/report" / name).read_text()
-        assert "voice note.m4a" in text and "counts 0 bytes of sound" in text
+        assert "voice note.voc" in text and "counts 0 bytes of sound" in text

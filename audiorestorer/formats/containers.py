@@ -1,0 +1,340 @@
+"""Recordings that libsndfile does not read (AAC, ALAC, WMA, AMR, ..., and the sound of videos), decoded by FFmpeg through PyAV.
+
+`decoded` writes what a container holds as a WAV file, in bounded memory, in a process of its own: a decoder that crashes, hangs or
+eats memory ends that process alone. The file is handed over as an open file and under one named demuxer, so that nothing that it
+says can make FFmpeg open another file or an address. What an encoder put before and after the sound (its delay, its last frame's
+rest) is cut by the container's own figures: edit lists, iTunSMPB, Opus' pre-skip, Matroska's discard padding.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats import sniffing
+from audiorestorer.formats.writing import Writer
+
+# name of `sniffing.real_format` begins with -> FFmpeg's demuxer
+DEMUXERS = {
+    "M4A": "mov", "MP4": "mov", "3GP": "mov", "QuickTime": "mov", "WebM": "matroska", "WMA": "asf", "AAC (ADTS)": "aac", "AMR": "amr",
+    "AC-3": "ac3", "DTS": "dts", "WavPack": "wv", "Monkey's": "ape", "True Audio": "tta", "Musepack": "mpc", "AVI": "avi",
+    "MPEG transport": "mpegts", "MPEG video": "mpeg",
+    "DSD (DSF)": "dsf", "DSD (DSDIFF)": "iff", "Flash": "flv", "RealAudio": "rm", "RealMedia": "rm",
+}  # fmt: skip
+DRM_TAGS = ("drms", "enca", "p608")
+MEMORY_BYTES = 3 << 30  # beyond what the process has when it begins
+LEAST_SEC, BYTES_PER_SEC = 60, 50_000  # of processor time that a file may take
+CUT_SEC = 0.25  # a container may promise this much more than its sound is long
+OF_PROGRAMS = {  # what muxers write of themselves
+    "encoder", "major_brand", "minor_version", "compatible_brands", "handler_name", "vendor_id", "language", "creation_time",
+    "duration", "itunsmpb", "software",
+}  # fmt: skip
+MOST_BOXES = 100_000
+MOST_PADDING = 1 << 16  # samples of the last frame that may be cut
+# FFmpeg's sample formats: what full scale is, and the libsndfile subtype of the copy (float32 holds 24 bits, so does the chain)
+SCALES = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+SUBTYPES = {"u8": "PCM_16", "s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "FLOAT", "s64": "PCM_24"}
+LOSSLESS = ("alac", "ape", "dsd", "flac", "pcm", "truehd", "tta", "wavpack")  # FFmpeg's names of codecs begin so
+COPIES = 8  # decoded recordings that a process keeps at a time
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What was written: `codec` and `container` are FFmpeg's names, `bit_rate` that of the sound in bit/s (None: not known);
+    `note` is a sentence for the row, `texts` are what it says of itself (name, text)."""
+
+    sample_rate: int
+    channels: int
+    frames: int
+    codec: str
+    container: str
+    bit_rate: int | None
+    note: str | None
+    texts: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def lossless(self) -> bool:
+        return self.codec.startswith(LOSSLESS)
+
+
+def demuxer(kind: str) -> str | None:
+    """The demuxer for a kind of file by its first bytes (`sniffing.real_format`); None: nothing that is decoded here."""
+    return next((name for start, name in DEMUXERS.items() if kind.startswith(start)), None)
+
+
+def decoded(path: Path, target: Path, kind: str, track: int | None = None) -> Decoded:
+    """Decode a recording to a WAV file.
+
+    Args:
+        kind: by `sniffing.real_format`. track: of several sound tracks the one to take, from 1; None: the marked or the first one.
+
+    Raises:
+        AudioRestorerError: no sound, protected, cut short, damaged, or the decoder failed: the reason alone, without the path.
+    """
+    fork = multiprocessing.get_context("fork")
+    ours, theirs = fork.Pipe(duplex=False)
+    process = fork.Process(target=_work, args=(theirs, path, target, demuxer(kind), track, os.getpid()))
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        answer = None
+    process.join()
+    if isinstance(answer, Decoded):
+        return answer
+    raise AudioRestorerError(
+        f"{sniffing.named(kind, path.suffix)}: {answer if isinstance(answer, str) else _death(process.exitcode)}"
+    )
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A decoded copy and what is known of the recording."""
+
+    path: Path
+    source: Decoded
+
+
+_copies: OrderedDict[tuple[Any, ...], Copy] = OrderedDict()
+
+
+def copy_of(path: Path, kind: str) -> Copy:
+    """A decoded copy of a recording, which this process keeps while it is among the last few that were asked for.
+
+    Raises:
+        AudioRestorerError: as `decoded`.
+    """
+    info = os.stat(path)
+    key = (os.getpid(), str(path), info.st_size, info.st_mtime_ns)
+    if key in _copies and _copies[key].path.is_file():
+        _copies.move_to_end(key)
+        return _copies[key]
+    handle, name = tempfile.mkstemp(suffix=".wav", dir=_folder(os.getpid()))
+    os.close(handle)
+    _copies[key] = Copy(Path(name), decoded(path, Path(name), kind))
+    while len(_copies) > COPIES:
+        old, oldest = _copies.popitem(last=False)
+        if old[0] == os.getpid():
+            oldest.path.unlink(missing_ok=True)
+    return _copies[key]
+
+
+@cache
+def _folder(process: int) -> str:
+    folder = tempfile.mkdtemp(prefix="audiorestorer-decoded-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _death(code: int | None) -> str:
+    if code == -signal.SIGXCPU:
+        return "its decoding took too long for its size and was stopped"
+    name = signal.Signals(-code).name if code and code < 0 else f"exit status {code}"
+    return f"the decoder crashed on it ({name})"
+
+
+def _work(answer: Connection, path: Path, target: Path, format: str, track: int | None, parent: int) -> None:
+    """The process that decodes: answers with `Decoded`, or with the reason."""
+    from audiorestorer.forked import end_with
+
+    end_with(parent)
+    size = path.stat().st_size
+    with open("/proc/self/statm", encoding="ascii") as file:
+        in_use = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY_BYTES,) * 2)
+    seconds = LEAST_SEC + size // BYTES_PER_SEC
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        answer.send(_decode(path, target, format, track))
+    except AudioRestorerError as error:
+        answer.send(str(error))
+    except MemoryError:
+        answer.send("its decoding needs more memory than is allowed")
+    except OSError as error:
+        answer.send(f"cannot be decoded: {error.strerror or error}")
+    except Exception as error:  # of the binding, on a file that nobody foresaw: it must not end the batch
+        answer.send(f"the decoder failed on it ({type(error).__name__}: {error})")
+    os._exit(0)
+
+
+def _decode(path: Path, target: Path, format: str, track: int | None) -> Decoded:
+    import av
+    import av.logging
+
+    av.logging.set_level(None)
+    with open(path, "rb") as file:
+        try:
+            with av.open(file, format=format, metadata_errors="replace") as container:
+                return _written(container, file, target, track)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise AudioRestorerError(_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    import av
+
+    text = (getattr(error, "strerror", None) or str(error)).strip()
+    return "damaged or cut short" + (f" ({text})" if text and not isinstance(error, av.error.InvalidDataError) else "")
+
+
+def _stream(container: Any, track: int | None) -> tuple[Any, str | None]:
+    """The sound track to take, and a note where there are several."""
+    import av.stream
+
+    tracks = list(container.streams.audio)
+    if not tracks:
+        raise AudioRestorerError("no sound in it: it has no audio track")
+    if track is not None and not 1 <= track <= len(tracks):
+        raise AudioRestorerError(
+            f"it has {len(tracks)} sound track{'s' if len(tracks) > 1 else ''}: track {track} is not there"
+        )
+    marked = [one for one in tracks if one.disposition & av.stream.Disposition.default]
+    chosen = tracks[track - 1] if track is not None else (marked or tracks)[0]
+    if chosen.codec_context is None:
+        raise AudioRestorerError("its sound is coded in a way that cannot be read")
+    tag = str(chosen.codec_context.codec_tag).lower()
+    if any(name in tag for name in DRM_TAGS):
+        raise AudioRestorerError("its sound is protected (DRM): it cannot be decoded")
+    note = (
+        f"it has {len(tracks)} sound tracks: number {tracks.index(chosen) + 1} was taken" if len(tracks) > 1 else None
+    )
+    return chosen, note
+
+
+def _written(container: Any, file: Any, target: Path, track: int | None) -> Decoded:
+    stream, note = _stream(container, track)
+    frames = _frames(container, stream)
+    try:
+        first = next(frames)
+    except StopIteration:
+        raise AudioRestorerError("empty: no samples") from None
+    kind, rate, channels = first.format.packed.name, first.sample_rate, first.layout.nb_channels
+    wanted = _length(container, file, stream, rate)
+    promised = wanted if wanted is not None else _promised(container, rate)
+    with Writer(
+        target, rate, channels, format="WAV", subtype=SUBTYPES.get(kind, "FLOAT"), expected_frames=wanted or 1 << 30
+    ) as out:
+        out.write(_samples(first))
+        for frame in frames:
+            if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
+                raise AudioRestorerError(
+                    f"its sound changes at {out.frames / rate:.2f} s from {rate} Hz, {channels} channels to {frame.sample_rate} Hz,"
+                    f" {frame.layout.nb_channels} channels: split it"
+                )
+            block = _samples(frame)
+            if (
+                wanted is not None
+                and out.frames + block.shape[1] > wanted >= out.frames + block.shape[1] - MOST_PADDING
+            ):
+                block = block[:, : max(0, wanted - out.frames)]
+            if block.shape[1]:
+                out.write(block)
+        if promised is not None and out.frames < promised - CUT_SEC * rate:
+            raise AudioRestorerError(f"truncated: its header counts {promised} samples, {out.frames} could be decoded")
+        total = out.frames
+    bit_rate = stream.codec_context.bit_rate or container.bit_rate or None
+    name = container.format.name.partition(",")[0]
+    return Decoded(rate, channels, total, stream.codec_context.name, name, bit_rate, note, _texts(container, stream))
+
+
+def _texts(container: Any, stream: Any) -> tuple[tuple[str, str], ...]:
+    pairs = {key.lower(): text for part in (stream, container) for key, text in part.metadata.items() if text}
+    return tuple((key, text) for key, text in sorted(pairs.items()) if key not in OF_PROGRAMS)
+
+
+def _frames(container: Any, stream: Any) -> Iterator[Any]:
+    yield from container.decode(stream)
+
+
+def _length(container: Any, file: Any, stream: Any, rate: int) -> int | None:
+    """The samples that the container counts, where it counts them: iTunSMPB, or the track's edited length."""
+    text = (stream.metadata.get("iTunSMPB") or container.metadata.get("iTunSMPB") or "").split()
+    if len(text) >= 4:
+        try:
+            if count := int(text[3], 16):
+                return count
+        except ValueError:
+            pass
+    if container.format.name.startswith("mov") and stream.duration and stream.time_base:
+        ticks = _movie_timescale(file)
+        # an edit list counts in ticks of the whole movie, mostly milliseconds: no sample is to be lost by their rounding
+        spare = -(-rate // (2 * ticks)) if 0 < ticks < rate else 0
+        return round(Fraction(stream.duration) * stream.time_base * rate) + spare
+    return None
+
+
+def _promised(container: Any, rate: int) -> int | None:
+    """How many samples a container without such a count should hold, where sound is all that it holds."""
+    if (
+        len(container.streams) > 1
+        or not container.duration
+        or not container.format.name.startswith(("matroska", "asf"))
+    ):
+        return None
+    return int(container.duration * rate // 1_000_000)
+
+
+def _movie_timescale(file: Any) -> int:
+    """Ticks per second of an MP4's movie header (ISO 14496-12, `mvhd`); 0: not found."""
+    place = file.tell()
+    try:
+        found = _box(file, 0, os.fstat(file.fileno()).st_size, b"moov")
+        header = _box(file, *found, b"mvhd") if found else None
+        if header is None:
+            return 0
+        file.seek(header[0])
+        content = file.read(24)
+        at = 20 if content[:1] == b"\1" else 12
+        return int.from_bytes(content[at : at + 4], "big")
+    finally:
+        file.seek(place)
+
+
+def _box(file: Any, begin: int, end: int, name: bytes) -> tuple[int, int] | None:
+    """Where the content of the first box of a name between two bytes begins and ends."""
+    for _ in range(MOST_BOXES):
+        file.seek(begin)
+        head = file.read(16)
+        if begin + 8 > end or len(head) < 8:
+            return None
+        size, start = int.from_bytes(head[:4], "big"), begin + 8
+        if size == 1:
+            size, start = int.from_bytes(head[8:16], "big"), begin + 16
+        stop = end if size == 0 else begin + size
+        if head[4:8] == name:
+            return start, min(stop, end)
+        if stop <= begin:
+            return None
+        begin = stop
+    return None
+
+
+def _samples(frame: Any) -> NDArray[np.float32]:
+    """`[C, n]` float32, full scale +-1."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    kind = frame.format.packed.name
+    if kind == "u8":
+        values = values.astype(np.float64) - 128
+    scale = SCALES.get(kind)
+    return np.ascontiguousarray(values / scale if scale else values, dtype=np.float32)

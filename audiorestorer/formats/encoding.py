@@ -1,0 +1,156 @@
+"""Writing coded recordings (MP3, AAC and ALAC in MP4, Opus), with the interface of `writing.Writer`.
+
+FFmpeg encodes, through PyAV. The first sample of the decoded file is the first that was given, and it has as many: MP3's delay stands
+in its LAME tag, Opus' in its pre-skip, AAC's in an edit list whose clock is the sample rate.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiorestorer.files import temporary_beside
+from audiorestorer.formats import mpeg
+
+Audio = NDArray[np.float32]
+BLOCK = 1 << 14  # samples that are given to an encoder at a time
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How a format is written: FFmpeg's muxer and encoder, the rates that it takes (None: any), bit/s per channel: the least that
+    sounds well, and the most that it takes."""
+
+    muxer: str
+    encoder: str
+    rates: tuple[int, ...] | None
+    least: int
+    most: int
+    options: tuple[tuple[str, str], ...] = ()
+
+
+AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
+CODINGS = {
+    "MP3": Coding("mp3", "libmp3lame", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000, 160_000),
+    "AAC": Coding("ipod", "aac", AAC_RATES, 64_000, 256_000),
+    "ALAC": Coding("ipod", "alac", None, 0, 0),
+    "OPUS": Coding("opus", "libopus", (48000,), 48_000, 255_000),
+}
+
+
+def rate_for(format: str, sample_rate: int) -> int:
+    """The rate that a recording of this rate is coded at: its own, or the next one that the format has."""
+    rates = CODINGS[format].rates
+    return sample_rate if rates is None else min((rate for rate in rates if rate >= sample_rate), default=max(rates))
+
+
+def bit_rate_for(format: str, channels: int, wanted: int | None) -> int:
+    """bit/s within what the format takes: those wanted, but no fewer than sound well where none are."""
+    coding = CODINGS[format]
+    return min(coding.most * channels, wanted if wanted else coding.least * channels)
+
+
+class Encoder:
+    """Writes a coded file in blocks under a temporary name; `close()` renames it, an exception removes it.
+
+    Args:
+        format: of `CODINGS`. sample_rate: one of its rates. bit_rate: bit/s in all; of lossless formats not used.
+        bits: of a sample, for lossless formats. chapters: (start s, end s, title), which MP4 holds.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: int,
+        *,
+        format: str,
+        bit_rate: int | None = None,
+        bits: int = 16,
+        chapters: Sequence[tuple[float, float, str]] = (),
+    ) -> None:
+        import av
+
+        coding = CODINGS[format]
+        self.path, self.frames, self._format, self._rate = Path(path), 0, format, sample_rate
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = temporary_beside(self.path)
+        options = {"fflags": "+bitexact"}
+        if coding.muxer == "ipod":
+            options["movie_timescale"] = str(sample_rate)
+        self._container: Any = av.open(str(self._temporary), "w", format=coding.muxer, options=options)
+        if coding.muxer == "ipod" and chapters:
+            self._container.set_chapters(
+                [
+                    {"id": number, "start": round(1000 * start), "end": round(1000 * end), "time_base": Fraction(1, 1000),
+                     "metadata": {"title": title}}
+                    for number, (start, end, title) in enumerate(chapters)
+                ]
+            )  # fmt: skip
+        layout = {1: "mono", 2: "stereo"}[channels]
+        stream: Any = self._container.add_stream(coding.encoder, rate=sample_rate, layout=layout)
+        stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        if coding.most:
+            stream.bit_rate = bit_rate_for(format, channels, bit_rate)
+        self._stream, self._layout = stream, layout
+        wanted = stream.codec_context.format.name
+        if format == "ALAC":
+            wanted = "s16p" if bits <= 16 else "s32p"
+            stream.codec_context.format = av.AudioFormat(wanted)
+        self._convert = av.AudioResampler(format=wanted, layout=layout, rate=sample_rate)
+
+    def write(self, block: Audio) -> None:
+        """Append `[C, n]`.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        import av
+
+        for begin in range(0, block.shape[1], BLOCK):
+            part = np.ascontiguousarray(block[:, begin : begin + BLOCK], np.float32)
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=self._layout)
+            frame.sample_rate, frame.pts = self._rate, self.frames
+            self.frames += part.shape[1]
+            for converted in self._convert.resample(frame):
+                self._put(converted)
+
+    def _put(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        """Raises OSError: the last samples are not on the disk."""
+        try:
+            for converted in self._convert.resample(None):
+                self._put(converted)
+            self._put(None)
+            self._container.close()
+            with open(self._temporary, "rb+") as file:
+                if self._format == "MP3":
+                    mpeg.note_samples(file, self.frames)
+                    file.flush()
+                os.fsync(file.fileno())
+            os.replace(self._temporary, self.path)
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def abort(self) -> None:
+        self._container.close()
+        self._temporary.unlink(missing_ok=True)
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
