@@ -57,6 +57,10 @@ class IngestSettings(Settings):
         le=64,
         description="Of a file with several sound tracks the one to take; null: the one that it marks, or the first",
     )
+    channels: Literal["dialogue", "all"] = Field(
+        "dialogue",
+        description="Channels of surround recordings that are restored; dialogue: the centre alone; all: every one but the LFE",
+    )
     max_files: int = Field(100_000, ge=1, description="Most files in an input archive; more are an error")
     max_unpacked: str = Field("500GB", description="Largest size of an input archive once unpacked; more is an error")
     max_ratio: float = Field(

@@ -29,6 +29,7 @@ FILE_FIELDS: Mapping[str, str | None] = {
     "stems": None,
     "estimates": "estimates_sha256",
     "metadata": "metadata_sha256",
+    "whole": "whole_sha256",
 }
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
@@ -69,6 +70,10 @@ class Item(BaseModel):
     # ingest; of a coded recording its codec (FFmpeg's name) and bit/s
     codec: str | None = None
     bit_rate: int | None = None
+    # of more than two channels: the whole recording, beside those of its channels that are restored (`noisy`, until loudness)
+    whole: str | None = None
+    whole_sha256: str | None = None
+    restored_channels: list[int] | None = None
     # what the recording says of itself (`formats.metadata`), where it says something
     metadata: str | None = None
     metadata_sha256: str | None = None

@@ -95,7 +95,7 @@ CONFIG = [
     Case("loudness: {target_lufs: 23}", "loudness.target_lufs", "23", "at least -60, at most -5", "target_lufs"),
     Case("loudness: {target_lufs: -23 LUFS}", "loudness.target_lufs", "'-23 LUFS'", "a number", "target_lufs"),
     Case("loudness: {true_peak_dbtp: 1}", "loudness.true_peak_dbtp", "1", "at most 0", "true_peak_dbtp"),
-    Case("loudness: {format: aac}", "loudness.format", "'mp3'", "keep, wav, flac", "format"),
+    Case("loudness: {format: aac}", "loudness.format", "'aac'", "keep, wav, flac, mp3, m4a, opus", "format"),
     Case("loudness: {subtype: PCM24}", "loudness.subtype", "'PCM24'", "PCM_16, PCM_24, FLOAT", "subtype"),
     Case("loudness: {format: flac, subtype: FLOAT}", "loudness", "FLOAT", "choose PCM_24", "subtype"),
     Case("evaluate: {metrics: [wre]}", "evaluate.metrics.0", "'wre'", "signal, wer (A module of", "'wer'"),

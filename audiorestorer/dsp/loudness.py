@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiorestorer.audio import Audio, rechunk
+from audiorestorer.dsp.layouts import WEIGHTS
 from audiorestorer.dsp.recursive import Sections
 from audiorestorer.dsp.true_peak import HALF_TAPS, inter_sample_peaks, stream_peak
 
@@ -69,6 +70,7 @@ class Meter:
         self.sample_rate = sample_rate
         self._clip = clip
         self._weighting = Sections(k_weighting(sample_rate), channels)
+        self._weights = np.array(WEIGHTS.get(channels, (1.0,) * channels))[:, None]
         self._steps: list[float] = []
         self._energy, self._filled, self._step = 0.0, 0, 0
         self._past = np.zeros((channels, 2 * HALF_TAPS), np.float32)
@@ -80,9 +82,7 @@ class Meter:
         heard = block.astype(np.float64)
         if self._clip is not None:
             heard = np.clip(heard, -self._clip, self._clip)
-        self._gather(
-            np.square(self._weighting(heard)).sum(axis=0)
-        )  # eq. 1 and 3; the weights of left, right and mono are 1
+        self._gather((self._weights * np.square(self._weighting(heard))).sum(axis=0))  # eq. 1 and 3
         self._past, self._peak = self._peak_after(block)
 
     def _gather(self, power: NDArray[np.float64]) -> None:

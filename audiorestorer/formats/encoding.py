@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audiorestorer.dsp import layouts
 from audiorestorer.files import temporary_beside
 from audiorestorer.formats import mpeg
 
@@ -94,7 +95,7 @@ class Encoder:
                     for number, (start, end, title) in enumerate(chapters)
                 ]
             )  # fmt: skip
-        layout = {1: "mono", 2: "stereo"}[channels]
+        layout = layouts.NAMES[channels]
         stream: Any = self._container.add_stream(coding.encoder, rate=sample_rate, layout=layout)
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         if coding.most:

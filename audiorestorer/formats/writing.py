@@ -12,11 +12,14 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
+from audiorestorer.dsp import layouts
 from audiorestorer.files import temporary_beside
 
 WAV_LIMIT_BYTES = 4_000_000_000  # above it a plain WAV header cannot count the samples: RF64
 # sndfile.h: the PEAK chunk holds the time of day, so equal audio would give unequal bytes
 SFC_SET_ADD_PEAK_CHUNK = 0x1050
+SFC_SET_CHANNEL_MAP_INFO = 0x1101
+WITH_MAP = ("WAVEX", "RF64", "CAF", "AIFF")
 BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 Audio = NDArray[np.float32]
 
@@ -44,6 +47,8 @@ class Writer:
         self._temporary = temporary_beside(self.path)
         if format == "WAV" and expected_frames * channels * BYTES_PER_SAMPLE.get(subtype, 4) > WAV_LIMIT_BYTES:
             format = "RF64"
+        if format == "WAV" and channels > 2:
+            format = "WAVEX"  # which says where the channels stand
         try:
             self._file = sf.SoundFile(
                 str(self._temporary), "w", samplerate=sample_rate, channels=channels, format=format, subtype=subtype
@@ -52,6 +57,9 @@ class Writer:
             raise self._reason(error) from error
         binding: Any = sf
         binding._snd.sf_command(self._file._file, SFC_SET_ADD_PEAK_CHUNK, binding._ffi.NULL, 0)
+        if channels in layouts.MAPS and format in WITH_MAP:
+            places = binding._ffi.new("int[]", layouts.MAPS[channels])
+            binding._snd.sf_command(self._file._file, SFC_SET_CHANNEL_MAP_INFO, places, binding._ffi.sizeof(places))
         self.frames = 0
 
     def write(self, block: Audio) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
+from audiorestorer.dsp import layouts
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_json
 from audiorestorer.formats import containers, headers, metadata, zipped
@@ -24,13 +25,18 @@ from audiorestorer.store import Entry, sha256_file
 
 log = logging.getLogger("audiorestorer")
 
-MAX_CHANNELS = 2
 MAX_FRAMES = 1 << 40  # a year at 34 kHz; libsndfile gives 2^63 - 1 where a FLAC does not say how long it is
 MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
 MAX_PEAK_DBFS = 200.0  # above 32-bit integers read as they are (187 dBFS): no audio, and its powers leave float32
-MEASURED = {"min_duration_sec", "silence_dbfs", "track"}  # settings that decide over a file; an archive's bounds do not
+MEASURED = {
+    "min_duration_sec",
+    "silence_dbfs",
+    "track",
+    "channels",
+}  # settings that decide over a file; an archive's bounds do not
 CODECS = {"MPEG_LAYER_III": "mp3", "MPEG_LAYER_II": "mp2", "MPEG_LAYER_I": "mp1", "OPUS": "opus", "VORBIS": "vorbis"}
 METADATA = "metadata.json"
+RESTORED = "restored.wav"  # the channels of a surround recording that are restored
 REFERENCE = "reference.wav"  # the decoded copy of a reference
 CONDITION_COLUMNS = ("voice", "music", "snr_db")
 
@@ -46,8 +52,8 @@ def inspect(path: Path, config: Config) -> dict[str, Any]:
     """
     try:
         info = audio.probe(path)
-        if not 1 <= info.channels <= MAX_CHANNELS:
-            raise RejectItem(f"{info.channels} channels; mono and stereo are supported")
+        if not 1 <= info.channels <= layouts.MOST:
+            raise RejectItem(f"{info.channels} channels; one to {layouts.MOST} are supported")
         if not MIN_RATE_HZ <= info.sample_rate <= MAX_RATE_HZ:
             raise RejectItem(f"sample rate {info.sample_rate} Hz is outside {MIN_RATE_HZ}..{MAX_RATE_HZ} Hz")
         if info.frames == 0:
@@ -90,6 +96,18 @@ def _coding(path: Path, info: audio.AudioInfo) -> dict[str, Any]:
     """Codec and bit/s of what libsndfile decodes, where it is coded."""
     codec = CODECS.get(info.subtype)
     return {"codec": codec, "bit_rate": round(8 * path.stat().st_size / info.duration_sec)} if codec else {}
+
+
+def _chosen(path: Path, channels: list[int], target: Path) -> Path:
+    info = audio.probe(path)
+    audio.write_blocks(
+        target,
+        (block[channels] for block in audio.blocks(path)),
+        info.sample_rate,
+        len(channels),
+        expected_frames=info.frames,
+    )
+    return target
 
 
 def _said(source: Path, known: containers.Decoded | None, folder: Path) -> tuple[dict[str, Path], str | None]:
@@ -194,6 +212,13 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
         said_of_it = {"header": known.note if known else None, "tags": problem}
         row["notes"] = {**(row["notes"] or {}), **{name: text for name, text in said_of_it.items() if text}} or None
         kept |= said
+        if row["channels"] > 2:
+            row |= {
+                "whole_sha256": digest,
+                "restored_channels": layouts.restored(row["channels"], config.ingest.channels),
+            }
+            kept[RESTORED] = _chosen(path, row["restored_channels"], scratch / RESTORED)
+            digest = sha256_file(kept[RESTORED])
         row |= {"sha256": digest, "noisy_sha256": digest}
         if opened and (note := opened.notes.get(file.relative)):
             notes = row["notes"] or {}
@@ -229,8 +254,11 @@ def _described(entry: Entry, item: Item) -> Item:
     """The row; a recording of an archive, or one that was decoded, lies in the store from here on."""
     files = {name: str(path) for name, path in entry.files.items()}
     clean, said = files.pop(REFERENCE, item.clean), files.pop(METADATA, None)
-    path = next(iter(files.values()), item.noisy)
+    chosen = files.pop(RESTORED, None)
+    whole = next(iter(files.values()), item.noisy)
+    path = chosen or whole
     return item.updated(
+        whole=whole if chosen else None,
         **{
             **entry.row,
             "path": path,
@@ -238,5 +266,5 @@ def _described(entry: Entry, item: Item) -> Item:
             "clean": clean,
             "metadata": said,
             "metadata_sha256": entry.sha256.get(METADATA),
-        }
+        },
     )

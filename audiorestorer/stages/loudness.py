@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,13 +178,12 @@ def what_is_missing(plan: Plan, level: Reading, goal: Goal, is_residue: bool) ->
     return f"the true-peak ceiling leaves the loudness {short:+.2f} LU short of the target"
 
 
-def render(path: str, info: audio.AudioInfo, plan: Plan, before: Reading) -> Iterator[audio.Audio]:
+def render(stream: Iterator[audio.Audio], info: audio.AudioInfo, plan: Plan, before: Reading) -> Iterator[audio.Audio]:
     """The stream with its gain, limited where the plan has a ceiling.
 
     Spikes are cut to the level that makes them spikes before they are limited: the limiter would else turn down the speech around them
     by as much as they stick out, and for longer.
     """
-    stream = audio.blocks(path)
     if plan.ceiling_dbtp is None:
         return meter.scaled(stream, plan.gain_db)
     if before.spikes is not None:
@@ -199,10 +198,39 @@ def read_level(path: str | Path, info: audio.AudioInfo, spikes: Spikes | None = 
     Raises:
         RejectItem: it holds NaN or infinity.
     """
+    return _level(lambda: audio.blocks(path), info, spikes)
+
+
+def _level(open_: Callable[[], Iterator[audio.Audio]], info: audio.AudioInfo, spikes: Spikes | None = None) -> Reading:
     try:
-        return reading(lambda: audio.blocks(path), info.sample_rate, info.channels, spikes)
+        return reading(open_, info.sample_rate, info.channels, spikes)
     except ValueError as error:
         raise RejectItem(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is brought to its loudness: the restored recording, or a surround recording with its restored channels."""
+
+    open: Callable[[], Iterator[audio.Audio]]
+    info: audio.AudioInfo
+
+
+def _program(item: Item) -> Program:
+    path = item.path or ""
+    if item.whole is None:
+        return Program(lambda: audio.blocks(path), audio.probe(path))
+    whole, channels = item.whole, item.restored_channels or []
+
+    def joined() -> Iterator[audio.Audio]:
+        size = 1 << 16
+        for block, restored in zip(
+            audio.rechunk(audio.blocks(whole), size), audio.rechunk(audio.blocks(path), size), strict=True
+        ):
+            block[channels] = restored
+            yield block
+
+    return Program(joined, audio.probe(whole))
 
 
 def _tagged(target: Path, said: metadata.Metadata, level: Reading) -> str | None:
@@ -230,19 +258,20 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     Raises:
         RejectItem: the speech or the input holds NaN or infinity.
     """
-    path = item.path or ""
-    info, given = audio.probe(path), audio.probe(item.noisy)
+    program = _program(item)
+    info, given = program.info, audio.probe(item.noisy)
     suffix = Path(item.output or "x.wav").suffix.lower()
-    kind, subtype = audio.output_format(given, suffix, settings.subtype, item.codec)
+    kind, subtype = audio.output_format(audio.probe(item.whole or item.noisy), suffix, settings.subtype, item.codec)
     target = folder / f"output{suffix}"
     said = metadata.Metadata.from_json(read_json(item.metadata)) if item.metadata else metadata.Metadata()
-    before = read_level(path, info)
-    lost = taken(read_level(item.noisy, given), before)
+    before = _level(program.open, info)
+    speech = before if item.whole is None else read_level(item.path or "", audio.probe(item.path or ""))
+    lost = taken(read_level(item.noisy, given), speech)
     goal = goal_of(settings, info.channels, lost.is_residue)
     plan = first_plan(before, goal)
     for attempt in range(1, ATTEMPTS + 1):
         audio.write_blocks(
-            target, render(path, info, plan, before), info.sample_rate, info.channels,
+            target, render(program.open(), info, plan, before), info.sample_rate, info.channels,
             format=kind, subtype=subtype, expected_frames=info.frames, bit_rate=bit_rate_of(settings, item),
             chapters=said.chapters,
         )  # fmt: skip
@@ -270,7 +299,8 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
 
 def _describe(entry: Entry, item: Item) -> Item:
     name = next(iter(entry.files))
-    return item.updated(**entry.row, path=str(entry.files[name]), sha256=entry.sha256[name])
+    whole = {} if item.whole is None else {"noisy": item.whole, "noisy_sha256": item.whole_sha256}
+    return item.updated(**entry.row, **whole, path=str(entry.files[name]), sha256=entry.sha256[name])
 
 
 def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, job: Job) -> None:
@@ -289,6 +319,8 @@ def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, job: Jo
             Path(item.output or "x.wav").suffix.lower(),
             item.codec,
             item.bit_rate,
+            item.metadata_sha256,
+            item.whole_sha256,
         ],  # fmt: skip
     )
     run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

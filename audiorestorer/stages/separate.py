@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from audiorestorer.config import SeparatorSettings
+from audiorestorer.dsp import layouts
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
@@ -16,8 +17,6 @@ from audiorestorer.stages.network import network_stage
 from audiorestorer.stages.shard import ItemResult, RejectItem, run_shard
 from audiorestorer.store import Entry
 
-MAX_CHANNELS = 2
-
 
 def wanted_stems(settings: SeparatorSettings) -> tuple[str, ...]:
     return ("vocals", "accompaniment") if settings.accompaniment == "stems" else ("vocals",)
@@ -27,15 +26,15 @@ def separate_item(loaded: Loaded, item: Item, settings: SeparatorSettings, folde
     """Write `vocals.wav` (and `accompaniment.wav`), float32, exactly as long as the input.
 
     Raises:
-        RejectItem: more than two channels, no samples, or not readable.
+        RejectItem: more than eight channels, no samples, or not readable.
     """
     try:
         recording = Recording.of_file(item.noisy)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
-    if not 1 <= recording.channels <= MAX_CHANNELS or not recording.frames:
+    if not 1 <= recording.channels <= layouts.MOST or not recording.frames:
         raise RejectItem(
-            f"{recording.channels} channels, {recording.frames} samples; mono or stereo with sound is needed"
+            f"{recording.channels} channels, {recording.frames} samples; one to eight channels with sound are needed"
         )
     seed = int((item.sha256 or "0")[:15], 16)
     files = {f"{stem}.wav": folder / f"{stem}.wav" for stem in loaded.stems}

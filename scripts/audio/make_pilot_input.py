@@ -18,6 +18,7 @@ import numpy as np
 import soundfile as sf
 import soxr
 
+from audiorestorer import audio
 from audiorestorer.datasets.levels import scale_to_snr
 from scripts.audio import music_genres, synth_music, synth_speech
 from scripts.audio.synth_speech import Voice
@@ -109,7 +110,7 @@ CLIPS = (
         2,
     ),
     Clip(
-        "audiobook/chapter_03.flac",
+        "audiobook/chapter_03.opus",
         48000,
         10,
         "continuo",
@@ -126,7 +127,7 @@ CLIPS = (
         "Nobody had told the children that the river could be heard from the attic at night.",
     ),
     Clip(
-        "help_line/menu.flac",
+        "help_line/menu.m4a",
         16000,
         5,
         "bigband",
@@ -176,15 +177,17 @@ def make(clip: Clip, number: int, seed: int, out: Path) -> None:
     path = out / "input" / clip.path
     path.parent.mkdir(parents=True, exist_ok=True)
     kinds = {
-        ".wav": ("WAV", "PCM_16"),
-        ".flac": ("FLAC", "PCM_16"),
-        ".ogg": ("OGG", "VORBIS"),
-        ".mp3": ("MP3", "MPEG_LAYER_III"),
-    }
+        ".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS"), ".mp3": ("MP3", "MPEG_LAYER_III"),
+        ".m4a": ("AAC", "keep"), ".opus": ("OPUS", "keep"),
+    }  # fmt: skip
     kind, subtype = kinds[path.suffix]
-    sf.write(path, mixture.T, clip.rate, format=kind, subtype=subtype)
-    decoded, _ = sf.read(path, dtype="float32", always_2d=True)
-    target = aligned(target.astype(np.float32), mixture.astype(np.float32), decoded.T)
+    if subtype == "keep":
+        mono = mixture.astype(np.float32)
+        audio.write_blocks(path, [mono], clip.rate, len(mono), format=kind, subtype=subtype, bit_rate=96_000)
+    else:
+        sf.write(path, mixture.T, clip.rate, format=kind, subtype=subtype)
+    decoded, _ = audio.read(path)
+    target = aligned(target.astype(np.float32), mixture.astype(np.float32), decoded)
     reference = (out / "clean" / clip.path).with_suffix(".flac")
     reference.parent.mkdir(parents=True, exist_ok=True)
     sf.write(reference, target.T, clip.rate, format="FLAC", subtype="PCM_16")

@@ -63,6 +63,10 @@ DATA = (
     ),
     ("acoustic and language model of pocketsphinx", "in its wheel", "BSD-2-Clause", "WER with no download"),
     ("DNSMOS networks of speechmos", "in its wheel", "MIT", "Microsoft's ONNX files"),
+    (
+        "FFmpeg's libraries, with x264 and x265", "in the wheel of av, installed by pip", "GPL-2.0+ as built there",
+        "they run beside this project's code, which stays under MIT; whoever ships both together follows the GPL, as for mutagen",
+    ),
     ("AudioSet's class list", "fetched with panns_cnn14", "CC-BY-4.0", "names of the classes"),
 )  # fmt: skip
 HEAD = """# Licences of all that is shipped or fetched

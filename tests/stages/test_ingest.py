@@ -30,7 +30,7 @@ def folder(tmp_path):
     bad = x.T.copy()
     bad[77] = np.nan
     sf.write(root / "nan.wav", bad, 16000, subtype="FLOAT")
-    sf.write(root / "many.wav", np.repeat(x.T, 6, 1), 16000)
+    sf.write(root / "many.wav", np.repeat(x.T, 9, 1), 16000)
     (root / "cut.wav").write_bytes((root / "good.wav").read_bytes()[:5000])
     (root / "cut.flac").write_bytes((root / "ünï cödé/x y.flac").read_bytes()[:3000])
     (root / "text.wav").write_text("hello")
@@ -53,7 +53,7 @@ def test_every_file_is_a_row_and_bad_ones_say_why(folder, tmp_path):
     rows = rows_of(Config(input=str(folder), shards=3, exclude=["skip/*"]), tmp_path)
     reasons = {
         "silent.wav": "silent", "short.wav": "too short", "empty.wav": "empty", "nan.wav": "NaN",
-        "many.wav": "6 channels", "cut.wav": "truncated", "cut.flac": "", "text.wav": "not readable",
+        "many.wav": "9 channels", "cut.wav": "truncated", "cut.flac": "", "text.wav": "not readable",
         "link.wav": "a link out of the input folder",
     }  # fmt: skip
     good = {"good.wav", "a/b.wav", "a_b.wav", "ünï cödé/x y.flac", "lossy.mp3"}

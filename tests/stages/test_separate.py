@@ -76,9 +76,9 @@ def test_a_finished_shard_imports_no_torch_and_batch_size_is_no_key(tmp_path: Pa
 def test_what_cannot_be_separated(tmp_path: Path) -> None:
     tiny.write_tiny_mask_unet(tmp_path / "w.safetensors")
     model = tiny.write_model_json(tmp_path / "m.json", "tiny", "mask_network", [tmp_path / "w.safetensors"])
-    write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "a", (3, 3000), 16_000)])
+    write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "a", (9, 3000), 16_000)])
     separate.run(tmp_path / "in.jsonl", tmp_path / "out.jsonl", settings(), Job(tmp_path / "store", "cpu"), model)
-    assert "3 channels" in (read_manifest(tmp_path / "out.jsonl")[0].reason or "")
+    assert "9 channels" in (read_manifest(tmp_path / "out.jsonl")[0].reason or "")
     with pytest.raises(AudioRestorerError, match="accompaniment: residual"):
         write_manifest(tmp_path / "in.jsonl", [an_item(tmp_path, "b", (1, 3000), 16_000)])
         wanted = settings(accompaniment="stems")

@@ -7,7 +7,7 @@ and resampling are cheap beside a network.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
+from audiorestorer.dsp import layouts
 from audiorestorer.dsp.outliers import OutlierMeter, limited, without_outliers
 from audiorestorer.dsp.overlap_add import Run, process
 from audiorestorer.errors import AudioRestorerError
@@ -202,6 +203,26 @@ def full_band(block: dict[str, Audio]) -> Audio:
     return block["vocals"] + block["top_gain"] * block["high"] if "top_gain" in block else block["vocals"]
 
 
+def _in_pairs(
+    loaded: Loaded, recording: Recording, overlap: float, shifts: int, seed: int
+) -> Iterator[dict[str, Audio]]:
+    """Of more channels than a network takes at a time: left and right together, the centre alone, and so on (`layouts.pairs`)."""
+    groups = layouts.pairs(recording.channels)
+    parts = [
+        estimates(
+            loaded, replace(recording, open=partial(_channels, recording, group), channels=len(group)), overlap=overlap, shifts=shifts,
+            seed=seed,
+        )
+        for group in groups
+    ]  # fmt: skip
+    for blocks in zip(*parts, strict=True):
+        yield {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _channels(recording: Recording, group: Sequence[int]) -> Iterator[Audio]:
+    return (block[group] for block in recording.open())
+
+
 def estimates(
     loaded: Loaded, recording: Recording, *, overlap: float = OVERLAP, shifts: int = 0, seed: int = 0
 ) -> Iterator[dict[str, Audio]]:
@@ -215,6 +236,9 @@ def estimates(
         AudioRestorerError: unreadable audio.
     """
     network, rate, channels = loaded.network, recording.sample_rate, recording.channels
+    if network.channels > 1 and channels > network.channels:
+        yield from _in_pairs(loaded, recording, overlap, shifts, seed)
+        return
     total = max(1, round(recording.frames * network.sample_rate / rate))
 
     def at_rate() -> Iterator[Audio]:
