@@ -58,8 +58,8 @@ def at_48_khz(path: Path) -> Audio:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    clips = sorted((ROOT / "data/pilot/input").rglob("*.flac"))
-    parser.add_argument("--recording", type=Path, default=clips[0], help="speech over noise or music")
+    clip = ROOT / "data/pilot/input/audiobook/chapter_03.opus"
+    parser.add_argument("--recording", type=Path, default=clip, help="speech over noise or music")
     parser.add_argument("--repeats", type=int, default=3, help="number of turns; the best counts")
     args = parser.parse_args()
     signal = at_48_khz(args.recording)
