@@ -164,3 +164,23 @@ def test_a_container_opens_no_other_file(tmp_path: Path) -> None:
     for name in ("list.m4a", "list.mp4"):
         with pytest.raises(AudioRestorerError, match="not readable as audio: text"):
             audio.probe(tmp_path / name)
+
+
+@pytest.mark.parametrize(("suffix", "codec", "muxer", "before", "behind"), FORMATS[:2] + FORMATS[4:10])
+def test_a_file_with_wrong_bytes_is_sound_or_a_reason(
+    tmp_path: Path, suffix: str, codec: str, muxer: str, before: int, behind: int
+) -> None:
+    whole = write_coded(tmp_path / f"whole{suffix}", [(noise(48_000, 12_000), 48_000)], codec, muxer).read_bytes()
+    rng = np.random.default_rng(len(suffix) + len(codec))
+    path = tmp_path / f"x{suffix}"
+    for _ in range(12):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(content), rng.integers(1, 30)):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(bytes(content[: rng.integers(1, len(content))]) if rng.random() < 0.3 else bytes(content))
+        try:
+            samples, _ = audio.read(path)
+        except AudioRestorerError as error:
+            assert str(path) in str(error)
+        else:
+            assert samples.shape[1] < 60 * 48_000
