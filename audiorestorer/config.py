@@ -233,6 +233,10 @@ class LoudnessSettings(Settings):
         "keep",
         description="Format of the outputs; keep: the input's, where it can be written, else FLAC (docs/rendering.md)",
     )
+    video: Literal["keep", "audio"] = Field(
+        "keep",
+        description="What comes out of a video; keep: the video with its new sound, its picture copied; audio: the sound alone",
+    )
     bitrate: str = Field(
         "keep",
         pattern=r"^(keep|[1-9][0-9]{1,2}k)$",

@@ -30,6 +30,7 @@ FILE_FIELDS: Mapping[str, str | None] = {
     "estimates": "estimates_sha256",
     "metadata": "metadata_sha256",
     "whole": "whole_sha256",
+    "source": "source_sha256",
 }
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
 
@@ -70,6 +71,11 @@ class Item(BaseModel):
     # ingest; of a coded recording its codec (FFmpeg's name) and bit/s
     codec: str | None = None
     bit_rate: int | None = None
+    # of a video the file itself, the number of its sound track and when that begins
+    source: str | None = None
+    source_sha256: str | None = None
+    track: int | None = None
+    track_start_sec: float | None = None
     # of more than two channels: the whole recording, beside those of its channels that are restored (`noisy`, until loudness)
     whole: str | None = None
     whole_sha256: str | None = None

@@ -23,9 +23,16 @@ def noise(rate: int, frames: int, channels: int = 1, seed: int = 0) -> Audio:
 
 
 def write_coded(
-    path: Path, signals: list[tuple[Audio, int]], codec: str, muxer: str, *, picture: bool = False, **tags: str
+    path: Path,
+    signals: list[tuple[Audio, int]],
+    codec: str,
+    muxer: str,
+    *,
+    video: str = "",
+    start: int = 0,
+    **tags: str,
 ) -> Path:
-    """A file with a sound track for each (signal, rate), and with `picture` a video of one second."""
+    """A file with a sound track for each (signal, rate), which begins at a sample; `video`: codec of a second of pictures."""
     with av.open(str(path), "w", format=muxer, options={"fflags": "+bitexact"}) as container:
         container.metadata.update(tags)
         tracks: list[tuple[Any, Audio, int]] = []
@@ -33,28 +40,28 @@ def write_coded(
             stream: Any = container.add_stream(codec, rate=rate, layout={1: "mono", 2: "stereo", 6: "5.1"}[len(signal)])
             stream.bit_rate = 96_000 * len(signal)
             tracks.append((stream, signal, rate))
-        video: Any = None
-        if picture:
-            video = container.add_stream("mpeg4", rate=25)
-            video.width = video.height = 32
-            video.pix_fmt = "yuv420p"
+        picture: Any = None
+        if video:
+            picture = container.add_stream(video, rate=25)
+            picture.width = picture.height = 32
+            picture.pix_fmt = "yuv420p"
         for stream, signal, rate in tracks:
-            _encode(container, stream, signal, rate)
-        for number in range(25 if picture else 0):
+            _encode(container, stream, signal, rate, start)
+        for number in range(25 if video else 0):
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 9 * number, np.uint8), format="rgb24")
-            container.mux(video.encode(frame))
-        if picture:
-            container.mux(video.encode(None))
+            container.mux(picture.encode(frame))
+        if video:
+            container.mux(picture.encode(None))
     return path
 
 
-def _encode(container: Any, stream: Any, signal: Audio, rate: int) -> None:
+def _encode(container: Any, stream: Any, signal: Audio, rate: int, start: int) -> None:
     layout = stream.codec_context.layout.name
     convert = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=rate)
     for begin in range(0, signal.shape[1], BLOCK):
         part = np.ascontiguousarray(signal[:, begin : begin + BLOCK])
         frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = rate, begin
+        frame.sample_rate, frame.pts = rate, start + begin
         for converted in convert.resample(frame):
             container.mux(stream.encode(converted))
     for converted in [*convert.resample(None), None]:

@@ -108,8 +108,8 @@ def test_ingest_keeps_a_decoded_copy_and_says_why_others_are_rejected(tmp_path: 
     first, second = noise(44_100, 44_100), noise(44_100, 44_100, seed=1)
     write_coded(folder / "a.m4a", [(first, 44_100)], "aac", "ipod", title="T")
     write_coded(folder / "two.mkv", [(first, 44_100), (second, 44_100)], "aac", "matroska")
-    write_coded(folder / "silent film.mp4", [], "aac", "mp4", picture=True)
-    write_coded(folder / "film.mov", [(first, 44_100)], "aac", "mov", picture=True)
+    write_coded(folder / "silent film.mp4", [], "aac", "mp4", video="mpeg4")
+    write_coded(folder / "film.mov", [(first, 44_100)], "aac", "mov", video="mpeg4")
     whole = (folder / "a.m4a").read_bytes()
     (folder / "cut.m4a").write_bytes(whole[: len(whole) // 2])
     (folder / "locked.m4p").write_bytes(whole.replace(b"mp4a", b"drms"))
@@ -124,7 +124,7 @@ def test_ingest_keeps_a_decoded_copy_and_says_why_others_are_rejected(tmp_path: 
         )
         assert sf.info(row.noisy).frames == row.frames
     assert rows["a.m4a"].frames == pytest.approx(44_100, abs=44) and rows["a.m4a"].codec == "aac"
-    assert rows["a.m4a"].output == "a.m4a" and rows["film.mov"].output == "film.flac"
+    assert rows["a.m4a"].output == "a.m4a" and rows["film.mov"].output == "film.mov"
     assert (rows["two.mkv"].notes or {})["header"] == "it has 2 sound tracks: number 1 was taken"
     reasons = {name: row.reason or "" for name, row in rows.items() if not row.ok}
     assert reasons.keys() == {"silent film.mp4", "cut.m4a", "locked.m4p", "cut.webm"}, reasons

@@ -57,8 +57,11 @@ COPIES = 8  # decoded recordings that a process keeps at a time
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was written: `codec` and `container` are FFmpeg's names, `bit_rate` that of the sound in bit/s (None: not known);
-    `note` is a sentence for the row, `texts` are what it says of itself (name, text)."""
+    """What was written: `codec` and `container` are FFmpeg's names, `bit_rate` is the sound's, bit/s (None: not known).
+
+    `note` is a sentence for the row, `track` the number of the sound track, from 1, `start_sec` when its first sample is heard, `texts`
+    are what the file says of itself (name, text).
+    """
 
     sample_rate: int
     channels: int
@@ -67,6 +70,8 @@ class Decoded:
     container: str
     bit_rate: int | None
     note: str | None
+    track: int = 1
+    start_sec: float = 0.0
     texts: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -253,7 +258,11 @@ def _written(container: Any, file: Any, target: Path, track: int | None) -> Deco
         total = out.frames
     bit_rate = stream.codec_context.bit_rate or container.bit_rate or None
     name = container.format.name.partition(",")[0]
-    return Decoded(rate, channels, total, stream.codec_context.name, name, bit_rate, note, _texts(container, stream))
+    number = 1 + [one.index for one in container.streams.audio].index(stream.index)
+    start = float(first.pts * first.time_base) if first.pts is not None and first.time_base else 0.0
+    return Decoded(
+        rate, channels, total, stream.codec_context.name, name, bit_rate, note, number, start, _texts(container, stream)
+    )  # fmt: skip
 
 
 def _texts(container: Any, stream: Any) -> tuple[tuple[str, str], ...]:

@@ -41,6 +41,9 @@ AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000,
 CODINGS = {
     "MP3": Coding("mp3", "libmp3lame", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000, 160_000),
     "AAC": Coding("ipod", "aac", AAC_RATES, 64_000, 256_000),
+    "AAC in Matroska": Coding(
+        "matroska", "aac", AAC_RATES, 64_000, 256_000
+    ),  # where the delay stands as Matroska wants it
     "ALAC": Coding("ipod", "alac", None, 0, 0),
     "OPUS": Coding("opus", "libopus", (48000,), 48_000, 255_000),
 }

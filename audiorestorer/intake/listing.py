@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from audiorestorer import audio, manifest
 from audiorestorer.config import Config, bytes_of
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.formats import zipped
+from audiorestorer.formats import video, zipped
 from audiorestorer.intake import matching, pairs
 from audiorestorer.left_out import LeftOut, instead, left_out, of_formats
 from audiorestorer.manifest import shard_of, unique_ids
@@ -189,7 +189,7 @@ def _matches(relative: str, pattern: str) -> bool:
     return fnmatch(relative, pattern) or (pattern.startswith("**/") and fnmatch(relative, pattern[3:]))
 
 
-def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
+def output_names(relatives: list[str], keep_format: str, keep_video: bool = True) -> dict[str, str]:
     """The relative path of each file's cleaned version: same tree and name; the suffix follows the format."""
     wanted = {}
     for relative in relatives:
@@ -197,6 +197,8 @@ def output_names(relatives: list[str], keep_format: str) -> dict[str, str]:
         suffix = path.suffix.lower()
         if keep_format != "keep":
             suffix = "." + keep_format
+        elif suffix in video.CONTAINERS:
+            suffix = suffix if keep_video else video.CONTAINERS[suffix][2]
         elif suffix not in audio.WRITTEN and suffix not in audio.CODED:
             suffix = ".flac"
         wanted[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))

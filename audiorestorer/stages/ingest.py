@@ -16,7 +16,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.dsp import layouts
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_json
-from audiorestorer.formats import containers, headers, metadata, zipped
+from audiorestorer.formats import containers, headers, metadata, video, zipped
 from audiorestorer.intake.listing import Found, batch, output_names, state_of
 from audiorestorer.manifest import Item, shard_of
 from audiorestorer.stages.inputs import AGAIN, InputChanged
@@ -35,6 +35,8 @@ MEASURED = {
     "channels",
 }  # settings that decide over a file; an archive's bounds do not
 CODECS = {"MPEG_LAYER_III": "mp3", "MPEG_LAYER_II": "mp2", "MPEG_LAYER_I": "mp1", "OPUS": "opus", "VORBIS": "vorbis"}
+DECODED = "decoded.wav"
+SOURCE = "source"  # of an archive's video, with its suffix
 METADATA = "metadata.json"
 RESTORED = "restored.wav"  # the channels of a surround recording that are restored
 REFERENCE = "reference.wav"  # the decoded copy of a reference
@@ -162,7 +164,9 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
     archive = zipped.is_zip(root)
     given = batch(config)
     shards = given.shard_count(config.shards, None)
-    outputs = output_names([file.relative for file in given.files], config.loudness.format)
+    outputs = output_names(
+        [file.relative for file in given.files], config.loudness.format, config.loudness.video == "keep"
+    )
     found: dict[str, Found] = {}
     stats: dict[str, list[Any]] = {}
     items = []
@@ -199,7 +203,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
                 raise RejectItem(str(error)) from error
         kept, source = {path.name: path} if opened else {}, path
         try:
-            known, path = _readable(path, scratch / "decoded.wav", config.ingest.track)
+            known, path = _readable(path, scratch / DECODED, config.ingest.track)
             row = inspect(path, config)
             digest = sha256_file(path)
             said, problem = _said(source, known, scratch)
@@ -207,7 +211,10 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             if not opened and _size_and_time(item.noisy) != stats[item.id][1:3]:
                 raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
         if known:  # the copy takes the recording's place
-            kept = {path.name: path}
+            is_video = PurePosixPath(item.output or "").suffix.lower() in video.CONTAINERS
+            kept = {DECODED: path, **({SOURCE + source.suffix: source} if opened and is_video else {})}
+            if is_video:
+                row |= {"source_sha256": sha256_file(source), "track": known.track, "track_start_sec": known.start_sec}
             row |= {"codec": known.codec, "bit_rate": None if known.lossless else known.bit_rate}
         said_of_it = {"header": known.note if known else None, "tags": problem}
         row["notes"] = {**(row["notes"] or {}), **{name: text for name, text in said_of_it.items() if text}} or None
@@ -255,10 +262,13 @@ def _described(entry: Entry, item: Item) -> Item:
     files = {name: str(path) for name, path in entry.files.items()}
     clean, said = files.pop(REFERENCE, item.clean), files.pop(METADATA, None)
     chosen = files.pop(RESTORED, None)
-    whole = next(iter(files.values()), item.noisy)
+    decoded = files.pop(DECODED, None)
+    source = next((files.pop(name) for name in list(files) if name.startswith(f"{SOURCE}.")), item.noisy)
+    whole = decoded or next(iter(files.values()), item.noisy)
     path = chosen or whole
     return item.updated(
         whole=whole if chosen else None,
+        source=source if "source_sha256" in entry.row else None,
         **{
             **entry.row,
             "path": path,

@@ -20,7 +20,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
 from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
 from audiorestorer.files import read_json
-from audiorestorer.formats import metadata, riff
+from audiorestorer.formats import metadata, riff, video
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
@@ -245,6 +245,14 @@ def _tagged(target: Path, said: metadata.Metadata, level: Reading) -> str | None
     return metadata.write(target, said, measured)
 
 
+def _merged(item: Item, sound: Path, target: Path) -> tuple[Path, str | None]:
+    """The video with its new sound, and what of it its format does not take."""
+    track = video.Track(item.track or 1, item.track_start_sec or 0.0)
+    lost = video.merge(Path(item.source or ""), sound, target, track)
+    sound.unlink()
+    return target, lost
+
+
 def bit_rate_of(settings: LoudnessSettings, item: Item) -> int | None:
     """bit/s of a coded output, as set or as the recording has it; None: what sounds well."""
     if settings.bitrate != "keep":
@@ -261,8 +269,12 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     program = _program(item)
     info, given = program.info, audio.probe(item.noisy)
     suffix = Path(item.output or "x.wav").suffix.lower()
-    kind, subtype = audio.output_format(audio.probe(item.whole or item.noisy), suffix, settings.subtype, item.codec)
-    target = folder / f"output{suffix}"
+    if item.source is None:
+        kind, subtype = audio.output_format(audio.probe(item.whole or item.noisy), suffix, settings.subtype, item.codec)
+        target = folder / f"output{suffix}"
+    else:
+        _, kind, sound = video.CONTAINERS[suffix]
+        subtype, target = "keep", folder / f"sound{sound}"
     said = metadata.Metadata.from_json(read_json(item.metadata)) if item.metadata else metadata.Metadata()
     before = _level(program.open, info)
     speech = before if item.whole is None else read_level(item.path or "", audio.probe(item.path or ""))
@@ -285,8 +297,10 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     found = {
         "loudness": "; ".join(text for text in sentences if text),
         "speech": lost.note(),
-        "tags": _tagged(target, said, level),
+        "tags": _tagged(target, said, level) if item.source is None else None,
     }
+    if item.source is not None:
+        target, found["tags"] = _merged(item, target, folder / f"output{suffix}")
     notes = {name: text for name, text in found.items() if text}
     row: dict[str, Any] = {
         "gain_db": round(plan.gain_db, 4), "limited": plan.ceiling_dbtp is not None, "target_lufs": round(goal.target_lufs, 4),
@@ -321,6 +335,8 @@ def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, job: Jo
             item.bit_rate,
             item.metadata_sha256,
             item.whole_sha256,
+            item.source_sha256,
+            item.track,
         ],  # fmt: skip
     )
     run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from audiorestorer import audio
-from audiorestorer.formats import metadata, riff
+from audiorestorer.formats import metadata, riff, video
 from audiorestorer.formats.metadata import Metadata, Picture
 from audiorestorer.left_out import TAKEN
 from audiorestorer.report.tables import markdown_table
@@ -78,10 +78,14 @@ def table() -> str:
             rows.append([suffixes.replace(" ", ", "), name, *measured(suffix, None, Path(folder))])
             if suffix == ".m4a":
                 rows.append([suffixes.replace(" ", ", "), ALAC, *measured(suffix, "alac", Path(folder))])
-    known = {suffix for suffixes in WRITTEN for suffix in suffixes.split()}
+    known = {suffix for suffixes in WRITTEN for suffix in suffixes.split()} | set(video.CONTAINERS)
     others = ", ".join(sorted(set(TAKEN) - known))
     head = ["suffix", "comes out as", "first and last sample", "tags", "cover", "chapters", "time code, markers"]
-    return f"{markdown_table(head, rows)}\n\nThese are taken too and come out as FLAC: {others}."
+    films = ", ".join(video.CONTAINERS)
+    return (
+        f"{markdown_table(head, rows)}\n\nVideos that come out as videos: {films}."
+        f"\n\nThese are taken too and come out as FLAC: {others}."
+    )
 
 
 if __name__ == "__main__":
