@@ -30,6 +30,7 @@ FILE_FIELDS: Mapping[str, str | None] = {
     "estimates": "estimates_sha256",
     "metadata": "metadata_sha256",
     "whole": "whole_sha256",
+    "measured": "measured_sha256",
     "source": "source_sha256",
 }
 ID_MAX_CHARS = 120  # a file name of 255 bytes, less suffixes and a hash
@@ -76,10 +77,13 @@ class Item(BaseModel):
     source_sha256: str | None = None
     track: int | None = None
     track_start_sec: float | None = None
-    # of more than two channels: the whole recording, beside those of its channels that are restored (`noisy`, until loudness)
+    # of more than two channels: the whole recording, which of its channels are restored (`noisy` holds those), and the same channels
+    # of the output
     whole: str | None = None
     whole_sha256: str | None = None
     restored_channels: list[int] | None = None
+    measured: str | None = None
+    measured_sha256: str | None = None
     # what the recording says of itself (`formats.metadata`), where it says something
     metadata: str | None = None
     metadata_sha256: str | None = None

@@ -57,10 +57,10 @@ COPIES = 8  # decoded recordings that a process keeps at a time
 
 @dataclass(frozen=True)
 class Decoded:
-    """What was written: `codec` and `container` are FFmpeg's names, `bit_rate` is the sound's, bit/s (None: not known).
+    """What was written.
 
-    `note` is a sentence for the row, `track` the number of the sound track, from 1, `start_sec` when its first sample is heard, `texts`
-    are what the file says of itself (name, text).
+    `codec` and `container` are FFmpeg's names, `bit_rate` is the sound's, bit/s (None: not known), `note` is a sentence for the row,
+    `track` the number of the sound track, from 1, `start_sec` when its first sample is heard, `texts` what the file says of itself.
     """
 
     sample_rate: int

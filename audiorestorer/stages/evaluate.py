@@ -273,7 +273,8 @@ def run(
     threads, processes = (job.threads, 1) if is_on_gpu else (1, job.threads)
     context = replace(context, threads=threads, processes=processes)
     context = replace(context, sentences=group_wer.sentences(context, sentences_of(sentences)))
-    items = read_manifest(in_manifest)
+    given = read_manifest(in_manifest)
+    items = [item.updated(path=item.measured, sha256=item.measured_sha256) if item.measured else item for item in given]
     items = examined(items, job.store, out_manifest, [in_manifest], context.processes)
     for name in config.metrics:
         rest = _not_drawn(groups.named(name), items, context, config, words_below)
@@ -281,7 +282,10 @@ def run(
         measured = measure_group(name, drawn, job.store, context, out_manifest, [in_manifest])
         rows = rest | {item.id: item for item in measured}
         items = [rows[item.id] for item in items]
-    write_manifest(out_manifest, items)
+    write_manifest(
+        out_manifest,
+        [item.updated(path=own.path, sha256=own.sha256) for item, own in zip(items, given, strict=True)],
+    )
 
 
 def _not_drawn(

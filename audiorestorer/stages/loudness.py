@@ -31,6 +31,7 @@ log = logging.getLogger("audiorestorer")
 TOLERANCE_LU = 0.05
 REPORTED_LU = 0.1  # what is further from the target gets a note
 LEAST_SLOPE = 0.2
+MEASURED = "measured.wav"  # of a surround output the channels that were restored
 LEAST_BIT_RATE = 48_000  # per channel: what was coded lower is coded so, since coding it again costs sound
 ATTEMPTS = 4
 DUAL_MONO_LU = 10 * math.log10(2)  # what a signal on two channels reads more than on one
@@ -287,7 +288,8 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
             format=kind, subtype=subtype, expected_frames=info.frames, bit_rate=bit_rate_of(settings, item),
             chapters=said.chapters,
         )  # fmt: skip
-        level = read_level(target, audio.probe(target), before.spikes and before.spikes.after(plan.gain_db))
+        made = audio.probe(target)
+        level = read_level(target, made, before.spikes and before.spikes.after(plan.gain_db))
         following = next_plan(plan, level, goal)
         if following is None or attempt == ATTEMPTS:
             break
@@ -308,13 +310,23 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
         **lost.row(), **({"notes": notes} if notes else {}),
     }  # fmt: skip
     log.info("loudness: %s: gain %+.2f dB%s", item.id, plan.gain_db, ", limited" if row["limited"] else "")
-    return ItemResult({target.name: target}, row)
+    files = {target.name: target}
+    if item.whole is not None:
+        files[MEASURED] = folder / MEASURED
+        chosen = (block[item.restored_channels] for block in audio.blocks(target))
+        audio.write_blocks(
+            files[MEASURED], chosen, made.sample_rate, len(item.restored_channels or []), expected_frames=made.frames
+        )
+    return ItemResult(files, row)
 
 
 def _describe(entry: Entry, item: Item) -> Item:
-    name = next(iter(entry.files))
-    whole = {} if item.whole is None else {"noisy": item.whole, "noisy_sha256": item.whole_sha256}
-    return item.updated(**entry.row, **whole, path=str(entry.files[name]), sha256=entry.sha256[name])
+    name = next(name for name in entry.files if name != MEASURED)
+    measured = str(entry.files[MEASURED]) if MEASURED in entry.files else None
+    return item.updated(
+        **entry.row, path=str(entry.files[name]), sha256=entry.sha256[name], measured=measured,
+        measured_sha256=entry.sha256.get(MEASURED),
+    )  # fmt: skip
 
 
 def run(in_manifest: Path, out_manifest: Path, config: LoudnessSettings, job: Job) -> None:

@@ -119,14 +119,15 @@ def choose(metrics: Mapping[str, Any], config: SnippetSettings) -> list[tuple[Ma
 
 def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
     """One item's snippets and picture; returns its entry in `out_json`."""
-    assert row.path
-    sources = {"before": row.noisy, "after": row.path} | ({"clean": row.clean} if row.clean else {})
-    start_sec = loudest_window(row.clean or row.path, seconds)
-    rate = mp3_rate(audio.probe(row.path).sample_rate)
+    made = row.measured or row.path
+    assert made
+    sources = {"before": row.noisy, "after": made} | ({"clean": row.clean} if row.clean else {})
+    start_sec = loudest_window(row.clean or made, seconds)
+    rate = mp3_rate(audio.probe(made).sample_rate)
     cuts = {name: cut(path, start_sec, seconds, rate) for name, path in sources.items()}
     length = max(version.shape[1] for version in cuts.values())
     if length == 0:
-        raise AudioRestorerError(f"{row.id}: {row.path}: no samples at {start_sec} s")
+        raise AudioRestorerError(f"{row.id}: {made}: no samples at {start_sec} s")
     cuts = {name: np.pad(version, ((0, 0), (0, length - version.shape[1]))) for name, version in cuts.items()}
     place = folder / row.id
     detail = place / "detail.png"
