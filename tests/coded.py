@@ -30,9 +30,11 @@ def write_coded(
     *,
     video: str = "",
     start: int = 0,
+    hole: tuple[int, int] = (0, 0),
     **tags: str,
 ) -> Path:
-    """A file with a sound track for each (signal, rate), which begins at a sample; `video`: codec of a second of pictures."""
+    """A file with a sound track for each (signal, rate), which begins at a sample; `hole`: (sample, samples) that lack in it;
+    `video`: codec of a second of pictures."""
     with av.open(str(path), "w", format=muxer, options={"fflags": "+bitexact"}) as container:
         container.metadata.update(tags)
         tracks: list[tuple[Any, Audio, int]] = []
@@ -46,7 +48,7 @@ def write_coded(
             picture.width = picture.height = 32
             picture.pix_fmt = "yuv420p"
         for stream, signal, rate in tracks:
-            _encode(container, stream, signal, rate, start)
+            _encode(container, stream, signal, rate, start, hole)
         for number in range(25 if video else 0):
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 9 * number, np.uint8), format="rgb24")
             container.mux(picture.encode(frame))
@@ -55,13 +57,13 @@ def write_coded(
     return path
 
 
-def _encode(container: Any, stream: Any, signal: Audio, rate: int, start: int) -> None:
+def _encode(container: Any, stream: Any, signal: Audio, rate: int, start: int, hole: tuple[int, int]) -> None:
     layout = stream.codec_context.layout.name
     convert = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=rate)
     for begin in range(0, signal.shape[1], BLOCK):
         part = np.ascontiguousarray(signal[:, begin : begin + BLOCK])
-        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=layout)
-        frame.sample_rate, frame.pts = rate, start + begin
+        frame = av.AudioFrame.from_ndarray(part.T.reshape(1, -1).copy(), format="flt", layout=layout)
+        frame.sample_rate, frame.pts = rate, start + begin + (hole[1] if begin >= hole[0] and hole[1] else 0)
         for converted in convert.resample(frame):
             container.mux(stream.encode(converted))
     for converted in [*convert.resample(None), None]:

@@ -9,25 +9,24 @@ rest) is cut by the container's own figures: edit lists, iTunSMPB, Opus' pre-ski
 from __future__ import annotations
 
 import atexit
-import multiprocessing
 import os
-import resource
+import re
 import shutil
-import signal
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from multiprocessing.connection import Connection
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.apart import apart
+from audiorestorer.errors import AudioRestorerError, MachineError
 from audiorestorer.formats import sniffing
 from audiorestorer.formats.writing import Writer
 
@@ -37,6 +36,7 @@ DEMUXERS = {
     "AC-3": "ac3", "DTS": "dts", "WavPack": "wv", "Monkey's": "ape", "True Audio": "tta", "Musepack": "mpc", "AVI": "avi",
     "MPEG transport": "mpegts", "MPEG video": "mpeg",
     "DSD (DSF)": "dsf", "DSD (DSDIFF)": "iff", "Flash": "flv", "RealAudio": "rm", "RealMedia": "rm",
+    "Ogg": "ogg",
 }  # fmt: skip
 DRM_TAGS = ("drms", "enca", "p608")
 MEMORY_BYTES = 3 << 30  # beyond what the process has when it begins
@@ -47,6 +47,9 @@ OF_PROGRAMS = {  # what muxers write of themselves
     "duration", "itunsmpb", "software",
 }  # fmt: skip
 MOST_BOXES = 100_000
+MOST_DELAY = 8_192  # samples of an encoder's delay and last frame
+LEAST_HOLE_SEC, MOST_HOLE_SEC = 0.02, 600.0
+HEX = re.compile("[0-9A-Fa-f]{1,16}")
 MOST_PADDING = 1 << 16  # samples of the last frame that may be cut
 # FFmpeg's sample formats: what full scale is, and the libsndfile subtype of the copy (float32 holds 24 bits, so does the chain)
 SCALES = {"u8": 128.0, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
@@ -93,21 +96,13 @@ def decoded(path: Path, target: Path, kind: str, track: int | None = None) -> De
     Raises:
         AudioRestorerError: no sound, protected, cut short, damaged, or the decoder failed: the reason alone, without the path.
     """
-    fork = multiprocessing.get_context("fork")
-    ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_work, args=(theirs, path, target, demuxer(kind), track, os.getpid()))
-    process.start()
-    theirs.close()
+    seconds = LEAST_SEC + path.stat().st_size // BYTES_PER_SEC
     try:
-        answer = ours.recv()
-    except EOFError:
-        answer = None
-    process.join()
-    if isinstance(answer, Decoded):
-        return answer
-    raise AudioRestorerError(
-        f"{sniffing.named(kind, path.suffix)}: {answer if isinstance(answer, str) else _death(process.exitcode)}"
-    )
+        return apart(lambda: _decode(path, target, str(demuxer(kind)), track), MEMORY_BYTES, seconds)
+    except MachineError:
+        raise
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{sniffing.named(kind, path.suffix)}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -147,38 +142,6 @@ def _folder(process: int) -> str:
     folder = tempfile.mkdtemp(prefix="audiorestorer-decoded-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def _death(code: int | None) -> str:
-    if code == -signal.SIGXCPU:
-        return "its decoding took too long for its size and was stopped"
-    name = signal.Signals(-code).name if code and code < 0 else f"exit status {code}"
-    return f"the decoder crashed on it ({name})"
-
-
-def _work(answer: Connection, path: Path, target: Path, format: str, track: int | None, parent: int) -> None:
-    """The process that decodes: answers with `Decoded`, or with the reason."""
-    from audiorestorer.forked import end_with
-
-    end_with(parent)
-    size = path.stat().st_size
-    with open("/proc/self/statm", encoding="ascii") as file:
-        in_use = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + MEMORY_BYTES,) * 2)
-    seconds = LEAST_SEC + size // BYTES_PER_SEC
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        answer.send(_decode(path, target, format, track))
-    except AudioRestorerError as error:
-        answer.send(str(error))
-    except MemoryError:
-        answer.send("its decoding needs more memory than is allowed")
-    except OSError as error:
-        answer.send(f"cannot be decoded: {error.strerror or error}")
-    except Exception as error:  # of the binding, on a file that nobody foresaw: it must not end the batch
-        answer.send(f"the decoder failed on it ({type(error).__name__}: {error})")
-    os._exit(0)
 
 
 def _decode(path: Path, target: Path, format: str, track: int | None) -> Decoded:
@@ -227,39 +190,35 @@ def _stream(container: Any, track: int | None) -> tuple[Any, str | None]:
 
 def _written(container: Any, file: Any, target: Path, track: int | None) -> Decoded:
     stream, note = _stream(container, track)
-    frames = _frames(container, stream)
+    frames = container.decode(stream)
     try:
         first = next(frames)
     except StopIteration:
         raise AudioRestorerError("empty: no samples") from None
     kind, rate, channels = first.format.packed.name, first.sample_rate, first.layout.nb_channels
+    start = _time(first) or 0.0
     wanted = _length(container, file, stream, rate)
-    promised = wanted if wanted is not None else _promised(container, rate)
-    with Writer(
-        target, rate, channels, format="WAV", subtype=SUBTYPES.get(kind, "FLOAT"), expected_frames=wanted or 1 << 30
-    ) as out:
-        out.write(_samples(first))
-        for frame in frames:
+    promised = wanted if wanted is not None else _promised(container, rate, start)
+    subtype = SUBTYPES.get(kind, "FLOAT")
+    with Writer(target, rate, channels, format="WAV", subtype=subtype, expected_frames=wanted or 1 << 30) as out:
+        sink = _Sink(out, rate, channels, start, wanted)
+        packed = av_resampler(kind, first)
+        for frame in chain([first], frames):
             if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
                 raise AudioRestorerError(
                     f"its sound changes at {out.frames / rate:.2f} s from {rate} Hz, {channels} channels to {frame.sample_rate} Hz,"
                     f" {frame.layout.nb_channels} channels: split it"
                 )
-            block = _samples(frame)
-            if (
-                wanted is not None
-                and out.frames + block.shape[1] > wanted >= out.frames + block.shape[1] - MOST_PADDING
-            ):
-                block = block[:, : max(0, wanted - out.frames)]
-            if block.shape[1]:
-                out.write(block)
+            time = _time(frame)
+            for part in packed(frame):
+                sink.add(_samples(part), time)
         if promised is not None and out.frames < promised - CUT_SEC * rate:
             raise AudioRestorerError(f"truncated: its header counts {promised} samples, {out.frames} could be decoded")
         total = out.frames
+    note = "; ".join(filter(None, (note, sink.note))) or None
     bit_rate = stream.codec_context.bit_rate or container.bit_rate or None
     name = container.format.name.partition(",")[0]
     number = 1 + [one.index for one in container.streams.audio].index(stream.index)
-    start = float(first.pts * first.time_base) if first.pts is not None and first.time_base else 0.0
     return Decoded(
         rate, channels, total, stream.codec_context.name, name, bit_rate, note, number, start, _texts(container, stream)
     )  # fmt: skip
@@ -270,28 +229,77 @@ def _texts(container: Any, stream: Any) -> tuple[tuple[str, str], ...]:
     return tuple((key, text) for key, text in sorted(pairs.items()) if key not in OF_PROGRAMS)
 
 
-def _frames(container: Any, stream: Any) -> Iterator[Any]:
-    yield from container.decode(stream)
+def av_resampler(kind: str, first: Any) -> Callable[[Any], list[Any]]:
+    """A function that makes frames packed: PyAV's arrays of planes are wrong for eight channels."""
+    import av
+
+    if first.layout.nb_channels < 8 or first.format.is_packed:
+        return lambda frame: [frame]
+    resampler = av.AudioResampler(format=kind)
+    return lambda frame: list(resampler.resample(frame))
+
+
+def _time(frame: Any) -> float | None:
+    """When a frame is heard, s."""
+    return float(frame.pts * frame.time_base) if frame.pts is not None and frame.time_base else None
+
+
+class _Sink:
+    """Writes blocks each at its time: holes become silence, and what lies behind the end that the container counts is left out.
+
+    Args:
+        start: of the first sample, s. wanted: samples that the container counts; where more than an encoder's padding follows, the
+            count is wrong and does not hold.
+    """
+
+    def __init__(self, out: Writer, rate: int, channels: int, start: float, wanted: int | None) -> None:
+        self._out, self._rate, self._channels, self._start, self._wanted = out, rate, channels, start, wanted
+        self._held: list[NDArray[np.float32]] = []
+        self._seen = self._filled = 0
+        self.note: str | None = None
+
+    def add(self, block: NDArray[np.float32], time: float | None) -> None:
+        """Raises AudioRestorerError: a hole that is longer than any pause."""
+        hole = 0 if time is None else round((time - self._start) * self._rate) - self._seen
+        if hole > LEAST_HOLE_SEC * self._rate:
+            if hole > MOST_HOLE_SEC * self._rate:
+                raise AudioRestorerError(f"its sound has a hole of {hole / self._rate:.0f} s: split it")
+            self._filled += hole
+            self.note = f"its sound has holes of {self._filled / self._rate:.2f} s in all: they are silence"
+            for begin in range(0, hole, 1 << 16):
+                self._put(np.zeros((self._channels, min(1 << 16, hole - begin)), np.float32))
+        self._put(block)
+
+    def _put(self, block: NDArray[np.float32]) -> None:
+        self._seen += block.shape[1]
+        room = block.shape[1] if self._wanted is None else max(0, self._wanted - self._out.frames)
+        if room:
+            self._out.write(block[:, :room])
+        if room < block.shape[1]:
+            self._held.append(block[:, room:])
+            if sum(one.shape[1] for one in self._held) > MOST_PADDING:
+                said = f"its header counts {self._wanted} samples and it holds more: all were taken"
+                self.note = "; ".join(filter(None, (self.note, said)))
+                held, self._held, self._wanted = self._held, [], None
+                for one in held:
+                    self._out.write(one)
 
 
 def _length(container: Any, file: Any, stream: Any, rate: int) -> int | None:
     """The samples that the container counts, where it counts them: iTunSMPB, or the track's edited length."""
-    text = (stream.metadata.get("iTunSMPB") or container.metadata.get("iTunSMPB") or "").split()
-    if len(text) >= 4:
-        try:
-            if count := int(text[3], 16):
-                return count
-        except ValueError:
-            pass
+    counted = None
     if container.format.name.startswith("mov") and stream.duration and stream.time_base:
         ticks = _movie_timescale(file)
         # an edit list counts in ticks of the whole movie, mostly milliseconds: no sample is to be lost by their rounding
         spare = -(-rate // (2 * ticks)) if 0 < ticks < rate else 0
-        return round(Fraction(stream.duration) * stream.time_base * rate) + spare
-    return None
+        counted = round(Fraction(stream.duration) * stream.time_base * rate) + spare
+    text = (stream.metadata.get("iTunSMPB") or container.metadata.get("iTunSMPB") or "").split()
+    exact = int(text[3], 16) if len(text) >= 4 and HEX.fullmatch(text[3]) else 0
+    # a tag that was kept when the sound was cut or joined says something else
+    return exact if exact and (counted is None or abs(exact - counted) <= MOST_DELAY) else counted
 
 
-def _promised(container: Any, rate: int) -> int | None:
+def _promised(container: Any, rate: int, start: float) -> int | None:
     """How many samples a container without such a count should hold, where sound is all that it holds."""
     if (
         len(container.streams) > 1
@@ -299,7 +307,7 @@ def _promised(container: Any, rate: int) -> int | None:
         or not container.format.name.startswith(("matroska", "asf"))
     ):
         return None
-    return int(container.duration * rate // 1_000_000)
+    return max(0, int((container.duration / 1_000_000 - start) * rate))
 
 
 def _movie_timescale(file: Any) -> int:

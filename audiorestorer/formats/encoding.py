@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiorestorer.dsp import layouts
+from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import temporary_beside
 from audiorestorer.formats import mpeg
 
@@ -26,26 +27,28 @@ BLOCK = 1 << 14  # samples that are given to an encoder at a time
 
 @dataclass(frozen=True)
 class Coding:
-    """How a format is written: FFmpeg's muxer and encoder, the rates that it takes (None: any), bit/s per channel: the least that
-    sounds well, and the most that it takes."""
+    """How a format is written: FFmpeg's muxer and encoder, the rates that it takes (None: any), bit/s per channel (the least that
+    sounds well, and the most that it takes), and the numbers of channels."""
 
     muxer: str
     encoder: str
     rates: tuple[int, ...] | None
     least: int
     most: int
-    options: tuple[tuple[str, str], ...] = ()
+    channels: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 7, 8)
 
 
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
 CODINGS = {
-    "MP3": Coding("mp3", "libmp3lame", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000, 160_000),
+    "MP3": Coding(
+        "mp3", "libmp3lame", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000, 160_000, (1, 2)
+    ),
     "AAC": Coding("ipod", "aac", AAC_RATES, 64_000, 256_000),
     "AAC in Matroska": Coding(
         "matroska", "aac", AAC_RATES, 64_000, 256_000
     ),  # where the delay stands as Matroska wants it
-    "ALAC": Coding("ipod", "alac", None, 0, 0),
-    "OPUS": Coding("opus", "libopus", (48000,), 48_000, 255_000),
+    "ALAC": Coding("ipod", "alac", None, 0, 0, (1, 2, 3, 5, 6)),
+    "OPUS": Coding("opus", "libopus", (48000,), 48_000, 255_000, (1, 2, 3, 4, 6, 8)),
 }
 
 
@@ -83,6 +86,10 @@ class Encoder:
         import av
 
         coding = CODINGS[format]
+        if channels not in coding.channels:
+            raise AudioRestorerError(
+                f"{format} takes no recordings of {channels} channels: choose another loudness.format"
+            )
         self.path, self.frames, self._format, self._rate = Path(path), 0, format, sample_rate
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_beside(self.path)
@@ -119,10 +126,11 @@ class Encoder:
         import av
 
         for begin in range(0, block.shape[1], BLOCK):
-            part = np.ascontiguousarray(block[:, begin : begin + BLOCK], np.float32)
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=self._layout)
+            # packed: PyAV's planes are wrong for eight channels
+            part = np.ascontiguousarray(block[:, begin : begin + BLOCK].T, np.float32)
+            frame = av.AudioFrame.from_ndarray(part.reshape(1, -1), format="flt", layout=self._layout)
             frame.sample_rate, frame.pts = self._rate, self.frames
-            self.frames += part.shape[1]
+            self.frames += len(part)
             for converted in self._convert.resample(frame):
                 self._put(converted)
 

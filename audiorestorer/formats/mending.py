@@ -129,7 +129,7 @@ def _view_of(path: str, size: int, mtime_ns: int) -> View | str | None:
         head = file.read(sniffing.HEAD_BYTES)
         name = sniffing.real_format(head) if head or not begin else None
         kind = name.split()[0] if name else ""
-        if name and containers.demuxer(name):
+        if name and containers.demuxer(name) and not sniffing.read_here(name, head):
             return View(b"", 0, 0, None, coded=name)
         if name and kind not in sniffing.READ_HERE:
             return sniffing.refusal(name, suffix)

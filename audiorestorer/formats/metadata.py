@@ -16,10 +16,15 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from audiorestorer.apart import apart
+from audiorestorer.errors import AudioRestorerError, MachineError
 from audiorestorer.formats import riff
 
 MOST_BYTES = 32 << 20  # of all pictures and chunks
 MOST_TEXT = 1 << 16
+MOST_FLAC_BYTES = (1 << 24) - 1024  # of a picture in a FLAC file
+LONGEST_SEC = 1_000_000.0
+MEMORY_BYTES, CPU_SEC = 1 << 29, 60
 # ID3v2.4 frame, MP4 atom, LIST INFO and ASF/APE names of the texts that all formats have
 NAMES: tuple[tuple[str, str, str, str, str], ...] = (
     ("title", "TIT2", "\xa9nam", "INAM", "Title"), ("artist", "TPE1", "\xa9ART", "IART", "Author"),
@@ -84,7 +89,17 @@ class Metadata:
 
 
 def read(path: Path) -> tuple[Metadata, str | None]:
-    """What a recording says of itself, and a sentence about what could not be read."""
+    """What a recording says of itself, and a sentence about what could not be read. In a process of its own: a tag may inflate to more
+    than any memory."""
+    try:
+        return apart(lambda: _read(path), MEMORY_BYTES, CPU_SEC)
+    except MachineError:
+        raise
+    except AudioRestorerError as error:
+        return Metadata(), f"its tags could not be read: {error}"
+
+
+def _read(path: Path) -> tuple[Metadata, str | None]:
     found = Metadata()
     problem = None
     try:
@@ -94,8 +109,15 @@ def read(path: Path) -> tuple[Metadata, str | None]:
             _add(found.texts, _of_chunk(name, content, found))
         if not riff.takes_chunks(path):
             _add(found.texts, _of_tags(path, found))
+    except MemoryError:
+        raise
     except Exception as error:  # a tag is anybody's bytes, and mutagen raises what it meets
         problem = f"its tags could not all be read ({type(error).__name__})"
+    found.pictures = [
+        Picture(one.mime if one.mime.isascii() else "image/jpeg", one.kind if 0 <= one.kind <= 20 else 0, one.content)
+        for one in found.pictures
+    ]
+    found.chapters = [(start, end, title) for start, end, title in found.chapters if 0 <= start <= end <= LONGEST_SEC]
     if sum(len(one.content) for one in found.pictures) + sum(len(content) for _, content in found.chunks) > MOST_BYTES:
         found.pictures, found.chunks = [], []
         problem = f"its pictures and chunks are larger than {MOST_BYTES >> 20} MB and were left out"
@@ -119,7 +141,15 @@ def _of_chunk(name: str, content: bytes, found: Metadata) -> list[tuple[str, str
     if name in ID3_CHUNKS:
         return _of_id3(ID3(BytesIO(content)), found)
     names = {one[3]: one[0] for one in NAMES if one[3]} if name == "LIST" and content[:4] == b"INFO" else {}
-    return [(names[id_], text.decode("utf-8", "replace")) for id_, text in riff.info_texts(content) if id_ in names]
+    return [(names[id_], _decoded(text)) for id_, text in riff.info_texts(content) if id_ in names]
+
+
+def _decoded(text: bytes) -> str:
+    """UTF-8, or what Windows wrote before."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return text.decode("cp1252", "replace")
 
 
 def _of_tags(path: Path, found: Metadata) -> list[tuple[str, str]]:
@@ -241,6 +271,9 @@ def write(path: Path, given: Metadata, measured: riff.Measured) -> str | None:
         riff.insert(path, _as_chunks(given), measured)
         return None
     lost = riff.names_of(given.chunks)
+    if path.suffix.lower() == ".flac" and any(len(one.content) > MOST_FLAC_BYTES for one in pictures):
+        pictures = [one for one in pictures if len(one.content) <= MOST_FLAC_BYTES]
+        lost.append("a picture of more than 16 MB")
     file: Any = None if path.suffix.lower() in WITHOUT_TAGS else mutagen.File(path)
     if file is not None:
         _put(file, texts, pictures, chapters)
@@ -335,13 +368,13 @@ def _put_mp4(tags: Any, texts: dict[str, list[str]], pictures: list[Picture]) ->
     for name, values in texts.items():
         atom = atoms.get(name)
         if atom in ("trkn", "disk"):
-            numbers = [int(part) if part.strip().isdigit() else 0 for part in f"{values[0]}/0".split("/")[:2]]
-            if any(numbers) and max(numbers) < 1 << 16:
+            numbers = [_number(part) for part in f"{values[0]}/0".split("/")[:2]]
+            if any(numbers):
                 tags[atom] = [tuple(numbers)]
                 continue
         elif atom == "tmpo":
-            if values[0].isdigit() and int(values[0]) < 1 << 16:
-                tags[atom] = [int(values[0])]
+            if _number(values[0]):
+                tags[atom] = [_number(values[0])]
                 continue
         elif atom == "pcst":
             tags[atom] = True
@@ -349,7 +382,9 @@ def _put_mp4(tags: Any, texts: dict[str, list[str]], pictures: list[Picture]) ->
         elif atom:
             tags[atom] = values
             continue
-        tags[f"{FREE}{name}"] = [mp4.MP4FreeForm(value.encode()) for value in values]
+        tags[f"{FREE}{name.encode('latin-1', 'replace').decode('latin-1')}"] = [
+            mp4.MP4FreeForm(value.encode()) for value in values
+        ]
     formats = {
         "image/png": mp4.MP4Cover.FORMAT_PNG,
         "image/jpeg": mp4.MP4Cover.FORMAT_JPEG,
@@ -358,6 +393,12 @@ def _put_mp4(tags: Any, texts: dict[str, list[str]], pictures: list[Picture]) ->
     covers = [mp4.MP4Cover(one.content, formats[one.mime.lower()]) for one in pictures if one.mime.lower() in formats]
     if covers:
         tags["covr"] = covers
+
+
+def _number(text: str) -> int:
+    """A number of 16 bits; 0 for what is none."""
+    text = text.strip()
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) < 1 << 16 else 0
 
 
 def _put_comments(

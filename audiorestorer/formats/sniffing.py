@@ -80,6 +80,16 @@ def real_format(first_bytes: bytes) -> str | None:
     return _container(head) or _marked(head, SOUND_MARKS) or _aac(head) or _other(head)
 
 
+def read_here(name: str, head: bytes) -> bool:
+    """Whether libsndfile reads a container of several codecs: Ogg Vorbis and Opus in mono and stereo, whose channels need no order."""
+    places = {"Ogg Opus": (b"OpusHead", 9), "Ogg Vorbis": (b"\x01vorbis", 11)}
+    if name not in places:
+        return name == "Ogg"
+    mark, behind = places[name]
+    at = head.find(mark) + behind
+    return at < len(head) and head[at] <= 2
+
+
 def no_recording(name: str) -> bool:
     """Whether a name of `real_format` is that of something which holds no sound to convert."""
     return name[:1].islower() or name.startswith("MIDI")

@@ -13,7 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import AudioRestorerError, of_the_machine
 from audiorestorer.files import temporary_beside
 from audiorestorer.formats import containers, metadata, sniffing
 
@@ -62,7 +62,9 @@ def merge(source: Path, sound: Path, target: Path, track: Track) -> str | None:
                 os.fsync(done.fileno())
             os.replace(temporary, target)
         except (av.error.FFmpegError, ValueError) as error:
-            raise AudioRestorerError(f"{source}: cannot be written with its new sound: {error}") from error
+            if isinstance(error, OSError) and (machine := of_the_machine(error)):
+                raise machine from error
+            raise AudioRestorerError(f"cannot be written with its new sound: {error}") from error
         finally:
             temporary.unlink(missing_ok=True)
     return f"not in the output: {', '.join(lost)}" if lost else None
@@ -88,10 +90,10 @@ def _copy(given: Any, made: Any, out: Any, track: Track) -> list[str]:
                 copied.disposition = stream.disposition
                 if stream.type == "audio":
                     copied.disposition = stream.disposition & ~av.stream.Disposition.default
-            except ValueError:
+            except ValueError as error:
+                if stream.type == "video":
+                    raise AudioRestorerError(f"its picture does not fit into this container ({error})") from error
                 lost.append(f"track {stream.index + 1} ({stream.type})")
-        else:
-            lost.append(f"track {stream.index + 1} ({stream.type})")
     dropped = (*containers.OF_PROGRAMS, *metadata.GAINS)
     out.metadata.update({key: text for key, text in given.metadata.items() if not key.lower().startswith(dropped)})
     if given.chapters():
@@ -103,9 +105,34 @@ def _copy(given: Any, made: Any, out: Any, track: Track) -> list[str]:
 
 
 def _packets(given: Any, streams: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
-    for packet in given.demux([stream for stream in given.streams if stream.index in streams]):
-        if packet.size and packet.dts is not None:
-            yield packet, streams[packet.stream.index]
+    """The packets of the copied streams. Matroska notes no decoding times, so that the first packets of a picture with reordered
+    frames have none: theirs are counted backwards from the first one that is known."""
+    waiting: dict[int, list[Any]] = {}
+    chosen = [stream for stream in given.streams if stream.index in streams]
+    for packet in given.demux(chosen) if chosen else ():
+        if not packet.size or packet.stream.index not in streams:
+            continue
+        held = waiting.setdefault(packet.stream.index, [])
+        held.append(packet)
+        if packet.dts is not None:
+            yield from _timed(held, streams)
+            held.clear()
+    for held in waiting.values():
+        yield from _timed(held, streams)
+
+
+def _timed(packets: list[Any], streams: dict[int, Any]) -> Iterator[tuple[Any, Any]]:
+    """Packets in a row, of which only the last may have a decoding time."""
+    if not packets:
+        return
+    last = packets[-1]
+    if last.dts is None:
+        last.dts = min(packet.pts or 0 for packet in packets)
+    for number, packet in enumerate(reversed(packets[:-1]), 1):
+        step = max(1, packet.duration or 1)
+        packet.dts = last.dts - number * step
+    for packet in packets:
+        yield packet, streams[packet.stream.index]
 
 
 def _sound(made: Any, new: Any, track: Track) -> Iterator[tuple[Any, Any]]:

@@ -198,7 +198,7 @@ def output_names(relatives: list[str], keep_format: str, keep_video: bool = True
         if keep_format != "keep":
             suffix = "." + keep_format
         elif suffix in video.CONTAINERS:
-            suffix = suffix if keep_video else video.CONTAINERS[suffix][2]
+            suffix = suffix if keep_video else ".opus" if suffix == ".webm" else ".m4a"
         elif suffix not in audio.WRITTEN and suffix not in audio.CODED:
             suffix = ".flac"
         wanted[relative] = str(path.with_suffix(path.suffix if suffix == path.suffix.lower() else suffix))

@@ -30,6 +30,7 @@ from audiorestorer.stages.shard import ItemResult, Stage, run_items
 from audiorestorer.store import Entry
 from audiorestorer.tables import is_table, read_table, read_text
 
+FETCH = "snakemake evaluation_models (and make setup-models, for what runs them)"
 NO_FILE = {"clean": "no clean reference (references)"}
 FIELDS = ("metrics", "missing", "heard")
 SIDES = {"noisy": "before", "output": "after", "clean": "references"}  # in the lines of the progress
@@ -262,7 +263,7 @@ def run(
     context = Context(
         recogniser=read_json(recogniser) if recogniser else None,
         tagger=read_json(tagger) if tagger else None,
-        tagger_hint=f"the weights of {config.tagger} are not here; to fetch them: snakemake evaluation_models"
+        tagger_hint=f"the weights of {config.tagger} are not here; to fetch them: {FETCH}"
         if config.tagger
         else Context.tagger_hint,
         language_models=("batch", "general") if config.language_model == "both" else (config.language_model,),

@@ -14,7 +14,7 @@ from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp import layouts
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import AudioRestorerError, MachineError
 from audiorestorer.files import write_json
 from audiorestorer.formats import containers, headers, metadata, video, zipped
 from audiorestorer.intake.listing import Found, batch, output_names, state_of
@@ -137,6 +137,8 @@ def _readable(path: Path, copy: Path, track: int | None = None) -> tuple[contain
     try:
         kind = audio.coded(path)
         return (containers.decoded(path, copy, kind, track), copy) if kind else (None, path)
+    except MachineError:
+        raise
     except AudioRestorerError as error:
         raise RejectItem(str(error).removeprefix(f"{path}: ")) from error
 
@@ -211,7 +213,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
             if not opened and _size_and_time(item.noisy) != stats[item.id][1:3]:
                 raise InputChanged(f"{item.noisy}: removed or replaced while it was read: {AGAIN}")
         if known:  # the copy takes the recording's place
-            is_video = PurePosixPath(item.output or "").suffix.lower() in video.CONTAINERS
+            is_video = PurePosixPath(item.relative or "").suffix.lower() in video.CONTAINERS
             kept = {DECODED: path, **({SOURCE + source.suffix: source} if opened and is_video else {})}
             if is_video:
                 row |= {"source_sha256": sha256_file(source), "track": known.track, "track_start_sec": known.start_sec}
@@ -268,7 +270,9 @@ def _described(entry: Entry, item: Item) -> Item:
     path = chosen or whole
     return item.updated(
         whole=whole if chosen else None,
-        source=source if "source_sha256" in entry.row else None,
+        source=source
+        if PurePosixPath(item.output or "").suffix.lower() in video.CONTAINERS and "track" in entry.row
+        else None,
         **{
             **entry.row,
             "path": path,

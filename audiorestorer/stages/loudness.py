@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,9 @@ from audiorestorer.config import LoudnessSettings
 from audiorestorer.digest import code_digest
 from audiorestorer.dsp import loudness as meter
 from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
+from audiorestorer.errors import AudioRestorerError, MachineError
 from audiorestorer.files import read_json
-from audiorestorer.formats import metadata, riff, video
+from audiorestorer.formats import encoding, metadata, riff, video
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
@@ -243,13 +246,28 @@ def _tagged(target: Path, said: metadata.Metadata, level: Reading) -> str | None
     measured = riff.Measured(
         level.standard_lufs, level.true_peak_dbtp, info.sample_rate, bits, info.channels, "AudioRestorer"
     )
-    return metadata.write(target, said, measured)
+    copy = target.with_name(f"tagged{target.suffix}")
+    try:
+        shutil.copyfile(target, copy)
+        lost = metadata.write(copy, said, measured)
+        os.replace(copy, target)
+        return lost
+    except OSError:
+        raise
+    except Exception as error:  # tags are anybody's, and mutagen raises what it meets: the sound is worth more
+        copy.unlink(missing_ok=True)
+        return f"not in the output: its tags, which could not be written ({type(error).__name__}: {error})"
 
 
 def _merged(item: Item, sound: Path, target: Path) -> tuple[Path, str | None]:
     """The video with its new sound, and what of it its format does not take."""
     track = video.Track(item.track or 1, item.track_start_sec or 0.0)
-    lost = video.merge(Path(item.source or ""), sound, target, track)
+    try:
+        lost = video.merge(Path(item.source or ""), sound, target, track)
+    except MachineError:
+        raise
+    except AudioRestorerError as error:
+        raise RejectItem(f"{error}; loudness: {{video: audio}} gives its sound alone") from error
     sound.unlink()
     return target, lost
 
@@ -270,6 +288,8 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     program = _program(item)
     info, given = program.info, audio.probe(item.noisy)
     suffix = Path(item.output or "x.wav").suffix.lower()
+    if item.source is None and suffix in video.CONTAINERS:
+        raise RejectItem("its name is that of a video and it holds none: give it the suffix of what it is")
     if item.source is None:
         kind, subtype = audio.output_format(audio.probe(item.whole or item.noisy), suffix, settings.subtype, item.codec)
         target = folder / f"output{suffix}"
@@ -282,6 +302,9 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     lost = taken(read_level(item.noisy, given), speech)
     goal = goal_of(settings, info.channels, lost.is_residue)
     plan = first_plan(before, goal)
+    coding = encoding.CODINGS.get(kind)
+    if coding and info.channels not in coding.channels:
+        raise RejectItem(f"{kind} takes no recordings of {info.channels} channels: choose another loudness.format")
     for attempt in range(1, ATTEMPTS + 1):
         audio.write_blocks(
             target, render(program.open(), info, plan, before), info.sample_rate, info.channels,

@@ -251,7 +251,7 @@ MISNAMED = {
     "voice.mp3": (b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom" + AAC, "M4A (AAC or ALAC in MP4), not MP3"),
     "clip.flac": (b"\x1aE\xdf\xa3\x9fB\x86\x81\1" + AAC, "WebM or Matroska, not FLAC: damaged"),
     "windows.wav": (bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c") + AAC, "WMA (ASF), not WAV"),
-    "speex.ogg": (b"OggS\0\2" + bytes(20) + b"\1\x50Speex   1.2" + bytes(100), "Ogg Speex: convert it"),
+    "speex.ogg": (b"OggS\0\2" + bytes(20) + b"\1\x50Speex   1.2" + bytes(100), "Ogg Speex: damaged or cut short"),
     "coded.wav": (b"RIFF\xff\0\0\0WAVEfmt \x12\0\0\0\x61\1\1\0\x80>\0\0\0}\0\0\2\0\x10\0\0\0data\x64\0\0\0" + bytes(100),
                   "WAV whose sound is coded in a way that cannot be read (WMA (code 0x0161))"),
     "error.wav": (b"<!DOCTYPE html><html>404", "a web page (HTML), perhaps an error page of a download, not WAV"),
