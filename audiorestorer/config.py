@@ -374,6 +374,7 @@ class Config(Settings):
     separators: list[SeparatorSettings] = Field(
         [
             SeparatorSettings(name="pilot_a", model="pilot_sep_a"),
+            SeparatorSettings(name="pilot_b", model="pilot_sep_b"),
             SeparatorSettings(name="deepfilternet3", model="deepfilternet3"),
         ],
         min_length=1,

@@ -110,7 +110,7 @@ def _with_a_fusion_that_fits(cfg: Config, registry: model_registry.Registry) -> 
         if sorted(sources) == sorted(models):
             return cfg, notes
         if len(models) > 1:
-            notes = [f"fuse: {name} was trained for {' and '.join(sources)}: the estimates are averaged"]
+            notes = [f"fuse: {name} was trained for {', '.join(sources)}: the estimates are averaged"]
     return cfg.model_copy(update={"fuse": cfg.fuse.model_copy(update={"method": "average"})}), notes
 
 

@@ -66,7 +66,12 @@ def test_containers_of_videos_without_a_picture(folder: Path) -> None:
         assert lag_and_error(given, audio.read(rows[name].path or "")[0])[0] == 0
     assert "its name is that of a video and it holds none" in (rows["wave.mp4"].reason or "")
     alone = through(folder, loudness={"video": "audio"})
-    assert {row.output for row in alone.values() if row.ok} == {"voice.opus", "call.m4a", "a.m4a", "wave.m4a"} and alone["a.mkv"].ok
+    assert {row.output for row in alone.values() if row.ok} == {
+        "voice.opus",
+        "call.m4a",
+        "a.m4a",
+        "wave.m4a",
+    } and alone["a.mkv"].ok
 
 
 def tones(channels: int) -> audio.Audio:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile as sf
-import soxr
 import torch
 
+from audiorestorer import audio
 from audiorestorer.losses.waveform import si_sdr_db
 from audiorestorer.models import fusion, registry
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
@@ -36,8 +35,7 @@ def pairs() -> list[tuple[torch.Tensor, torch.Tensor]]:
             both = (pilot / "input" / row["path"], (pilot / "clean" / row["path"]).with_suffix(".flac"))
             signals = []
             for path in both:
-                audio, rate = sf.read(path, dtype="float32", always_2d=True)
-                signals.append(torch.from_numpy(soxr.resample(audio.mean(axis=1), rate, 22050).astype(np.float32)))
+                signals.append(torch.from_numpy(audio.read_mono(path, 22050)))
             found.append((signals[0], signals[1]))
     return found
 
@@ -123,32 +121,43 @@ def test_one_huge_sample_leaves_the_speech_as_it_is(pairs: list[tuple[torch.Tens
     assert 10 * np.log10(error) < -15
 
 
-FUSED = ("pilot_sep_a", "deepfilternet3")
+FUSED = {
+    "pilot_fusion": ("pilot_sep_a", "pilot_sep_b", "deepfilternet3"),
+    "pilot_fusion_own": ("pilot_sep_a", "pilot_sep_b"),
+}
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[np.ndarray], np.ndarray]:
-    """The default separators and their fusion: a recording `[T]` at 22.05 kHz to `[1 + n, T]`, the fused speech first."""
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[np.ndarray], np.ndarray]:
+    """A recording `[T]` at 22.05 kHz to itself and the default separators' estimates, `[1 + n, T]`."""
     folder = tmp_path_factory.mktemp("models")
-    for name in FUSED:
+    names = FUSED["pilot_fusion"]
+    for name in names:
         registry.fetch(name, ROOT / "config/models.yaml", folder / f"{name}.json", folder)
-    networks = [load(ModelFiles.read(folder / f"{name}.json"), Options()) for name in FUSED]
-    config, network = fusion.load(MODELS / "pilot_fusion.safetensors")
-    assert config.sources == FUSED
+    networks = [load(ModelFiles.read(folder / f"{name}.json"), Options()) for name in names]
+    return lambda signal: estimated(networks, signal[None].astype(np.float32), 22050)
 
-    def run(signal: np.ndarray) -> np.ndarray:
-        rows = estimated(networks, signal[None].astype(np.float32), 22050)
+
+@pytest.fixture(scope="module")
+def chain(alone: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
+    """A recording to the fused speech and the estimates of which it was made."""
+
+    def run(signal: np.ndarray, model: str = "pilot_fusion") -> np.ndarray:
+        config, network = fusion.load(MODELS / f"{model}.safetensors")
+        assert config.sources == FUSED[model]
+        rows = alone(signal)[: 1 + len(config.sources)]
         return np.concatenate([fusion.fused(config, network, rows[None], 22050), rows[1:]])
 
     return run
 
 
-def test_the_fusion_network_is_small_described_and_registered() -> None:
-    path = MODELS / "pilot_fusion.safetensors"
+@pytest.mark.parametrize("name", FUSED)
+def test_a_fusion_network_is_small_described_and_registered(name: str) -> None:
+    path = MODELS / f"{name}.safetensors"
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    entry = registry.load(ROOT / "config/models.yaml").get("pilot_fusion")
-    assert path.stat().st_size <= 2_000_000 and tuple(entry.fuses) == FUSED and entry.files[0].sha256 == digest
-    assert digest in (MODELS / "pilot_fusion.md").read_text(encoding="utf-8")
+    entry = registry.load(ROOT / "config/models.yaml").get(name)
+    assert path.stat().st_size <= 1_000_000 and tuple(entry.fuses) == FUSED[name] and entry.files[0].sha256 == digest
+    assert digest in (MODELS / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_fused_is_no_worse_than_the_better_of_the_two(

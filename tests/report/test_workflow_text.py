@@ -64,9 +64,12 @@ def test_a_run_without_restored_files_does_not_speak_of_any() -> None:
     assert "no restored recordings" in text and "*separate*" not in text and "*Listening*" not in text
 
 
-def test_the_defaults_are_two_separators_and_a_network_that_weighs_them(files: list[Any]) -> None:
+def test_the_defaults_are_three_separators_and_a_network_that_weighs_them(files: list[Any]) -> None:
     text = front(files)
-    assert "2 separators (``pilot_sep_a``, ``deepfilternet3``)" in text and "``pilot_fusion``) weighs" in text
+    assert (
+        "3 separators (``pilot_sep_a``, ``pilot_sep_b``, ``deepfilternet3``)" in text
+        and "``pilot_fusion``) weighs" in text
+    )
     assert "-23.0 LUFS" in text
     assert not any(word in text for word in ("maximum", "*denoise*", "*postmask*", "*enhance*"))
 
