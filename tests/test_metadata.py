@@ -12,7 +12,7 @@ from PIL import Image
 
 from audiorestorer import audio
 from audiorestorer.config import Config, LoudnessSettings
-from audiorestorer.formats import metadata, riff
+from audiorestorer.formats import metadata, riff, tagging
 from audiorestorer.formats.metadata import Metadata, Picture
 from audiorestorer.manifest import read_manifest
 from audiorestorer.stages import ingest, loudness
@@ -46,7 +46,7 @@ def written(path: Path, given: Metadata) -> str | None:
     format, subtype = audio.output_format(source, path.suffix)
     audio.write_blocks(path, [noise(RATE, RATE // 2)], RATE, 1, format=format, subtype=subtype, chapters=given.chapters)
     before, _ = audio.read(path)
-    lost = metadata.write(path, given, MEASURED)
+    lost = tagging.write(path, given, MEASURED)
     after, rate = audio.read(path)
     assert rate == RATE or path.suffix == ".opus"
     np.testing.assert_array_equal(after, before)

@@ -23,7 +23,7 @@ from audiorestorer.dsp import loudness as meter
 from audiorestorer.dsp.reading import SPIKE_DB, Kind, Reading, Spikes, reading
 from audiorestorer.errors import AudioRestorerError, MachineError
 from audiorestorer.files import read_json
-from audiorestorer.formats import encoding, metadata, riff, video
+from audiorestorer.formats import encoding, metadata, riff, tagging, video
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.stages.job import Job
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
@@ -249,7 +249,7 @@ def _tagged(target: Path, said: metadata.Metadata, level: Reading) -> str | None
     copy = target.with_name(f"tagged{target.suffix}")
     try:
         shutil.copyfile(target, copy)
-        lost = metadata.write(copy, said, measured)
+        lost = tagging.write(copy, said, measured)
         os.replace(copy, target)
         return lost
     except OSError:

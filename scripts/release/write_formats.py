@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from audiorestorer import audio
-from audiorestorer.formats import metadata, riff, video
+from audiorestorer.formats import metadata, riff, tagging, video
 from audiorestorer.formats.metadata import Metadata, Picture
 from audiorestorer.left_out import TAKEN
 from audiorestorer.report.tables import markdown_table
@@ -45,7 +45,7 @@ def measured(suffix: str, codec: str | None, folder: Path) -> list[str]:
     audio.write_blocks(
         path, [signal], RATE, 1, format=format, subtype=subtype, bit_rate=128_000, chapters=given.chapters
     )
-    metadata.write(path, given, riff.Measured(-23.0, -1.0, RATE, 16, 1, "AudioRestorer"))
+    tagging.write(path, given, riff.Measured(-23.0, -1.0, RATE, 16, 1, "AudioRestorer"))
     got, _ = audio.read(path)
     exact = got.shape == signal.shape and _lag(signal, got) == 0
     found, _ = metadata.read(path)
