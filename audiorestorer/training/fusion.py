@@ -49,7 +49,7 @@ class FusionSettings(RunSettings):
     """One training of the fusion network."""
 
     sources: list[str] = Field(
-        ["pilot_sep_a", "deepfilternet3"],
+        ["pilot_sep_a", "pilot_sep_b", "deepfilternet3"],
         min_length=1,
         max_length=8,
         description="Models of the registry whose estimates are fused, in this order",
