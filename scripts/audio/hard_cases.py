@@ -136,13 +136,13 @@ def _case(kind: str, number: int, paths: list[Path], data: Path) -> tuple[Mono, 
     if kind == "far_microphone":
         response = read(data / "more/rir/kitchen_true_stereo", 1.4)
         room = scipy.signal.fftconvolve(speech, response)[: len(speech)].astype(np.float32)
-        fan = read(data / "more/noise/computer_fan", len(speech) / RATE, number)
-        return room + scale_to_snr(room, fan[: len(room)], 10.0, RATE), room, RATE
+        fan = read(data / "more/noise/computer_fan", SECONDS, number)
+        return room + scale_to_snr(room, np.resize(fan, len(room)), 10.0, RATE), room, RATE
     if kind == "keyboard":
         added, level_db = keys(len(speech), rng), 5.0
     else:
         names, level_db = ADDED[kind]
-        added = read(data / names[number % len(names)], len(speech) / RATE, 5.0 * number)[: len(speech)]
+        added = np.resize(read(data / names[number % len(names)], SECONDS, 5.0 * number), len(speech))
     return speech + scale_to_snr(speech, added, level_db, RATE), speech, RATE
 
 
