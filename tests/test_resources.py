@@ -69,7 +69,7 @@ def test_every_stage_s_memory_covers_three_hours_of_stereo():
 
 
 def test_evaluation_covers_the_measured_core_seconds():
-    rows = table(rf"({'|'.join(groups.known())})\b[^|]*\| [\d.]+ \| \d+% \|")
+    rows = table(rf"({'|'.join(groups.known())})\b[^|]*\| \d+\.\d+ \| \d+% \|")
     assert len(rows) == 6
     for row in rows:
         group = row[0].split()[0]

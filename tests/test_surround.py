@@ -10,7 +10,8 @@ import soundfile as sf
 
 from audiorestorer import audio
 from audiorestorer.config import Config, LoudnessSettings
-from audiorestorer.dsp import layouts, loudness
+from audiorestorer.dsp import loudness
+from audiorestorer.formats import layouts
 from audiorestorer.manifest import read_manifest, write_manifest
 from audiorestorer.separators import Loaded, Separator
 from audiorestorer.separators.runtime.streaming import Recording, estimates

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiorestorer.audio import Audio, rechunk
-from audiorestorer.dsp.layouts import WEIGHTS
 from audiorestorer.dsp.recursive import Sections
 from audiorestorer.dsp.true_peak import HALF_TAPS, inter_sample_peaks, stream_peak
 
@@ -25,6 +24,12 @@ RELATIVE_GATE_LU = -10.0  # eq. 6
 LOOKAHEAD_SEC = 0.005
 RELEASE_DB_PER_SEC = 200.0  # 2 dB in a period of a 100 Hz voice: a gain that follows periods is heard as distortion
 MARGIN_DB = 0.05  # of the limiter below the ceiling, for the rounding of the sample format and other meters' filters
+# weights of the channels in the loudness (ITU-R BS.1770-5, table 4): 1.41 between 60 and 120 degrees, the low effects do not count
+SIDE = 10 ** (1.5 / 10)
+WEIGHTS: dict[int, tuple[float, ...]] = {
+    4: (1, 1, SIDE, SIDE), 5: (1, 1, 1, SIDE, SIDE), 6: (1, 1, 1, 0, SIDE, SIDE), 7: (1, 1, 1, 0, 1, SIDE, SIDE),
+    8: (1, 1, 1, 0, 1, 1, SIDE, SIDE),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

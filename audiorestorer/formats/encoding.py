@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiorestorer.dsp import layouts
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import temporary_beside
-from audiorestorer.formats import mpeg
+from audiorestorer.formats import layouts, mpeg
 
 Audio = NDArray[np.float32]
 BLOCK = 1 << 14  # samples that are given to an encoder at a time

@@ -13,10 +13,9 @@ import numpy as np
 from audiorestorer import audio
 from audiorestorer.config import Config
 from audiorestorer.digest import code_digest
-from audiorestorer.dsp import layouts
 from audiorestorer.errors import AudioRestorerError, MachineError
 from audiorestorer.files import write_json
-from audiorestorer.formats import containers, headers, metadata, video, zipped
+from audiorestorer.formats import containers, headers, layouts, metadata, video, zipped
 from audiorestorer.intake.listing import Found, batch, output_names, state_of
 from audiorestorer.manifest import Item, shard_of
 from audiorestorer.stages.inputs import AGAIN, InputChanged

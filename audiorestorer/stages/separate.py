@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from audiorestorer.config import SeparatorSettings
-from audiorestorer.dsp import layouts
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats import layouts
 from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.separators import Loaded

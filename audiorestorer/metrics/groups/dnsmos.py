@@ -75,7 +75,7 @@ GROUP = Group(
         Metric("dnsmos_p808_in", "DNSMOS P.808 before", "MOS", "higher", 2, _DNSMOS),
         Metric("dnsmos_p808", "DNSMOS P.808 after", "MOS", "higher", 2, _DNSMOS),
     ),
-    cost=Cost(544, channel=0.09),
+    cost=Cost(544, channel=0.13),
     place=60,
     load=load,
     sides=("noisy", "output"),

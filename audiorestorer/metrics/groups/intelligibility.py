@@ -59,7 +59,7 @@ GROUP = Group(
         Metric("estoi_in", "ESTOI before", "", "higher", 3, "extended " + _STOI),
         Metric("estoi", "ESTOI after", "", "higher", 3, "extended " + _STOI),
     ),
-    cost=Cost(821, channel=0.05),
+    cost=Cost(821, channel=0.016),
     place=30,
     compute=compute,
     examined=True,

@@ -81,7 +81,7 @@ GROUP = Group(
         Metric("pesq_in", "PESQ before", "MOS-LQO", "higher", 2, _PESQ),
         Metric("pesq", "PESQ after", "MOS-LQO", "higher", 2, _PESQ),
     ),
-    cost=Cost(93, channel=0.06),
+    cost=Cost(93, channel=0.05),
     place=50,
     compute=compute,
     examined=True,

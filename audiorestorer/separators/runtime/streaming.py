@@ -15,10 +15,10 @@ import numpy as np
 
 from audiorestorer import audio
 from audiorestorer.audio import Audio
-from audiorestorer.dsp import layouts
 from audiorestorer.dsp.outliers import OutlierMeter, limited, without_outliers
 from audiorestorer.dsp.overlap_add import Run, process
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.formats import layouts
 from audiorestorer.separators import OUTSIDE, Loaded, Member, Separator
 
 OVERLAP = 0.25  # of a segment, where nothing else is said

@@ -11,12 +11,6 @@ MOST = 8
 NAMES = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 CENTRE = {3: 2, 5: 2, 6: 2, 7: 2, 8: 2}
 LOW = {6: 3, 7: 3, 8: 3}  # the low-frequency effects
-# weights of the channels in the loudness (ITU-R BS.1770-5, table 4): 1.41 between 60 and 120 degrees, the low effects do not count
-SIDE = 10 ** (1.5 / 10)
-WEIGHTS: dict[int, tuple[float, ...]] = {
-    4: (1, 1, SIDE, SIDE), 5: (1, 1, 1, SIDE, SIDE), 6: (1, 1, 1, 0, SIDE, SIDE), 7: (1, 1, 1, 0, 1, SIDE, SIDE),
-    8: (1, 1, 1, 0, 1, 1, SIDE, SIDE),
-}  # fmt: skip
 # libsndfile's numbers of positions (SF_CHANNEL_MAP_*): left 2, right 3, centre 4, rear centre 7, rear left 8, rear right 9,
 # LFE 10, side left 13, side right 14
 MAPS = {
