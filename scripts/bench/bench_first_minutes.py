@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import soundfile as sf
 
-from audiorestorer import progress
+from audiorestorer import audio, progress
 from scripts.machine import hardware
 from scripts.sections import write_section
 
@@ -83,13 +83,10 @@ def recordings(folder: Path, count: int, seconds: float) -> None:
 
 
 def _joined(pilot: Path, kind: str, names: list[str]) -> np.ndarray:
-    import soxr
-
     parts = []
     for name in names:
         path = next((pilot / kind / name).parent.glob(f"{Path(name).stem}.*"))
-        audio, rate = sf.read(path, dtype="float32", always_2d=True)
-        parts.append(soxr.resample(audio.mean(axis=1), rate, RATE))
+        parts.append(audio.read_mono(path, RATE))
     return np.concatenate(parts)
 
 
