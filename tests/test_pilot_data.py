@@ -28,14 +28,14 @@ def test_the_table_covers_the_batch() -> None:
 def test_rates_and_channels_vary() -> None:
     infos = [audio.probe(PILOT / "input" / row["path"]) for row in ROWS]
     assert {info.sample_rate for info in infos} == {16000, 22050, 24000, 44100, 48000}
-    assert sum(info.channels == 2 for info in infos) == 1
+    assert sorted(info.channels for info in infos) == [1] * 10 + [2, 6]
     assert all(4 <= info.duration_sec <= 7 for info in infos)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row["path"])
 def test_reference_is_aligned_and_at_its_ratio(row: dict[str, str]) -> None:
     given, rate = audio.read(PILOT / "input" / row["path"])
-    mixture = given.T
+    mixture = (given[2:3] if len(given) == 6 else given).T  # of 5.1 the centre
     clean, clean_rate = sf.read((PILOT / "clean" / row["path"]).with_suffix(".flac"), dtype="float32", always_2d=True)
     assert rate == clean_rate and mixture.shape == clean.shape
     size = 1 << (2 * len(mixture)).bit_length()

@@ -174,6 +174,8 @@ def make(clip: Clip, number: int, seed: int, out: Path) -> None:
     mixture = target + music
     gain = clip.peak / np.abs(mixture).max()
     mixture, target = gain * mixture, gain * target
+    if Path(clip.path).suffix == ".m4a":
+        mixture = in_surround(mixture, gain * music, clip.rate)
     path = out / "input" / clip.path
     path.parent.mkdir(parents=True, exist_ok=True)
     kinds = {
@@ -182,15 +184,26 @@ def make(clip: Clip, number: int, seed: int, out: Path) -> None:
     }  # fmt: skip
     kind, subtype = kinds[path.suffix]
     if subtype == "keep":
-        mono = mixture.astype(np.float32)
-        audio.write_blocks(path, [mono], clip.rate, len(mono), format=kind, subtype=subtype, bit_rate=96_000)
+        given, bit_rate = mixture.astype(np.float32), 48_000 * (1 + len(mixture))
+        audio.write_blocks(path, [given], clip.rate, len(given), format=kind, subtype=subtype, bit_rate=bit_rate)
     else:
         sf.write(path, mixture.T, clip.rate, format=kind, subtype=subtype)
     decoded, _ = audio.read(path)
-    target = aligned(target.astype(np.float32), mixture.astype(np.float32), decoded)
+    heard = slice(2, 3) if len(mixture) > 2 else slice(None)  # of 5.1 the centre
+    target = aligned(target.astype(np.float32), mixture[heard].astype(np.float32), decoded[heard])
     reference = (out / "clean" / clip.path).with_suffix(".flac")
     reference.parent.mkdir(parents=True, exist_ok=True)
     sf.write(reference, target.T, clip.rate, format="FLAC", subtype="PCM_16")
+
+
+def in_surround(mixture: np.ndarray, music: np.ndarray, rate: int) -> np.ndarray:
+    """5.1 of a mono mixture: it is the centre, and its music comes from all sides. `[1, T]` twice to `[6, T]`."""
+    low = np.cumsum(music, axis=1) / rate
+
+    sides = [np.roll(0.5 * music, round(delay * rate), axis=1) for delay in (0.0, 0.004, 0.013, 0.017)]
+    return np.concatenate(
+        [sides[0], sides[1], mixture, 0.3 * low / max(np.abs(low).max(), 1e-9), 0.7 * sides[2], 0.7 * sides[3]]
+    )
 
 
 def aligned(target: np.ndarray, mixture: np.ndarray, decoded: np.ndarray) -> np.ndarray:
