@@ -290,8 +290,8 @@ def _length(container: Any, file: Any, stream: Any, rate: int) -> int | None:
     counted = None
     if container.format.name.startswith("mov") and stream.duration and stream.time_base:
         ticks = _movie_timescale(file)
-        # an edit list counts in ticks of the whole movie, mostly milliseconds: no sample is to be lost by their rounding
-        spare = -(-rate // (2 * ticks)) if 0 < ticks < rate else 0
+        # an edit list counts in ticks of the whole movie, mostly milliseconds, rounded down: no sample is to be lost by that
+        spare = -(-rate // ticks) if 0 < ticks < rate else 0
         counted = round(Fraction(stream.duration) * stream.time_base * rate) + spare
     text = (stream.metadata.get("iTunSMPB") or container.metadata.get("iTunSMPB") or "").split()
     exact = int(text[3], 16) if len(text) >= 4 and HEX.fullmatch(text[3]) else 0

@@ -57,10 +57,12 @@ def rate_for(format: str, sample_rate: int) -> int:
     return sample_rate if rates is None else min((rate for rate in rates if rate >= sample_rate), default=max(rates))
 
 
-def bit_rate_for(format: str, channels: int, wanted: int | None) -> int:
-    """bit/s within what the format takes: those wanted, but no fewer than sound well where none are."""
+def bit_rate_for(format: str, sample_rate: int, channels: int, wanted: int | None) -> int:
+    """bit/s within what the format takes: those wanted, or where none are as many as sound well."""
     coding = CODINGS[format]
-    return min(coding.most * channels, wanted if wanted else coding.least * channels)
+    return min(
+        coding.most * channels, wanted if wanted else round(coding.least * channels * max(1.0, sample_rate / 48_000))
+    )
 
 
 class Encoder:
@@ -108,7 +110,7 @@ class Encoder:
         stream: Any = self._container.add_stream(coding.encoder, rate=sample_rate, layout=layout)
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         if coding.most:
-            stream.bit_rate = bit_rate_for(format, channels, bit_rate)
+            stream.bit_rate = bit_rate_for(format, sample_rate, channels, bit_rate)
         self._stream, self._layout = stream, layout
         wanted = stream.codec_context.format.name
         if format == "ALAC":
