@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.formats import encoding, mending
+from audiorestorer.formats.vorbis import VorbisWriter
 from audiorestorer.formats.writing import Writer
 from audiorestorer.left_out import TAKEN, instead, of_formats
 from audiorestorer.names import NOT_TEXT, as_text, is_text
@@ -34,7 +35,14 @@ WRITTEN = {
     ".aifc": "AIFF", ".caf": "CAF", ".au": "AU", ".snd": "AU",
 }  # fmt: skip
 # and those that are coded anew (`formats.encoding`); what is neither becomes FLAC
-CODED = {".mp3": "MP3", ".m4a": "AAC", ".m4b": "AAC", ".opus": "OPUS"}
+CODED = {".mp3": "MP3", ".m4a": "AAC", ".m4b": "AAC", ".opus": "OPUS", ".ogg": "VORBIS"}
+# a container of several codecs keeps the input's: (suffix, codec by FFmpeg's name)
+SAME_CODEC = {
+    (".m4a", "alac"): "ALAC",
+    (".m4b", "alac"): "ALAC",
+    (".ogg", "opus"): "OPUS",
+    (".ogg", "flac"): "FLAC in Ogg",
+}
 LINEAR = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 FLAC_SUBTYPES = ("PCM_16", "PCM_24")
 RESAMPLE_QUALITY = "HQ"
@@ -164,7 +172,7 @@ def output_format(source: AudioInfo, suffix: str, subtype: str = "keep", codec: 
     if subtype == "keep":
         subtype = source.subtype if source.subtype in LINEAR else "PCM_16"
     if suffix in CODED:
-        return ("ALAC" if codec == "alac" and CODED[suffix] == "AAC" else CODED[suffix]), subtype
+        return SAME_CODEC.get((suffix, codec or ""), CODED[suffix]), subtype
     format = WRITTEN[suffix]
     return format, subtype if format != "FLAC" or subtype in FLAC_SUBTYPES else "PCM_24"
 
@@ -319,8 +327,11 @@ def write_blocks(
     if format in encoding.CODINGS:
         rate = encoding.rate_for(format, sample_rate)
         bits = 16 if subtype == "PCM_16" else 24
-        with encoding.Encoder(
-            path, rate, channels, format=format, bit_rate=bit_rate, bits=bits, chapters=chapters
+        wanted = encoding.bit_rate_for(format, rate, channels, bit_rate)
+        with (
+            VorbisWriter(path, rate, channels, wanted)
+            if format == "VORBIS"
+            else encoding.Encoder(path, rate, channels, format=format, bit_rate=wanted, bits=bits, chapters=chapters)
         ) as coded_file:
             for block in resample_blocks(source, sample_rate, rate, channels):
                 coded_file.write(block)

@@ -21,6 +21,7 @@ from audiorestorer.files import temporary_beside
 from audiorestorer.formats import layouts, mpeg
 
 Audio = NDArray[np.float32]
+LOSSLESS = {"ALAC": ("s16p", "s32p"), "FLAC in Ogg": ("s16", "s32")}  # FFmpeg's sample formats up to 16 bits, and above
 BLOCK = 1 << 14  # samples that are given to an encoder at a time
 
 
@@ -47,6 +48,8 @@ CODINGS = {
         "matroska", "aac", AAC_RATES, 64_000, 256_000
     ),  # where the delay stands as Matroska wants it
     "ALAC": Coding("ipod", "alac", None, 0, 0, (1, 2, 3, 5, 6)),
+    "VORBIS": Coding("ogg", "vorbis", None, 64_000, 250_000),  # by libsndfile (`vorbis`)
+    "FLAC in Ogg": Coding("ogg", "flac", None, 0, 0),
     "OPUS": Coding("opus", "libopus", (48000,), 48_000, 255_000, (1, 2, 3, 4, 6, 8)),
 }
 
@@ -113,8 +116,8 @@ class Encoder:
             stream.bit_rate = bit_rate_for(format, sample_rate, channels, bit_rate)
         self._stream, self._layout = stream, layout
         wanted = stream.codec_context.format.name
-        if format == "ALAC":
-            wanted = "s16p" if bits <= 16 else "s32p"
+        if format in LOSSLESS:
+            wanted = LOSSLESS[format][bits > 16]
             stream.codec_context.format = av.AudioFormat(wanted)
         self._convert = av.AudioResampler(format=wanted, layout=layout, rate=sample_rate)
 

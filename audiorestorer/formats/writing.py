@@ -84,11 +84,15 @@ class Writer:
                 raise self._reason(error) from error
             if not whole:
                 raise self._reason(None)
+            self.finish()
             with open(self._temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(self._temporary, self.path)
         finally:
             self._temporary.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """What is done to the whole file before it takes its name."""
 
     def _is_whole(self) -> bool:
         """Whether all samples can be read back: the header's count, and of a compressed file its end."""

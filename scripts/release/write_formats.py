@@ -25,7 +25,7 @@ RATE = 48_000
 # suffixes of one format, and what it is called
 WRITTEN = {
     ".wav .wave .bwf": "WAV", ".rf64": "RF64", ".flac": "FLAC", ".aiff .aif .aifc": "AIFF", ".caf": "CAF", ".w64": "W64",
-    ".au .snd": "AU", ".mp3": "MP3", ".m4a .m4b": "M4A (AAC)", ".opus": "Opus",
+    ".au .snd": "AU", ".mp3": "MP3", ".m4a .m4b": "M4A (AAC)", ".opus": "Opus", ".ogg": "Ogg Vorbis",
 }  # fmt: skip
 ALAC = "M4A (ALAC)"
 

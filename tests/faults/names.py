@@ -22,7 +22,7 @@ HOSTILE_FILES = [
     "dots .. dots/x.wav", "space /x.wav", "CON/x.wav",
 ]  # fmt: skip
 HOSTILE_FILES = [name if name.endswith((".wav", ".WAV")) else f"{name}/script>.wav" for name in HOSTILE_FILES]
-OTHER_FORMATS = [f"{LONG}.ogg", f"{LONG}.mp3", "same.mp3", "same.ogg"]  # their outputs are .flac, a letter longer
+OTHER_FORMATS = [f"{LONG}.oga", f"{LONG}.mpa", "same.mpa", "same.oga"]  # their outputs are .flac, a letter longer
 NOT_TEXT = [os.fsdecode(name) for name in (b"bad\xff.wav", b"\xc3\x28.wav", b"\xed\xa0\x80.wav", b"folder\xfe/x.wav")]
 HOSTILE_FOLDERS = [
     "a b'\"$(touch pwned)",

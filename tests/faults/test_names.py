@@ -41,7 +41,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_bytes(good)
     for name in OTHER_FORMATS:
         (folder / "input" / name).write_bytes(
-            containers.encoded(containers.voice(0.2), containers.RATE, name[-3:].upper())
+            containers.encoded(containers.voice(0.2), containers.RATE, "OGG" if name.endswith(".oga") else "MP3")
         )
     (folder / "clean").mkdir()  # so that references are looked for under every name
     chain = Chain.tiny(folder)

@@ -127,7 +127,7 @@ def test_what_is_left_out_reaches_the_metrics_and_the_log(folder, tmp_path, capl
 def test_output_names_never_collide():
     names = input_listing.output_names(["x.wav", "x.flac", "x.mp3", "d/x.ogg", "X.WAV"], "keep")
     assert len({name.casefold() for name in names.values()}) >= 4
-    assert names["x.wav"] == "x.wav" and names["x.flac"] == "x.flac" and names["d/x.ogg"] == "d/x.flac"
+    assert names["x.wav"] == "x.wav" and names["x.flac"] == "x.flac" and names["d/x.ogg"] == "d/x.ogg"
     assert names["x.mp3"] not in ("x.flac", "x.wav")
 
 
