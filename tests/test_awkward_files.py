@@ -193,3 +193,13 @@ def test_ffmpeg_is_the_judge(tmp_path: Path) -> None:
         theirs, ours = audio.read(tmp_path / "o.wav")[0], audio.read(path)[0]
         assert theirs.shape == ours.shape and np.abs(theirs - ours).max() < 1e-3
     assert LoudnessSettings().format == "keep"
+
+
+def test_sound_that_changes_its_rate_is_a_rejected_row(folder: Path) -> None:
+    parts = [
+        write_coded(folder / f"{rate}.aac", [(noise(rate, rate), rate)], "aac", "adts").read_bytes()
+        for rate in (48_000, 16_000)
+    ]
+    (folder / "in/joined.aac").write_bytes(b"".join(parts))
+    (row,) = through(folder).values()
+    assert "from 48000 Hz, 1 channels to 16000 Hz, 1 channels: split it" in (row.reason or ""), row.reason
