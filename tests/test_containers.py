@@ -184,3 +184,23 @@ def test_a_file_with_wrong_bytes_is_sound_or_a_reason(
             assert str(path) in str(error)
         else:
             assert samples.shape[1] < 60 * 48_000
+
+
+def test_decoded_copies_leave_nothing_behind_however_a_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    paths = [
+        write_coded(tmp_path / f"{n}.m4a", [(noise(16_000, 16_000 + n), 16_000)], "aac", "ipod") for n in range(10)
+    ]
+    child = os.fork()
+    if not child:
+        for path in paths:
+            first, second = audio.blocks(path, block_sec=0.1), audio.blocks(path, block_sec=0.1)
+            same = all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+            if not same:
+                os._exit(3)
+        os._exit(0 if len(containers._copies) == containers.COPIES else 4)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert not list((tmp_path / "tmp").iterdir())

@@ -17,7 +17,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -107,10 +106,12 @@ def decoded(path: Path, target: Path, kind: str, track: int | None = None) -> De
 
 @dataclass(frozen=True)
 class Copy:
-    """A decoded copy and what is known of the recording."""
+    """A decoded copy and what is known of the recording. On Linux the file has no name any more: it goes with the processes that have
+    it open, however they end."""
 
     path: Path
     source: Decoded
+    handle: int
 
 
 _copies: OrderedDict[tuple[Any, ...], Copy] = OrderedDict()
@@ -123,25 +124,26 @@ def copy_of(path: Path, kind: str) -> Copy:
         AudioRestorerError: as `decoded`.
     """
     info = os.stat(path)
-    key = (os.getpid(), str(path), info.st_size, info.st_mtime_ns)
-    if key in _copies and _copies[key].path.is_file():
+    key = (str(path), info.st_size, info.st_mtime_ns)
+    if key in _copies:
         _copies.move_to_end(key)
         return _copies[key]
-    handle, name = tempfile.mkstemp(suffix=".wav", dir=_folder(os.getpid()))
-    os.close(handle)
-    _copies[key] = Copy(Path(name), decoded(path, Path(name), kind))
+    folder = Path(tempfile.mkdtemp(prefix="audiorestorer-decoded-"))
+    target = folder / "copy.wav"
+    try:
+        source = decoded(path, target, kind)
+        handle = os.open(target, os.O_RDONLY)
+        place = Path(f"/proc/self/fd/{handle}")
+        if not place.exists():  # not on Linux: the file stays until this process ends
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            place, folder = target, Path()
+    finally:
+        if folder.name:
+            shutil.rmtree(folder, ignore_errors=True)
+    _copies[key] = Copy(place, source, handle)
     while len(_copies) > COPIES:
-        old, oldest = _copies.popitem(last=False)
-        if old[0] == os.getpid():
-            oldest.path.unlink(missing_ok=True)
+        os.close(_copies.popitem(last=False)[1].handle)
     return _copies[key]
-
-
-@cache
-def _folder(process: int) -> str:
-    folder = tempfile.mkdtemp(prefix="audiorestorer-decoded-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def _decode(path: Path, target: Path, format: str, track: int | None) -> Decoded:
