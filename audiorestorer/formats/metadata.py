@@ -12,13 +12,15 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from audiorestorer.apart import apart
 from audiorestorer.errors import AudioRestorerError, MachineError
-from audiorestorer.formats import riff
+from audiorestorer.formats import headers, riff
 
 MOST_BYTES = 32 << 20  # of all pictures and chunks
 MOST_TEXT = 1 << 16
@@ -88,12 +90,29 @@ class Metadata:
 def read(path: Path) -> tuple[Metadata, str | None]:
     """What a recording says of itself, and a sentence about what could not be read. In a process of its own: a tag may inflate to more
     than any memory."""
+    if _is_ours(path):
+        return _read(path)
+    _load()
     try:
         return apart(lambda: _read(path), MEMORY_BYTES, CPU_SEC)
     except MachineError:
         raise
     except AudioRestorerError as error:
         return Metadata(), f"its tags could not be read: {error}"
+
+
+def _is_ours(path: Path) -> bool:
+    """A WAV file without an ID3 chunk: what it says is read here, within bounds, and not by mutagen."""
+    with open(path, "rb") as file:
+        names = [name for name, _, _ in headers.chunks(file)]
+    return bool(names) and not any(name in ID3_CHUNKS for name in names)
+
+
+@cache
+def _load() -> None:
+    """Import here what the processes would each import."""
+    for name in ("aiff", "apev2", "asf", "flac", "id3", "mp3", "mp4", "oggflac", "oggopus", "oggvorbis", "wave"):
+        import_module(f"mutagen.{name}")
 
 
 def _read(path: Path) -> tuple[Metadata, str | None]:
