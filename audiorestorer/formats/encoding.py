@@ -22,6 +22,7 @@ from audiorestorer.formats import layouts, mpeg
 
 Audio = NDArray[np.float32]
 LOSSLESS = {"ALAC": ("s16p", "s32p"), "FLAC in Ogg": ("s16", "s32")}  # FFmpeg's sample formats up to 16 bits, and above
+OPTIONS = {"MP3": {"compression_level": "6"}}  # LAME's quality: its default takes a fifth longer
 BLOCK = 1 << 14  # samples that are given to an encoder at a time
 
 
@@ -110,7 +111,9 @@ class Encoder:
                 ]
             )  # fmt: skip
         layout = layouts.NAMES[channels]
-        stream: Any = self._container.add_stream(coding.encoder, rate=sample_rate, layout=layout)
+        stream: Any = self._container.add_stream(
+            coding.encoder, rate=sample_rate, layout=layout, options=OPTIONS.get(format, {})
+        )
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         if coding.most:
             stream.bit_rate = bit_rate_for(format, sample_rate, channels, bit_rate)
