@@ -84,13 +84,9 @@ def coded(path: str | Path) -> str | None:
         AudioRestorerError: no regular file, or no recording.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise AudioRestorerError(f"{path}: not a regular file")
-        view = mending.view_of(str(path))
+        view = _view(path)
     except OSError as error:
         raise AudioRestorerError(f"{path}: {error.strerror or error}") from error
-    except AudioRestorerError as error:
-        raise AudioRestorerError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     return view.coded if view else None
 
 
@@ -112,11 +108,10 @@ def _opened(path: str | Path) -> Iterator[tuple[sf.SoundFile, int, str | None]]:
         AudioRestorerError: as `probe`; and all errors of libsndfile while it is open, in our words.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise AudioRestorerError(f"{path}: not a regular file")
+        view = _view(path)
         with ExitStack() as stack:
             try:
-                opened = stack.enter_context(mending.opened(str(path), mending.view_of(str(path))))
+                opened = stack.enter_context(mending.opened(str(path), view))
             except AudioRestorerError as error:
                 raise AudioRestorerError(f"{path}: {error}") from error
             yield opened
@@ -124,6 +119,16 @@ def _opened(path: str | Path) -> Iterator[tuple[sf.SoundFile, int, str | None]]:
         raise AudioRestorerError(f"{path}: {mending.words(str(path), getattr(error, 'code', 0))}") from error
     except OSError as error:
         raise AudioRestorerError(f"{path}: {error.strerror or error}") from error
+
+
+def _view(path: str | Path) -> mending.View | None:
+    """Raises AudioRestorerError: no regular file, or no recording. OSError: it cannot be opened."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise AudioRestorerError(f"{path}: not a regular file")
+    try:
+        return mending.view_of(str(path))
+    except AudioRestorerError as error:
+        raise AudioRestorerError(f"{path}: {error}") from error
 
 
 def blocks(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import temporary_beside
 from audiorestorer.formats import layouts, mpeg
+from audiorestorer.formats.writing import Atomic
 
 Audio = NDArray[np.float32]
 LOSSLESS = {"ALAC": ("s16p", "s32p"), "FLAC in Ogg": ("s16", "s32")}  # FFmpeg's sample formats up to 16 bits, and above
@@ -69,7 +70,13 @@ def bit_rate_for(format: str, sample_rate: int, channels: int, wanted: int | Non
     )
 
 
-class Encoder:
+def check(format: str, channels: int) -> None:
+    """Raises AudioRestorerError: the format takes no recordings of so many channels."""
+    if channels not in CODINGS[format].channels:
+        raise AudioRestorerError(f"{format} takes no recordings of {channels} channels: choose another loudness.format")
+
+
+class Encoder(Atomic):
     """Writes a coded file in blocks under a temporary name; `close()` renames it, an exception removes it.
 
     Args:
@@ -91,10 +98,7 @@ class Encoder:
         import av
 
         coding = CODINGS[format]
-        if channels not in coding.channels:
-            raise AudioRestorerError(
-                f"{format} takes no recordings of {channels} channels: choose another loudness.format"
-            )
+        check(format, channels)
         self.path, self.frames, self._format, self._rate = Path(path), 0, format, sample_rate
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = temporary_beside(self.path)
@@ -164,12 +168,3 @@ class Encoder:
     def abort(self) -> None:
         self._container.close()
         self._temporary.unlink(missing_ok=True)
-
-    def __enter__(self) -> Encoder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()

@@ -26,7 +26,8 @@ MOST_BYTES = 32 << 20  # of all pictures and chunks
 MOST_TEXT = 1 << 16
 LONGEST_SEC = 1_000_000.0
 MEMORY_BYTES, CPU_SEC = 1 << 29, 60
-# ID3v2.4 frame, MP4 atom, LIST INFO and ASF/APE names of the texts that all formats have
+FORMATS = ("id3", "mp4", "info", "asf")  # ID3v2.4 frames, MP4 atoms, LIST INFO, ASF
+# a text's name, and that of each of these formats; empty: it has none
 NAMES: tuple[tuple[str, str, str, str, str], ...] = (
     ("title", "TIT2", "\xa9nam", "INAM", "Title"), ("artist", "TPE1", "\xa9ART", "IART", "Author"),
     ("album", "TALB", "\xa9alb", "IPRD", "WM/AlbumTitle"), ("albumartist", "TPE2", "aART", "", "WM/AlbumArtist"),
@@ -46,6 +47,17 @@ GAINS = ("replaygain", "r128_", "rva2", "itunnorm", "mp3gain")
 COVER = 3  # ID3's number for the front cover
 ID3_CHUNKS = ("id3 ", "ID3 ")
 CHAPTER = re.compile(r"chapter(\d{3})(name)?")
+
+
+def names_in(format: str) -> dict[str, str]:
+    """Of the texts that a format of `FORMATS` has a name for: our name -> its name."""
+    column = 1 + FORMATS.index(format)
+    return {one[0]: one[column] for one in NAMES if one[column]}
+
+
+def names_of(format: str) -> dict[str, str]:
+    """The other way: the format's name -> ours."""
+    return {theirs: ours for ours, theirs in names_in(format).items()}
 
 
 @dataclass
@@ -156,7 +168,7 @@ def _of_chunk(name: str, content: bytes, found: Metadata) -> list[tuple[str, str
 
     if name in ID3_CHUNKS:
         return _of_id3(ID3(BytesIO(content)), found)
-    names = {one[3]: one[0] for one in NAMES if one[3]} if name == "LIST" and content[:4] == b"INFO" else {}
+    names = names_of("info") if name == "LIST" and content[:4] == b"INFO" else {}
     return [(names[id_], _decoded(text)) for id_, text in riff.info_texts(content) if id_ in names]
 
 
@@ -185,7 +197,7 @@ def _of_tags(path: Path, found: Metadata) -> list[tuple[str, str]]:
         found.chapters = _mp4_chapters(file)
         return _of_mp4(tags, found)
     if isinstance(tags, mutagen.asf.ASFTags):
-        names = {one[4]: one[0] for one in NAMES if one[4]}
+        names = names_of("asf")
         return [(names[name], str(value)) for name, value in tags if name in names]
     for picture in getattr(file, "pictures", []):
         found.pictures.append(Picture(picture.mime, picture.type, picture.data))
@@ -225,7 +237,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _of_id3(tags: Any, found: Metadata) -> list[tuple[str, str]]:
-    names = {one[1]: one[0] for one in NAMES if one[1]}
+    names = names_of("id3")
     out: list[tuple[str, str]] = []
     for frame in tags.values():
         kind = frame.FrameID
@@ -247,7 +259,7 @@ def _of_id3(tags: Any, found: Metadata) -> list[tuple[str, str]]:
 def _of_mp4(tags: Any, found: Metadata) -> list[tuple[str, str]]:
     import mutagen.mp4
 
-    names = {one[2]: one[0] for one in NAMES if one[2]}
+    names = names_of("mp4")
     out: list[tuple[str, str]] = []
     for name, values in tags.items():
         if name == "covr":

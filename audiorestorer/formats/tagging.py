@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from audiorestorer.formats import riff
-from audiorestorer.formats.metadata import NAMES, Metadata, Picture
+from audiorestorer.formats.metadata import Metadata, Picture, names_in
 
 MOST_FLAC_BYTES = (1 << 24) - 1024  # of a picture in a FLAC file
 FREE = "----:com.apple.iTunes:"
@@ -44,7 +44,7 @@ def _as_chunks(given: Metadata) -> list[tuple[str, bytes]]:
     """As the chunks of a WAV file: those that it had; other texts as LIST INFO and ID3, for programs know the one or the other."""
     from mutagen.id3 import ID3
 
-    ids = {one[0]: one[3] for one in NAMES if one[3]}
+    ids = names_in("info")
     has_info = any(name == "LIST" and content[:4] == b"INFO" for name, content in given.chunks)
     out = list(given.chunks)
     if not has_info and (
@@ -85,7 +85,7 @@ def _put_id3(
 ) -> None:
     from mutagen import id3
 
-    frames = {one[0]: one[1] for one in NAMES if one[1]}
+    frames = names_in("id3")
     for name, values in texts.items():
         kind = frames.get(name)
         if kind == "COMM":
@@ -121,7 +121,7 @@ def _put_id3(
 def _put_mp4(tags: Any, texts: dict[str, list[str]], pictures: list[Picture]) -> None:
     from mutagen import mp4
 
-    atoms = {one[0]: one[2] for one in NAMES if one[2]}
+    atoms = names_in("mp4")
     for name, values in texts.items():
         atom = atoms.get(name)
         if atom in ("trkn", "disk"):

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-import soundfile as sf
 
 from audiorestorer.formats.writing import Writer
 
@@ -27,9 +26,8 @@ class VorbisWriter(Writer):
 
     def __init__(self, path: str | Path, sample_rate: int, channels: int, bit_rate: int) -> None:
         super().__init__(path, sample_rate, channels, format="OGG", subtype="VORBIS")
-        binding: Any = sf
-        quality = binding._ffi.new("double *", float(np.interp(bit_rate / channels / 1000, KBITS, QUALITIES)))
-        binding._snd.sf_command(self._file._file, SFC_SET_VBR_ENCODING_QUALITY, quality, 8)
+        quality = float(np.interp(bit_rate / channels / 1000, KBITS, QUALITIES))
+        self._command(SFC_SET_VBR_ENCODING_QUALITY, "double[]", [quality])
 
     def finish(self) -> None:
         with open(self._temporary, "rb+") as file:

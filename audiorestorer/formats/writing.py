@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import soundfile as sf
@@ -24,7 +25,28 @@ BYTES_PER_SAMPLE = {"PCM_U8": 1, "PCM_S8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32"
 Audio = NDArray[np.float32]
 
 
-class Writer:
+class Atomic(ABC):
+    """A file that gets its name when a `with` ends well, and leaves nothing behind after an exception."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove what is there."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class Writer(Atomic):
     """Writes a file in blocks under a temporary name; `close()` (or a clean `with`) renames it, an exception removes it.
 
     Args:
@@ -55,12 +77,17 @@ class Writer:
             )
         except sf.LibsndfileError as error:
             raise self._reason(error) from error
-        binding: Any = sf
-        binding._snd.sf_command(self._file._file, SFC_SET_ADD_PEAK_CHUNK, binding._ffi.NULL, 0)
+        self._command(SFC_SET_ADD_PEAK_CHUNK)
         if channels in layouts.MAPS and format in WITH_MAP:
-            places = binding._ffi.new("int[]", layouts.MAPS[channels])
-            binding._snd.sf_command(self._file._file, SFC_SET_CHANNEL_MAP_INFO, places, binding._ffi.sizeof(places))
+            self._command(SFC_SET_CHANNEL_MAP_INFO, "int[]", layouts.MAPS[channels])
         self.frames = 0
+
+    def _command(self, number: int, kind: str = "", value: object = None) -> None:
+        """A command of libsndfile (sndfile.h), with a value of a C type; without: none."""
+        binding: Any = sf
+        data = binding._ffi.new(kind, value) if kind else binding._ffi.NULL
+        size = binding._ffi.sizeof(data) if kind else 0
+        binding._snd.sf_command(self._file._file, number, data, size)
 
     def write(self, block: Audio) -> None:
         """Append `[C, n]`.
@@ -125,12 +152,3 @@ class Writer:
         with suppress(sf.LibsndfileError):
             self._file.close()
         self._temporary.unlink(missing_ok=True)
-
-    def __enter__(self) -> Writer:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()

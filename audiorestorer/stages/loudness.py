@@ -291,7 +291,7 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     if item.source is None and suffix in video.CONTAINERS:
         raise RejectItem("its name is that of a video and it holds none: give it the suffix of what it is")
     if item.source is None:
-        kind, subtype = audio.output_format(audio.probe(item.whole or item.noisy), suffix, settings.subtype, item.codec)
+        kind, subtype = audio.output_format(given if item.whole is None else info, suffix, settings.subtype, item.codec)
         target = folder / f"output{suffix}"
     else:
         _, kind, sound = video.CONTAINERS[suffix]
@@ -302,9 +302,11 @@ def loudness_item(item: Item, settings: LoudnessSettings, folder: Path) -> ItemR
     lost = taken(read_level(item.noisy, given), speech)
     goal = goal_of(settings, info.channels, lost.is_residue)
     plan = first_plan(before, goal)
-    coding = encoding.CODINGS.get(kind)
-    if coding and info.channels not in coding.channels:
-        raise RejectItem(f"{kind} takes no recordings of {info.channels} channels: choose another loudness.format")
+    if kind in encoding.CODINGS:
+        try:
+            encoding.check(kind, info.channels)
+        except AudioRestorerError as error:
+            raise RejectItem(str(error)) from error
     for attempt in range(1, ATTEMPTS + 1):
         audio.write_blocks(
             target, render(program.open(), info, plan, before), info.sample_rate, info.channels,

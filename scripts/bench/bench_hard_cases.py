@@ -30,7 +30,6 @@ from scripts.bench.quality_systems import WHOLE, Networks, System, our_systems
 from scripts.sections import write_section
 
 FRAME_SEC = 0.05
-MOST_LOST_DB = 0.5
 FIGURES = (
     ("si_sdr_in_db", "SI-SDR in, dB", 1), ("si_sdr_db", "SI-SDR out, dB", 1), ("stoi_in", "STOI in", 3), ("stoi", "STOI out", 3),
     ("pesq", "PESQ out", 2), ("lost_db", "speech lost, dB", 2),
