@@ -231,7 +231,7 @@ class LoudnessSettings(Settings):
     )
     format: Literal["keep", "wav", "flac", "mp3", "m4a", "opus"] = Field(
         "keep",
-        description="Format of the outputs; keep: the input's, where it can be written, else FLAC (docs/rendering.md)",
+        description="Format of the outputs; keep: the input's, where it can be written, else FLAC (docs/formats.md)",
     )
     video: Literal["keep", "audio"] = Field(
         "keep",
