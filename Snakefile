@@ -30,6 +30,7 @@ keep_digests()
 
 onstart:
     or_stop(check_installed)
+    or_stop(check_reachable)
     or_stop(FLOW.lock)
     say_notes()
     start_job_server()

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from audiorestorer.commands import ablation, render, setup, store, training
+from audiorestorer.commands import ablation, models, render, setup, store, training
 from audiorestorer.errors import AudioRestorerError, of_the_machine
 from audiorestorer.installed import of_import
 from audiorestorer.names import as_text, is_text
@@ -24,10 +24,11 @@ FAMILIES = (setup, render, training, ablation)
 for commands in FAMILIES:
     app.add_typer(commands.app)
 app.add_typer(store.app, name="store")
+app.add_typer(models.app, name="models")
 
 
 def command_names() -> set[str]:
-    """The names of all commands other than those of `store`."""
+    """The names of all commands other than those of `store` and `models`."""
     return {str(command.name) for family in FAMILIES for command in family.app.registered_commands}
 
 

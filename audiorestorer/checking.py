@@ -290,8 +290,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
-def read_yaml(path: str | Path) -> Any:
+def read_yaml(path: str | Path, *, foreign: bool = False) -> Any:
     """A YAML file's content; an empty file is an empty mapping. Plain data only, and no more of it than a configuration needs.
+
+    Args:
+        foreign: the file was written by Python elsewhere: what it tags as Python's (a tuple, a path) is read as the plain list,
+            mapping or text that stands there. Nothing is built of it; elsewhere such a tag is an error.
 
     Raises:
         AudioRestorerError: unreadable, not UTF-8 or not YAML, a repeated key, or aliases that blow it up; names file and line.
@@ -303,7 +307,7 @@ def read_yaml(path: str | Path) -> Any:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise AudioRestorerError(f"{path}: larger than {MAX_BYTES / 1e6:g} MB: not a configuration")
-        return _parsed(content.decode("utf-8"))
+        return _parsed(content.decode("utf-8"), _Foreign if foreign else _Strict)
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -317,8 +321,8 @@ def read_yaml(path: str | Path) -> Any:
         raise AudioRestorerError(f"{path}: not valid YAML: {reason:.400}{hint}") from error
 
 
-def _parsed(text: str) -> Any:
-    loader = _Strict(text)
+def _parsed(text: str, kind: type[_Strict]) -> Any:
+    loader = kind(text)
     try:
         node = loader.get_single_node()
         if node is None:
@@ -346,6 +350,21 @@ class _Strict(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
             seen[name] = key
         return super().construct_mapping(node, deep)
+
+
+class _Foreign(_Strict):
+    """As `_Strict`, with the tags of Python's objects overlooked."""
+
+
+def _as_plain(loader: _Foreign, _: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    return loader.construct_scalar(node)  # type: ignore[arg-type]
+
+
+_Foreign.add_multi_constructor("tag:yaml.org,2002:python/", _as_plain)
 
 
 def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:

@@ -365,6 +365,11 @@ class Config(Settings):
     )
     strict: bool = Field(False, description="Whether rejected files end the run with an error, after all else is done")
     registry: PathName = Field("config/models.yaml", min_length=1, description="File of the model registry")
+    models_dir: PathOrNull = Field(
+        None,
+        description="Folder with models that somebody filled (`python -m audiorestorer models fetch NAME --models-dir FOLDER`), for"
+        " machines without a network; it is only read. Null: none",
+    )
     device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",

@@ -21,6 +21,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.intake import pairs
 from audiorestorer.manifest import read_manifest, shard_range
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER
+from audiorestorer.models import fetching
 from audiorestorer.models import registry as model_registry
 from audiorestorer.resources import Cost
 from audiorestorer.store import join
@@ -241,8 +242,14 @@ class Workflow:
 
     def weights_of(self, name: str) -> list[str]:
         """The files of a model that come from elsewhere, in the folder where they are used from."""
-        entry = self.registry.get(name)
-        return [f"{self.artifacts}/models/{name}/{file.name}" for file in entry.files] if entry.remote else []
+        shared = [self.cfg.models_dir] if self.cfg.models_dir else []
+        files = fetching.missing(name, self.registry, shared)
+        return [f"{self.artifacts}/models/{name}/{file.name}" for file in files]
+
+    @property
+    def models_folders(self) -> list[str]:
+        """Where fetched models may lie: this run's folder, and the one that somebody filled."""
+        return [f"{self.artifacts}/models", *([self.cfg.models_dir] if self.cfg.models_dir else [])]
 
     # Parameters
 
@@ -282,6 +289,9 @@ class Workflow:
         for stage in self.looped:
             self.models_of(stage)
         self.evaluation_models = self._evaluation_models()
+        forbidden = [name for name in self.networks() if self.registry.get(name).commercial == "forbidden"]
+        if forbidden:
+            self.notes = [*self.notes, f"no commercial use, by the licence of the weights of {', '.join(forbidden)}"]
 
     def _networks(self) -> list[ChainStage]:
         return [stage for stage in self.looped if stage.runs_network]
@@ -353,8 +363,7 @@ class Workflow:
         name = self.cfg.evaluate.tagger
         if name is None or "panns" not in self.cfg.evaluate.metrics or name not in self.registry.models:
             return None
-        folder = f"{self.artifacts}/models"
-        is_here = os.path.exists(self.model_json(name)) or model_registry.present(name, self.registry, folder)
+        is_here = os.path.exists(self.model_json(name)) or fetching.present(name, self.registry, self.models_folders)
         return name if is_here else None
 
     def sentences_file(self) -> str | None:

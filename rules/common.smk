@@ -30,6 +30,7 @@ from audiorestorer.checking import section
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.intake import listing, pairs
+from audiorestorer.models import fetching
 from audiorestorer.models import registry as model_registry
 from audiorestorer.store import sha256_file
 from audiorestorer.workflow import Workflow, check_settings_file, growing, kept_lines, known_settings, texts
@@ -152,6 +153,17 @@ def check_installed():
     """Every package that the run's jobs need is there; where jobs bring an environment of their own it is not this one's concern."""
     if not USES_CONDA:
         FLOW.check_installed((job.rule.name, str(job.rule.snakefile)) for job in workflow.dag.needrun_jobs())
+
+
+def check_reachable():
+    """What this machine has to fetch for the run can be fetched. Where jobs run elsewhere, their machines may reach more or less."""
+    if not workflow.non_local_exec:
+        wanted = {}
+        for job in workflow.dag.needrun_jobs():
+            if job.rule.name == "fetch_weights":
+                wanted.setdefault(job.wildcards.model, []).append(job.wildcards.weights)
+        if wanted:
+            fetching.check_reachable(wanted, FLOW.registry, f"{ART}/models")
 
 
 def say_notes():

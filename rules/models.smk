@@ -29,9 +29,10 @@ rule fetch_model:
         entry=lambda wildcards: or_stop(FLOW.registry.state, wildcards.model),
         registry=as_is(CFG.registry),
         folder=lambda wildcards: f"{ART}/models",  # not the output's, which with a bucket is a copy on one node
+        shared=as_is(["--shared-dir", CFG.models_dir] if CFG.models_dir else []),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer fetch-model {wildcards.model:q} {output:q} --registry {params.registry:q}'
-        " --models-dir {params.folder:q} 2>&1 | tee {log:q}"
+        " --models-dir {params.folder:q} {params.shared:q} 2>&1 | tee {log:q}"
 
 
 # Fetches what the metrics can use; the run itself takes the tagger only if it is here. A run after it computes only what is new.

@@ -11,7 +11,7 @@ import torch
 
 from audiorestorer import audio
 from audiorestorer.losses.waveform import si_sdr_db
-from audiorestorer.models import fusion, registry
+from audiorestorer.models import fetching, fusion, registry
 from audiorestorer.models.mask_unet import MaskUNet, load_checkpoint
 from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.separators.mask_network import Checkpoint
@@ -133,7 +133,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Callable[[np.ndarray], np
     folder = tmp_path_factory.mktemp("models")
     names = FUSED["pilot_fusion"]
     for name in names:
-        registry.fetch(name, ROOT / "config/models.yaml", folder / f"{name}.json", folder)
+        fetching.fetch(name, ROOT / "config/models.yaml", folder / f"{name}.json", folder)
     networks = [load(ModelFiles.read(folder / f"{name}.json"), Options()) for name in names]
     return lambda signal: estimated(networks, signal[None].astype(np.float32), 22050)
 

@@ -61,7 +61,7 @@ def enhance_folder(
     longest = settings.EnhanceSettings.model_fields["overlap_sec"].default
     values["overlap_sec"] = min(longest, values["window_sec"] / 4)
     config = settings.validate(settings.EnhanceSettings, values, "enhance")
-    weights = checkpoint or import_module("audiorestorer.models.registry").only_file(config.model, registry, models_dir)
+    weights = checkpoint or import_module("audiorestorer.models.fetching").only_file(config.model, registry, models_dir)
     stage("enhance").run_folder(source, out, weights, config, job)
 
 

@@ -85,8 +85,8 @@ def check_config(config: str, kind: str) -> None:
 
 
 def fetch_weights(name: str, out: Path, entry: str) -> None:
-    registry = import_module("audiorestorer.models.registry")
-    registry.fetch_file(name, settings.load(registry.EntrySettings, entry), out)
+    registry, fetching = (import_module(f"audiorestorer.models.{module}") for module in ("registry", "fetching"))
+    fetching.fetch_file(name, settings.load(registry.EntrySettings, entry), out)
 
 
 command("config", write_config)(
@@ -101,12 +101,13 @@ command("check-config", check_config)(
     config=argument(str, "CONFIG", "A YAML file, or inline JSON."),
     kind=option(str, "config, experiment (config/experiments) or models (the registry).", "config", "--as"),
 )
-command("fetch-model", "models.registry:fetch")(
+command("fetch-model", "models.fetching:fetch")(
     "Make a model of the registry ready: download it once, or check the local file.",
     name=argument(str, "NAME", "Entry of the registry."),
     out_json=argument(Path, "OUT_JSON", "Record to write: the model's files, hashes and licence."),
     registry=opt.REGISTRY,
     cache_dir=opt.MODELS_DIR,
+    shared_dir=option(Path | None, "Folder with models that somebody filled (`models fetch`); it is only read.", None),
 )
 command("fetch-weights", fetch_weights)(
     "Download one file of a model and check it.",

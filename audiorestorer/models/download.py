@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import os
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,7 @@ from typing import IO, Any
 from audiorestorer.errors import AudioRestorerError
 
 TIMEOUT_SEC = 30
+REACH_SEC = 6.0  # for the answer of a host that is only asked whether it is there
 BLOCK = 1 << 20
 ATTEMPTS = 4
 LEAST_RATE, LEAST_RATE_AFTER_SEC = 1_000, 60.0  # bytes per second: a slower server counts as hanging
@@ -23,6 +25,9 @@ PORTAL = (
     "the answer is a web page, not the file: a sign-in page of this network (captive portal), or a proxy's error. Open a browser"
     " and sign in, or fetch the file elsewhere"
 )
+
+
+Progress = Callable[[int, int | None], None]
 
 
 class _HttpsOnly(urllib.request.HTTPRedirectHandler):
@@ -34,11 +39,39 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+def unreachable(hosts: Collection[str], within_sec: float = REACH_SEC) -> dict[str, str]:
+    """The hosts that do not answer by https, by the way of this machine's proxy if it has one, and why. All are asked at once."""
+    answers: dict[str, str | None] = {}
+
+    def ask(host: str) -> None:
+        try:
+            urllib.request.build_opener(_HttpsOnly).open(
+                urllib.request.Request(f"https://{host}/", method="HEAD"), timeout=within_sec
+            ).close()
+            answers[host] = None
+        except (urllib.error.HTTPError, AudioRestorerError):  # it answers, if only to refuse
+            answers[host] = None
+        except Exception as error:  # of the resolver, the socket, TLS or the proxy
+            answers[host] = str(getattr(error, "reason", error)) or type(error).__name__
+
+    threads = [threading.Thread(target=ask, args=(host,), daemon=True) for host in hosts]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + within_sec + 1
+    for thread in threads:  # a resolver may take longer than any time that it is given
+        thread.join(max(0.0, end - time.monotonic()))
+    found = dict(answers)
+    reasons = {host: found.get(host, f"no answer within {within_sec:g} s") for host in hosts}
+    return {host: reason for host, reason in reasons.items() if reason is not None}
+
+
 class _Broken(Exception):
     """The connection ended before the file did."""
 
 
-def fetch(url: str, target: Path, limit: int, check: Callable[[Path], Any], *, resume: bool) -> None:
+def fetch(
+    url: str, target: Path, limit: int, check: Callable[[Path], Any], *, resume: bool, progress: Progress | None = None
+) -> None:  # fmt: skip
     """Download a file. It appears under its name when it is complete and `check` has passed.
 
     Args:
@@ -46,6 +79,7 @@ def fetch(url: str, target: Path, limit: int, check: Callable[[Path], Any], *, r
         check: raises where the content is wrong.
         resume: keep the bytes that have arrived when the connection breaks, for this call and the next; `check` must know the
             whole content.
+        progress: told the bytes so far and those in all (None: the server does not say).
 
     Raises:
         AudioRestorerError: not https, a redirect to anything else, a web page instead of the file, too large or too slow, not
@@ -62,14 +96,14 @@ def fetch(url: str, target: Path, limit: int, check: Callable[[Path], Any], *, r
             raise AudioRestorerError(f"{part}: another process is fetching this file") from error
         resumed = resume and out.tell() > 0
         try:
-            _complete(url, out, limit, resume)
+            _complete(url, out, limit, resume, progress)
             try:
                 check(part)
             except AudioRestorerError:
                 out.truncate(0)
                 if not resumed:
                     raise
-                _complete(url, out, limit, resume)  # the bytes kept may have been those of another file
+                _complete(url, out, limit, resume, progress)  # the bytes kept may have been those of another file
                 check(part)
             os.replace(part, target)
         except _Broken as error:
@@ -79,18 +113,18 @@ def fetch(url: str, target: Path, limit: int, check: Callable[[Path], Any], *, r
                 part.unlink()
 
 
-def _complete(url: str, out: IO[bytes], limit: int, resume: bool) -> None:
+def _complete(url: str, out: IO[bytes], limit: int, resume: bool, progress: Progress | None) -> None:
     """Append to `out` until the file is complete."""
     for attempt in range(ATTEMPTS):
         try:
-            return _more(url, out, limit, resume)
+            return _more(url, out, limit, resume, progress)
         except (_Broken, HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
             if attempt == ATTEMPTS - 1:
                 raise _Broken(f"{error} ({ATTEMPTS} attempts)") from error
             time.sleep(0.2 * 2**attempt)
 
 
-def _more(url: str, out: IO[bytes], limit: int, resume: bool) -> None:
+def _more(url: str, out: IO[bytes], limit: int, resume: bool, progress: Progress | None) -> None:
     have = os.fstat(out.fileno()).st_size
     if not resume or have >= limit:
         out.truncate(have := 0)
@@ -114,10 +148,10 @@ def _more(url: str, out: IO[bytes], limit: int, resume: bool) -> None:
     with answer:
         if answer.status != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             out.truncate(have := 0)
-        _copy(answer, out, have, limit)
+        _copy(answer, out, have, limit, progress)
 
 
-def _copy(answer: HTTPResponse, out: IO[bytes], have: int, limit: int) -> None:
+def _copy(answer: HTTPResponse, out: IO[bytes], have: int, limit: int, progress: Progress | None) -> None:
     if answer.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
         raise AudioRestorerError(PORTAL)
     announced = answer.headers.get("Content-Length", "")
@@ -135,6 +169,8 @@ def _copy(answer: HTTPResponse, out: IO[bytes], have: int, limit: int) -> None:
             out.truncate(0)
             raise too_large
         out.write(block)
+        if progress is not None:
+            progress(done, whole)
         lasted = time.monotonic() - began
         if lasted > LEAST_RATE_AFTER_SEC and (done - have) / lasted < LEAST_RATE:
             raise _Broken(f"slower than {LEAST_RATE} bytes a second")

@@ -14,10 +14,14 @@ import torch
 from torch import nn
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models import weights
 
 MAX_PARAMETERS = 1_000_000_000
 PARAMETERS_A_BYTE = 8  # per byte of the file: quantised weights take one bit at least
 MAX_NUMBER, MAX_ENTRIES, MAX_LAYERS = 1_000_000, 64, 64
+WEIGHTS = (".ckpt", ".pt", ".pth", ".th", ".bin", ".safetensors")  # suffixes of files of weights
+WRAPPERS = ("state_dict", "state", "model_state_dict", "module")  # where a training's file keeps the weights
+NAMED = 5  # of the weights that do not fit
 LAYERS = ("depth", "t_layers", "dconv_depth", "lstm_layers", "layers", "t_heads", "freq_emb", "num_subbands")
 
 
@@ -31,15 +35,8 @@ def read(path: str | Path, allowed: Sequence[Any] = ()) -> Any:
         AudioRestorerError: damaged, compressed, or a pickle that names anything else, which could run any code.
     """
     try:
-        size = os.path.getsize(path)
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                records = archive.infolist()
-            if (
-                any(each.compress_type != zipfile.ZIP_STORED for each in records)
-                or sum(each.file_size for each in records) > size
-            ):
-                raise ValueError("its records are compressed or overlap, as torch.save never writes them")
+            check_stored(path)
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
@@ -47,6 +44,15 @@ def read(path: str | Path, allowed: Sequence[Any] = ()) -> Any:
         raise AudioRestorerError(
             f"{path}: not loaded: it is damaged, or a pickle that names more than tensors, which could run any code ({reason:.200})"
         ) from error
+
+
+def check_stored(path: str | Path) -> None:
+    """Raises ValueError: an archive that holds more than its size, which torch.save never writes."""
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+    stored = all(each.compress_type == zipfile.ZIP_STORED for each in records)
+    if not stored or sum(each.file_size for each in records) > os.path.getsize(path):
+        raise ValueError("its records are compressed or overlap, as torch.save never writes them")
 
 
 def shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
@@ -62,13 +68,71 @@ def check_fits(build: Callable[[], nn.Module], state: Mapping[str, torch.Tensor]
         AudioRestorerError: names what is missing, unknown or of another shape.
     """
     wanted = shapes(build)
-    wrong = sorted(wanted.keys() ^ state.keys()) or [
-        name for name in wanted if tuple(state[name].shape) != wanted[name]
+    given = {name: tuple(value.shape) for name, value in state.items()}
+    wrong = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "not of this network": sorted(given.keys() - wanted.keys()),
+        "of another shape": [
+            f"{name} {given[name]} instead of {wanted[name]}"
+            for name in wanted
+            if given.get(name, wanted[name]) != wanted[name]
+        ],
+    }
+    lines = [
+        f"{', '.join(names[:NAMED])}{f' and {len(names) - NAMED} more' if len(names) > NAMED else ''} ({what})"
+        for what, names in wrong.items()
+        if names
     ]
-    if wrong:
+    if lines:
+        raise AudioRestorerError(f"{where}: weights do not fit the config: {'; '.join(lines)}")
+
+
+def state_of(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a file: a state dictionary, alone or where a training's file keeps it.
+
+    Raises:
+        AudioRestorerError: damaged, more than tensors, or no state dictionary.
+    """
+    if path.suffix == ".safetensors":
+        return weights.read(path)[0]
+    try:
+        content = read(path)
+    except AudioRestorerError as error:
         raise AudioRestorerError(
-            f"{where}: weights do not fit the config: {', '.join(wrong[:4])} ({len(wrong)} in all)"
+            f"{error}. If it is whole: `python -m audiorestorer models convert {path} {path.with_suffix('.safetensors').name}` writes"
+            " its weights alone, without running anything that it names; give the registry that file"
+        ) from error
+    for name in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+            break
+    if not isinstance(content, dict):
+        raise AudioRestorerError(
+            f"{path}: holds a {type(content).__name__}, not the weights of a network by their names"
         )
+    others = [str(name) for name, value in content.items() if not isinstance(value, torch.Tensor)]
+    if others or not content:
+        raise AudioRestorerError(
+            f"{path}: not the weights of a network: {', '.join(others[:NAMED]) or 'nothing'} in it (no tensors)"
+        )
+    return {str(name): value for name, value in content.items()}
+
+
+def loaded(build: Callable[[], nn.Module], state: Mapping[str, torch.Tensor], where: str) -> nn.Module:
+    """A network with the weights of a file, in float32, ready for inference. Memory is taken for the weights once.
+
+    Raises:
+        AudioRestorerError: the weights are not the network's (names the first of them), or not finite.
+    """
+    check_fits(build, state, where)
+    bad = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    if bad:
+        raise AudioRestorerError(f"{where}: not finite: {', '.join(bad[:NAMED])} ({len(bad)} in all)")
+    with torch.device("meta"):
+        network = build()
+    whole = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    network.load_state_dict(whole, assign=True)
+    return network.eval().requires_grad_(False)
 
 
 def check_size(build: Callable[[], nn.Module], where: str, most: int = MAX_PARAMETERS) -> None:

@@ -209,13 +209,20 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> str:
         return "none\n"
     rows = [(m.get("name"), m.get("kind"), m.get("licence") or "unknown", _digest(m)) for m in models]
     text = markdown_table(("model", "kind", "licence", "weights (SHA-256)"), rows).replace("---:", "---")
-    for model in models:
-        if NON_COMMERCIAL.search(str(model.get("licence") or "")):
-            text += (
-                f"\n**Non-commercial use only:** the weights of {markdown_escape(model.get('name'))} are under "
-                f"{markdown_escape(model.get('licence'))}.\n"
-            )
+    for use, meaning in (
+        ("forbidden", "No commercial use"),
+        ("unclear", "Whether commercial use is allowed is not clear"),
+    ):
+        names = [markdown_escape(model.get("name")) for model in models if _use(model) == use]
+        if names:
+            text += f"\n**{meaning}** by the licence of the weights of {', '.join(names)}.\n"
     return text
+
+
+def _use(model: Mapping[str, Any]) -> str | None:
+    """What the registry says of commercial use; where it says nothing, what the licence's name gives away."""
+    said = model.get("commercial")
+    return said or ("forbidden" if NON_COMMERCIAL.search(str(model.get("licence") or "")) else None)
 
 
 def _digest(model: Mapping[str, Any]) -> str:

@@ -65,7 +65,8 @@ def _as_fetched(path: Path, fetched_ns: int, sha256: str) -> bool:
 class ModelFiles:
     """A fetched model, as `artifacts/models/<name>.json` says (see `models.registry.fetch`).
 
-    `sha256`: path -> the hash that was checked when the file was fetched; `digest`: over all of them.
+    `sha256`: path -> the hash that was checked when the file was fetched; `digest`: over all of them; `network`: the sizes that the
+    registry's entry says.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ModelFiles:
     digest: str
     sample_rate: int | None = None
     trust: bool = False
+    network: Mapping[str, Any] | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> ModelFiles:
@@ -86,7 +88,9 @@ class ModelFiles:
             files = [Path(file["path"]) for file in raw["files"]]
             hashes = {file["path"]: file["sha256"] for file in raw["files"]}
             rate, trust = raw.get("sample_rate"), bool(raw.get("trust"))
-            model = cls(raw["name"], raw["kind"], raw["source"], files, hashes, raw["digest"], rate, trust)
+            model = cls(
+                raw["name"], raw["kind"], raw["source"], files, hashes, raw["digest"], rate, trust, raw.get("network")
+            )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AudioRestorerError(
                 f"{path}: not a fetched model ({error}); {MADE_AGAIN} (by hand: `audiorestorer fetch-model`)"

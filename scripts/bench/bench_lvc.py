@@ -131,7 +131,7 @@ def difference(stage: Stage) -> float:
 
 def whole(model: UnivNet, condition: Tensor, drawn: Tensor, repeats: int) -> dict[str, float]:
     """The vocoder; for unfold + einsum the stages' operation is exchanged."""
-    own = univnet._Stage._variable
+    own = univnet.Stage._variable
 
     def theirs(self: Any, x: Tensor, frames: Tensor, number: int, tables: tuple[Tensor, ...]) -> Tensor:
         outputs, channels, taps = self.predictor.shape
@@ -146,11 +146,11 @@ def whole(model: UnivNet, condition: Tensor, drawn: Tensor, repeats: int) -> dic
         return gate.sigmoid() * value.tanh()
 
     def run(function: Any) -> None:
-        univnet._Stage._variable = function  # type: ignore[method-assign]
+        univnet.Stage._variable = function  # type: ignore[method-assign]
         try:
             model(condition, drawn)
         finally:
-            univnet._Stage._variable = own  # type: ignore[method-assign]
+            univnet.Stage._variable = own  # type: ignore[method-assign]
 
     return best({"unfold + einsum": lambda: run(theirs), "ours": lambda: run(own)}, repeats)
 

@@ -21,7 +21,7 @@ from audiorestorer.devices import pick_device
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item
-from audiorestorer.models import registry
+from audiorestorer.models import fetching, registry
 from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.stages.denoise import denoise_item
 from audiorestorer.stages.fuse import Estimates, Fuser, fuse_item, fuser_of
@@ -83,11 +83,11 @@ class Networks:
                 raise AudioRestorerError(f"--model {name}={path}: no such file")
             sha256 = sha256_file(path)
             return ModelFiles(name, "mask_network", str(path), [path], {str(path): sha256}, sha256)
-        if not registry.present(name, self.registry, self.cache):
+        if not fetching.present(name, self.registry, [self.cache]):
             names = ", ".join(file.name for file in self.registry.get(name).files)
             raise AudioRestorerError(f"weights not at hand ({names})")
         record = self.work / "models" / f"{name}.json"
-        registry.fetch(name, self.registry._path, record, self.cache)
+        fetching.fetch(name, self.registry._path, record, self.cache)
         return ModelFiles.read(record)
 
     def fuser(self, fuse: FuseSettings, models: Sequence[str]) -> Fuser | None:

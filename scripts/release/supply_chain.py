@@ -75,6 +75,7 @@ Written by `python -m scripts.release.supply_chain --licences docs/licences.md`;
 The code is under the MIT licence.
 
 **Not for commercial use:** {restricted}. None of them is bundled or installed unasked; without them the pilot models serve.
+**Unclear:** the weights of {unclear}; the table says what is known.
 """
 
 
@@ -135,11 +136,15 @@ def licences() -> str:
     packages = {lock: [(each.name, each.version, licence_of(each.name)) for each in locked(lock)] for lock in LOCKS}
     weights = [(name, _how(entry), entry.licence, entry.url or entry.source) for name, entry in models.items()]
     rows = [(f"`{name}`", text) for lock in LOCKS for name, _, text in packages[lock]]
-    rows += [(f"model `{name}`", text) for name, _, text, _ in weights]
     head = ("package", "version", "licence")
-    restricted = ", ".join(name for name, text in rows if NOT_COMMERCIAL.search(text))
+    forbidden, unclear = (
+        [f"`{name}`" for name, each in models.items() if each.commercial == use] for use in ("forbidden", "unclear")
+    )
+    restricted = ", ".join(
+        [*(name for name, text in rows if NOT_COMMERCIAL.search(text)), *(f"model {name}" for name in forbidden)]
+    )
     return "\n".join([
-        HEAD.format(restricted=restricted),
+        HEAD.format(restricted=restricted, unclear=", ".join(unclear)),
         "## Weights (config/models.yaml)\n", _table(("model", "how", "licence", "from"), weights),
         "## Data\n", _table(("what", "how", "licence", "notes"), list(DATA)),
         "## Packages (requirements.lock)\n", _table(head, packages[LOCKS[0]]),

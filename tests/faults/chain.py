@@ -8,7 +8,7 @@ from typing import Any
 
 from audiorestorer.config import Config, EvaluateSettings
 from audiorestorer.manifest import Item, read_manifest, read_manifests
-from audiorestorer.models import registry
+from audiorestorer.models import fetching
 from audiorestorer.stages import denoise, evaluate, fuse, ingest, loudness, postmask, publish, separate
 from audiorestorer.stages.job import Job
 from tests.tiny_models import write_model_json, write_tiny_htdemucs_bag, write_tiny_mask_unet
@@ -54,7 +54,7 @@ class Chain:
         models = {}
         for name, entry in {"a": "pilot_sep_a", "b": "pilot_sep_b", "denoiser": "pilot_denoiser"}.items():
             models[name] = folder / f"{entry}.json"
-            registry.fetch(entry, ROOT / "config/models.yaml", models[name], folder)
+            fetching.fetch(entry, ROOT / "config/models.yaml", models[name], folder)
         return cls(models, **more)
 
     def config(self, folder: Path) -> Config:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models import registry
+from audiorestorer.models import fetching
 
 CONTENT = np.random.default_rng(1).bytes(3_000_000)
 OTHER = np.random.default_rng(2).bytes(3_000_000)
@@ -124,7 +124,7 @@ def registry_file(folder: Path, source: str, more: str = f"sha256: {SHA256}, siz
 
 
 def fetched(folder: Path, source: str, more: str = f"sha256: {SHA256}, size_mb: 3") -> Path:
-    record = registry.fetch("m", registry_file(folder, source, more), folder / "m.json", folder / "cache")
+    record = fetching.fetch("m", registry_file(folder, source, more), folder / "m.json", folder / "cache")
     assert record["files"][0]["sha256"] == SHA256
     path = Path(record["files"][0]["path"])
     assert path.read_bytes() == CONTENT

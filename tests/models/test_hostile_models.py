@@ -116,7 +116,7 @@ def test_a_pickle_that_runs_code_is_refused_with_the_reason(
 READERS = {
     ("models.torch_files", "torch.load"), ("separators.demucs", "torch.load"), ("models.arrays", "safe_open"),
     ("separators.demucs", "safe_open"), ("datasets.bank", "np.load"), ("datasets.enhancement.mixing", "np.load"),
-    ("training.fusion_examples", "np.load"),
+    ("training.fusion_examples", "np.load"), ("models.conversion", "torch.load"), ("models.conversion", "pickle.Unpickler"),
     ("checking", "yaml.SafeLoader"), ("models.onnx_run", "onnxruntime.InferenceSession"), ("models.export", "onnx.load"),
 }  # fmt: skip
 KINDS = (

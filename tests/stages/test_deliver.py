@@ -84,7 +84,7 @@ def test_standard_tools_unpack_and_verify_it_and_its_bytes_are_reproducible(mani
         assert hashlib.sha256((root / name).read_bytes()).hexdigest() == row["sha256"] and row["relative"] == name
     assert json.loads((root / "rejected.jsonl").read_text()) == {"input": "bad.wav", "reason": "empty"}
     licences = (root / "LICENCES.md").read_text()
-    assert "net" in licences and "Non-commercial use only" in licences
+    assert "net" in licences and "No commercial use" in licences
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.zst"])

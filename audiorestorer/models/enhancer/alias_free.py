@@ -91,22 +91,29 @@ class AliasFree(nn.Module):
         channels = x.shape[1]
         x = functional.pad(x, (self.reach, self.reach), mode="replicate")
         out = []
-        for up, down in zip(self.up, self.down, strict=True):
-            y = _snake(functional.conv1d(x, up.expand(channels, 1, -1), groups=channels), alpha, beta)
-            y = functional.pad(y, (self.reach, self.reach), mode="replicate")
+        doubled = [
+            _snake(functional.conv1d(x, up.expand(channels, 1, -1), groups=channels), alpha, beta) for up in self.up
+        ]
+        for y, down in zip(self.padded(doubled), self.down, strict=True):
             out.append(functional.conv1d(y, down.expand(channels, 1, -1), groups=channels))
         return out[0] + out[1]
+
+    def padded(self, doubled: list[Tensor]) -> list[Tensor]:
+        """The even and the odd samples of the doubled signal, each with its ends repeated by the filter's reach."""
+        return [functional.pad(y, (self.reach, self.reach), mode="replicate") for y in doubled]
 
 
 class AliasFreeBlock(nn.Module):
     """For each dilation, a residual path of convolution, alias-free activation, convolution. `[B, C, T] -> [B, C, T]`."""
+
+    activation: type[AliasFree] = AliasFree
 
     def __init__(self, channels: int, dilations: tuple[int, ...], taps: int = 12) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(
                 weight_norm(nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation)),
-                AliasFree(channels, taps),
+                self.activation(channels, taps),
                 weight_norm(nn.Conv1d(channels, channels, 3, padding=1)),
             )
             for dilation in dilations

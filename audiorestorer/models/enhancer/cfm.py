@@ -67,6 +67,8 @@ class _Layer(nn.Module):
 class VectorField(nn.Module):
     """Velocity `[B, latent, N]` of a code at a time, given mels."""
 
+    activation = staticmethod(functional.gelu)  # before the last convolution
+
     def __init__(self, latent: int, n_mels: int, settings: FlowSettings) -> None:
         super().__init__()
         self.settings = settings
@@ -91,7 +93,7 @@ class VectorField(nn.Module):
         for layer, local in zip(self.layers, condition, strict=True):
             x, skip = layer(x, local, embedded)
             total = total + skip
-        out: Tensor = self.exit(functional.gelu(total / math.sqrt(len(self.layers)))).float()
+        out: Tensor = self.exit(self.activation(total / math.sqrt(len(self.layers)))).float()
         return out
 
 

@@ -28,9 +28,10 @@ class KernelPredictor(nn.Module):
     The last convolution makes layers x O x C x K numbers per frame, in this order: one layer's kernels of one frame lie together.
     """
 
-    def __init__(self, condition: int, settings: VocoderSettings) -> None:
+    def __init__(self, condition: int, settings: VocoderSettings, slope: float = PREDICTOR_SLOPE) -> None:
         super().__init__()
         hidden, channels = settings.predictor_hidden, settings.channels
+        self.slope = slope
         self.shape = (2 * channels, channels, settings.kernel)
         self.numbers = math.prod(self.shape)
         layers = len(settings.dilations)
@@ -38,9 +39,9 @@ class KernelPredictor(nn.Module):
         self.residuals = nn.ModuleList(
             nn.Sequential(
                 weight_norm(nn.Conv1d(hidden, hidden, 3, padding=1)),
-                nn.LeakyReLU(PREDICTOR_SLOPE),
+                nn.LeakyReLU(slope),
                 weight_norm(nn.Conv1d(hidden, hidden, 3, padding=1)),
-                nn.LeakyReLU(PREDICTOR_SLOPE),
+                nn.LeakyReLU(slope),
             )
             for _ in range(RESIDUALS)
         )
@@ -49,20 +50,23 @@ class KernelPredictor(nn.Module):
 
     def forward(self, condition: Tensor) -> Tensor:
         """Features that kernels are made of: `[B, condition, N] -> [B, N, hidden * 3]`, each frame with its neighbours."""
-        x = functional.leaky_relu(self.entry(condition), PREDICTOR_SLOPE)
+        x = functional.leaky_relu(self.entry(condition), self.slope)
         for residual in self.residuals:
             x = x + residual(x)
         around = functional.pad(x, (1, 1)).unfold(2, PREDICTOR_TAPS, 1)
         return around.permute(0, 2, 1, 3).flatten(2)
 
 
-class _Stage(nn.Module):
+class Stage(nn.Module):
     """Upsampling, location-variable convolutions with gates (UnivNet, figure 1), and an alias-free block."""
+
+    slope = PREDICTOR_SLOPE
+    block_kind: type[AliasFreeBlock] = AliasFreeBlock
 
     def __init__(self, condition: int, stride: int, settings: VocoderSettings) -> None:
         super().__init__()
         channels = settings.channels
-        self.predictor = KernelPredictor(condition, settings)
+        self.predictor = KernelPredictor(condition, settings, self.slope)
         odd = stride % 2
         self.up = weight_norm(
             nn.ConvTranspose1d(channels, channels, 2 * stride, stride, padding=stride // 2 + odd, output_padding=odd)
@@ -71,10 +75,18 @@ class _Stage(nn.Module):
             weight_norm(nn.Conv1d(channels, channels, 3, padding=dilation, dilation=dilation))
             for dilation in settings.dilations
         )
-        self.block = AliasFreeBlock(channels, settings.alias_free, settings.alias_free_taps)
+        self.block = self.block_kind(channels, settings.alias_free, settings.alias_free_taps)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        x = self.up(functional.leaky_relu(x, SLOPE))
+        out: Tensor = self.block(self.convolved(self.upsampled(x), condition))
+        return out
+
+    def upsampled(self, x: Tensor) -> Tensor:
+        out: Tensor = self.up(functional.leaky_relu(x, SLOPE))
+        return out
+
+    def convolved(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Through the location-variable convolutions."""
         frames = self.predictor(condition)
         # weight norm computes a weight at each access
         weights, biases = self.predictor.kernels, self.predictor.bias
@@ -82,8 +94,7 @@ class _Stage(nn.Module):
         for number, conv in enumerate(self.convs):
             y = functional.leaky_relu(conv(functional.leaky_relu(x, SLOPE)), SLOPE, inplace=True)
             x = x + self._variable(y, frames, number, tables)
-        out: Tensor = self.block(x)
-        return out
+        return x
 
     def _variable(self, x: Tensor, frames: Tensor, number: int, tables: tuple[Tensor, ...]) -> Tensor:
         """Location-variable convolution and gate of one layer: `[B, C, T] -> [B, C, T]`. Its kernels are made as they are used."""
@@ -109,12 +120,17 @@ def _gated(x: Tensor) -> Tensor:
 class UnivNet(nn.Module):
     """Condition `[B, condition, N]` to audio `[B, N * hop]` in [-1, 1]."""
 
+    stage_kind: type[Stage] = Stage
+    padding_mode = "zeros"  # of the first and the last convolution
+
     def __init__(self, condition: int, settings: VocoderSettings | None = None) -> None:
         super().__init__()
         self.settings = settings = settings or VocoderSettings()
-        self.entry = weight_norm(nn.Conv1d(settings.noise, settings.channels, 7, padding=3))
-        self.stages = nn.ModuleList(_Stage(condition, stride, settings) for stride in settings.strides)
-        self.exit = weight_norm(nn.Conv1d(settings.channels, 1, 7, padding=3))
+        self.entry = weight_norm(
+            nn.Conv1d(settings.noise, settings.channels, 7, padding=3, padding_mode=self.padding_mode)
+        )
+        self.stages = nn.ModuleList(self.stage_kind(condition, stride, settings) for stride in settings.strides)
+        self.exit = weight_norm(nn.Conv1d(settings.channels, 1, 7, padding=3, padding_mode=self.padding_mode))
 
     @property
     def hop_length(self) -> int:

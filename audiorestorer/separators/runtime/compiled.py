@@ -84,7 +84,8 @@ class Compiled:
     """
 
     def __init__(
-        self, make: Make, identity: Mapping[str, Any], precision: str, threads: int, cache: Path, package: str = "demucs"
+        self, make: Make, identity: Mapping[str, Any], precision: str, threads: int, cache: Path,
+        package: str | None = "demucs",
     ) -> None:  # fmt: skip
         self.make, self.identity, self.cache, self.package = make, dict(identity), cache, package
         self.settings: dict[str, Any] = {
@@ -114,7 +115,7 @@ class Compiled:
         """The converted model of a size; converted, and put into the cache by rename, where it is not there."""
         import openvino
 
-        versions = {name: metadata.version(name) for name in ("openvino", "torch", self.package)}
+        versions = {name: metadata.version(name) for name in ("openvino", "torch", self.package) if name}
         parts = {"identity": self.identity, "rows": rows, "length": length, "versions": versions, "form": FORM}
         path = self.cache / f"{key_of(**parts)}.xml"
         if path.is_file() and path.with_suffix(".bin").is_file():
