@@ -15,6 +15,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart
 from audiorestorer.manifest import in_range
 from audiorestorer.memory import keep_freed_memory
+from audiorestorer.separators import ModelFiles
 from audiorestorer.stages.job import Job
 
 app = typer.Typer()
@@ -61,8 +62,14 @@ def enhance_folder(
     longest = settings.EnhanceSettings.model_fields["overlap_sec"].default
     values["overlap_sec"] = min(longest, values["window_sec"] / 4)
     config = settings.validate(settings.EnhanceSettings, values, "enhance")
-    weights = checkpoint or import_module("audiorestorer.models.fetching").only_file(config.model, registry, models_dir)
-    stage("enhance").run_folder(source, out, weights, config, job)
+    model: Path | ModelFiles
+    if checkpoint is None:
+        record = models_dir / f"{config.model}.json"
+        import_module("audiorestorer.models.fetching").fetch(config.model, registry, record, models_dir)
+        model = ModelFiles.read(record)
+    else:
+        model = checkpoint
+    stage("enhance").run_folder(source, out, model, config, job)
 
 
 def tidy(manifests: list[Path], stale: str, **values: Any) -> None:

@@ -152,21 +152,6 @@ def fetch(
     return record
 
 
-def only_file(name: str, registry: str | Path, cache_dir: str | Path) -> Path:
-    """The one safetensors file of a model, made ready.
-
-    Raises:
-        AudioRestorerError: as `fetch`, or not one such file.
-    """
-    loaded = load(registry)
-    entry = loaded.get(name)
-    files = _fetched(name, entry, Path(cache_dir) / name) if entry.remote else _present(loaded, name, entry)
-    paths = [path for path, _ in files if path.suffix == ".safetensors"]
-    if len(paths) != 1:
-        raise AudioRestorerError(f"model {name}: needs one .safetensors file, has {len(paths)}")
-    return paths[0]
-
-
 def fetch_file(name: str, entry: EntrySettings, path: Path, progress: download.Progress | None = None) -> None:
     """Download the one file of an entry, unless it is there, and check its hash.
 

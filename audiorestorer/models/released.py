@@ -147,12 +147,50 @@ class BanditSettings(NetworkSettings):
         return self
 
 
-NETWORKS: Mapping[str, type[NetworkSettings]] = {"roformer": RoformerSettings, "bandit": BanditSettings}  # by kind
+class ResembleSettings(Settings):
+    """What Resemble Enhance's `hparams.yaml` says of its networks; `layout` tells its file from this project's own."""
+
+    TRAINING_ONLY: ClassVar[tuple[str, ...]] = ()
+
+    layout: Literal["resemble"] = Field("resemble", description="whose names and arithmetic the file has")
+    wav_rate: Literal[44_100] = Field(44_100, description="Hz")
+    n_fft: int = Field(2_048, ge=64, le=16_384, description="samples of a transform of the mel-spectrogram")
+    win_size: int = Field(2_048, ge=64, le=16_384, description="samples of its window")
+    hop_size: Literal[420] = Field(420, description="samples from frame to frame: the product of the vocoder's strides")
+    num_mels: int = Field(128, ge=8, le=512, description="mel bands")
+    stft_magnitude_min: float = Field(1e-4, gt=0, le=1, description="least magnitude")
+    preemphasis: float = Field(0.97, ge=0, lt=1, description="share of the sample before that is taken away")
+    cfm_time_mapping_divisor: int = Field(
+        4, ge=3, le=64, description="half of the flow's way lies in the first part of so many"
+    )
+    univnet_nc: int = Field(96, ge=1, le=1_024, description="channels of the vocoder")
+    lcfm_latent_dim: int = Field(64, ge=1, le=1_024, description="channels of the code")
+    lcfm_training_mode: Literal["cfm"] = Field("cfm", description="the second stage's file, which holds all networks")
+    lcfm_z_scale: float = Field(6.0, gt=0, le=1_000, description="factor of the code")
+    vocoder_extra_dim: int = Field(
+        32, ge=0, le=1_024, description="channels that the vocoder gets beside the mel values"
+    )
+    force_gaussian_prior: bool = Field(False, description="the flow begins at noise alone")
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz."""
+        return self.wav_rate
+
+
+NETWORKS: Mapping[str, Any] = {
+    "roformer": RoformerSettings,
+    "bandit": BanditSettings,
+    "enhancer": ResembleSettings,
+}  # by kind
 
 
 def _of_author(kind: str, path: Path) -> dict[str, Any]:
     """A configuration of Music-Source-Separation-Training: sizes from `model` (Bandit: `kwargs`), the rest from what stands beside."""
     raw, where = read_yaml(path, foreign=True), str(path)
+    if kind == "enhancer":  # all that its training knew
+        known = ResembleSettings.model_fields
+        return {key: value for key, value in raw.items() if key in known} if isinstance(raw, dict) else {}
     sizes = section(raw, "model", where) or section(raw, "kwargs", where)
     if not sizes:
         raise AudioRestorerError(

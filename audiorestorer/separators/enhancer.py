@@ -34,6 +34,7 @@ from audiorestorer.dsp.outliers import limited, outlier_bound, without_outliers
 from audiorestorer.dsp.overlap_add import Plan, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
+from audiorestorer.models.enhancer.denoiser import Denoiser
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
 from audiorestorer.separators import as_numpy, as_torch
 from audiorestorer.separators.mask_network import top_gain
@@ -168,8 +169,8 @@ class SpeechEnhancer:
     def _windows(self, recording: Recording, total: int, seed: int) -> Iterator[Audio]:
         """`[outputs x C, n]` at the network's rate, at least `total` samples; the last output is the gain for the band above."""
         hop = self.model.settings.features.hop_length
-        bound = _outliers(recording)
-        levels = _levels(recording, bound)
+        bound = outliers_of(recording)
+        levels = levels_of(recording, bound)
         whole = -(-total // hop) * hop  # windows begin on frames
         window, overlap = (
             max(1, round(seconds * self.sample_rate / hop)) * hop
@@ -218,10 +219,14 @@ class SpeechEnhancer:
             outputs.append(self._gain(audio_in, out.denoised))
         return as_numpy(torch.stack(outputs)) * audible(given, levels, self.model.settings.features.hop_length)
 
+    @property
+    def denoiser(self) -> Denoiser:
+        return self.model.denoiser
+
     @torch.inference_mode()
     def _gain(self, given: torch.Tensor, denoised: torch.Tensor) -> torch.Tensor:
         """The denoiser's gain near its Nyquist frequency, `[R, N]`, for the band above it."""
-        denoiser = self.model.denoiser
+        denoiser = self.denoiser
         before, after = (denoiser.spectrum(signal.float()).abs() for signal in (given, denoised))
         mask = (after / before.clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1)
         return as_torch(top_gain(as_numpy(mask), given.shape[1], denoiser.settings.hop_length), self.device)
@@ -240,7 +245,7 @@ def audible(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
     return np.stack([np.interp(places, centres, row.astype(np.float32)) for row in near]).astype(np.float32)
 
 
-def _outliers(recording: Recording) -> NDArray[np.float32]:
+def outliers_of(recording: Recording) -> NDArray[np.float32]:
     """The level from which on a recording's samples are outliers, `[C, 1]` (`dsp.outliers`).
 
     Raises:
@@ -256,7 +261,7 @@ def _outliers(recording: Recording) -> NDArray[np.float32]:
     return outlier_bound(finite(), recording.channels, recording.sample_rate)
 
 
-def _levels(recording: Recording, bound: NDArray[np.float32]) -> NDArray[np.float32]:
+def levels_of(recording: Recording, bound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Active level of each channel without its outliers: `[C]`; 0 for silence."""
 
     def channel(number: int) -> Iterator[Audio]:

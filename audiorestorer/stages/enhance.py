@@ -25,6 +25,7 @@ from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.separators import ModelFiles
 from audiorestorer.separators.enhancer import SpeechEnhancer
+from audiorestorer.separators.resemble_enhancer import ResembleEnhancer
 from audiorestorer.separators.runtime.streaming import Recording
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages.folder import delivered, describe, items_of
@@ -79,7 +80,7 @@ def run(
         chosen.path.rename(target)
         return ItemResult({target.name: target}, chosen.row)
 
-    load = _loader(config, model.one(".safetensors"), recogniser, job)
+    load = _loader(config, model, recogniser, job)
     stage = _stage("enhance", config, model.digest, load, process, recogniser)
     run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])
 
@@ -87,7 +88,7 @@ def run(
 def run_folder(
     source: Path,
     out: Path,
-    checkpoint: Path,
+    model: Path | ModelFiles,
     config: EnhanceSettings,
     job: Job,
     *,
@@ -98,6 +99,7 @@ def run_folder(
     Args:
         source: a recording, or a folder of them (any nesting).
         out: a folder, made where absent, which mirrors the tree; of a single recording also the file to write.
+        model: a checkpoint of this project, or a model of the registry.
 
     Returns:
         The rows, also in `enhance.jsonl` in the output folder (beside a single output file: none): `output`, `enhanced`, of a
@@ -116,8 +118,9 @@ def run_folder(
         gain_db = audio.write_below_full_scale(chosen.path, target, chosen.peak, format=kind, subtype=subtype)
         return ItemResult({target.name: target}, {**chosen.row, "gain_db": gain_db})
 
-    load = _loader(config, checkpoint, recogniser, job)
-    stage = _stage("enhance-folder", config, _digest(checkpoint), load, process, recogniser, _suffix)
+    load = _loader(config, model, recogniser, job)
+    weights = model.digest if isinstance(model, ModelFiles) else _digest(model)
+    stage = _stage("enhance-folder", config, weights, load, process, recogniser, _suffix)
     rows = delivered(run_items(stage, items, job.store), source, out, ROWS, job.store, stage.name)
     count = sum(item.ok and bool(item.enhanced) for item in rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
@@ -173,14 +176,28 @@ def _seed_of(item: Item, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{item.sha256}".encode()).digest()[:6], "little")
 
 
-def _loader(config: EnhanceSettings, checkpoint: Path, recogniser: Path | None, job: Job) -> Callable[[], Worker]:
+def enhancer_of(model: Path | ModelFiles, config: EnhanceSettings, job: Job) -> SpeechEnhancer:
+    """A checkpoint of this project's, or a model of the registry in its own layout.
+
+    Raises:
+        AudioRestorerError: a model that cannot be used, or no such device.
+    """
+    if isinstance(model, ModelFiles) and model.network is not None:
+        return ResembleEnhancer.of_model(model, config, job.device, job.threads)
+    path = model.one(".safetensors") if isinstance(model, ModelFiles) else model
+    return SpeechEnhancer.load(path, config, job.device, job.threads)
+
+
+def _loader(
+    config: EnhanceSettings, model: Path | ModelFiles, recogniser: Path | None, job: Job
+) -> Callable[[], Worker]:
     """Raises AudioRestorerError: a recogniser is configured and not given."""
     gated = config.max_wer is not None and not config.denoise_only
     if gated and recogniser is None and config.recogniser != EMBEDDED_RECOGNISER:
         raise AudioRestorerError(f"enhance: --recogniser is needed: the fetched model {config.recogniser!r}")
 
     def load() -> Worker:
-        enhancer = SpeechEnhancer.load(checkpoint, config, job.device, job.threads)
+        enhancer = enhancer_of(model, config, job)
         context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
         return Worker(enhancer, WordGate.load(context, config.max_wer) if gated and config.max_wer else None)
 

@@ -34,6 +34,15 @@ def kaiser_sinc(count: int) -> Tensor:
     return (taps / taps.sum()).float()
 
 
+def phases(filtered: Tensor) -> Tensor:
+    """A filter's taps `[count]` as two, `[2, count / 2 + 1]`: sample 2n + p of the doubled signal hears x(n - reach .. n + reach), and
+    each phase p has every other tap."""
+    half = len(filtered) // 2
+    out = torch.zeros(2, half + 1)
+    out[0, :-1], out[1, 1:] = filtered[1::2].flip(0), filtered[0::2].flip(0)
+    return out
+
+
 class SnakeBeta(nn.Module):
     """x + sin^2(alpha x) / beta, one alpha and beta per channel, learned as logarithms (BigVGAN, section 3.2)."""
 
@@ -71,13 +80,9 @@ class AliasFree(nn.Module):
         super().__init__()
         self.activation = SnakeBeta(channels)
         self.reach = taps // 4
-        filtered = kaiser_sinc(taps)
-        # sample 2n + p of the doubled signal hears x(n - reach .. n + reach); each phase has every other tap
-        up = torch.zeros(2, 2 * self.reach + 1)
-        up[0, :-1], up[1, 1:] = filtered[1::2].flip(0), filtered[0::2].flip(0)
-        down = up.flip(1)
-        self.register_buffer("up", 2 * up, persistent=False)
-        self.register_buffer("down", down, persistent=False)
+        filtered = phases(kaiser_sinc(taps))
+        self.register_buffer("up", 2 * filtered, persistent=False)
+        self.register_buffer("down", filtered.flip(1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         alpha, beta = self.activation.numbers()

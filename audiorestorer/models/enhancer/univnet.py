@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +122,7 @@ class UnivNet(nn.Module):
     """Condition `[B, condition, N]` to audio `[B, N * hop]` in [-1, 1]."""
 
     stage_kind: type[Stage] = Stage
-    padding_mode = "zeros"  # of the first and the last convolution
+    padding_mode: Literal["zeros", "reflect"] = "zeros"  # of the first and the last convolution
 
     def __init__(self, condition: int, settings: VocoderSettings | None = None) -> None:
         super().__init__()
