@@ -174,6 +174,10 @@ class EnhanceSettings(Settings):
     enabled: bool = Field(False, description="Whether this stage runs, between postmask and loudness")
     model: str = Field("pilot_enhancer", pattern=NAME_PATTERN, description="Model, an entry of the registry")
     denoise_only: bool = Field(False, description="Whether to stop after the enhancer's own denoiser")
+    regenerate_all: bool = Field(
+        False,
+        description="Whether to regenerate the whole recording; otherwise what it holds stays, and only the band it lacks is made",
+    )
     nfe: int = Field(64, ge=1, le=1000, description="Number of evaluations of the flow's field; fewer are faster")
     solver: Literal["euler", "midpoint", "rk4"] = Field(
         "midpoint", description="Method that integrates the flow; midpoint needs an nfe of 2 or more, rk4 of 4"

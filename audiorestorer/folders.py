@@ -103,6 +103,7 @@ def keep_run_apart(config: Config, references: Place, transcripts: Place) -> Non
         **{f"training.{name}": getattr(training, name) for name in ("stems", "noises", "noisy", "clean", "real")},
         "ablation.clean": config.ablation.clean,
         "enhancer_training.data": config.enhancer_training.data,
+        "models_dir": config.models_dir,
     }
     written: dict[str, Place] = {"output": config.output, "artifacts": artifacts, "store": store}
     keep_apart(read, written, files_beside=False)

@@ -62,13 +62,15 @@ MASK_NETWORK = Cost(1750, channel=0.1)
 DEEPFILTERNET = Cost(3000, channel=0.06)
 FRAME_BY_FRAME = Cost(1000, channel=0.1)  # GTCRN, DTLN
 FUSION = Cost(2200, channel=0.06)
+ROFORMER = Cost(5000, file=11.0)  # Kim's, in OpenVINO in float32; in pairs of channels
+BANDIT = Cost(4000, channel=4.0)
 ENHANCER = Cost(
     3000, channel=9.0
 )  # of the reference size, which was timed on its architecture alone; the pilot takes less
 BY_SOURCE = {"hf:htdemucs": HTDEMUCS, "hf:htdemucs_ft": HTDEMUCS}
 BY_KIND = {
     "dns64": DNS64, "mask_network": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG, "deepfilternet": DEEPFILTERNET,
-    "gtcrn": FRAME_BY_FRAME, "dtln": FRAME_BY_FRAME, "fusion": FUSION,
+    "gtcrn": FRAME_BY_FRAME, "dtln": FRAME_BY_FRAME, "fusion": FUSION, "roformer": ROFORMER, "bandit": BANDIT,
 }  # fmt: skip
 WHOLE_BAG = 4  # members
 

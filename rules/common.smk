@@ -162,8 +162,10 @@ def check_reachable():
         for job in workflow.dag.needrun_jobs():
             if job.rule.name == "fetch_weights":
                 wanted.setdefault(job.wildcards.model, []).append(job.wildcards.weights)
+        if CFG.models_dir and not os.path.isdir(CFG.models_dir):
+            raise AudioRestorerError(f"models_dir: {CFG.models_dir}: no such folder")
         if wanted:
-            fetching.check_reachable(wanted, FLOW.registry, f"{ART}/models")
+            fetching.check_reachable(wanted, FLOW.registry, f"{ART}/models", CFG.models_dir)
 
 
 def say_notes():

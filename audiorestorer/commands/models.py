@@ -10,9 +10,15 @@ from typing import Any
 import typer
 
 from audiorestorer.commands import options as opt
-from audiorestorer.commands.options import WRITTEN, argument, commands_of, option
+from audiorestorer.commands.options import READ, WRITTEN, argument, commands_of, option
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import fetching, registry
+
+USES = {
+    "allowed": "; commercial use allowed",
+    "forbidden": "; no commercial use",
+    "unclear": "; commercial use is unclear",
+}
 
 app = typer.Typer(no_args_is_help=True, help="List the models of the registry, fetch them, and convert a checkpoint.")
 command = commands_of(app)
@@ -24,7 +30,7 @@ def place(name: str, known: registry.Registry, folder: Path) -> str:
     if entry.remote:
         missing = fetching.missing(name, known, [folder])
         if not missing:
-            return f"in {folder / name}"
+            return _whole(name, known, folder) or f"in {folder / name}"
         size = sum(file.size_mb or 0 for file in missing)
         known_size = f", {size:g} MB" if all(file.size_mb for file in missing) else ""
         return f"to be fetched ({len(missing)} file{'s' * (len(missing) > 1)}{known_size})"
@@ -33,6 +39,16 @@ def place(name: str, known: registry.Registry, folder: Path) -> str:
     if entry.source.startswith(registry.PACKAGE):
         return f"in the package {entry.source.removeprefix(registry.PACKAGE).partition('/')[0].replace('_', '-')}"
     return "here" if fetching.present(name, known, [folder]) else f"missing: {known.local(name)}"
+
+
+def _whole(name: str, known: registry.Registry, folder: Path) -> str:
+    """What is wrong with a model's files by their sizes; empty where nothing is. Their hashes are checked before they are used."""
+    for file in known.get(name).files:
+        path = folder / name / file.name
+        size = path.stat().st_size / 1e6
+        if file.size_mb and file.size_mb >= 1 and not 0.5 <= size / file.size_mb <= 2:
+            return f"damaged: {path} has {size:.3g} MB of about {file.size_mb:g}"
+    return ""
 
 
 def size_mb(name: str, known: registry.Registry) -> float | None:
@@ -50,7 +66,7 @@ def size_mb(name: str, known: registry.Registry) -> float | None:
 def list_models(file: Path, folder: Path, task: str | None, as_json: bool) -> None:
     known = registry.load(file)
     if task is not None and task not in registry.VERBS:
-        raise AudioRestorerError(f"--task: {task!r}: {', '.join(registry.VERBS)}")
+        raise AudioRestorerError(f"--task: {task!r} is not one of {', '.join(registry.VERBS)}")
     rows = [
         {
             "name": name, "task": entry.task, "kind": entry.kind, "size_mb": size_mb(name, known), "where": place(name, known, folder),
@@ -84,7 +100,7 @@ def fetch_models(names: list[str], file: Path, folder: Path) -> None:
     failed = []
     what, rest = TextColumn("{task.description}"), (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(what, BarColumn(), *rest, disable=not sys.stderr.isatty()) as bars:
-        for name in names:
+        for name in dict.fromkeys(names):
             failed += _fetch(name, known, folder, bars)
     if failed:
         raise AudioRestorerError("\n".join(failed))
@@ -94,7 +110,10 @@ def _fetch(name: str, known: registry.Registry, folder: Path, bars: Any) -> list
     """Fetch the files of a model; returns what went wrong."""
     entry, failed = known.get(name), []
     if not entry.remote:
-        print(f"{name}: {place(name, known, folder)}")
+        where = place(name, known, folder)
+        if where.startswith("missing"):
+            return [f"model {name}: {where}"]
+        print(f"{name}: {where}")
         return []
     missing = [file.name for file in fetching.missing(name, known, [folder])]
     try:
@@ -113,6 +132,8 @@ def _fetch(name: str, known: registry.Registry, folder: Path, bars: Any) -> list
             print(f"{name}: {path}")
         except AudioRestorerError as error:
             failed.append(str(error))
+        except OSError as error:
+            failed.append(f"{path}: cannot be written: {error.strerror}")
         bars.remove_task(bar)
     return failed
 
@@ -127,7 +148,7 @@ command("list", list_models)(
     "List the registry's models: task, size, where each is, its licence and its published quality.",
     file=option(Path, "The model registry.", Path("config/models.yaml"), "--registry"),
     folder=opt.MODELS_DIR,
-    task=option(str | None, f"Only those that are there to: {', '.join(registry.VERBS)}.", None),
+    task=option(str | None, f"Only the models of this task: {', '.join(registry.VERBS)}.", None),
     as_json=option(bool, "Print JSON.", False, "--json"),
 )
 command("fetch", fetch_models)(
@@ -138,6 +159,6 @@ command("fetch", fetch_models)(
 )
 command("convert", convert)(
     "Write a checkpoint's weights as safetensors: for a pickle that names more than tensors. Nothing of it is run or imported.",
-    checkpoint=argument(Path, "CHECKPOINT", "What torch.save wrote: a training's checkpoint, for example."),
+    checkpoint=argument(Path, "CHECKPOINT", "What torch.save wrote: a training's checkpoint, for example.", role=READ),
     out=argument(Path, "OUT", "The .safetensors file to write.", role=WRITTEN),
 )

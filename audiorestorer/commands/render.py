@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import typer
@@ -27,9 +28,9 @@ OUTPUT = option(Path, "The output folder.")
 LEDGER = option(Path, "Folder with the records of what was published.")
 # parameters of the section `enhance` that enhance-folder takes, and their flags
 ENHANCE_FLAGS = {
-    "denoise_only": "--denoise-only", "nfe": "--nfe", "solver": "--solver", "lambd": "--lambd", "tau": "--tau", "seed": "--seed",
-    "sample_rate": "--sr", "window_sec": "--window", "max_wer": "--max-wer", "precision": "--precision",
-    "batch_size": "--batch-size", "model": "--model",
+    "denoise_only": "--denoise-only", "regenerate_all": "--regenerate-all", "nfe": "--nfe", "solver": "--solver", "lambd": "--lambd",
+    "tau": "--tau", "seed": "--seed", "sample_rate": "--sr", "window_sec": "--window", "max_wer": "--max-wer",
+    "precision": "--precision", "batch_size": "--batch-size", "model": "--model",
 }  # fmt: skip
 
 
@@ -64,9 +65,15 @@ def enhance_folder(
     config = settings.validate(settings.EnhanceSettings, values, "enhance")
     model: Path | ModelFiles
     if checkpoint is None:
-        record = models_dir / f"{config.model}.json"
-        import_module("audiorestorer.models.fetching").fetch(config.model, registry, record, models_dir)
-        model = ModelFiles.read(record)
+        known, fetching = (import_module(f"audiorestorer.models.{name}") for name in ("registry", "fetching"))
+        entries = known.load(registry)
+        entries.check_task(config.model, ("enhance",), "--model")
+        missing = [file.name for file in fetching.missing(config.model, entries, [models_dir])]
+        fetching.check_reachable({config.model: missing} if missing else {}, entries, models_dir)
+        with TemporaryDirectory() as folder:  # the models' folder may be one that is only read
+            record = Path(folder) / f"{config.model}.json"
+            fetching.fetch(config.model, registry, record, models_dir)
+            model = ModelFiles.read(record)
     else:
         model = checkpoint
     stage("enhance").run_folder(source, out, model, config, job)

@@ -101,7 +101,7 @@ class NoiseMeter:
         self._counts = np.zeros((self._bands, len(LEVELS)))
         self._loudness = np.zeros(len(LOUDNESS))
         self._spectra = np.zeros((len(LOUDNESS), len(frequency)))
-        self._frequency = frequency
+        self._frequency = np.asarray(frequency, np.float64)
 
     def add(self, block: Audio) -> None:
         joined = block if self._held is None else np.concatenate([self._held, block], axis=1)
@@ -170,6 +170,16 @@ class NoiseMeter:
 
     def _louder_than(self, level_dbfs: float) -> slice:
         return slice(int(np.searchsorted(LOUDNESS, level_dbfs, side="right")), None)
+
+    def loud_spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Frequencies, Hz, and the power at each of the frames within `LOUD_RANGE_DB` of the loudest; zeros of none."""
+        used = np.flatnonzero(self._loudness)
+        if not len(used):
+            return self._frequency, np.zeros(len(self._frequency))
+        loud = self._louder_than(LOUDNESS[used[-1]] - LOUD_RANGE_DB)
+        return self._frequency, np.asarray(
+            self._spectra[loud].sum(axis=0) / max(1.0, float(self._loudness[loud].sum()))
+        )
 
     def _bandwidth(self, noise_dbfs: float) -> tuple[float, float]:
         """Highest frequency of the loud frames, and its confidence: a knee, or the point where they sink into the noise."""

@@ -21,6 +21,7 @@ from audiorestorer.models.released import BanditSettings
 A4_HZ, A4_MIDI = 440.0, 69
 PREFIX = "model."  # of the weights in a file of its training
 NOT_WEIGHTS = ("loss_handler.", "stft.", "istft.")  # of a loss, and the window
+LAYERS = {"0": "norm", "1": "hidden", "2": "output"}  # of `TWICE`
 TWICE = ".combined."  # a mask's layers stand in the file twice, under this name and their own
 
 
@@ -137,6 +138,9 @@ class Bandit(nn.Module):
         super().__init__()
         self.band_split = _BandSplit(widths, settings.emb_dim)
         self.tf_model = _Turns(settings)
+        reserved = [stem for stem in settings.stems if hasattr(nn.ModuleDict, stem) or hasattr(nn.Module(), stem)]
+        if reserved:
+            raise AudioRestorerError(f"stems: {', '.join(reserved)}: names that PyTorch keeps for itself")
         self.mask_estim = nn.ModuleDict({stem: _Masks(settings, widths) for stem in settings.stems})
 
     def forward(self, numbers: Tensor) -> Tensor:
@@ -156,7 +160,7 @@ def named(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in own.keys() - out.keys():
         mask, _, place = name.partition(TWICE)
         part, _, rest = place.partition(".")
-        original = f"{mask}.{('norm', 'hidden', 'output')[int(part)] if part in '012' else part}.{rest}"
+        original = f"{mask}.{LAYERS.get(part, part)}.{rest}"
         if original not in own or not torch.equal(own[original], own[name]):
             raise AudioRestorerError(
                 f"weights do not fit the config: {name} differs from {original}, which is the same layer"

@@ -39,13 +39,20 @@ class _HttpsOnly(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
+class _Stays(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: a host that sends elsewhere has answered."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def unreachable(hosts: Collection[str], within_sec: float = REACH_SEC) -> dict[str, str]:
     """The hosts that do not answer by https, by the way of this machine's proxy if it has one, and why. All are asked at once."""
     answers: dict[str, str | None] = {}
 
     def ask(host: str) -> None:
         try:
-            urllib.request.build_opener(_HttpsOnly).open(
+            urllib.request.build_opener(_Stays).open(
                 urllib.request.Request(f"https://{host}/", method="HEAD"), timeout=within_sec
             ).close()
             answers[host] = None

@@ -65,11 +65,13 @@ def present(name: str, registry: Registry, folders: Iterable[str | Path]) -> boo
     return all(path.is_file() for path in local_files(registry.local(name), entry))
 
 
-def check_reachable(wanted: Mapping[str, Sequence[str]], registry: Registry, folder: str | Path) -> None:
+def check_reachable(
+    wanted: Mapping[str, Sequence[str]], registry: Registry, folder: str | Path, shared: str | Path | None = None
+) -> None:  # fmt: skip
     """Before a run: whether the files that it has to fetch can be fetched. What cannot be is said once, whole, and at once.
 
     Args:
-        wanted: model -> names of its files. folder: where they would be put.
+        wanted: model -> names of its files. folder: where they would be put. shared: where they were looked for as well.
 
     Raises:
         AudioRestorerError: a file whose hosts none answers: every such file with size, hash and folder, and the command that fetches
@@ -77,7 +79,7 @@ def check_reachable(wanted: Mapping[str, Sequence[str]], registry: Registry, fol
     """
     rows = [
         (name, registry.get(name), file)
-        for name in wanted
+        for name in sorted(wanted)
         for file in registry.get(name).files
         if file.name in wanted[name]
     ]
@@ -91,20 +93,33 @@ def check_reachable(wanted: Mapping[str, Sequence[str]], registry: Registry, fol
     if not lost:
         return
     models = list(dict.fromkeys(name for name, *_ in lost))
-    lines = [f"  {Path(folder) / name / file.name} ({_size_and_hash(file)})" for name, _, file in lost]
+    lines = [
+        f"  {Path(folder) / name / file.name} ({_size_and_hash(file)}; {_address(entry, file)})"
+        for name, entry, file in lost
+    ]
     reasons = "; ".join(f"{host}: {reason:.120}" for host, reason in sorted(silent.items()))
+    looked = f" They are not in models_dir, {shared}, either (it holds NAME/FILE)." if shared else ""
     raise AudioRestorerError(
         f"{len(lost)} file{'s' * (len(lost) > 1)} of {', '.join(models)} missing, and cannot be fetched from here ({reasons}):\n"
         + "\n".join(lines)
         + f"\nWhere there is a network: python -m audiorestorer models fetch {' '.join(models)} --models-dir FOLDER ; bring FOLDER"
-        " here and set models_dir to it, or put the files where the lines above say."
+        f" here and set models_dir to it, or put the files where the lines above say.{looked}"
     )
 
 
 def _hosts(entry: EntrySettings, file: FileSettings) -> list[str]:
     if entry.source.startswith("hf:") and not file.url:
-        return [urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT", HUB)).hostname or HUB]
-    return [urllib.parse.urlsplit(url).hostname or url for url in addresses(entry, file)]
+        return [urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc or HUB]
+    return [urllib.parse.urlsplit(url).netloc or url for url in addresses(entry, file)]
+
+
+def _address(entry: EntrySettings, file: FileSettings) -> str:
+    """Where a file lies, for people."""
+    return (
+        f"{entry.source}, which demucs knows"
+        if entry.source.startswith("hf:") and not file.url
+        else addresses(entry, file)[0]
+    )
 
 
 def _in_hub_cache(entry: EntrySettings, file: FileSettings) -> bool:
@@ -141,7 +156,7 @@ def fetch(
         "task": entry.task,
         "source": entry.source,
         "files": [{"path": str(path), "sha256": sha256} for path, sha256 in files],
-        "digest": hashlib.sha256("".join(sorted(sha256 for _, sha256 in files)).encode()).hexdigest(),
+        "digest": _digest([sha256 for _, sha256 in files], entry.network),
         "licence": entry.licence,
         "commercial": entry.commercial,
         "sample_rate": entry.sample_rate,
@@ -150,6 +165,12 @@ def fetch(
     }
     write_text_atomic(out_json, json.dumps(record, indent=1, sort_keys=True) + "\n")
     return record
+
+
+def _digest(hashes: Sequence[str], network: Mapping[str, Any] | None) -> str:
+    """Of all that a model's output depends on: its files, and the sizes that the registry says."""
+    said = "" if network is None else json.dumps(network, sort_keys=True)
+    return hashlib.sha256(("".join(sorted(hashes)) + said).encode()).hexdigest()
 
 
 def fetch_file(name: str, entry: EntrySettings, path: Path, progress: download.Progress | None = None) -> None:

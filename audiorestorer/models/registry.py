@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import urllib.parse
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import released
 from audiorestorer.store import sha256_file
 
-SUFFIXES = (".th", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt", ".onnx")
+SUFFIXES = (".th", ".pt", ".yml", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt", ".onnx")
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 BLOCK = 1 << 20
 NO_FILES = "none"  # source of a kind that needs no weights
@@ -86,7 +87,7 @@ class EntrySettings(Settings):
     licence: str = Field(min_length=2, description="of the weights")
     commercial: Literal["allowed", "forbidden", "unclear"] | None = Field(
         None,
-        description="whether that licence allows commercial use; a run says at its start where it does not, or is unclear",
+        description="whether it allows commercial use; a run says at its start where not, and its report where unclear",
     )
     score: str | None = Field(None, max_length=300, description="its published quality, on what, and who says so")
     sample_rate: int | None = Field(None, ge=4_000, le=384_000, description="Hz")
@@ -107,6 +108,10 @@ class EntrySettings(Settings):
     def _known(cls, source: str) -> str:
         if source.startswith("http://"):
             raise ValueError("only https:// is downloaded")
+        try:
+            urllib.parse.urlsplit(source)
+        except ValueError as error:
+            raise ValueError(f"{source:.60} is no address: {error}") from error
         if source.startswith("hf:") and not re.match(r"^hf:([A-Za-z0-9_-]+/)?[A-Za-z0-9_-]+$", source):
             raise ValueError("hf:NAME, or hf:NAMESPACE/NAME")
         if source.startswith(PACKAGE) and not re.match(r"^package:[A-Za-z_]\w*(/\w[\w-]*)*$", source, re.ASCII):
@@ -205,7 +210,7 @@ class Registry(Settings):
         entry = self.get(name)
         stamps = {} if entry.remote else {path.name: _stamp(path) for path in local_files(self.local(name), entry)}
         return json.dumps(
-            {"entry": entry.model_dump(exclude={"max_segment_sec", *FOR_PEOPLE}), "files": stamps},
+            {"entry": entry.model_dump(exclude={"max_segment_sec", *FOR_PEOPLE} - {"commercial"}), "files": stamps},
             sort_keys=True,
         )
 
@@ -219,8 +224,10 @@ class Registry(Settings):
         files = [known for known in entry.files if known.name == file]
         if not files:
             raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
-        return entry.model_copy(update={"files": files}).model_dump_json(
-            exclude={"trust", "network", *FOR_PEOPLE}, exclude_none=True
+        # what a person changes in an entry fetches nothing again
+        same = {"files": files, "licence": "the registry says it", "sample_rate": None, "max_segment_sec": None}
+        return entry.model_copy(update=same).model_dump_json(
+            exclude={"trust", "network", *FOR_PEOPLE}, exclude_none=True, exclude_defaults=True
         )
 
 
@@ -238,7 +245,7 @@ def load(path: str | Path) -> Registry:
     Raises:
         AudioRestorerError: unreadable, or an unknown key or wrong value (names file and key).
     """
-    registry = validate(Registry, read_yaml(path), str(path))
+    registry = validate(Registry, read_yaml(path, foreign=True), str(path))  # a pasted `network` may hold tuples
     registry._path = Path(path)
     return registry
 

@@ -7,17 +7,30 @@ The names are those of the released configurations (ZFTurbo's Music-Source-Separ
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from audiorestorer.checking import Settings, read_yaml, section, validate
 from audiorestorer.errors import AudioRestorerError
 
-SPEECH = ("vocals", "speech", "dry", "noreverb", "voice")  # names that a speech stem goes by, the likeliest first
+MOST_SAMPLES = 100_000_000  # of a window that a YAML may ask for before it is checked
+SPEECH = (
+    "vocals",
+    "speech",
+    "dialogue",
+    "dialog",
+    "dry",
+    "noreverb",
+    "voice",
+)  # names that a speech stem goes by, the likeliest first
 BANDS = (*[2] * 24, *[4] * 12, *[12] * 8, *[24] * 8, *[48] * 8, 128, 129)  # of the released BS-RoFormers with 1025 bins
+
+
+StemName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_ -]{1,40}$")]
 
 
 class NetworkSettings(Settings):
@@ -26,7 +39,7 @@ class NetworkSettings(Settings):
     TRAINING_ONLY: ClassVar[tuple[str, ...]] = ()
 
     sample_rate: int = Field(44_100, ge=8_000, le=192_000, description="Hz")
-    stems: list[str] = Field(
+    stems: list[StemName] = Field(
         ["vocals"], min_length=1, max_length=16, description="what the network gives, in its order"
     )
     speech: str | None = Field(None, description="the stem that is kept; the one whose name says it, where left out")
@@ -39,17 +52,20 @@ class NetworkSettings(Settings):
 
     @model_validator(mode="after")
     def _has_speech(self) -> Self:
+        if len(set(self.stems)) < len(self.stems):
+            raise ValueError(f"stems: {', '.join(self.stems)}: a name is there twice")
         if self.speech is not None and self.speech not in self.stems:
             raise ValueError(f"speech {self.speech!r} is none of the stems {', '.join(self.stems)}")
-        if self.speech is None and len(self.stems) > 1 and not set(SPEECH) & set(self.stems):
+        if self.speech is None and not set(SPEECH) & {stem.lower() for stem in self.stems}:
             raise ValueError(f"`speech` must say which of the stems {', '.join(self.stems)} is kept")
         return self
 
     @property
     def speech_index(self) -> int:
         """Which of the stems is the speech."""
-        known = [name for name in SPEECH if name in self.stems]
-        return self.stems.index(self.speech or (known or self.stems)[0])
+        names = [stem.lower() for stem in self.stems]
+        known = [names.index(name) for name in SPEECH if name in names]
+        return self.stems.index(self.speech) if self.speech else (known or [0])[0]
 
 
 class RoformerSettings(NetworkSettings):
@@ -99,8 +115,9 @@ class RoformerSettings(NetworkSettings):
                 raise ValueError(
                     f"freqs_per_bands: {sum(self.freqs_per_bands)} bins in all; allowed: {bins}, each band at least 1"
                 )
-        if (self.stft_win_length or self.stft_n_fft) > self.stft_n_fft or self.stft_hop_length * 2 > self.stft_n_fft:
-            raise ValueError("stft_win_length is at most stft_n_fft, stft_hop_length at most its half")
+        window = self.stft_win_length or self.stft_n_fft
+        if window > self.stft_n_fft or self.stft_hop_length * 2 > window:
+            raise ValueError("stft_win_length is at most stft_n_fft, stft_hop_length at most half of stft_win_length")
         if len(self.stems) != self.num_stems:
             raise ValueError(f"stems: {len(self.stems)} names for num_stems {self.num_stems}")
         return self
@@ -111,11 +128,13 @@ class BanditSettings(NetworkSettings):
 
     TRAINING_ONLY: ClassVar[tuple[str, ...]] = (
         "stft_precisions", "bandsplit_precisions", "tf_model_precisions", "mask_estim_precisions", "hidden_activation_kwargs",
-        "wkwargs", "fs", "require_no_overlap", "require_no_gap",
+        "wkwargs", "require_no_overlap", "require_no_gap",
     )  # fmt: skip
 
     sample_rate: int = Field(48_000, ge=8_000, le=192_000, description="Hz")
-    stems: list[str] = Field(["speech", "music", "sfx"], min_length=1, max_length=16, description="in the file's order")
+    stems: list[StemName] = Field(
+        ["speech", "music", "sfx"], min_length=1, max_length=16, description="in the file's order"
+    )
     in_channels: Literal[1, 2] = Field(1, description="channels of the input")
     band_type: Literal["musical"] = Field("musical", description="how bands are laid out")
     n_bands: int = Field(64, ge=2, le=512, description="bands")
@@ -140,10 +159,21 @@ class BanditSettings(NetworkSettings):
     pad_mode: Literal["reflect", "constant"] = Field("reflect", description="what stands before and after a window")
     onesided: Literal[True] = Field(True, description="frequencies from 0 Hz on")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _rate(cls, raw: Any) -> Any:
+        """Its authors' code calls the rate `fs`."""
+        if not isinstance(raw, dict) or "fs" not in raw:
+            return raw
+        if raw.get("sample_rate", raw["fs"]) != raw["fs"]:
+            raise ValueError(f"fs {raw['fs']} and sample_rate {raw['sample_rate']}: one rate is needed")
+        return {**{key: value for key, value in raw.items() if key != "fs"}, "sample_rate": raw["fs"]}
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if (self.win_length or self.n_fft) > self.n_fft or self.hop_length * 2 > self.n_fft:
-            raise ValueError("win_length is at most n_fft, hop_length at most its half")
+        window = self.win_length or self.n_fft
+        if window > self.n_fft or self.hop_length * 2 > window:
+            raise ValueError("win_length is at most n_fft, hop_length at most half of win_length")
         return self
 
 
@@ -201,12 +231,9 @@ def _of_author(kind: str, path: Path) -> dict[str, Any]:
     out: dict[str, Any] = {"sample_rate": given["sample_rate"]} if "sample_rate" in given else {}
     if target or isinstance(instruments, list):
         out["stems"] = [target] if target else instruments
-    if (
-        isinstance(given.get("chunk_size"), int)
-        and isinstance(given.get("sample_rate"), int)
-        and given["sample_rate"] > 0
-    ):
-        out["segment_sec"] = given["chunk_size"] / given["sample_rate"]
+    chunk, rate = given.get("chunk_size"), given.get("sample_rate")
+    if isinstance(chunk, int) and isinstance(rate, int) and 0 < rate <= MOST_SAMPLES and 0 < chunk <= MOST_SAMPLES:
+        out["segment_sec"] = chunk / rate
     return {**out, **sizes}
 
 
@@ -219,7 +246,8 @@ def settings_of(kind: str, network: Mapping[str, Any] | None, files: list[Path],
     written = [path for path in files if path.suffix in (".yaml", ".yml")]
     if not written and not network:
         raise AudioRestorerError(
-            f"{where}: kind {kind} needs `network` with its sizes in the registry, or its author's .yaml"
+            f"{where}: kind {kind} needs `network` with its sizes in the registry, or its author's .yaml among its files (a folder as"
+            " `source` holds both)"
         )
     base = _of_author(kind, written[0]) if written else {}
     return validate(NETWORKS[kind], {**base, **(network or {})}, str(written[0]) if written else f"{where}: network")
@@ -233,7 +261,11 @@ def check_keys(kind: str, network: Mapping[str, Any]) -> None:
     """
     if kind not in NETWORKS:
         raise ValueError(f"`network` is for kinds {', '.join(NETWORKS)}; kind {kind} takes its sizes from its file")
-    known = {*NETWORKS[kind].model_fields, *NETWORKS[kind].TRAINING_ONLY}
+    try:
+        json.dumps(network)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"network: numbers, texts and lists of them are needed: {error}") from error
+    known = {*NETWORKS[kind].model_fields, *NETWORKS[kind].TRAINING_ONLY, *(["fs"] if kind == "bandit" else [])}
     unknown = sorted(set(network) - known)
     if unknown:
         near = difflib.get_close_matches(unknown[0], known, 1)

@@ -21,6 +21,8 @@ PARAMETERS_A_BYTE = 8  # per byte of the file: quantised weights take one bit at
 MAX_NUMBER, MAX_ENTRIES, MAX_LAYERS = 1_000_000, 64, 64
 WEIGHTS = (".ckpt", ".pt", ".pth", ".th", ".bin", ".safetensors")  # suffixes of files of weights
 WRAPPERS = ("state_dict", "state", "model_state_dict", "module")  # where a training's file keeps the weights
+PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64, torch.int32)
+PREFIXES = ("model.", "module.", "_orig_mod.")
 NAMED = 5  # of the weights that do not fit
 LAYERS = ("depth", "t_layers", "dconv_depth", "lstm_layers", "layers", "t_heads", "freq_emb", "num_subbands")
 
@@ -40,7 +42,7 @@ def read(path: str | Path, allowed: Sequence[Any] = ()) -> Any:
         with torch.serialization.safe_globals(list(allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(", you have two options")[0]
         raise AudioRestorerError(
             f"{path}: not loaded: it is damaged, or a pickle that names more than tensors, which could run any code ({reason:.200})"
         ) from error
@@ -115,7 +117,38 @@ def state_of(path: Path) -> dict[str, torch.Tensor]:
         raise AudioRestorerError(
             f"{path}: not the weights of a network: {', '.join(others[:NAMED]) or 'nothing'} in it (no tensors)"
         )
-    return {str(name): value for name, value in content.items()}
+    for name, value in content.items():
+        check_plain(str(name), value, str(path))
+    return _without_prefix({str(name): value for name, value in content.items()})
+
+
+def check_plain(name: str, value: torch.Tensor, where: str) -> None:
+    """Check that a tensor is what a file of weights holds, before anything is made of it.
+
+    Raises:
+        AudioRestorerError: of another layout or type, or larger than its own memory (one number that stands for many).
+    """
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized or value.is_nested:
+        raise AudioRestorerError(f"{where}: {name}: a tensor that is sparse, quantised, nested or without content")
+    if value.dtype not in PLAIN:
+        raise AudioRestorerError(
+            f"{where}: {name}: a tensor of {str(value.dtype).removeprefix('torch.')}, which no weights have"
+        )
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise AudioRestorerError(f"{where}: {name}: claims more numbers than it holds")
+
+
+def check_finite(state: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raises AudioRestorerError: weights that are no numbers, or infinite (named)."""
+    bad = [name for name, value in state.items() if not bool(value.isfinite().all())]
+    if bad:
+        raise AudioRestorerError(f"{where}: not finite: {', '.join(bad[:NAMED])} ({len(bad)} in all)")
+
+
+def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Without what a wrapper around the whole network puts before every name."""
+    prefix = next((each for each in PREFIXES if all(name.startswith(each) for name in state)), "")
+    return {name.removeprefix(prefix): value for name, value in state.items()}
 
 
 def loaded(build: Callable[[], nn.Module], state: Mapping[str, torch.Tensor], where: str) -> nn.Module:
@@ -125,12 +158,13 @@ def loaded(build: Callable[[], nn.Module], state: Mapping[str, torch.Tensor], wh
         AudioRestorerError: the weights are not the network's (names the first of them), or not finite.
     """
     check_fits(build, state, where)
-    bad = [name for name, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    if bad:
-        raise AudioRestorerError(f"{where}: not finite: {', '.join(bad[:NAMED])} ({len(bad)} in all)")
+    whole_numbers = [name for name, value in state.items() if not value.is_floating_point()]
+    if whole_numbers:
+        raise AudioRestorerError(f"{where}: whole numbers instead of weights: {', '.join(whole_numbers[:NAMED])}")
+    check_finite(state, where)
     with torch.device("meta"):
         network = build()
-    whole = {name: value.float() if value.is_floating_point() else value for name, value in state.items()}
+    whole = {name: value.float() for name, value in state.items()}
     network.load_state_dict(whole, assign=True)
     return network.eval().requires_grad_(False)
 

@@ -208,7 +208,7 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> str:
     if not models:
         return "none\n"
     rows = [(m.get("name"), m.get("kind"), m.get("licence") or "unknown", _digest(m)) for m in models]
-    text = markdown_table(("model", "kind", "licence", "weights (SHA-256)"), rows).replace("---:", "---")
+    text = markdown_table(("model", "kind", "licence", "digest of files and sizes"), rows).replace("---:", "---")
     for use, meaning in (
         ("forbidden", "No commercial use"),
         ("unclear", "Whether commercial use is allowed is not clear"),

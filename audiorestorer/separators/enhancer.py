@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import repeat, tee
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.devices import on_gpu, pick_device
+from audiorestorer.dsp import keeping
 from audiorestorer.dsp.active_level import active_level
 from audiorestorer.dsp.outliers import limited, outlier_bound, without_outliers
 from audiorestorer.dsp.overlap_add import Plan, process
@@ -129,18 +130,52 @@ class SpeechEnhancer:
         """Enhance a recording block by block.
 
         Yields:
-            Blocks `[C, n]` at `output_rate`, `denoised` and, unless `denoise_only`, `enhanced`: round(frames * output rate / rate)
-            samples in all.
+            Blocks `[C, n]` at `output_rate`: round(frames * output rate / rate) samples in all. `denoised` and, unless `denoise_only`,
+            `enhanced`. Unless `regenerate_all` says otherwise, the first is denoised as far as its noise calls for, and the second is
+            the first with what the recording lacks above its band.
 
         Raises:
             AudioRestorerError: empty, unreadable, or NaN or infinite samples.
         """
         if not recording.frames:
             raise AudioRestorerError("empty: no samples")
+        if self.settings.denoise_only or self.settings.regenerate_all:
+            yield from self._made(recording, seed, denoise_only=self.settings.denoise_only)
+        else:
+            yield from self._kept(recording, seed)
+
+    def _kept(self, recording: Recording, seed: int) -> Iterator[dict[str, Audio]]:
+        """What the recording holds, and made only what it lacks (`dsp.keeping`)."""
+        rate, out_rate, channels = recording.sample_rate, self.output_rate(recording.sample_rate), recording.channels
+        total = max(1, round(recording.frames * out_rate / rate))
+        found = keeping.held(finite(recording), rate, levels_of(recording, outliers_of(recording)))
+        wet = np.array([[each.wet] for each in found], np.float32)
+        lacks = any(each.lacks(self.sample_rate) for each in found)
+        given = audio.fit_length(audio.resample_blocks(recording.open(), rate, out_rate, channels), total)
+        if not wet.any() and not lacks:
+            yield from ({"denoised": block, "enhanced": block} for block in given)
+            return
+        size = int(audio.BLOCK_SEC * out_rate)
+        blocks = self._made(recording, seed, denoise_only=not lacks)
+        pairs = zip(blocks, audio.rechunk(given, size), strict=True)
+        mixed, again = tee((block, wet * block["denoised"] + (1 - wet) * own) for block, own in pairs)
+        kept: Iterator[Audio] = (own for _, own in mixed)
+        if not lacks:
+            yield from ({"denoised": block, "enhanced": block} for block in kept)
+            return
+        kept, below = tee(kept)
+        made = (block["enhanced"] for block, _ in again)
+        limits = [each.band_hz if each.lacks(self.sample_rate) else out_rate for each in found]
+        whole = audio.rechunk(keeping.joined(below, made, total, out_rate, limits), size)
+        for block, enhanced in zip(kept, whole, strict=True):
+            yield {"denoised": block, "enhanced": enhanced}
+
+    def _made(self, recording: Recording, seed: int, *, denoise_only: bool) -> Iterator[dict[str, Audio]]:
+        """What the networks make of the whole: `denoised` and, unless `denoise_only`, `enhanced`."""
         rate, channels, out_rate = recording.sample_rate, recording.channels, self.output_rate(recording.sample_rate)
-        names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
+        names = ["denoised"] if denoise_only else ["denoised", "enhanced"]
         total = max(1, round(recording.frames * self.sample_rate / rate))
-        blocks = audio.fit_length(self._windows(recording, total, seed), total)
+        blocks = audio.fit_length(self._windows(recording, total, seed, denoise_only), total)
         above = self.sample_rate < rate  # then the output's rate is the recording's
         if above:
             names += ["gain", "low"]
@@ -166,7 +201,7 @@ class SpeechEnhancer:
         blocks = recording.open() if bound is None else limited(recording.open(), bound)
         return audio.resample_blocks(blocks, recording.sample_rate, self.sample_rate, recording.channels)
 
-    def _windows(self, recording: Recording, total: int, seed: int) -> Iterator[Audio]:
+    def _windows(self, recording: Recording, total: int, seed: int, denoise_only: bool) -> Iterator[Audio]:
         """`[outputs x C, n]` at the network's rate, at least `total` samples; the last output is the gain for the band above."""
         hop = self.model.settings.features.hop_length
         bound = outliers_of(recording)
@@ -181,11 +216,14 @@ class SpeechEnhancer:
         above = self.sample_rate < recording.sample_rate
 
         def run(windows: Audio) -> Audio:
-            return self._run(windows, levels, seed, [next(starts) for _ in windows], above)
+            first = [next(starts) for _ in windows]
+            return self._run(windows, levels, seed, first, above, denoise_only)
 
         return process(audio.fit_length(self._source(recording, bound), whole), whole, plan, run)
 
-    def _run(self, windows: Audio, levels: NDArray[np.float32], seed: int, starts: list[int], above: bool) -> Audio:
+    def _run(
+        self, windows: Audio, levels: NDArray[np.float32], seed: int, starts: list[int], above: bool, denoise_only: bool
+    ) -> Audio:  # fmt: skip
         """Windows `[B, C, N]` to `[B, outputs x C, N]`."""
         count, channels, length = windows.shape
         same = channels > 1 and (windows == windows[:, :1]).all() and (levels == levels[0]).all()
@@ -193,13 +231,15 @@ class SpeechEnhancer:
         given = windows[:, :own].reshape(-1, length)
         level, first = np.tile(levels[:own], count), np.repeat(starts, own)
         cuts = [slice(begin, begin + self.rows) for begin in range(0, len(given), self.rows)]
-        out = np.concatenate([self._rows(given[cut], level[cut], seed, first[cut], above) for cut in cuts], axis=1)
+        out = np.concatenate(
+            [self._rows(given[cut], level[cut], seed, first[cut], above, denoise_only) for cut in cuts], axis=1
+        )
         out = out.reshape(-1, count, own, length).swapaxes(0, 1)
         return np.broadcast_to(out, (count, out.shape[1], channels, length)).reshape(count, -1, length)
 
     def _rows(
-        self, given: Audio, levels: NDArray[np.float32], seed: int, starts: NDArray[np.int64], above: bool
-    ) -> Audio:
+        self, given: Audio, levels: NDArray[np.float32], seed: int, starts: NDArray[np.int64], above: bool, denoise_only: bool
+    ) -> Audio:  # fmt: skip
         """`[R, N]` to `[outputs, R, N]`."""
         settings = self.settings
         audio_in = as_torch(given, self.device)
@@ -211,7 +251,7 @@ class SpeechEnhancer:
             solver=settings.solver,
             lambd=settings.lambd,
             tau=settings.tau,
-            denoise_only=settings.denoise_only,
+            denoise_only=denoise_only,
             starts=[int(start) for start in starts],
         )
         outputs = [signal for signal in (out.denoised, out.enhanced) if signal is not None]
@@ -245,6 +285,14 @@ def audible(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
     return np.stack([np.interp(places, centres, row.astype(np.float32)) for row in near]).astype(np.float32)
 
 
+def finite(recording: Recording) -> Iterator[Audio]:
+    """The recording's blocks. Raises AudioRestorerError: NaN or infinite samples."""
+    for block in recording.open():
+        if not np.isfinite(block).all():
+            raise AudioRestorerError("NaN or infinite samples")
+        yield block
+
+
 def outliers_of(recording: Recording) -> NDArray[np.float32]:
     """The level from which on a recording's samples are outliers, `[C, 1]` (`dsp.outliers`).
 
@@ -252,13 +300,7 @@ def outliers_of(recording: Recording) -> NDArray[np.float32]:
         AudioRestorerError: NaN or infinite samples.
     """
 
-    def finite() -> Iterator[Audio]:
-        for block in recording.open():
-            if not np.isfinite(block).all():
-                raise AudioRestorerError("NaN or infinite samples")
-            yield block
-
-    return outlier_bound(finite(), recording.channels, recording.sample_rate)
+    return outlier_bound(finite(recording), recording.channels, recording.sample_rate)
 
 
 def levels_of(recording: Recording, bound: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -116,10 +116,10 @@ class ResembleEnhancer(SpeechEnhancer):
         seeds = [seed + VOCODER_SEED * (kind == "vocoder")] * len(like)
         return noise.seeded(seeds, channels, frames, like, [first] * len(like))
 
-    def _windows(self, recording: Recording, total: int, seed: int) -> Iterator[Audio]:
+    def _windows(self, recording: Recording, total: int, seed: int, denoise_only: bool) -> Iterator[Audio]:
         bound = outliers_of(recording)
         levels = levels_of(recording, bound)
-        names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
+        names = ["denoised"] if denoise_only else ["denoised", "enhanced"]
         above = self.sample_rate < recording.sample_rate
         channels, rate = recording.channels, self.sample_rate
         joined = [Joined(rate, total) for _ in range(len(names) * channels)]
@@ -131,11 +131,15 @@ class ResembleEnhancer(SpeechEnhancer):
             while given.shape[1] < min(chunk, total - start):
                 given = np.concatenate([given, next(blocks)], axis=1)
             last = start + step >= total
-            rows = self._chunk(given[:, :chunk], levels, seed, start, above).reshape(-1, min(chunk, given.shape[1]))
+            rows = self._chunk(given[:, :chunk], levels, seed, start, above, denoise_only).reshape(
+                -1, min(chunk, given.shape[1])
+            )
             yield np.stack([join.add(row, last=last) for join, row in zip(joined, rows, strict=True)])
             given = given[:, step:]
 
-    def _chunk(self, given: Audio, levels: NDArray[np.float32], seed: int, start: int, above: bool) -> Audio:
+    def _chunk(
+        self, given: Audio, levels: NDArray[np.float32], seed: int, start: int, above: bool, denoise_only: bool
+    ) -> Audio:  # fmt: skip
         """`[C, n]` to `[outputs, C, n]`."""
         settings, hop = self.settings, self.network.settings.hop_size
         length = given.shape[1]
@@ -148,7 +152,7 @@ class ResembleEnhancer(SpeechEnhancer):
 
         out = self.network(
             audio_in, draw, nfe=settings.nfe, solver=settings.solver, lambd=settings.lambd, tau=settings.tau,
-            denoise_only=settings.denoise_only,
+            denoise_only=denoise_only,
         )  # fmt: skip
         signals = [signal for signal in out if signal is not None]
         parts = [as_numpy(signal)[:, :length] * peak for signal in signals]

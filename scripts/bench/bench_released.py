@@ -2,8 +2,9 @@
 
     python -m scripts.bench.bench_released [--only NAME] [--rounds N] [--threads N] [--json FILE]
 
-Random weights of the released sizes (time does not depend on the values), a window of 8 s. The peer is pymss-core, which tests
-prove ours equal to; Bandit's peer runs in training's gradient checkpoints, as its authors wrote it. Prints Markdown; docs/models.md has it.
+Random weights of the released sizes (time does not depend on the values), a window of 8 s. The peer is pymss-core, which tests prove
+ours equal to; Bandit's peer runs in its training's gradient checkpoints, as its authors wrote it. Prints Markdown; docs/models.md has
+it.
 """
 
 from __future__ import annotations

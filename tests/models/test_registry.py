@@ -164,3 +164,63 @@ def test_a_package_is_a_name_and_has_another_place(tmp_path: Path, source: str, 
     entry = f"kind: dns64, source: '{source}', files: [{{name: d.th}}], {LICENCE}"
     with pytest.raises(AudioRestorerError, match=message):
         registry.load(written(tmp_path, entry))
+
+
+def test_the_sizes_of_a_network_are_part_of_what_it_is_and_texts_for_people_are_not(tmp_path: Path) -> None:
+    (tmp_path / "m.ckpt").write_bytes(b"x")
+
+    def digest(more: str) -> str:
+        path = written(tmp_path, f"kind: roformer, task: separate, source: m.ckpt, licence: MIT, {more}")
+        return str(fetching.fetch("m", path, tmp_path / "m.json", tmp_path / "cache")["digest"])
+
+    first = digest("network: {dim: 8, depth: 1, num_bands: 60}")
+    assert digest("network: {dim: 8, depth: 1, num_bands: 60, zero_dc: false}") != first
+    assert digest("network: {dim: 8, depth: 1, num_bands: 60}, score: good, commercial: forbidden, notes: new") == first
+
+
+def test_a_download_depends_on_no_text_for_people(tmp_path: Path) -> None:
+    files = "source: 'https://x.org', files: [{name: m.th, sha256: '01234567'}], kind: demucs, task: separate"
+    before = registry.load(written(tmp_path, f"{files}, licence: MIT")).origin("m", "m.th")
+    assert (
+        registry.load(written(tmp_path, f"{files}, licence: other, score: good, notes: x")).origin("m", "m.th")
+        == before
+    )
+    assert (
+        registry.load(written(tmp_path, f"{files.replace('0123', '4123')}, licence: MIT")).origin("m", "m.th") != before
+    )
+
+
+def test_a_list_of_models_says_where_each_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from audiorestorer.commands import models
+
+    cut = tmp_path / "bandit_v2/checkpoint-multi.ckpt"
+    cut.parent.mkdir()
+    cut.write_bytes(b"x")
+    models.list_models(Path("config/models.yaml"), tmp_path, "separate", False)
+    text = capsys.readouterr().out
+    assert "mel_roformer_kim: separate; kind roformer; 913 MB; to be fetched (1 file, 913 MB)" in text
+    assert "bandit_v2: separate; kind bandit; 447 MB; damaged:" in text and "no commercial use" in text
+    models.list_models(Path("config/models.yaml"), tmp_path, None, True)
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["pilot_sep_a"]["where"] == "here" and all(row["licence"] for row in rows.values())
+    with pytest.raises(AudioRestorerError, match="--task: 'x' is not one of separate"):
+        models.list_models(Path("config/models.yaml"), tmp_path, "x", False)
+
+
+def test_what_no_host_answers_for_is_said_once_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "models.yaml"
+    path.write_text(
+        "models:\n  m: {kind: demucs, task: separate, licence: MIT, source: 'https://localhost:1', files: [{name: a.th, size_mb: 3},"
+        " {name: b.th, sha256: '01234567'}]}\n"
+    )
+    with pytest.raises(AudioRestorerError) as error:
+        fetching.check_reachable({"m": ["a.th", "b.th"]}, registry.load(path), tmp_path, "/shared")
+    text = str(error.value)
+    for part in (
+        "2 files of m missing",
+        f"{tmp_path}/m/a.th (about 3 MB",
+        "sha256 01234567...",
+        "https://localhost:1/a.th",
+        "/shared",
+    ):
+        assert part in text

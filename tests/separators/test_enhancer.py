@@ -21,7 +21,7 @@ from tests.clean_speech import clean_speech
 from tests.tiny_models import write_tiny_enhancer
 
 RATE = 16_000
-QUICK = EnhanceSettings(nfe=2, solver="euler", window_sec=2.0, overlap_sec=0.5, sample_rate="auto")
+QUICK = EnhanceSettings(regenerate_all=True, nfe=2, solver="euler", window_sec=2.0, overlap_sec=0.5, sample_rate="auto")
 
 
 @pytest.fixture(scope="module")

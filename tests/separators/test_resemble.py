@@ -31,7 +31,7 @@ from tests.released_resemble import shapes, state
 
 RATE, CHANNELS = 44_100, 8
 NETWORK = {"layout": "resemble", "univnet_nc": CHANNELS}
-SETTINGS = EnhanceSettings(nfe=4, lambd=0.7, tau=0.5)
+SETTINGS = EnhanceSettings(regenerate_all=True, nfe=4, lambd=0.7, tau=0.5)
 # every 5000th sample of the original's output, from 5000 on
 DENOISED = [0.0049041, 0.0157766, -0.0036047, 0.0261826, 0.0129843, 0.0003661, 0.0084265, 0.0116738]
 ENHANCED = [0.0050356, 0.0050747, 0.0063545, 0.0046753, 0.0044946, 0.0045372, 0.0064933, 0.0050001]
@@ -116,7 +116,7 @@ def test_a_folder_through_the_registrys_record(released: Path, tmp_path: Path) -
     fetching.fetch("mine", tmp_path / "models.yaml", tmp_path / "mine.json", tmp_path)
     audio.write(tmp_path / "in/a.wav", speechlike(RATE // 2, 1)[None], RATE)
     (tmp_path / "in/b.wav").write_bytes(b"no audio")
-    settings = EnhanceSettings(nfe=2, max_wer=None)
+    settings = EnhanceSettings(regenerate_all=True, nfe=2, max_wer=None)
     rows = enhance.run_folder(
         tmp_path / "in",
         tmp_path / "out",
@@ -226,3 +226,12 @@ def test_a_long_recording_comes_in_blocks(enhancer: ResembleEnhancer, monkeypatc
         behind.append(asked - sum(part.shape[1] for part in out))
     np.testing.assert_allclose(np.concatenate(out, axis=1)[0], signal, atol=1e-5)
     assert max(behind) <= 31 * RATE
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1, 1), (5, 1, 1)])
+def test_a_weight_norm_whose_parts_do_not_fit_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """PyTorch does not check it, and writes beyond the tensors' ends."""
+    given = {"vocoder.conv_pre.weight_g": torch.ones(shape), "vocoder.conv_pre.weight_v": torch.ones(8, 128, 7)}
+    torch.save({"module": given}, tmp_path / "m.pt")
+    with pytest.raises(AudioRestorerError, match=r"weight_g.*\(not of this network\)|missing"):
+        resemble.load(tmp_path / "m.pt", ResembleSettings(univnet_nc=8))

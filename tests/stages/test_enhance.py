@@ -25,7 +25,7 @@ from tests.test_commands import run as command
 from tests.tiny_models import write_model_json, write_tiny_enhancer
 
 RATE = 16_000
-QUICK = config.EnhanceSettings(nfe=2, solver="euler", max_wer=None)
+QUICK = config.EnhanceSettings(regenerate_all=True, nfe=2, solver="euler", max_wer=None)
 FILES = {
     "a.wav": (8000, (9001,), "PCM_16"), "deep/b.flac": (44100, (30011, 2), "PCM_24"), "deep/c.wav": (22050, (20000, 2), "FLOAT"),
     "d.ogg": (16000, (16001,), None),

@@ -102,8 +102,8 @@ def test_prefetched_it_runs_without_a_network(workspace: Workspace) -> None:
     text = alone.stdout + alone.stderr
     assert (
         alone.returncode
-        and "could not be fetched from https://localhost" in text
-        and "With no network, put the file" in text
+        and "3 files of tiny_a, tiny_b, tiny_denoiser missing, and cannot be fetched from here (localhost" in text
+        and "models fetch tiny_a tiny_b tiny_denoiser --models-dir" in text
     )
     assert not Files.seen, "it reached the server"
     workspace.run("--", *RECORDS)

@@ -281,6 +281,7 @@ def load(path: Path, settings: ResembleSettings) -> Resemble:
     """
     state = named(torch_files.state_of(path))
     torch_files.check_fits(lambda: Resemble(settings), state, str(path))
+    torch_files.check_finite(state, str(path))
     model = Resemble(settings)
     model.load_state_dict(state, assign=True)
     return model.requires_grad_(False)
@@ -293,19 +294,30 @@ def named(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if UNUSED.match(name):
             continue
         new = next((re.sub(old, new, name) for old, new in RULES if re.match(old, name)), name)
-        ours[new] = value.float() if value.is_floating_point() else value
+        ours[new] = value.float()
     for name in [name for name in ours if name.endswith(NORMED[0][0]) or name.endswith(NORMED[1][0])]:
         for length, direction in NORMED:
             stem = name.removesuffix(length)
-            if stem != name and stem + direction in ours:
+            if stem != name and _fit(ours[name], ours.get(stem + direction)):
                 ours[f"{stem}weight"] = torch._weight_norm(ours.pop(stem + direction), ours.pop(name), 0)
     for name in [name for name in ours if ".predictor.kernels." in name or name.endswith(".time.weight")]:
-        ours[name] = ours[name].squeeze(-1) if name.endswith(".time.weight") else _reordered(ours[name])
+        ours[name] = (
+            ours[name].flatten(1) if name.endswith(".time.weight") and ours[name].ndim else _reordered(ours[name])
+        )
     return ours
+
+
+def _fit(length: Tensor, direction: Tensor | None) -> bool:
+    """Whether two tensors are the parts of a weight norm; torch does not check it and writes beyond their ends."""
+    return (
+        direction is not None and direction.ndim > 1 and length.shape == (len(direction), *[1] * (direction.ndim - 1))
+    )
 
 
 def _reordered(rows: Tensor) -> Tensor:
     """Rows (layer, input, output, tap) to (layer, output, input, tap)."""
+    if not rows.ndim or not len(rows):
+        return rows
     channels = round((rows.shape[0] / (2 * KERNEL_LAYERS * KERNEL_TAPS)) ** 0.5)
     if rows.shape[0] != 2 * channels**2 * KERNEL_LAYERS * KERNEL_TAPS:
         return rows  # of another network: its shape is refused by name

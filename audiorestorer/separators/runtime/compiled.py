@@ -120,7 +120,7 @@ class Compiled:
         path = self.cache / f"{key_of(**parts)}.xml"
         if path.is_file() and path.with_suffix(".bin").is_file():
             return path
-        log.info("openvino: converting a network for %d samples (once; kept in %s)", length, self.cache)
+        log.info("openvino: converting a network for windows of length %d (once; kept in %s)", length, self.cache)
         self.cache.mkdir(parents=True, exist_ok=True)
         with _tracing, warnings.catch_warnings(), tempfile.TemporaryDirectory(dir=self.cache) as folder:
             warnings.simplefilter("ignore")  # the tracer warns of every size that it takes for constant: they are

@@ -94,11 +94,20 @@ class SpectralSeparator(Separator):
         return stems
 
     def members(self, segment_sec: float | None) -> list[Member]:
-        """Windows of few lengths: a network is converted for each, and what a window holds decides what comes of it."""
+        """Windows of few lengths: a network is converted for each, and what a window holds decides what comes of it.
+
+        Raises:
+            AudioRestorerError: a segment shorter than a transform.
+        """
         segment = round((segment_sec or self.segment_sec) * self.sample_rate)
+        least = self.transform.n_fft
+        if segment < least:
+            raise AudioRestorerError(
+                f"segment_sec: {segment / self.sample_rate:g}; allowed: at least {least / self.sample_rate:g}, one transform"
+            )
 
         def valid_length(length: int) -> int:
-            return min(segment, next_length(length, self.sample_rate))
+            return min(segment, max(least, next_length(length, self.sample_rate)))
 
         def plan(stride: int, batch_size: int) -> Plan:
             return Plan(segment, max(1, stride), centred(valid_length), "zeros", batch_size)
