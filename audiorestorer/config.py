@@ -178,7 +178,7 @@ class EnhanceSettings(Settings):
         False,
         description="Whether to regenerate the whole recording; otherwise what it holds stays, and only the band it lacks is made",
     )
-    nfe: int = Field(64, ge=1, le=1000, description="Number of evaluations of the flow's field; fewer are faster")
+    nfe: int = Field(16, ge=1, le=1000, description="Number of evaluations of the flow's field; fewer are faster")
     solver: Literal["euler", "midpoint", "rk4"] = Field(
         "midpoint", description="Method that integrates the flow; midpoint needs an nfe of 2 or more, rk4 of 4"
     )
