@@ -14,7 +14,7 @@ from audiorestorer.stages.training import evaluate_enhancer
 from tests.metrics.test_recognisers import clean
 from tests.tiny_models import write_tiny_enhancer, write_tiny_mask_unet
 
-QUICK = config.EnhanceSettings(nfe=2, solver="euler")
+QUICK = config.EnhanceSettings(regenerate_all=True, nfe=2, solver="euler")
 
 
 @pytest.fixture(scope="module")
