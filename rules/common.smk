@@ -156,8 +156,9 @@ def check_installed():
 
 
 def check_reachable():
-    """What this machine has to fetch for the run can be fetched. Where jobs run elsewhere, their machines may reach more or less."""
-    if not workflow.non_local_exec:
+    """What this machine has to fetch for the run can be fetched. Where jobs run elsewhere, their machines may reach more or less, and
+    Snakemake's cache may hold what is missing here."""
+    if not (workflow.non_local_exec or CACHING):
         wanted = {}
         for job in workflow.dag.needrun_jobs():
             if job.rule.name == "fetch_weights":
