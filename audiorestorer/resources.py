@@ -62,8 +62,8 @@ MASK_NETWORK = Cost(1750, channel=0.1)
 DEEPFILTERNET = Cost(3000, channel=0.06)
 FRAME_BY_FRAME = Cost(1000, channel=0.1)  # GTCRN, DTLN
 FUSION = Cost(2200, channel=0.06)
-ROFORMER = Cost(5000, file=11.0)  # Kim's, in OpenVINO in float32; in pairs of channels
-BANDIT = Cost(4000, channel=4.0)
+ROFORMER = Cost(5000, file=11.0)  # Kim's, in OpenVINO in float32, in pairs of channels; its memory was not measured
+BANDIT = Cost(4000, channel=4.0)  # not measured: to be on the safe side
 ENHANCER = Cost(
     3000, channel=9.0
 )  # of the reference size, which was timed on its architecture alone; the pilot takes less

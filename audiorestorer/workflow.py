@@ -138,6 +138,9 @@ class Workflow:
         self.separators = {separator.name: separator for separator in cfg.separators}
         self.stages = [stage for stage in chain if self.is_on(stage)]
         self._check_models()
+        forbidden = [name for name in self.networks() if registry.get(name).commercial == "forbidden"]
+        if forbidden:
+            self.notes.append(f"no commercial use, by the licence of the weights of {', '.join(forbidden)}")
         self._lock: IO[str] | None = None
         self.stop_watching: Callable[[], None] = lambda: None
         self.stop_job_server: Callable[[], None] = lambda: None
@@ -242,8 +245,7 @@ class Workflow:
 
     def weights_of(self, name: str) -> list[str]:
         """The files of a model that come from elsewhere, in the folder where they are used from."""
-        shared = [self.cfg.models_dir] if self.cfg.models_dir else []
-        files = fetching.missing(name, self.registry, shared)
+        files = fetching.missing(name, self.registry, self.models_folders[1:])
         return [f"{self.artifacts}/models/{name}/{file.name}" for file in files]
 
     @property
@@ -289,9 +291,6 @@ class Workflow:
         for stage in self.looped:
             self.models_of(stage)
         self.evaluation_models = self._evaluation_models()
-        forbidden = [name for name in self.networks() if self.registry.get(name).commercial == "forbidden"]
-        if forbidden:
-            self.notes = [*self.notes, f"no commercial use, by the licence of the weights of {', '.join(forbidden)}"]
 
     def _networks(self) -> list[ChainStage]:
         return [stage for stage in self.looped if stage.runs_network]

@@ -14,11 +14,7 @@ from audiorestorer.commands.options import READ, WRITTEN, argument, commands_of,
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import fetching, registry
 
-USES = {
-    "allowed": "; commercial use allowed",
-    "forbidden": "; no commercial use",
-    "unclear": "; commercial use is unclear",
-}
+USES = {"forbidden": "; no commercial use", "unclear": "; commercial use is unclear"}
 
 app = typer.Typer(no_args_is_help=True, help="List the models of the registry, fetch them, and convert a checkpoint.")
 command = commands_of(app)
@@ -36,8 +32,8 @@ def place(name: str, known: registry.Registry, folder: Path) -> str:
         return f"to be fetched ({len(missing)} file{'s' * (len(missing) > 1)}{known_size})"
     if entry.source == registry.NO_FILES:
         return "needs no files"
-    if entry.source.startswith(registry.PACKAGE):
-        return f"in the package {entry.source.removeprefix(registry.PACKAGE).partition('/')[0].replace('_', '-')}"
+    if entry.package:
+        return f"in the package {entry.package}"
     return "here" if fetching.present(name, known, [folder]) else f"missing: {known.local(name)}"
 
 
@@ -45,16 +41,15 @@ def _whole(name: str, known: registry.Registry, folder: Path) -> str:
     """What is wrong with a model's files by their sizes; empty where nothing is. Their hashes are checked before they are used."""
     for file in known.get(name).files:
         path = folder / name / file.name
-        size = path.stat().st_size / 1e6
-        if file.size_mb and file.size_mb >= 1 and not 0.5 <= size / file.size_mb <= 2:
-            return f"damaged: {path} has {size:.3g} MB of about {file.size_mb:g}"
+        if not fetching.has_its_size(path, file):
+            return f"damaged: {path} has {path.stat().st_size / 1e6:.3g} MB of about {file.size_mb:g}"
     return ""
 
 
 def size_mb(name: str, known: registry.Registry) -> float | None:
     """Of all files of a model; None: not known."""
     entry = known.get(name)
-    if entry.source.startswith(registry.PACKAGE) or entry.remote:
+    if entry.package or entry.remote:
         sizes = [
             file.size_mb for file in entry.files if Path(file.name).suffix not in (".yaml", ".json", ".csv", ".txt")
         ]
@@ -81,9 +76,7 @@ def list_models(file: Path, folder: Path, task: str | None, as_json: bool) -> No
     for row in rows:
         size = f"{row['size_mb']:g} MB" if row["size_mb"] is not None else "size unknown"
         print(f"{row['name']}: {registry.VERBS[str(row['task'])]}; kind {row['kind']}; {size}; {row['where']}")
-        use = {"forbidden": "; no commercial use", "unclear": "; commercial use is unclear"}.get(
-            str(row["commercial"]), ""
-        )
+        use = USES.get(str(row["commercial"]), "")
         print(f"    licence: {row['licence']}{use}")
         for title, key in (("published", "score"), ("note", "notes")):
             if row[key]:
@@ -115,9 +108,8 @@ def _fetch(name: str, known: registry.Registry, folder: Path, bars: Any) -> list
             return [f"model {name}: {where}"]
         print(f"{name}: {where}")
         return []
-    missing = [file.name for file in fetching.missing(name, known, [folder])]
     try:
-        fetching.check_reachable({name: missing} if missing else {}, known, folder)
+        fetching.check_model_reachable(name, known, folder)
     except AudioRestorerError as error:
         return [str(error)]
     for file in entry.files:

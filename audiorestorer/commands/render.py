@@ -68,8 +68,7 @@ def enhance_folder(
         known, fetching = (import_module(f"audiorestorer.models.{name}") for name in ("registry", "fetching"))
         entries = known.load(registry)
         entries.check_task(config.model, ("enhance",), "--model")
-        missing = [file.name for file in fetching.missing(config.model, entries, [models_dir])]
-        fetching.check_reachable({config.model: missing} if missing else {}, entries, models_dir)
+        fetching.check_model_reachable(config.model, entries, models_dir)
         with TemporaryDirectory() as folder:  # the models' folder may be one that is only read
             record = Path(folder) / f"{config.model}.json"
             fetching.fetch(config.model, registry, record, models_dir)

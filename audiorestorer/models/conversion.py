@@ -22,7 +22,7 @@ from audiorestorer.apart import apart
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_bytes_atomic
 from audiorestorer.models import weights
-from audiorestorer.models.torch_files import NAMED, WRAPPERS, check_plain, check_stored
+from audiorestorer.models.torch_files import NAMED, check_plain, check_stored, unwrapped
 
 MEMORY_FACTOR, LEAST_MEMORY = 6, 2 << 30  # bytes per byte of the file, beyond what the process has
 CPU_SEC = 900
@@ -103,10 +103,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
         raise
     except Exception as error:  # a hostile or damaged file can raise anything
         raise AudioRestorerError(f"{path}: cannot be read: {type(error).__name__}: {str(error):.200}") from error
-    for name in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
+    content = unwrapped(content)
     if not isinstance(content, Mapping):
         raise AudioRestorerError(f"{path}: holds no weights by their names")
     state, left_out = {}, []

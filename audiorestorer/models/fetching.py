@@ -30,14 +30,20 @@ HUB = "huggingface.co"
 log = logging.getLogger("audiorestorer")
 
 
+def has_its_size(path: Path, wanted: FileSettings) -> bool:
+    """Whether a file is about as large as the registry says, where it says so of one of a megabyte or more."""
+    size = path.stat().st_size / 1e6
+    return wanted.size_mb is None or wanted.size_mb < 1 or wanted.size_mb / 2 <= size <= wanted.size_mb * 2
+
+
 def _check(path: Path, wanted: FileSettings | None, mend: str) -> str:
     """The full SHA-256 of a file.
 
     Raises:
         AudioRestorerError: its size or hash is not the one of the registry.
     """
-    size = path.stat().st_size / 1e6
-    if wanted and wanted.size_mb and not wanted.size_mb / 2 <= size <= wanted.size_mb * 2 and wanted.size_mb >= 1:
+    if wanted and not has_its_size(path, wanted):
+        size = path.stat().st_size / 1e6
         raise AudioRestorerError(f"{path}: is {size:.3g} MB, the registry says about {wanted.size_mb:g} MB: {mend}")
     actual = sha256_file(path)
     if wanted and wanted.sha256 and not actual.startswith(wanted.sha256):
@@ -107,24 +113,30 @@ def check_reachable(
     )
 
 
+def check_model_reachable(name: str, registry: Registry, folder: str | Path) -> None:
+    """As `check_reachable`, for what one model lacks in a folder of models."""
+    check_reachable({name: [file.name for file in missing(name, registry, [folder])]}, registry, folder)
+
+
+def _on_hub(entry: EntrySettings, file: FileSettings) -> bool:
+    """Whether a file is one of demucs' on the Hugging Face hub, which the hub's client fetches."""
+    return entry.source.startswith("hf:") and not file.url
+
+
 def _hosts(entry: EntrySettings, file: FileSettings) -> list[str]:
-    if entry.source.startswith("hf:") and not file.url:
+    if _on_hub(entry, file):
         return [urllib.parse.urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc or HUB]
     return [urllib.parse.urlsplit(url).netloc or url for url in addresses(entry, file)]
 
 
 def _address(entry: EntrySettings, file: FileSettings) -> str:
     """Where a file lies, for people."""
-    return (
-        f"{entry.source}, which demucs knows"
-        if entry.source.startswith("hf:") and not file.url
-        else addresses(entry, file)[0]
-    )
+    return f"{entry.source}, which demucs knows" if _on_hub(entry, file) else addresses(entry, file)[0]
 
 
 def _in_hub_cache(entry: EntrySettings, file: FileSettings) -> bool:
     """Whether the hub's client has fetched the file before, for this or another program."""
-    if not entry.source.startswith("hf:") or file.url or absent(["huggingface_hub", "demucs"]):
+    if not _on_hub(entry, file) or absent(["huggingface_hub", "demucs"]):
         return False
     from huggingface_hub import try_to_load_from_cache
 
@@ -264,7 +276,7 @@ def addresses(entry: EntrySettings, file: FileSettings) -> list[str]:
 
 def _download(entry: EntrySettings, file: FileSettings, path: Path, progress: download.Progress | None) -> None:
     limit = int(min(MAX_BYTES, 2e6 * file.size_mb if file.size_mb else MAX_BYTES))
-    if entry.source.startswith("hf:") and not file.url:
+    if _on_hub(entry, file):
         _from_hub(entry, file, path, limit)
         return
     resume = file.sha256 is not None or file.md5 is not None

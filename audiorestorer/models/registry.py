@@ -146,6 +146,13 @@ class EntrySettings(Settings):
         return self.source.startswith(("hf:", "https://"))
 
     @property
+    def package(self) -> str | None:
+        """The package of the index that carries its files; None: no package does."""
+        if not self.source.startswith(PACKAGE):
+            return None
+        return self.source.removeprefix(PACKAGE).partition("/")[0].replace("_", "-")
+
+    @property
     def in_package(self) -> Path | None:
         """The folder of an installed package that its files lie in. Nothing is imported."""
         name, _, folder = self.source.removeprefix(PACKAGE).partition("/")

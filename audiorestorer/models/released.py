@@ -202,11 +202,6 @@ class ResembleSettings(Settings):
     )
     force_gaussian_prior: bool = Field(False, description="the flow begins at noise alone")
 
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        return self.wav_rate
-
 
 NETWORKS: Mapping[str, Any] = {
     "roformer": RoformerSettings,

@@ -104,10 +104,7 @@ def state_of(path: Path) -> dict[str, torch.Tensor]:
             f"{error}. If it is whole: `python -m audiorestorer models convert {path} {path.with_suffix('.safetensors').name}` writes"
             " its weights alone, without running anything that it names; give the registry that file"
         ) from error
-    for name in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-            break
+    content = unwrapped(content)
     if not isinstance(content, dict):
         raise AudioRestorerError(
             f"{path}: holds a {type(content).__name__}, not the weights of a network by their names"
@@ -120,6 +117,14 @@ def state_of(path: Path) -> dict[str, torch.Tensor]:
     for name, value in content.items():
         check_plain(str(name), value, str(path))
     return _without_prefix({str(name): value for name, value in content.items()})
+
+
+def unwrapped(content: Any) -> Any:
+    """The state dictionary in what a training saved; content without one as it is."""
+    found = (
+        content[name] for name in WRAPPERS if isinstance(content, Mapping) and isinstance(content.get(name), Mapping)
+    )
+    return next(found, content)
 
 
 def check_plain(name: str, value: torch.Tensor, where: str) -> None:

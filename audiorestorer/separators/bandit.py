@@ -1,7 +1,7 @@
 """`kind: bandit`: Bandit v2, which was trained to take speech, music and effects of film sound apart, in its released files.
 
 The registry entry says the network's sizes under `network`, with the names of the released configuration, or its author's YAML is
-among the files. On a CPU it takes about a second for a second of audio on two cores: it is made for GPUs.
+among the files. It is made for GPUs.
 """
 
 from __future__ import annotations

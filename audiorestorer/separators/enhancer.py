@@ -73,6 +73,20 @@ def plan_of(total: int, window: int, overlap: int, hop: int, batch_size: int = 1
     return Plan(segment, stride, lambda length: (segment - length, 0), batch_size=batch_size)
 
 
+@dataclass(frozen=True)
+class Level:
+    """Of a recording's channels: `bound` `[C, 1]`, from which on a sample is an outlier; `active` `[C]`, without outliers."""
+
+    bound: NDArray[np.float32]
+    active: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, recording: Recording) -> Level:
+        """Raises AudioRestorerError: NaN or infinite samples."""
+        bound = _outliers(recording)
+        return cls(bound, _levels(recording, bound))
+
+
 class SpeechEnhancer:
     """A loaded enhancer with the settings of a run.
 
@@ -139,16 +153,17 @@ class SpeechEnhancer:
         """
         if not recording.frames:
             raise AudioRestorerError("empty: no samples")
+        level = Level.of(recording)
         if self.settings.denoise_only or self.settings.regenerate_all:
-            yield from self._made(recording, seed, denoise_only=self.settings.denoise_only)
+            yield from self._made(recording, level, seed, denoise_only=self.settings.denoise_only)
         else:
-            yield from self._kept(recording, seed)
+            yield from self._kept(recording, level, seed)
 
-    def _kept(self, recording: Recording, seed: int) -> Iterator[dict[str, Audio]]:
+    def _kept(self, recording: Recording, level: Level, seed: int) -> Iterator[dict[str, Audio]]:
         """What the recording holds, and made only what it lacks (`dsp.keeping`)."""
         rate, out_rate, channels = recording.sample_rate, self.output_rate(recording.sample_rate), recording.channels
         total = max(1, round(recording.frames * out_rate / rate))
-        found = keeping.held(finite(recording), rate, levels_of(recording, outliers_of(recording)))
+        found = keeping.held(recording.open(), rate, level.active)
         wet = np.array([[each.wet] for each in found], np.float32)
         lacks = any(each.lacks(self.sample_rate) for each in found)
         given = audio.fit_length(audio.resample_blocks(recording.open(), rate, out_rate, channels), total)
@@ -156,7 +171,7 @@ class SpeechEnhancer:
             yield from ({"denoised": block, "enhanced": block} for block in given)
             return
         size = int(audio.BLOCK_SEC * out_rate)
-        blocks = self._made(recording, seed, denoise_only=not lacks)
+        blocks = self._made(recording, level, seed, denoise_only=not lacks)
         pairs = zip(blocks, audio.rechunk(given, size), strict=True)
         mixed, again = tee((block, wet * block["denoised"] + (1 - wet) * own) for block, own in pairs)
         kept: Iterator[Audio] = (own for _, own in mixed)
@@ -170,12 +185,14 @@ class SpeechEnhancer:
         for block, enhanced in zip(kept, whole, strict=True):
             yield {"denoised": block, "enhanced": enhanced}
 
-    def _made(self, recording: Recording, seed: int, *, denoise_only: bool) -> Iterator[dict[str, Audio]]:
+    def _made(
+        self, recording: Recording, level: Level, seed: int, *, denoise_only: bool
+    ) -> Iterator[dict[str, Audio]]:  # fmt: skip
         """What the networks make of the whole: `denoised` and, unless `denoise_only`, `enhanced`."""
         rate, channels, out_rate = recording.sample_rate, recording.channels, self.output_rate(recording.sample_rate)
         names = ["denoised"] if denoise_only else ["denoised", "enhanced"]
         total = max(1, round(recording.frames * self.sample_rate / rate))
-        blocks = audio.fit_length(self._windows(recording, total, seed, denoise_only), total)
+        blocks = audio.fit_length(self._windows(recording, level, total, seed, denoise_only), total)
         above = self.sample_rate < rate  # then the output's rate is the recording's
         if above:
             names += ["gain", "low"]
@@ -201,11 +218,11 @@ class SpeechEnhancer:
         blocks = recording.open() if bound is None else limited(recording.open(), bound)
         return audio.resample_blocks(blocks, recording.sample_rate, self.sample_rate, recording.channels)
 
-    def _windows(self, recording: Recording, total: int, seed: int, denoise_only: bool) -> Iterator[Audio]:
+    def _windows(
+        self, recording: Recording, level: Level, total: int, seed: int, denoise_only: bool
+    ) -> Iterator[Audio]:  # fmt: skip
         """`[outputs x C, n]` at the network's rate, at least `total` samples; the last output is the gain for the band above."""
         hop = self.model.settings.features.hop_length
-        bound = outliers_of(recording)
-        levels = levels_of(recording, bound)
         whole = -(-total // hop) * hop  # windows begin on frames
         window, overlap = (
             max(1, round(seconds * self.sample_rate / hop)) * hop
@@ -217,9 +234,9 @@ class SpeechEnhancer:
 
         def run(windows: Audio) -> Audio:
             first = [next(starts) for _ in windows]
-            return self._run(windows, levels, seed, first, above, denoise_only)
+            return self._run(windows, level.active, seed, first, above, denoise_only)
 
-        return process(audio.fit_length(self._source(recording, bound), whole), whole, plan, run)
+        return process(audio.fit_length(self._source(recording, level.bound), whole), whole, plan, run)
 
     def _run(
         self, windows: Audio, levels: NDArray[np.float32], seed: int, starts: list[int], above: bool, denoise_only: bool
@@ -285,25 +302,23 @@ def audible(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
     return np.stack([np.interp(places, centres, row.astype(np.float32)) for row in near]).astype(np.float32)
 
 
-def finite(recording: Recording) -> Iterator[Audio]:
-    """The recording's blocks. Raises AudioRestorerError: NaN or infinite samples."""
-    for block in recording.open():
-        if not np.isfinite(block).all():
-            raise AudioRestorerError("NaN or infinite samples")
-        yield block
-
-
-def outliers_of(recording: Recording) -> NDArray[np.float32]:
+def _outliers(recording: Recording) -> NDArray[np.float32]:
     """The level from which on a recording's samples are outliers, `[C, 1]` (`dsp.outliers`).
 
     Raises:
         AudioRestorerError: NaN or infinite samples.
     """
 
-    return outlier_bound(finite(recording), recording.channels, recording.sample_rate)
+    def finite() -> Iterator[Audio]:
+        for block in recording.open():
+            if not np.isfinite(block).all():
+                raise AudioRestorerError("NaN or infinite samples")
+            yield block
+
+    return outlier_bound(finite(), recording.channels, recording.sample_rate)
 
 
-def levels_of(recording: Recording, bound: NDArray[np.float32]) -> NDArray[np.float32]:
+def _levels(recording: Recording, bound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Active level of each channel without its outliers: `[C]`; 0 for silence."""
 
     def channel(number: int) -> Iterator[Audio]:

@@ -25,11 +25,10 @@ from audiorestorer.models.enhancer.denoiser import Denoiser
 from audiorestorer.models.enhancer.enhancer import VOCODER_SEED
 from audiorestorer.models.released import settings_of
 from audiorestorer.separators import ModelFiles, as_numpy, as_torch
-from audiorestorer.separators.enhancer import SpeechEnhancer, audible, levels_of, outliers_of
+from audiorestorer.separators.enhancer import Level, SpeechEnhancer, audible
 from audiorestorer.separators.runtime.streaming import Recording
 
 CHUNK_SEC, OVERLAP_SEC = 30, 1
-PEAK_FLOOR = 1e-7
 LEAST_SAMPLES = 400  # of a chunk: with the zeros after it, the denoiser's spectrum can be reflected at its ends
 SHIFT_MELS = 80  # bands of the spectra by which two chunks are laid over each other
 SHIFT_PER_SEC = 200  # places that are tried
@@ -116,22 +115,22 @@ class ResembleEnhancer(SpeechEnhancer):
         seeds = [seed + VOCODER_SEED * (kind == "vocoder")] * len(like)
         return noise.seeded(seeds, channels, frames, like, [first] * len(like))
 
-    def _windows(self, recording: Recording, total: int, seed: int, denoise_only: bool) -> Iterator[Audio]:
-        bound = outliers_of(recording)
-        levels = levels_of(recording, bound)
+    def _windows(
+        self, recording: Recording, level: Level, total: int, seed: int, denoise_only: bool
+    ) -> Iterator[Audio]:  # fmt: skip
         names = ["denoised"] if denoise_only else ["denoised", "enhanced"]
         above = self.sample_rate < recording.sample_rate
         channels, rate = recording.channels, self.sample_rate
         joined = [Joined(rate, total) for _ in range(len(names) * channels)]
         joined += [Joined(rate, total, moves=False) for _ in range(channels * above)]
         chunk, step = CHUNK_SEC * rate, (CHUNK_SEC - OVERLAP_SEC) * rate
-        blocks = audio.fit_length(self._source(recording, bound), total)
+        blocks = audio.fit_length(self._source(recording, level.bound), total)
         given = np.zeros((channels, 0), np.float32)
         for start in range(0, total, step):
             while given.shape[1] < min(chunk, total - start):
                 given = np.concatenate([given, next(blocks)], axis=1)
             last = start + step >= total
-            rows = self._chunk(given[:, :chunk], levels, seed, start, above, denoise_only).reshape(
+            rows = self._chunk(given[:, :chunk], level.active, seed, start, above, denoise_only).reshape(
                 -1, min(chunk, given.shape[1])
             )
             yield np.stack([join.add(row, last=last) for join, row in zip(joined, rows, strict=True)])
@@ -143,7 +142,7 @@ class ResembleEnhancer(SpeechEnhancer):
         """`[C, n]` to `[outputs, C, n]`."""
         settings, hop = self.settings, self.network.settings.hop_size
         length = given.shape[1]
-        peak = np.maximum(np.abs(given).max(axis=1, keepdims=True), PEAK_FLOOR)
+        peak = np.maximum(np.abs(given).max(axis=1, keepdims=True), resemble.PEAK_FLOOR)
         after = max(LEAST_SAMPLES - length, 0) + resemble.PAD_SAMPLES
         audio_in = as_torch(np.pad(given / peak, ((0, 0), (0, after))), self.device)
 

@@ -116,17 +116,10 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "/") for cell in row) + " |" for row in cells) + "\n"
 
 
-def _package(entry: registry.EntrySettings) -> str:
-    """The package of the index that carries a model's weights; empty where none does."""
-    if not entry.source.startswith(registry.PACKAGE):
-        return ""
-    return entry.source.removeprefix(registry.PACKAGE).partition("/")[0].replace("_", "-")
-
-
 def _how(entry: registry.EntrySettings) -> str:
     """How a model comes to a user; whatever is installed here."""
-    if _package(entry):
-        return f"in the package {_package(entry)}"
+    if entry.package:
+        return f"in the package {entry.package}"
     return "fetched on demand" if entry.remote else "committed"
 
 
@@ -167,7 +160,7 @@ def sbom() -> dict[str, Any]:
         })  # fmt: skip
     for name, entry in registry.load(ROOT / "config/models.yaml").models.items():
         base = {package.name for package in locked(LOCKS[0])}
-        scope = "required" if _package(entry) in base or _how(entry) == "committed" else "optional"
+        scope = "required" if entry.package in base or _how(entry) == "committed" else "optional"
         hashes = [{"alg": "SHA-256", "content": file.sha256} for file in entry.files if len(file.sha256 or "") == 64]
         parts.append({
             "type": "machine-learning-model", "bom-ref": f"model:{name}", "name": name, "scope": scope,

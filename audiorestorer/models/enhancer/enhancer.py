@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models.enhancer.cfm import Flow
+from audiorestorer.models.enhancer.cfm import Flow, VectorField
 from audiorestorer.models.enhancer.denoiser import SILENT_RMS, Denoiser, rms
 from audiorestorer.models.enhancer.irmae import Irmae
 from audiorestorer.models.enhancer.mel import MelSpectrogram, Normaliser
@@ -133,13 +133,15 @@ class Enhancer(nn.Module):
         self.irmae = self.irmae.merged()
         fold_weight_norm(self)
         if precision == "bfloat16":
-            self.irmae.bfloat16()
-            self.vocoder.bfloat16()
-            self.flow.field.bfloat16()
-            self.flow.field.norm.float()
-            for part in self.denoiser.children():
-                part.bfloat16()
+            to_bfloat16(self.irmae, self.vocoder, self.flow.field, self.denoiser)
         return self
+
+
+def to_bfloat16(irmae: Irmae, vocoder: UnivNet, field: VectorField, denoiser: Denoiser) -> None:
+    """The networks' weights, in place; the norm of the flow's condition and the denoiser's window stay float32."""
+    for part in (irmae, vocoder, field, *denoiser.children()):
+        part.bfloat16()
+    field.norm.float()
 
 
 def _type(module: nn.Module) -> torch.dtype:

@@ -32,6 +32,16 @@ def slaney_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
     return (triangles * 2 / (high - low)).float()
 
 
+def sharpened(audio: Tensor, preemphasis: float) -> Tensor:
+    """Pre-emphasis: y(n) = x(n) - p x(n - 1), `[B, T]`."""
+    return torch.cat([audio[:, :1], audio[:, 1:] - preemphasis * audio[:, :-1]], dim=1)
+
+
+def values(mel: Tensor, floor: float) -> Tensor:
+    """Mel magnitudes as numbers: 0 at -80 dB, 1 at 15 dB, none below the floor."""
+    return (20 * torch.log10(mel.clamp_min(floor)) - LEAST_DB) / SPAN_DB
+
+
 class MelSpectrogram(nn.Module):
     """Audio `[B, T]` to mel values `[B, M, N]`, N = ceil(T / hop): 0 at -80 dB and below, 1 at 15 dB. Not normalised."""
 
@@ -52,7 +62,7 @@ class MelSpectrogram(nn.Module):
     def forward(self, audio: Tensor) -> Tensor:
         settings = self.settings
         audio = audio.float()
-        sharp = torch.cat([audio[:, :1], audio[:, 1:] - settings.preemphasis * audio[:, :-1]], dim=1)
+        sharp = sharpened(audio, settings.preemphasis)
         half, length = settings.n_fft // 2, audio.shape[1]
         # frames are centred on multiples of the hop; the one after the last sample is not made
         end = (self.frames(length) - 1) * settings.hop_length + half
@@ -61,8 +71,7 @@ class MelSpectrogram(nn.Module):
             sharp, settings.n_fft, settings.hop_length, window=self.window, center=False, return_complex=True
         )[..., : self.frames(length)]
         magnitude = (spectrum.real.square() + spectrum.imag.square() + TINY_POWER).sqrt()
-        level_db = 20 * torch.log10((self.filters @ magnitude).clamp_min(settings.floor))
-        return (level_db - LEAST_DB) / SPAN_DB
+        return values(self.filters @ magnitude, settings.floor)
 
 
 class Normaliser(nn.Module):

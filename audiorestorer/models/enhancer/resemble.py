@@ -22,8 +22,9 @@ from audiorestorer.models.enhancer import solvers
 from audiorestorer.models.enhancer.alias_free import AliasFree, AliasFreeBlock, phases
 from audiorestorer.models.enhancer.cfm import VectorField
 from audiorestorer.models.enhancer.denoiser import Denoiser
+from audiorestorer.models.enhancer.enhancer import to_bfloat16
 from audiorestorer.models.enhancer.irmae import Irmae
-from audiorestorer.models.enhancer.mel import LEAST_DB, SPAN_DB
+from audiorestorer.models.enhancer.mel import sharpened, values
 from audiorestorer.models.enhancer.settings import DenoiserSettings, FlowSettings, IrmaeSettings, VocoderSettings
 from audiorestorer.models.enhancer.univnet import SLOPE, Stage, UnivNet, fold_weight_norm
 from audiorestorer.models.released import ResembleSettings
@@ -33,7 +34,6 @@ VARIANCE_FLOOR = 1e-9
 TURN_FLOOR = 1e-7  # added to the squared length of a rotation
 PAD_FRAMES = 10  # of zeros after the vocoder's condition
 PAD_SAMPLES = 441  # of zeros after a chunk
-FLOOR_DB = 20.0  # per decade of a magnitude
 KERNEL_LAYERS, KERNEL_TAPS = 4, 3  # of the location-variable convolutions
 
 # their names -> ours; what no rule changes and ours do not have is an error, except for `UNUSED`
@@ -98,18 +98,15 @@ class Mel(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         settings = self.settings
-        sharp = torch.cat([audio[:, :1], audio[:, 1:] - settings.preemphasis * audio[:, :-1]], dim=1)
-        spectrum = torch.stft(
-            sharp,
-            settings.n_fft,
-            settings.hop_size,
-            settings.win_size,
-            self.window,
-            pad_mode="constant",
-            return_complex=True,
-        )[..., :-1]
-        mel = self.filters.T @ spectrum.abs()
-        return (FLOOR_DB * mel.clamp_min(settings.stft_magnitude_min).log10() - LEAST_DB) / SPAN_DB
+        sizes = (settings.n_fft, settings.hop_size, settings.win_size)
+        sharp = sharpened(audio, settings.preemphasis)
+        spectrum = torch.stft(sharp, *sizes, self.window, pad_mode="constant", return_complex=True)[..., :-1]
+        return values(self.filters.T @ spectrum.abs(), settings.stft_magnitude_min)
+
+
+def by_peak(audio: Tensor) -> Tensor:
+    """Each item of `[B, L]` divided by its peak."""
+    return audio / (audio.abs().amax(dim=1, keepdim=True) + PEAK_FLOOR)
 
 
 class ReleasedDenoiser(Denoiser):
@@ -117,7 +114,7 @@ class ReleasedDenoiser(Denoiser):
 
     def forward(self, audio: Tensor, level: Tensor | None = None) -> Tensor:
         """`[B, L]` to `[B, L]` at a peak of about one; `level` is not used."""
-        audio = audio / (audio.abs().amax(dim=1, keepdim=True) + PEAK_FLOOR)
+        audio = by_peak(audio)
         n_fft, hop, window = self.settings.n_fft, self.settings.hop_length, self.window
         spectrum = torch.stft(audio, n_fft, hop, window=window, return_complex=True)[..., :-1]
         phase = spectrum.angle()
@@ -234,7 +231,7 @@ class Resemble(nn.Module):
             draw: (`flow` or `vocoder`, channels, frames) to Gaussian noise `[B, channels, frames]`.
             nfe, solver, lambd, tau: see `models.enhancer.enhancer.Enhancer.forward`.
         """
-        audio = audio / (audio.abs().amax(dim=1, keepdim=True) + PEAK_FLOOR)
+        audio = by_peak(audio)
         denoised = self.denoiser(audio)
         if denoise_only:
             return Restored(denoised, None)
@@ -257,8 +254,7 @@ class Resemble(nn.Module):
         """`[steps + 1]`, float64: even before the exponential map h(t) = (a^t - 1) / (a - 1) with h(1 / divisor) = 1/2."""
         divisor = self.settings.cfm_time_mapping_divisor
         base = brentq(lambda a: (a ** (1 / divisor) - 1) / (a - 1) - 0.5, 1e-12, 0.999)
-        even = torch.linspace(0, 1, solvers.steps_of(nfe, solver) + 1, dtype=torch.float64)
-        return (base**even - 1) / (base - 1)
+        return solvers.grid(nfe, solver, base)
 
     def prepare(self, precision: str = "float32") -> Resemble:
         """Make the loaded network ready for inference, in place: filters taken, linear layers merged, types of weights."""
@@ -267,9 +263,7 @@ class Resemble(nn.Module):
                 module.ready()
         self.irmae = self.irmae.merged()
         if precision == "bfloat16":
-            for part in (self.irmae, self.vocoder, self.field, *self.denoiser.children()):
-                part.bfloat16()
-            self.field.norm.float()
+            to_bfloat16(self.irmae, self.vocoder, self.field, self.denoiser)
         return self.eval()
 
 
@@ -300,10 +294,11 @@ def named(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             stem = name.removesuffix(length)
             if stem != name and _fit(ours[name], ours.get(stem + direction)):
                 ours[f"{stem}weight"] = torch._weight_norm(ours.pop(stem + direction), ours.pop(name), 0)
-    for name in [name for name in ours if ".predictor.kernels." in name or name.endswith(".time.weight")]:
-        ours[name] = (
-            ours[name].flatten(1) if name.endswith(".time.weight") and ours[name].ndim else _reordered(ours[name])
-        )
+    for name, value in ours.items():
+        if ".predictor.kernels." in name:
+            ours[name] = _reordered(value)
+        elif name.endswith(".time.weight") and value.ndim:
+            ours[name] = value.flatten(1)
     return ours
 
 

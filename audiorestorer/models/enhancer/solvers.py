@@ -18,9 +18,9 @@ WARP = 0.0873780  # a of h(t) = (a^t - 1) / (a - 1), from h(1/4) = 1/2
 Field = Callable[[Tensor, Tensor], Tensor]
 
 
-def warp(time: Tensor) -> Tensor:
-    """Time in [0, 1] to time in [0, 1]: half of the way in the first quarter, the rest in ever smaller steps."""
-    return (WARP**time - 1) / (WARP - 1)
+def warp(time: Tensor, base: float = WARP) -> Tensor:
+    """Time in [0, 1] to time in [0, 1]: half of the way in the first quarter (`WARP`), the rest in ever smaller steps."""
+    return (base**time - 1) / (base - 1)
 
 
 def steps_of(nfe: int, solver: str) -> int:
@@ -36,9 +36,9 @@ def steps_of(nfe: int, solver: str) -> int:
     return nfe // EVALUATIONS[solver]
 
 
-def grid(nfe: int, solver: str) -> Tensor:
+def grid(nfe: int, solver: str, base: float = WARP) -> Tensor:
     """Times `[steps + 1]` from 0 to 1 (float64), even before `warp`."""
-    times = warp(torch.linspace(0, 1, steps_of(nfe, solver) + 1, dtype=torch.float64))
+    times = warp(torch.linspace(0, 1, steps_of(nfe, solver) + 1, dtype=torch.float64), base)
     times[0], times[-1] = 0.0, 1.0
     return times
 

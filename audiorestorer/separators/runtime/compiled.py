@@ -80,7 +80,8 @@ class Compiled:
     Args:
         make: (rows, length) -> the module to trace and example inputs for it.
         identity: what the converted model depends on beside length and versions (weights, stems), JSON-able.
-        precision: `float32` or `bfloat16`. cache: folder of converted models. package: where the network's code comes from.
+        precision: `float32` or `bfloat16`. cache: folder of converted models.
+        package: where the network's code comes from; None: from here.
     """
 
     def __init__(
