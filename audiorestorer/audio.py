@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile as sf
@@ -24,6 +26,7 @@ from audiorestorer.names import NOT_TEXT, as_text, is_text
 
 log = logging.getLogger("audiorestorer")
 Audio = NDArray[np.float32]
+Item = TypeVar("Item")
 
 BLOCK_SEC = 10.0  # memory is bounded by this, not by the length of a file
 SUFFIXES = TAKEN
@@ -288,6 +291,26 @@ def rechunk(source: Iterable[Audio], size: int) -> Iterator[Audio]:
             pending, held = ([rest] if rest.shape[1] else []), rest.shape[1]
     if held:
         yield np.concatenate(pending, axis=1)
+
+
+def copies(source: Iterable[Item], count: int) -> list[Iterator[Item]]:
+    """The same stream `count` times. What all have read is let go at once; `itertools.tee` keeps dozens of blocks."""
+    stream = iter(source)
+    queues: list[deque[Item]] = [deque() for _ in range(count)]
+
+    def read(queue: deque[Item]) -> Iterator[Item]:
+        while True:
+            if not queue:
+                try:
+                    item = next(stream)
+                except StopIteration:
+                    return
+                for each in queues:
+                    each.append(item)
+                del item
+            yield queue.popleft()
+
+    return [read(queue) for queue in queues]
 
 
 def to_channels(source: Iterable[Audio], channels: int) -> Iterator[Audio]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import repeat, tee
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -173,13 +173,13 @@ class SpeechEnhancer:
         size = int(audio.BLOCK_SEC * out_rate)
         blocks = self._made(recording, level, seed, denoise_only=not lacks)
         pairs = zip(blocks, audio.rechunk(given, size), strict=True)
-        mixed, again = tee((block, wet * block["denoised"] + (1 - wet) * own) for block, own in pairs)
-        kept: Iterator[Audio] = (own for _, own in mixed)
+        mixed = ((block, wet * block["denoised"] + (1 - wet) * own) for block, own in pairs)
         if not lacks:
-            yield from ({"denoised": block, "enhanced": block} for block in kept)
+            yield from ({"denoised": kept, "enhanced": kept} for _, kept in mixed)
             return
-        kept, below = tee(kept)
-        made = (block["enhanced"] for block, _ in again)
+        first, second, third = audio.copies(mixed, 3)
+        kept, below = (own for _, own in first), (own for _, own in second)
+        made = (block["enhanced"] for block, _ in third)
         limits = [each.band_hz if each.lacks(self.sample_rate) else out_rate for each in found]
         whole = audio.rechunk(keeping.joined(below, made, total, out_rate, limits), size)
         for block, enhanced in zip(kept, whole, strict=True):

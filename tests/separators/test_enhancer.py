@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,6 +208,21 @@ def test_what_cannot_be_used_is_said(enhancer: SpeechEnhancer, tmp_path: Path) -
         SpeechEnhancer.load(tmp_path / "part.safetensors", QUICK, "cpu")
     only = SpeechEnhancer.load(tmp_path / "part.safetensors", QUICK.model_copy(update={"denoise_only": True}), "cpu")
     assert only(speech(1.0), RATE).enhanced is None
+
+
+@pytest.mark.parametrize("rate", [8_000, RATE])
+def test_a_block_that_was_given_on_is_not_kept(checkpoint: Path, rate: int) -> None:
+    """Noise that is denoised: in a band that something is made above (8 kHz), and in a whole one."""
+    settings = QUICK.model_copy(update={"regenerate_all": False, "nfe": 1})
+    enhancer = SpeechEnhancer.load(checkpoint, settings, "cpu")
+    block = 0.1 * np.random.default_rng(0).standard_normal((1, rate)).astype(np.float32)
+    recording = Recording(lambda: (block for _ in range(60)), rate, 1, 60 * rate)
+    given, most = [], 0
+    for made in enhancer.stream(recording):
+        given += [weakref.ref(signal) for signal in made.values()]
+        del made
+        most = max(most, sum(each() is not None for each in given))
+    assert len(given) == 12 and most <= 4
 
 
 PEAK = """
