@@ -104,7 +104,7 @@ def _fetch(name: str, known: registry.Registry, folder: Path, bars: Any) -> list
     entry, failed = known.get(name), []
     if not entry.remote:
         where = place(name, known, folder)
-        if where.startswith("missing"):
+        if not fetching.present(name, known, [folder]):
             return [f"model {name}: {where}"]
         print(f"{name}: {where}")
         return []
@@ -120,7 +120,7 @@ def _fetch(name: str, known: registry.Registry, folder: Path, bars: Any) -> list
             bars.update(bar, completed=done, total=whole)
 
         try:
-            fetching.fetch_file(name, entry.model_copy(update={"files": [file]}), path, show)
+            fetching.fetch_file(name, entry, file, path, show)
             print(f"{name}: {path}")
         except AudioRestorerError as error:
             failed.append(str(error))

@@ -86,7 +86,8 @@ def check_config(config: str, kind: str) -> None:
 
 def fetch_weights(name: str, out: Path, entry: str) -> None:
     registry, fetching = (import_module(f"audiorestorer.models.{module}") for module in ("registry", "fetching"))
-    fetching.fetch_file(name, settings.load(registry.EntrySettings, entry), out)
+    origin = settings.load(registry.EntrySettings, entry)  # of `Registry.origin`: with this file alone
+    fetching.fetch_file(name, origin, origin.files[0], out)
 
 
 command("config", write_config)(

@@ -158,41 +158,39 @@ class NoiseMeter:
 
     def _speech(self, noise_dbfs: float) -> float:
         """Level of the frames within 40 dB of the loudest that stand out of the noise, less the noise."""
-        used = np.flatnonzero(self._loudness)
-        if not len(used):
+        active = self._loudest(ACTIVE_DB, noise_dbfs + OVER_NOISE_DB)
+        if active is None:
             return math.nan
-        active = self._louder_than(max(LOUDNESS[used[-1]] - ACTIVE_DB, noise_dbfs + OVER_NOISE_DB))
-        count = self._loudness[active].sum()
-        if not count:
-            return math.nan
-        power = self._spectra[active][:, self._slices[1].start :].sum() / count
+        power = self._spectra[active][:, self._slices[1].start :].sum() / self._loudness[active].sum()
         return 10 * math.log10(max(power - 10 ** (noise_dbfs / 10), 1e-17))
 
-    def _louder_than(self, level_dbfs: float) -> slice:
-        return slice(int(np.searchsorted(LOUDNESS, level_dbfs, side="right")), None)
+    def _loudest(self, range_db: float, least_dbfs: float = -math.inf) -> slice | None:
+        """The steps of loudness within a range of the loudest frame's and above a level; None: no frame is there."""
+        used = np.flatnonzero(self._loudness)
+        if not len(used):
+            return None
+        level = max(LOUDNESS[used[-1]] - range_db, least_dbfs)
+        loud = slice(int(np.searchsorted(LOUDNESS, level, side="right")), None)
+        return loud if self._loudness[loud].any() else None
+
+    def _mean(self, steps: slice) -> NDArray[np.float64]:
+        """Power at each frequency, over the frames of these steps of loudness."""
+        return np.asarray(self._spectra[steps].sum(axis=0) / self._loudness[steps].sum())
 
     def loud_spectrum(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Frequencies, Hz, and the power at each of the frames within `LOUD_RANGE_DB` of the loudest; zeros of none."""
-        used = np.flatnonzero(self._loudness)
-        if not len(used):
-            return self._frequency, np.zeros(len(self._frequency))
-        loud = self._louder_than(LOUDNESS[used[-1]] - LOUD_RANGE_DB)
-        return self._frequency, np.asarray(
-            self._spectra[loud].sum(axis=0) / max(1.0, float(self._loudness[loud].sum()))
-        )
+        loud = self._loudest(LOUD_RANGE_DB)
+        return self._frequency, np.zeros(len(self._frequency)) if loud is None else self._mean(loud)
 
     def _bandwidth(self, noise_dbfs: float) -> tuple[float, float]:
         """Highest frequency of the loud frames, and its confidence: a knee, or the point where they sink into the noise."""
-        used = np.flatnonzero(self._loudness)
-        if not len(used):
+        loud = self._loudest(LOUD_RANGE_DB, noise_dbfs + OVER_NOISE_DB)
+        if loud is None:
             return math.nan, 0.0
-        loud = self._louder_than(max(LOUDNESS[used[-1]] - LOUD_RANGE_DB, noise_dbfs + OVER_NOISE_DB))
-        if not self._loudness[loud].sum():
-            return math.nan, 0.0
-        level = _db(self._spectra[loud].sum(axis=0) / self._loudness[loud].sum())
+        level = _db(self._mean(loud))
         enough = int(np.searchsorted(np.cumsum(self._loudness), QUIET_SHARE * self._loudness.sum()))
         quiet = slice(0, enough + 1)
-        floor = _db(self._spectra[quiet].sum(axis=0) / self._loudness[quiet].sum())
+        floor = _db(self._mean(quiet))
         knee = self._knee(level)
         if knee:
             return knee[0], min(1.0, knee[1] / (2 * KNEE_DB))

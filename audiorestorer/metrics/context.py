@@ -14,7 +14,7 @@ class Context:
     """One for all groups of metrics.
 
     Attributes:
-        recogniser: the fetched model's record (`registry.fetch`); None: pocketsphinx with the model in its wheel.
+        recogniser: the fetched model's record (`models.fetching.fetch`); None: pocketsphinx with the model in its wheel.
         tagger: the fetched PANNs model's record; None: its weights are not here.
         tagger_hint: what to do to have them.
         language_models: `batch` (of `sentences`), `general` (the recogniser's own), or both; pocketsphinx only.

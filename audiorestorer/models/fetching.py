@@ -185,18 +185,6 @@ def _digest(hashes: Sequence[str], network: Mapping[str, Any] | None) -> str:
     return hashlib.sha256(("".join(sorted(hashes)) + said).encode()).hexdigest()
 
 
-def fetch_file(name: str, entry: EntrySettings, path: Path, progress: download.Progress | None = None) -> None:
-    """Download the one file of an entry, unless it is there, and check its hash.
-
-    Args:
-        progress: told the bytes so far and those in all (None: the server does not say).
-
-    Raises:
-        AudioRestorerError: the download failed (what to put where), or a file with another hash is there.
-    """
-    _fetched_file(name, entry, entry.files[0], path, progress)
-
-
 def _present(registry: Registry, name: str, entry: EntrySettings) -> list[tuple[Path, str]]:
     place = registry.local(name)
     hashes = {file.name: file for file in entry.files}
@@ -216,14 +204,22 @@ def _fetched(name: str, entry: EntrySettings, folder: Path, shared: Path | None 
         if shared is not None and not path.is_file() and (there := shared / file.name).is_file():
             files.append((there, _check(there, _known(shared, file), "put the whole file there")))
         else:
-            files.append(_fetched_file(name, entry, file, path))
+            files.append(fetch_file(name, entry, file, path))
     return files
 
 
-def _fetched_file(
+def fetch_file(
     name: str, entry: EntrySettings, file: FileSettings, path: Path, progress: download.Progress | None = None
 ) -> tuple[Path, str]:  # fmt: skip
-    """A remote file. One that is damaged (cut, say) is named and fetched again; the damaged one stays until then."""
+    """A remote file, downloaded unless it is there, and its SHA-256. One that is damaged (cut, say) is named and fetched again; the
+    damaged one stays until then.
+
+    Args:
+        progress: told the bytes so far and those in all (None: the server does not say).
+
+    Raises:
+        AudioRestorerError: the download failed (what to put where).
+    """
     damage = ""
     if path.is_file():
         try:

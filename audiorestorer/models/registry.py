@@ -27,7 +27,7 @@ BLOCK = 1 << 20
 NO_FILES = "none"  # source of a kind that needs no weights
 PACKAGE = "package:"  # source of weights that an installed package carries
 
-FOR_PEOPLE = ("notes", "url", "fuses", "score", "commercial")  # keys that no downloaded file depends on
+FOR_PEOPLE = ("notes", "url", "fuses", "score")  # keys that no fetched model depends on
 
 VERBS = {
     "separate": "separate",
@@ -94,7 +94,7 @@ class EntrySettings(Settings):
     max_segment_sec: float | None = Field(None, gt=0, le=600, description="longest segment that the network takes")
     network: dict[str, Any] | None = Field(
         None,
-        description="sizes of the network, with the names of its released configuration (kinds roformer and bandit)",
+        description="sizes of the network, with the names of its released configuration (kinds roformer, bandit and enhancer)",
     )
     fuses: list[str] = Field([], description="task fuse: the models whose estimates it was trained to join")
     url: str | None = Field(None, pattern=r"^https://", description="for people")
@@ -217,7 +217,7 @@ class Registry(Settings):
         entry = self.get(name)
         stamps = {} if entry.remote else {path.name: _stamp(path) for path in local_files(self.local(name), entry)}
         return json.dumps(
-            {"entry": entry.model_dump(exclude={"max_segment_sec", *FOR_PEOPLE} - {"commercial"}), "files": stamps},
+            {"entry": entry.model_dump(exclude={"max_segment_sec", *FOR_PEOPLE}), "files": stamps},
             sort_keys=True,
         )
 
@@ -232,9 +232,10 @@ class Registry(Settings):
         if not files:
             raise AudioRestorerError(f"{self._path}: model {name} has no file {file!r}")
         # what a person changes in an entry fetches nothing again
-        same = {"files": files, "licence": "the registry says it", "sample_rate": None, "max_segment_sec": None}
-        return entry.model_copy(update=same).model_dump_json(
-            exclude={"trust", "network", *FOR_PEOPLE}, exclude_none=True, exclude_defaults=True
+        return entry.model_copy(update={"files": files, "licence": "the registry says it"}).model_dump_json(
+            exclude={"trust", "network", "commercial", "sample_rate", "max_segment_sec", *FOR_PEOPLE},
+            exclude_none=True,
+            exclude_defaults=True,
         )
 
 

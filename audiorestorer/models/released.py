@@ -27,7 +27,6 @@ SPEECH = (
     "noreverb",
     "voice",
 )  # names that a speech stem goes by, the likeliest first
-BANDS = (*[2] * 24, *[4] * 12, *[12] * 8, *[24] * 8, *[48] * 8, 128, 129)  # of the released BS-RoFormers with 1025 bins
 
 
 StemName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_ -]{1,40}$")]

@@ -63,7 +63,7 @@ def _as_fetched(path: Path, fetched_ns: int, sha256: str) -> bool:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A fetched model, as `artifacts/models/<name>.json` says (see `models.registry.fetch`).
+    """A fetched model, as `artifacts/models/<name>.json` says (see `models.fetching.fetch`).
 
     `sha256`: path -> the hash that was checked when the file was fetched; `digest`: over all of them; `network`: the sizes that the
     registry's entry says.

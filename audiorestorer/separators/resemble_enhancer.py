@@ -8,7 +8,6 @@ moved to where its spectrum fits the other's best, as its authors' program does.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -103,7 +102,8 @@ class ResembleEnhancer(SpeechEnhancer):
         settings = settings or EnhanceSettings()
         where = f"model {model.name}"
         sizes = settings_of("enhancer", model.network, list(model.files), where)
-        network = resemble.load(weights_of(model), sizes).prepare(settings.precision)
+        weights = model.one(".pt", ".pth", ".ckpt", ".safetensors")
+        network = resemble.load(weights, sizes).prepare(settings.precision)
         return cls(network, settings, pick_device(device, threads))
 
     @property
@@ -159,8 +159,3 @@ class ResembleEnhancer(SpeechEnhancer):
             parts.append(as_numpy(self._gain(audio_in, out.denoised))[:, :length])
         gate = audible(np.pad(given, ((0, 0), (0, -length % hop))), levels, hop)
         return np.stack(parts) * (gate if gate.shape[1] == 1 else gate[:, :length])
-
-
-def weights_of(model: ModelFiles) -> Path:
-    """The file of a released model that holds its weights. Raises AudioRestorerError: none or several."""
-    return model.one(".pt", ".pth", ".ckpt", ".safetensors")

@@ -26,7 +26,8 @@ THEIRS = {
     **SIZES, "time_transformer_depth": 1, "freq_transformer_depth": 1, "stft_n_fft": 2048, "stft_hop_length": HOP,
     "stft_win_length": 2048, "mask_estimator_depth": 2, "zero_dc": True,
 }  # fmt: skip
-BANDS = {"mel": {"num_bands": 60}, "bs": {"freqs_per_bands": list(released.BANDS)}}
+OF_BS = [*[2] * 24, *[4] * 12, *[12] * 8, *[24] * 8, *[48] * 8, 128, 129]  # bins of the released BS-RoFormers' bands
+BANDS = {"mel": {"num_bands": 60}, "bs": {"freqs_per_bands": OF_BS}}
 STEMS = ["vocals", "other", "drums"]
 WITHIN = 1e-5
 rng = np.random.default_rng(5)
@@ -42,7 +43,7 @@ def their_roformer(kind: str, stereo: bool, stems: int, **more: Any) -> nn.Modul
             **settings, num_bands=60, sample_rate=44_100, mlp_hidden_layers=2, match_input_audio_length=True
         )
     else:
-        network = BSRoformer(**settings, freqs_per_bands=released.BANDS)
+        network = BSRoformer(**settings, freqs_per_bands=tuple(OF_BS))
     for name, parameter in network.named_parameters():
         if "gamma" in name:
             parameter.data.uniform_(0.5, 1.5)
