@@ -28,7 +28,9 @@ class ChainStage:
         cost: what a job takes; of a stage that runs a network the registry's entry says it.
         runs_network: its section names a `model` of the registry, and it takes --device and --threads.
         tasks: that such a model may have.
-        helper_of: settings -> a model of the registry that it uses without being one of the networks above, or None.
+        helper_of: settings -> a model of the registry that it uses without being one of the networks above, or None; of a stage that
+            runs a network only where the network's kind asks for it (`HELPERS` of its module).
+        helper: the option that names it.
         is_idle: settings -> whether it has nothing to do although `enabled` is not false.
         judges_words: settings -> whether it needs the section's recogniser.
         has_own_rule: its rule is written out in `rules/`; the others' rules are made from this list (`rules/clean.smk`).
@@ -41,6 +43,7 @@ class ChainStage:
     tasks: Sequence[str] = SPEECH_TASKS
     is_idle: Callable[[Any], bool] = lambda settings: False
     helper_of: Callable[[Any], str | None] = lambda settings: None
+    helper: str = "model"
     judges_words: Callable[[Any], bool] = lambda settings: False
     has_own_rule: bool = False
 
@@ -67,6 +70,8 @@ CHAIN = (
         "enhance",
         runs_network=True,
         tasks=("enhance",),
+        helper_of=lambda settings: settings.denoiser,
+        helper="denoiser",
         judges_words=lambda settings: settings.max_wer is not None and not settings.denoise_only,
     ),
     ChainStage("loudness", cost=Cost(161, channel=0.01)),

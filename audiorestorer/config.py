@@ -169,14 +169,18 @@ class PostmaskSettings(StftSettings):
 
 
 class EnhanceSettings(Settings):
-    """Denoise, then regenerate the speech; see docs/enhancer.md."""
+    """Mend what a recording's faults call for, and make the band that it lacks; see docs/enhancer.md."""
 
     enabled: bool = Field(False, description="Whether this stage runs, between postmask and loudness")
-    model: str = Field("pilot_enhancer", pattern=NAME_PATTERN, description="Model, an entry of the registry")
-    denoise_only: bool = Field(False, description="Whether to stop after the enhancer's own denoiser")
+    model: str = Field("pilot_extension", pattern=NAME_PATTERN, description="Model, an entry of the registry")
+    denoiser: str | None = Field(
+        "deepfilternet3",
+        description="Denoiser of a model of kind extension, an entry of the registry; null: noise stays",
+    )
+    denoise_only: bool = Field(False, description="Whether to make no missing band: dropouts, clipping and noise alone")
     regenerate_all: bool = Field(
         False,
-        description="Whether to regenerate the whole recording; otherwise what it holds stays, and only the band it lacks is made",
+        description="Whether a model of kind enhancer regenerates the whole recording; otherwise what it holds stays",
     )
     nfe: int = Field(16, ge=1, le=1000, description="Number of evaluations of the flow's field; fewer are faster")
     solver: Literal["euler", "midpoint", "rk4"] = Field(

@@ -67,10 +67,11 @@ BANDIT = Cost(4000, channel=4.0)  # not measured: to be on the safe side
 ENHANCER = Cost(
     3000, channel=9.0
 )  # of the reference size, which was timed on its architecture alone; the pilot takes less
+EXTENSION = Cost(2500, channel=1.0)  # with its denoiser; clipped recordings take the most
 BY_SOURCE = {"hf:htdemucs": HTDEMUCS, "hf:htdemucs_ft": HTDEMUCS}
 BY_KIND = {
     "dns64": DNS64, "mask_network": MASK_NETWORK, "enhancer": ENHANCER, "demucs": MDX_BAG, "deepfilternet": DEEPFILTERNET,
-    "gtcrn": FRAME_BY_FRAME, "dtln": FRAME_BY_FRAME, "fusion": FUSION, "roformer": ROFORMER, "bandit": BANDIT,
+    "extension": EXTENSION, "gtcrn": FRAME_BY_FRAME, "dtln": FRAME_BY_FRAME, "fusion": FUSION, "roformer": ROFORMER, "bandit": BANDIT,
 }  # fmt: skip
 WHOLE_BAG = 4  # members
 

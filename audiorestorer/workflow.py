@@ -188,9 +188,16 @@ class Workflow:
         """The registry's models that a stage runs, by the option of its command."""
         settings = self.settings_of(stage)
         recogniser = self.recogniser_of(settings, stage.judges_words(settings)) if settings else None
-        model = settings.model if stage.runs_network else stage.helper_of(settings) if settings else None
-        models = {"model": model, "recogniser": recogniser}
+        models: dict[str, str | None] = {"recogniser": recogniser}
+        if stage.runs_network:
+            models["model"] = settings.model
+        if settings and (not stage.runs_network or stage.helper in self._helpers(settings.model)):
+            models[stage.helper] = stage.helper_of(settings)
         return {option: name for option, name in models.items() if name}
+
+    def _helpers(self, model: str) -> tuple[str, ...]:
+        """The options of further models that the kind of a model takes."""
+        return constant_of(f"separators.{self.registry.get(model).kind}", "HELPERS")
 
     def network_options(self, stage: ChainStage) -> Callable[..., list[str]]:
         """A rule's `params` function: the models, the device and the threads, as options of a stage's command."""
@@ -209,7 +216,8 @@ class Workflow:
         modules = [f"stages.{stage.name}"]
         models = self.models_of(stage)
         if stage.runs_network:
-            modules.append(f"separators.{self.registry.get(models['model']).kind}")
+            names = [models[option] for option in ("model", stage.helper) if option in models]
+            modules += [f"separators.{self.registry.get(name).kind}" for name in dict.fromkeys(names)]
         if stage.judges_words(self.settings_of(stage)):
             modules.append(self.recogniser_module(models.get("recogniser")))
         return code_digest(*modules)
@@ -289,7 +297,8 @@ class Workflow:
             self.registry.check_task(settings.model, tasks, f"{where}.model")
             self.registry.check_segment(settings.model, getattr(settings, "segment_sec", None), where)
         for stage in self.looped:
-            self.models_of(stage)
+            if stage.helper == "denoiser" and (name := self.models_of(stage).get("denoiser")):
+                self.registry.check_task(name, SPEECH_TASKS, f"config: {stage.section_name}.denoiser")
         self.evaluation_models = self._evaluation_models()
 
     def _networks(self) -> list[ChainStage]:
@@ -298,7 +307,8 @@ class Workflow:
     def networks(self) -> list[str]:
         """The models that the chain runs, each once."""
         names = [separator.model for separator in self.cfg.separators]
-        names += [models["model"] for stage in self.looped if "model" in (models := self.models_of(stage))]
+        options = ("model", "denoiser")
+        names += [name for stage in self.looped for option, name in self.models_of(stage).items() if option in options]
         return list(dict.fromkeys(names))
 
     def check_installed(self, rule_files: Iterable[tuple[str, str]]) -> None:

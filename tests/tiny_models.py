@@ -261,4 +261,4 @@ def write_tiny_fusion(path: Path, sources: tuple[str, ...], seed: int = 0) -> No
         "rnn_hidden": 8,
         "rnn_layers": 1,
     }
-    save_checkpoint(path, FusionNet(FusionConfig(sources, **shape)), {})
+    save_checkpoint(path, FusionNet(FusionConfig(sources=sources, **shape)), {})

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import typer
 
 from audiorestorer import config as settings
+from audiorestorer.chain import SPEECH_TASKS
 from audiorestorer.commands import options as opt
 from audiorestorer.commands.options import READ, ROWS, WRITTEN, argument, commands_of, option, section, stage
 from audiorestorer.errors import AudioRestorerError
@@ -30,7 +31,7 @@ LEDGER = option(Path, "Folder with the records of what was published.")
 ENHANCE_FLAGS = {
     "denoise_only": "--denoise-only", "regenerate_all": "--regenerate-all", "nfe": "--nfe", "solver": "--solver", "lambd": "--lambd",
     "tau": "--tau", "seed": "--seed", "sample_rate": "--sr", "window_sec": "--window", "max_wer": "--max-wer",
-    "precision": "--precision", "batch_size": "--batch-size", "model": "--model",
+    "precision": "--precision", "batch_size": "--batch-size", "model": "--model", "denoiser": "--denoiser",
 }  # fmt: skip
 
 
@@ -63,19 +64,27 @@ def enhance_folder(
     longest = settings.EnhanceSettings.model_fields["overlap_sec"].default
     values["overlap_sec"] = min(longest, values["window_sec"] / 4)
     config = settings.validate(settings.EnhanceSettings, values, "enhance")
-    model: Path | ModelFiles
+    known, arrays = (import_module(f"audiorestorer.models.{name}") for name in ("registry", "arrays"))
+    entries, denoiser = known.load(registry), None
     if checkpoint is None:
-        known, fetching = (import_module(f"audiorestorer.models.{name}") for name in ("registry", "fetching"))
-        entries = known.load(registry)
         entries.check_task(config.model, ("enhance",), "--model")
-        fetching.check_model_reachable(config.model, entries, models_dir)
-        with TemporaryDirectory() as folder:  # the models' folder may be one that is only read
-            record = Path(folder) / f"{config.model}.json"
-            fetching.fetch(config.model, registry, record, models_dir)
-            model = ModelFiles.read(record)
+        kind = entries.get(config.model).kind
     else:
-        model = checkpoint
-    stage("enhance").run_folder(source, out, model, config, job)
+        kind = arrays.architecture_of(checkpoint)
+    model = checkpoint or _fetched(config.model, entries, registry, models_dir)
+    if kind == "extension" and config.denoiser:
+        entries.check_task(config.denoiser, SPEECH_TASKS, "--denoiser")
+        denoiser = _fetched(config.denoiser, entries, registry, models_dir)
+    stage("enhance").run_folder(source, out, model, config, job, denoiser=denoiser)
+
+
+def _fetched(name: str, entries: Any, registry: Path, models_dir: Path) -> ModelFiles:
+    fetching = import_module("audiorestorer.models.fetching")
+    fetching.check_model_reachable(name, entries, models_dir)
+    with TemporaryDirectory() as folder:  # the models' folder may be one that is only read
+        record = Path(folder) / f"{name}.json"
+        fetching.fetch(name, registry, record, models_dir)
+        return ModelFiles.read(record)
 
 
 def tidy(manifests: list[Path], stale: str, **values: Any) -> None:
@@ -141,6 +150,7 @@ command("enhance", "enhance")(
     **shard_options(settings.EnhanceSettings),
     model_json=opt.MODEL._replace(default=...),
     recogniser=opt.RECOGNISER,
+    denoiser=option(Path | None, "Record of the denoiser, of a model of kind extension.", None),
 )
 command("loudness", "loudness")(
     "Bring each file to the target loudness, below the true-peak ceiling, in the input's format.",

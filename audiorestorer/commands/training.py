@@ -95,6 +95,13 @@ def train_fusion(config: Path, examples: Path, out: Path, work: Path, threads: i
     fit(load_settings(config, differing), examples, out, work, threads)
 
 
+def train_extension(config: Path, data: Path, out: Path, work: Path, threads: int | None, changes: str | None) -> None:
+    differing = json_object(changes, "--changes")
+    from audiorestorer.training.extension import fit, load_settings
+
+    fit(load_settings(config, differing), data, out, work, threads)
+
+
 def triad_diagnostics(root: Path, write_csv: bool, summary_csv: bool, out: Path | None, figure: Path | None) -> None:
     module, folder = stage("training.triad_diagnostics"), out or _debug_folder(root)
     items, summary = folder / module.ITEMS if write_csv else None, folder / module.SUMMARY if summary_csv else None
@@ -293,6 +300,7 @@ command("evaluate-enhancer", "training.evaluate_enhancer")(
     out=option(Path, "Folder of quality.json, quality.csv and quality.md.", role=WRITTEN),
     checkpoint=option(Path, "The enhancer's safetensors file, or the record that fetch-model wrote.", role=READ),
     denoiser=option(Path | None, "A mask network to compare with: safetensors file or record.", None, role=READ),
+    own_denoiser=option(Path | None, "Record of the denoiser that a model of kind extension uses.", None, role=READ),
     transcripts=option(Path | None, "TSV with the columns path (below SPEECH_DIR) and transcript.", None, role=READ),
     recogniser=opt.RECOGNISER,
     conditions=option(list[str], "clean, band_4khz, ...; can be repeated. All if left out.", [], "--condition"),
@@ -316,6 +324,16 @@ command("train-fusion", train_fusion)(
     prepare=alone_on_its_cores,
     config=option(Path, "Experiment file of the fusion network.", role=READ),
     examples=option(Path, "Folder that fusion-examples wrote.", role=READ),
+    out=option(Path, "Checkpoint to write, a safetensors file.", role=WRITTEN),
+    work=WORK,
+    threads=TRAIN_THREADS,
+    changes=CHANGES,
+)
+command("train-extension", train_extension)(
+    "Train the extension network, which makes the band that a recording of speech lacks. An interrupted training goes on.",
+    prepare=alone_on_its_cores,
+    config=option(Path, "Experiment file of the extension network.", role=READ),
+    data=option(Path, "Training audio: a folder with index.jsonl.", role=READ),
     out=option(Path, "Checkpoint to write, a safetensors file.", role=WRITTEN),
     work=WORK,
     threads=TRAIN_THREADS,

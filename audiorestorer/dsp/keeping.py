@@ -31,6 +31,7 @@ STEPS = 24  # frequencies per octave that are tried
 # A filter's edge falls by 36 dB and more over a third of an octave, and all above it lies 45 dB below the octave before; speech's own
 # falls are at most 16 and 16 dB (24 voices of the pilot).
 EDGE_DB, DROP_DB = 25.0, 30.0
+OCTAVE_DB = 40.0  # a slow filter's fall (48 dB per octave) between half octaves that lie one octave apart
 KNEE_DB = 15.0  # below the level before the edge: where the band ends
 
 
@@ -80,7 +81,8 @@ def band_limit(frequency: NDArray[np.float64], power: NDArray[np.float64]) -> fl
     for place in LOWEST_HZ * 2 ** np.arange(0, np.log2(top / LOWEST_HZ) - 1 / 6, 1 / STEPS):
         edge = level(place * 2 ** (-1 / 6), place * 2 ** (-1 / 24)) - level(place * 2 ** (1 / 24), place * 2 ** (1 / 6))
         drop = level(place / 2, place) - level(place * 2 ** (1 / 12), top)
-        if edge >= EDGE_DB and drop >= DROP_DB:
+        octave = level(place / np.sqrt(2), place) - level(place * np.sqrt(2), place * 2)
+        if drop >= DROP_DB and (edge >= EDGE_DB or (2 * place <= top and octave >= OCTAVE_DB)):
             found = place
             break
     if not found:

@@ -184,3 +184,36 @@ def process(source: Iterable[Audio], total: int, plan: Plan, run: Run) -> Iterat
     flush()
     if (block := result.finished(total)) is not None:
         yield block
+
+
+def with_context(
+    source: Iterable[Audio], total: int, segment: int, margin: int, function: Callable[[Audio], Audio]
+) -> Iterator[Audio]:
+    """A stream `[C, n]` stretch by stretch, each worked on with its surroundings; what `function` leaves alone stays, bit by bit.
+
+    Args:
+        segment: samples of a stretch. margin: samples of its surroundings on each side, zeros outside of the recording.
+        function: `[C, segment + 2 margin]` to the same shape.
+    """
+    buffer = _Buffer(source, total)
+    for start in range(0, total, segment):
+        window = buffer.window(start - margin, start + segment + margin, "zeros")
+        yield function(window)[:, margin : margin + min(segment, total - start)]
+        buffer.forget(start + segment - margin)
+
+
+def plan_of(total: int, window: int, overlap: int, hop: int, batch_size: int = 1) -> Plan:
+    """Windows of one size, at most `window` samples, evenly over a recording.
+
+    Args:
+        total, window, overlap: samples, multiples of `hop`; the overlap is at most half of the window.
+
+    Returns:
+        A plan whose windows all have `segment` samples: the last reaches back where too little is left.
+    """
+    if total <= window:
+        return Plan(total, total)
+    count = -(-total // (window - overlap))
+    stride = -(-total // (count * hop)) * hop
+    segment = stride + overlap
+    return Plan(segment, stride, lambda length: (segment - length, 0), batch_size=batch_size)

@@ -7,6 +7,7 @@ To add one, write it here and add it to `LOSSES`: an experiment's section `losse
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -21,6 +22,8 @@ LOSSES_FILE = "audiorestorer/losses/waveform.py"
 SIGNATURE = ["estimate", "target", "sample_rate"]
 RESOLUTIONS = ((512, 256, 512), (1024, 512, 1024), (2048, 1024, 2048))  # n_fft, hop and window in samples
 LOG_SLOPE = 5.0  # log1p(5 m): bins 14 dB below the mean still count
+LOG_FLOOR = 1e-6  # of powers: -60 dB
+BAND_LOWEST_HZ = 1000.0
 SI_SDR_CEILING_DB = 30.0
 SILENCE_RMS = 1e-5  # of the (unit RMS) mixture: a target below it counts as silent
 
@@ -80,13 +83,55 @@ def mr_stft(
     return total / len(resolutions)
 
 
+def log_spectra(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
+    """Multi-resolution L1 of log magnitudes down to -60 dB of a bin of white noise at RMS 1: for bands far below the loudest."""
+    both = torch.cat([estimate, target])[:, 0]
+    parts = []
+    for n_fft, hop, length in RESOLUTIONS:
+        power = _power(both, n_fft, hop, length)
+        made, wanted = (0.5 * torch.log(power + LOG_FLOOR)).chunk(2)
+        parts.append((made - wanted).abs().mean())
+    return torch.stack(parts).mean()
+
+
+def band_levels(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
+    """L1 of the log levels of bands an eighth of an octave wide above 1 kHz, in each frame: the envelope without its fine structure."""
+    n_fft, hop, length = RESOLUTIONS[1]
+    power = _power(torch.cat([estimate, target])[:, 0], n_fft, hop, length)
+    count = int(8 * math.log2(sample_rate / 2 / BAND_LOWEST_HZ))
+    edges = [round(BAND_LOWEST_HZ * 2 ** (step / 8) / sample_rate * n_fft) for step in range(count + 1)]
+    sums = functional.pad(power.cumsum(dim=1), (0, 0, 1, 0))[:, edges]
+    widths = torch.tensor(edges, device=power.device).diff().clamp_min(1)[:, None]
+    made, wanted = (0.5 * torch.log(sums.diff(dim=1).clamp_min(0) / widths + LOG_FLOOR)).chunk(2)
+    return (made - wanted).abs().mean()
+
+
+def _power(signals: Tensor, n_fft: int, hop: int, length: int) -> Tensor:
+    """Power `[B, F, N]` of `[B, T]`, relative to a bin of white noise of RMS 1."""
+    window = torch.hann_window(length, device=signals.device)
+    spectrum = torch.stft(
+        signals, n_fft, hop, length, window=window, center=True, pad_mode="constant", return_complex=True
+    )
+    return (spectrum.real.square() + spectrum.imag.square()) / window.square().sum()
+
+
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "mr_stft": mr_stft,
     "l1": l1,
     "si_sdr": si_sdr,
     "stoi": stoi,
     "pesq": pesq,
+    "log_spectra": log_spectra,
+    "band_levels": band_levels,
 }
+
+
+def known_losses(losses: dict[str, float]) -> dict[str, float]:
+    """The weights of an experiment; raises ValueError: a loss that is not in `LOSSES`."""
+    unknown = [name for name in losses if name not in LOSSES]
+    if unknown:
+        raise ValueError(f"loss {unknown[0]!r}: not one of {', '.join(LOSSES)} (LOSSES in {LOSSES_FILE})")
+    return losses
 
 
 def weighted(

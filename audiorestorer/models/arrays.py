@@ -15,6 +15,19 @@ from audiorestorer.errors import AudioRestorerError
 SCALE = ".scale"  # suffix of an int8 matrix's name for the scales of its rows
 
 
+def architecture_of(path: str | Path) -> str:
+    """What a file's metadata call its network; empty where they do not.
+
+    Raises:
+        AudioRestorerError: not a safetensors file; names file and reason.
+    """
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return str((file.metadata() or {}).get("architecture", ""))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise AudioRestorerError(f"{path}: not a readable safetensors file: {error}") from error
+
+
 def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Arrays and metadata of a file; floating-point numbers and int8 matrices as float32. Nothing in it is executed.
 

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from audiorestorer.models.band_config import BandConfig
+from audiorestorer.models.mask_config import band_edges
+
 FEATURES = 2  # per bin, of a mask network (`MaskUNet.features`)
 
 
@@ -68,3 +71,40 @@ class BandSplit(nn.Module):
         x = functional.silu(self.widen(self.norm(x)))
         logits = torch.cat([leave(x[:, :, band]) for band, leave in enumerate(self.exits)], dim=2)
         return logits.permute(1, 2, 0)
+
+
+class BandNet(nn.Module):
+    """What a network over bands has around it: its STFT and the way back."""
+
+    window: Tensor
+
+    def __init__(self, config: BandConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+
+    def over_bands(self, features: int, outputs: int) -> BandSplit:
+        """The network between features and logits."""
+        config = self.config
+        edges = band_edges(config.bins, config.bands, config.sample_rate)
+        sizes = config.band_width, config.band_hidden, config.rnn_hidden, config.rnn_layers
+        return BandSplit(edges, *sizes, features=features, outputs=outputs)
+
+    def spectra(self, signals: Tensor) -> Tensor:
+        """`[B, C, T]` to `[B, C, F + 1, N]`, as `mask_arrays.spectrum`."""
+        batch, channels, length = signals.shape
+        n_fft, hop = self.config.n_fft, self.config.hop_length
+        padded = functional.pad(signals.reshape(batch * channels, length), (n_fft // 2, n_fft // 2 + -length % hop))
+        out = torch.stft(padded, n_fft, hop, window=self.window, center=False, return_complex=True)
+        return out.reshape(batch, channels, *out.shape[1:])
+
+    def inverse(self, spectrum: Tensor, length: int) -> Tensor:
+        """`[B, F + 1, N]` to `[B, T]`."""
+        n_fft, hop = self.config.n_fft, self.config.hop_length
+        frames = torch.fft.irfft(spectrum.transpose(1, 2), n=n_fft) * self.window
+        total = (frames.shape[1] - 1) * hop + n_fft
+        add = {"output_size": (1, total), "kernel_size": (1, n_fft), "stride": (1, hop)}
+        audio = functional.fold(frames.transpose(1, 2), **add)[:, 0, 0]
+        squares = self.window.square()[None, :, None].expand(1, n_fft, frames.shape[1])
+        norm = functional.fold(squares, **add)[:, 0, 0]
+        return (audio / norm.clamp_min(1e-8))[:, n_fft // 2 : n_fft // 2 + length]

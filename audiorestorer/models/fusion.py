@@ -8,9 +8,8 @@ above the band that the network was trained on, the weights are the mean of its 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import numpy as np
 
 from audiorestorer.audio import Audio
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.models import arrays, mask_graph
+from audiorestorer.models import arrays, band_config, mask_graph
+from audiorestorer.models.band_config import BandConfig
 from audiorestorer.models.mask_arrays import inverse, spectrum
 from audiorestorer.models.mask_config import FEATURE_FLOOR, LEVEL_EPS
 from audiorestorer.models.onnx_run import session
@@ -26,59 +26,34 @@ from audiorestorer.models.onnx_run import session
 ARCHITECTURE = "fusion"
 FORMAT_VERSION = 1
 TOP_BINS = 24  # whose mean weighs what lies above the network's band
-LIMITS = {
-    "sample_rate": (4_000, 384_000), "n_fft": (64, 16_384), "hop_length": (16, 8_192), "bands": (1, 512), "band_width": (1, 1_024),
-    "band_hidden": (1, 1_024), "rnn_hidden": (1, 8_192), "rnn_layers": (1, 32),
-}  # fmt: skip
 MAX_SOURCES = 8
 Network = Callable[[Audio], Audio]  # features `[B, 2 + 2 n, F, N]` -> weights `[B, n + 1, F, N]`
 
 
 @dataclass(frozen=True)
-class FusionConfig:
+class FusionConfig(BandConfig):
     """Shape of the network, and what it fuses.
 
     Attributes:
         sources: names of the models whose estimates it was trained on, in their order.
-        sample_rate, n_fft, hop_length: of its STFT. The others: see `mask_config.MaskUNetConfig`.
         mean_share: how much of the plain mean of the estimates is in the weights; the rest is the network's. Its training is at 0.
     """
 
-    sources: tuple[str, ...]
-    sample_rate: int = 22_050
-    n_fft: int = 1024
-    hop_length: int = 256
-    bands: int = 24
-    band_width: int = 32
-    band_hidden: int = 32
-    rnn_hidden: int = 64
-    rnn_layers: int = 2
+    sources: tuple[str, ...] = ()
     mean_share: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "sources", tuple(self.sources))
         if not 1 <= len(self.sources) <= MAX_SOURCES or not all(isinstance(name, str) for name in self.sources):
             raise AudioRestorerError(f"sources: {self.sources!r:.80}; allowed: 1 to {MAX_SOURCES} names of models")
-        for name, (least, most) in LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value <= most:
-                raise AudioRestorerError(f"{name}: {value!r:.40}; allowed: a whole number, {least} to {most}")
         if not (type(self.mean_share) in (int, float) and 0 <= self.mean_share <= 1):
             raise AudioRestorerError(f"mean_share: {self.mean_share!r:.40}; allowed: 0 to 1")
-        if self.n_fft % (2 * self.hop_length) or self.bands > self.n_fft // 2:
-            raise AudioRestorerError(
-                f"n_fft {self.n_fft} must be a multiple of 2 hop_length, and have a bin for each band"
-            )
 
     @property
     def features(self) -> int:
         """Values per bin that the network sees."""
         return 2 + 2 * len(self.sources)
-
-    @property
-    def bins(self) -> int:
-        """Bins that it sees: all but the Nyquist bin."""
-        return self.n_fft // 2
 
     def sizes_at(self, rate: int) -> tuple[int, int]:
         """n_fft and hop at another rate, of the same duration to within a sample."""
@@ -131,23 +106,8 @@ def fused(config: FusionConfig, network: Network, signals: Audio, rate: int) -> 
 
 
 def described(path: Path, raw: Mapping[str, str]) -> tuple[FusionConfig, dict[str, Any]]:
-    """The network of a checkpoint's metadata, and its card.
-
-    Raises:
-        AudioRestorerError: another architecture or version, or a configuration out of bounds; names file and reason.
-    """
-    if (raw.get("architecture"), raw.get("format_version")) != (ARCHITECTURE, str(FORMAT_VERSION)):
-        raise AudioRestorerError(
-            f"{path}: not a fusion network of version {FORMAT_VERSION} (architecture {raw.get('architecture')!r:.40})"
-        )
-    try:
-        values, card = json.loads(raw["config"]), json.loads(raw.get("card", "{}"))
-        unknown = set(values) - {field.name for field in fields(FusionConfig)}
-        if unknown:
-            raise AudioRestorerError(f"unknown keys in config: {', '.join(sorted(unknown))}")
-        return FusionConfig(**values), card
-    except (KeyError, TypeError, ValueError, AudioRestorerError) as error:
-        raise AudioRestorerError(f"{path}: bad config in the metadata: {error}") from error
+    """See `band_config.described`."""
+    return band_config.described(path, raw, FusionConfig, ARCHITECTURE, FORMAT_VERSION)
 
 
 def load(path: Path) -> tuple[FusionConfig, Network]:

@@ -37,14 +37,14 @@ VERBS = {
     "recognise": "recognise speech",
     "panns": "tag sounds",
 }
-# where the kinds of a task are modules with a function `load`; of another task there is one kind
+# where the kinds of a task are modules with a function `load`; the kinds of the other tasks
 FOLDERS = {"separate": "separators", "denoise": "separators", "recognise": "metrics/recognisers"}
-ONLY_KIND = {"fuse": "fusion", "enhance": "enhancer", "panns": "panns"}
+KINDS = {"fuse": ("fusion",), "enhance": ("enhancer", "extension"), "panns": ("panns",)}
 
 
 def kinds_of(task: str) -> tuple[str, ...]:
     """The kinds of model that can do a task: a module of its folder that has a function `load` is one. Nothing is imported."""
-    return modules_defining("load", FOLDERS[task]) if task in FOLDERS else (ONLY_KIND[task],)
+    return modules_defining("load", FOLDERS[task]) if task in FOLDERS else KINDS[task]
 
 
 class FileSettings(Settings):

@@ -17,7 +17,6 @@ shares with the separators their reading of recordings, the overlap-add and the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
@@ -30,14 +29,14 @@ from audiorestorer.audio import Audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.devices import on_gpu, pick_device
 from audiorestorer.dsp import keeping
-from audiorestorer.dsp.active_level import active_level
-from audiorestorer.dsp.outliers import limited, outlier_bound, without_outliers
-from audiorestorer.dsp.overlap_add import Plan, process
+from audiorestorer.dsp.outliers import limited
+from audiorestorer.dsp.overlap_add import plan_of, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from audiorestorer.models.enhancer.denoiser import Denoiser
 from audiorestorer.models.enhancer.enhancer import PARTS, Enhancer
 from audiorestorer.separators import as_numpy, as_torch
+from audiorestorer.separators.enhancing import Level, RecordingEnhancer
 from audiorestorer.separators.mask_network import top_gain
 from audiorestorer.separators.runtime.streaming import Recording
 
@@ -47,52 +46,8 @@ SILENT = 1e-5  # of the recording's level (-100 dB): nothing is made where the i
 GATE_FRAMES = 2  # frames on each side of an audible one that are not gated
 
 
-@dataclass(frozen=True)
-class EnhancedAudio:
-    """`denoised` and `enhanced`: `[C, n]` at `sample_rate`; `enhanced` None where only the denoiser was run."""
-
-    denoised: Audio
-    enhanced: Audio | None
-    sample_rate: int
-
-
-def plan_of(total: int, window: int, overlap: int, hop: int, batch_size: int = 1) -> Plan:
-    """Windows of one size, at most `window` samples, evenly over a recording.
-
-    Args:
-        total, window, overlap: samples, multiples of `hop`; the overlap is at most half of the window.
-
-    Returns:
-        A plan whose windows all have `segment` samples: the last reaches back where too little is left.
-    """
-    if total <= window:
-        return Plan(total, total)
-    count = -(-total // (window - overlap))
-    stride = -(-total // (count * hop)) * hop
-    segment = stride + overlap
-    return Plan(segment, stride, lambda length: (segment - length, 0), batch_size=batch_size)
-
-
-@dataclass(frozen=True)
-class Level:
-    """Of a recording's channels: `bound` `[C, 1]`, from which on a sample is an outlier; `active` `[C]`, without outliers."""
-
-    bound: NDArray[np.float32]
-    active: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, recording: Recording) -> Level:
-        """Raises AudioRestorerError: NaN or infinite samples."""
-        bound = _outliers(recording)
-        return cls(bound, _levels(recording, bound))
-
-
-class SpeechEnhancer:
-    """A loaded enhancer with the settings of a run.
-
-    Attributes:
-        sample_rate: Hz, at which the network works.
-    """
+class SpeechEnhancer(RecordingEnhancer):
+    """A loaded enhancer with the settings of a run."""
 
     def __init__(self, model: Enhancer, settings: EnhanceSettings | None = None, device: str = "cpu") -> None:
         """`model`: after `prepare`."""
@@ -119,40 +74,9 @@ class SpeechEnhancer:
             raise AudioRestorerError(f"{checkpoint}: holds no {', '.join(missing)}{rest}")
         return cls(model.prepare(settings.precision), settings, pick_device(device, threads))
 
-    def output_rate(self, rate: int) -> int:
-        """Hz of the output for a recording of this rate. A denoiser makes no new band: alone it keeps the rate."""
-        keep = self.settings.sample_rate == "keep" or self.settings.denoise_only
-        return rate if keep else max(rate, self.sample_rate)
-
-    def __call__(self, given: NDArray[np.float32], sample_rate: int, seed: int = 0) -> EnhancedAudio:
-        """Enhance audio in memory.
-
-        Args:
-            given: `[C, T]` or `[T]`, finite.
-            seed: equal seeds give equal bytes on one device.
-
-        Raises:
-            AudioRestorerError: empty, or NaN or infinite samples.
-        """
-        signal = np.atleast_2d(np.asarray(given, np.float32))
-        recording = Recording(lambda: iter([signal]), sample_rate, *signal.shape)
-        blocks = list(self.stream(recording, seed))
-        whole = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
-        return EnhancedAudio(whole["denoised"], whole.get("enhanced"), self.output_rate(sample_rate))
-
     def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
-        """Enhance a recording block by block.
-
-        Yields:
-            Blocks `[C, n]` at `output_rate`: round(frames * output rate / rate) samples in all. `denoised` and, unless `denoise_only`,
-            `enhanced`. Unless `regenerate_all` says otherwise, the first is denoised as far as its noise calls for, and the second is
-            the first with what the recording lacks above its band.
-
-        Raises:
-            AudioRestorerError: empty, unreadable, or NaN or infinite samples.
-        """
-        if not recording.frames:
-            raise AudioRestorerError("empty: no samples")
+        """See `RecordingEnhancer.stream`. Unless `regenerate_all` says otherwise, `denoised` is denoised as far as its noise calls for,
+        and `enhanced` is that with what the recording lacks above its band."""
         level = Level.of(recording)
         if self.settings.denoise_only or self.settings.regenerate_all:
             yield from self._made(recording, level, seed, denoise_only=self.settings.denoise_only)
@@ -300,31 +224,3 @@ def audible(given: Audio, levels: NDArray[np.float32], hop: int) -> Audio:
         return np.ones((1, 1), np.float32)
     centres, places = (np.arange(near.shape[1]) + 0.5) * hop, np.arange(length)
     return np.stack([np.interp(places, centres, row.astype(np.float32)) for row in near]).astype(np.float32)
-
-
-def _outliers(recording: Recording) -> NDArray[np.float32]:
-    """The level from which on a recording's samples are outliers, `[C, 1]` (`dsp.outliers`).
-
-    Raises:
-        AudioRestorerError: NaN or infinite samples.
-    """
-
-    def finite() -> Iterator[Audio]:
-        for block in recording.open():
-            if not np.isfinite(block).all():
-                raise AudioRestorerError("NaN or infinite samples")
-            yield block
-
-    return outlier_bound(finite(), recording.channels, recording.sample_rate)
-
-
-def _levels(recording: Recording, bound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Active level of each channel without its outliers: `[C]`; 0 for silence."""
-
-    def channel(number: int) -> Iterator[Audio]:
-        one = (block[number : number + 1] for block in recording.open())
-        return without_outliers(one, bound[number : number + 1], recording.sample_rate)
-
-    return np.array(
-        [active_level(channel(number), recording.sample_rate) for number in range(recording.channels)], np.float32
-    )

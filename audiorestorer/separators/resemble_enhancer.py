@@ -24,7 +24,8 @@ from audiorestorer.models.enhancer.denoiser import Denoiser
 from audiorestorer.models.enhancer.enhancer import VOCODER_SEED
 from audiorestorer.models.released import settings_of
 from audiorestorer.separators import ModelFiles, as_numpy, as_torch
-from audiorestorer.separators.enhancer import Level, SpeechEnhancer, audible
+from audiorestorer.separators.enhancer import SpeechEnhancer, audible
+from audiorestorer.separators.enhancing import Level
 from audiorestorer.separators.runtime.streaming import Recording
 
 CHUNK_SEC, OVERLAP_SEC = 30, 1

@@ -1,4 +1,5 @@
-"""enhance: denoise, then regenerate the speech at full band (`models.enhancer`); where that changes the words, the denoised speech.
+"""enhance: mend a recording and make the band that it lacks (`separators.extension`), or regenerate it (`separators.enhancer`).
+Where that changes the words, the version is taken in which nothing was made.
 
 Two ways in: a shard of the pipeline, between postmask and loudness, and a folder of recordings (`enhance-folder IN OUT`). Finished
 items lie in the store: a killed run goes on with the same line.
@@ -24,8 +25,8 @@ from audiorestorer.formats.writing import Writer
 from audiorestorer.manifest import Item, read_manifest
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.separators import ModelFiles
-from audiorestorer.separators.enhancer import SpeechEnhancer
-from audiorestorer.separators.resemble_enhancer import ResembleEnhancer
+from audiorestorer.separators.enhancers import enhancer_of
+from audiorestorer.separators.enhancing import RecordingEnhancer
 from audiorestorer.separators.runtime.streaming import Recording
 from audiorestorer.separators.word_gate import WordGate
 from audiorestorer.stages.folder import delivered, describe, items_of
@@ -41,7 +42,7 @@ ROWS = "enhance.jsonl"
 class Worker:
     """What a job loads once. `gate` None: no gate."""
 
-    enhancer: SpeechEnhancer
+    enhancer: RecordingEnhancer
     gate: WordGate | None
 
 
@@ -62,11 +63,12 @@ def run(
     model_json: Path,
     *,
     recogniser: Path | None = None,
+    denoiser: Path | None = None,
 ) -> None:
     """Enhance a shard of the pipeline; the output is float32.
 
     Args:
-        model_json, recogniser: what `fetch-model` wrote; without a recogniser pocketsphinx.
+        model_json, recogniser, denoiser: what `fetch-model` wrote; without a recogniser pocketsphinx, without a denoiser noise stays.
 
     Raises:
         AudioRestorerError: a model that cannot be used, or a recogniser that is configured and not given.
@@ -80,8 +82,9 @@ def run(
         chosen.path.rename(target)
         return ItemResult({target.name: target}, chosen.row)
 
-    load = _loader(config, model, recogniser, job)
-    stage = _stage("enhance", config, model.digest, load, process, recogniser)
+    other = ModelFiles.read(denoiser) if denoiser else None
+    load = _loader(config, model, recogniser, job, other)
+    stage = _stage("enhance", config, _weights(model, other), load, process, recogniser)
     run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])
 
 
@@ -93,13 +96,14 @@ def run_folder(
     job: Job,
     *,
     recogniser: Path | None = None,
+    denoiser: ModelFiles | None = None,
 ) -> list[Item]:
     """Enhance a file or a folder, in the input's sample format; where an integer one would clip, the whole is turned down.
 
     Args:
         source: a recording, or a folder of them (any nesting).
         out: a folder, made where absent, which mirrors the tree; of a single recording also the file to write.
-        model: a checkpoint of this project, or a model of the registry.
+        model: a checkpoint of this project, or a model of the registry. denoiser: of a model of kind extension; None: noise stays.
 
     Returns:
         The rows, also in `enhance.jsonl` in the output folder (beside a single output file: none): `output`, `enhanced`, of a
@@ -118,9 +122,8 @@ def run_folder(
         gain_db = audio.write_below_full_scale(chosen.path, target, chosen.peak, format=kind, subtype=subtype)
         return ItemResult({target.name: target}, {**chosen.row, "gain_db": gain_db})
 
-    load = _loader(config, model, recogniser, job)
-    weights = model.digest if isinstance(model, ModelFiles) else _digest(model)
-    stage = _stage("enhance-folder", config, weights, load, process, recogniser, _suffix)
+    load = _loader(config, model, recogniser, job, denoiser)
+    stage = _stage("enhance-folder", config, _weights(model, denoiser), load, process, recogniser, _suffix)
     rows = delivered(run_items(stage, items, job.store), source, out, ROWS, job.store, stage.name)
     count = sum(item.ok and bool(item.enhanced) for item in rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
@@ -149,7 +152,7 @@ def enhance_item(worker: Worker, item: Item, seed: int, folder: Path) -> Chosen:
     return Chosen(files[name], peaks[name], row)
 
 
-def _written(enhancer: SpeechEnhancer, recording: Recording, seed: int, folder: Path) -> dict[str, float]:
+def _written(enhancer: RecordingEnhancer, recording: Recording, seed: int, folder: Path) -> dict[str, float]:
     """Write `denoised.wav` and `enhanced.wav`; the largest sample of each."""
     rate = enhancer.output_rate(recording.sample_rate)
     frames = round(recording.frames * rate / recording.sample_rate)
@@ -176,20 +179,8 @@ def _seed_of(item: Item, seed: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{item.sha256}".encode()).digest()[:6], "little")
 
 
-def enhancer_of(model: Path | ModelFiles, config: EnhanceSettings, job: Job) -> SpeechEnhancer:
-    """A checkpoint of this project's, or a model of the registry in its own layout.
-
-    Raises:
-        AudioRestorerError: a model that cannot be used, or no such device.
-    """
-    if isinstance(model, ModelFiles) and model.network is not None:
-        return ResembleEnhancer.of_model(model, config, job.device, job.threads)
-    path = model.one(".safetensors") if isinstance(model, ModelFiles) else model
-    return SpeechEnhancer.load(path, config, job.device, job.threads)
-
-
 def _loader(
-    config: EnhanceSettings, model: Path | ModelFiles, recogniser: Path | None, job: Job
+    config: EnhanceSettings, model: Path | ModelFiles, recogniser: Path | None, job: Job, denoiser: ModelFiles | None
 ) -> Callable[[], Worker]:
     """Raises AudioRestorerError: a recogniser is configured and not given."""
     gated = config.max_wer is not None and not config.denoise_only
@@ -197,7 +188,7 @@ def _loader(
         raise AudioRestorerError(f"enhance: --recogniser is needed: the fetched model {config.recogniser!r}")
 
     def load() -> Worker:
-        enhancer = enhancer_of(model, config, job)
+        enhancer = enhancer_of(model, config, job.device, job.threads, denoiser)
         context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
         return Worker(enhancer, WordGate.load(context, config.max_wer) if gated and config.max_wer else None)
 
@@ -231,8 +222,10 @@ def _recogniser_module(recogniser: Path | None) -> str:
     return f"metrics.recognisers.{read_json(recogniser)['kind'] if recogniser else EMBEDDED_RECOGNISER}"
 
 
-def _digest(checkpoint: Path) -> str:
+def _weights(model: Path | ModelFiles, denoiser: ModelFiles | None) -> str:
+    """A digest of the models; raises AudioRestorerError: unreadable."""
     try:
-        return sha256_file(checkpoint)
+        own = model.digest if isinstance(model, ModelFiles) else sha256_file(model)
     except OSError as error:
-        raise AudioRestorerError(f"{checkpoint}: cannot read: {error.strerror}") from error
+        raise AudioRestorerError(f"{model}: cannot read: {error.strerror}") from error
+    return f"{own}:{denoiser.digest}" if denoiser else own

@@ -18,7 +18,7 @@ from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.mixtures import Mixer, MixtureSettings
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, write_json
-from audiorestorer.losses.waveform import LOSSES, LOSSES_FILE, weighted
+from audiorestorer.losses.waveform import known_losses, weighted
 from audiorestorer.models.fusion import FusionConfig
 from audiorestorer.models.fusion_net import FusionNet, save_checkpoint
 from audiorestorer.models.weights import Storage
@@ -71,17 +71,11 @@ class FusionSettings(RunSettings):
     network: FusionNetworkSettings = FusionNetworkSettings()
     mixtures: MixtureSettings = MixtureSettings()
 
-    @field_validator("losses")
-    @classmethod
-    def _known(cls, losses: dict[str, float]) -> dict[str, float]:
-        unknown = [name for name in losses if name not in LOSSES]
-        if unknown:
-            raise ValueError(f"loss {unknown[0]!r}: not one of {', '.join(LOSSES)} (LOSSES in {LOSSES_FILE})")
-        return losses
+    _known = field_validator("losses")(known_losses)
 
     @property
     def config(self) -> FusionConfig:
-        return FusionConfig(tuple(self.sources), **self.network.model_dump())
+        return FusionConfig(sources=tuple(self.sources), **self.network.model_dump())
 
     @property
     def made_with(self) -> dict[str, Any]:

@@ -85,6 +85,15 @@ def _painted(*languages: str) -> list[tuple[str, str, str]]:
     return [("ktuberling-data", f"usr/share/ktuberling/sounds/{name}/*", f"ktuberling:{name}") for name in languages]
 
 
+def _spelled(*languages: str) -> list[tuple[str, str, str]]:
+    return [("klettres-data", f"usr/share/klettres/{name}/**/*.ogg", f"klettres:{name}") for name in languages]
+
+
+def _shouted(*names: str) -> list[tuple[str, str, str]]:
+    pattern = "usr/share/games/hedgewars/Data/Sounds/voices/{}/*.ogg"
+    return [("hedgewars-data", pattern.format(name), f"hedgewars:{name}") for name in names]
+
+
 def _named(*languages: str) -> list[tuple[str, str, str]]:
     pattern = "usr/share/tuxpaint/stamps/**/*_desc_{}.ogg"
     return [("tuxpaint-stamps-default", pattern.format(name), f"tuxpaint:{name}") for name in languages]
@@ -115,6 +124,22 @@ SETS = {
             ("neverball-common", "usr/share/games/neverball/snd/*"),
         ),
         quiet_db=-38.0,
+    ),
+    # voices at 44.1 kHz and their whole band, for what makes a band that a recording lacks
+    "voices": Recordings(
+        (
+            *_painted("da", "de", "en", "fr", "lt", "nn", "ru", "uk", "wa"),
+            *_named("be", "ca", "es", "ro", "ru", "da"),
+            *_spelled("ar", "cs", "da", "de", "en", "fr", "he", "it", "ml", "nb", "nds", "nl", "pt_BR", "ru", "uk"),
+            *_shouted("Classic", "Default", "Default_es", "Default_pl", "Default_ru", "Default_uk", "HillBilly"),
+            *_shouted("Mobster", "Russian", "Singer", "Surfer"),
+        ),
+        (),
+        (),
+    ),
+    # others, to choose its settings on
+    "voices_development": Recordings(
+        (*_painted("el", "sl"), *_spelled("en_GB"), *_shouted("British", "Pirate")), (), ()
     ),
     # and again others, to choose settings on
     "development": Recordings(

@@ -5,7 +5,7 @@
 `--recordings ROOT --minutes-prompts 60 --minutes-tracks 120 --minutes-sounds 20` adds recordings from Debian packages
 (`free_recordings.py`; needs ffmpeg), all of the training's split.
 
-Writes `speech/*.flac`, `music/*.flac`, `noise/*.flac` (22.05 kHz, 16 bit) and last `index.jsonl` (path,
+Writes `speech/*.flac`, `music/*.flac`, `noise/*.flac` (22.05 kHz or `--rate`, 16 bit) and last `index.jsonl` (path,
 kind, voice or genre, split, seconds).
 Every file depends on (seed, kind, number) alone; files that are there already are kept, so an interrupted run goes on.
 """
@@ -25,7 +25,7 @@ import soundfile as sf
 
 from scripts.audio import free_recordings, music_genres, synth_music, synth_speech
 
-RATE = 22050
+RATE = 22_050
 PIECE_SEC = 24.0
 CLIP_SEC = 8.0
 SPLITS = ("train", "valid", "test")
@@ -45,52 +45,52 @@ def split_of(number: int) -> str:
     return SPLITS[int(np.searchsorted(np.cumsum(SHARES)[:2], place, side="right"))]
 
 
-def make(job: tuple[str, int, int, str, str, str]) -> dict[str, object]:
+def make(job: tuple[str, int, int, str, str, str, int]) -> dict[str, object]:
     """Make one file; returns its index row."""
-    kind, number, seed, out, recordings, which = job
+    kind, number, seed, out, recordings, which, rate = job
     recorded = kind in RECORDED
     split = "train" if recorded else split_of(number)
     rng = np.random.default_rng((seed, KIND_SEED[kind], number))
     path = Path(out) / FOLDERS[kind] / f"{split}_{'r' if recorded else ''}{number:05d}.flac"
     if recorded:
         source, seconds = RECORDED[kind]
-        label, audio = source(rng, Path(recordings), RATE, seconds, which)
+        label, audio = source(rng, Path(recordings), rate, seconds, which)
     else:
-        label, audio = speech(rng, split) if kind == "speech" else music(rng, split)
+        label, audio = speech(rng, split, rate) if kind == "speech" else music(rng, split, rate)
     if not path.exists():
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         peak = float(np.abs(audio).max())
-        sf.write(temporary, 0.7 / peak * audio, RATE, format="FLAC", subtype="PCM_16")
+        sf.write(temporary, 0.7 / peak * audio, rate, format="FLAC", subtype="PCM_16")
         os.replace(temporary, path)
     return {
         "path": f"{FOLDERS[kind]}/{path.name}",
         "kind": FOLDERS[kind],
         "label": label,
         "split": split,
-        "seconds": round(len(audio) / RATE, 3),
+        "seconds": round(len(audio) / rate, 3),
     }
 
 
-def speech(rng: np.random.Generator, split: str) -> tuple[str, np.ndarray]:
+def speech(rng: np.random.Generator, split: str, rate: int) -> tuple[str, np.ndarray]:
     """About eight seconds of one voice; a voice that says nothing is replaced by the next drawn."""
     for _ in range(20):
         voice = synth_speech.draw_voice(rng, split)
         try:
             return voice.label, synth_speech.render(
-                voice, synth_speech.text_for(rng, voice, int(rng.integers(2, 4))), RATE
+                voice, synth_speech.text_for(rng, voice, int(rng.integers(2, 4))), rate
             )
         except (RuntimeError, OSError, subprocess.CalledProcessError):
             continue
     raise RuntimeError("no voice speaks: are espeak-ng, flite, festival, RHVoice and Pico installed?")
 
 
-def music(rng: np.random.Generator, split: str) -> tuple[str, np.ndarray]:
+def music(rng: np.random.Generator, split: str, rate: int) -> tuple[str, np.ndarray]:
     """One piece: a full mix, or (four in ten) only one or two of its parts."""
     genres = music_genres.GENRES[split]
     for _ in range(20):
         genre = genres[rng.integers(len(genres))]
         keep = int(rng.integers(1, 3)) if rng.random() < 0.4 else None
-        audio = synth_music.render(synth_music.compose(rng, genre, PIECE_SEC, keep), RATE, PIECE_SEC).mean(axis=0)
+        audio = synth_music.render(synth_music.compose(rng, genre, PIECE_SEC, keep), rate, PIECE_SEC).mean(axis=0)
         if np.abs(audio).max() > 1e-3:
             return genre.name, audio
     raise RuntimeError("fluidsynth plays silence: is the soundfont installed?")
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--minutes-speech", type=float, default=75, help="minutes of synthetic speech")
     parser.add_argument("--minutes-music", type=float, default=75, help="minutes of synthetic music")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything that is drawn")
+    parser.add_argument("--rate", type=int, default=RATE, help="sample rate of the files, Hz")
     parser.add_argument("--jobs", type=int, default=2, help="number of processes")
     parser.add_argument(
         "--recordings", type=Path, help="folder that the packages of free_recordings.py were unpacked into"
@@ -126,7 +127,7 @@ def main() -> None:
         minutes = {"prompts": args.minutes_prompts, "tracks": args.minutes_tracks, "sounds": args.minutes_sounds}
         counts |= {kind: round(minutes[kind] * 60 / RECORDED[kind][1]) for kind in RECORDED}
     jobs = [
-        (kind, number, args.seed, str(args.out), str(args.recordings or ""), args.set)
+        (kind, number, args.seed, str(args.out), str(args.recordings or ""), args.set, args.rate)
         for kind, count in counts.items()
         for number in range(count)
     ]

@@ -15,7 +15,7 @@ from audiorestorer.models.fusion_net import FusionNet, save_checkpoint
 from tests.tiny_models import write_tiny_mask_unet
 
 CONFIG = FusionConfig(
-    ("a", "b"), n_fft=512, hop_length=128, bands=8, band_width=8, band_hidden=8, rnn_hidden=8, rnn_layers=1
+    sources=("a", "b"), n_fft=512, hop_length=128, bands=8, band_width=8, band_hidden=8, rnn_hidden=8, rnn_layers=1
 )
 
 

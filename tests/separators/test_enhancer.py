@@ -16,7 +16,8 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.dsp.overlap_add import process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.noise import seeded
-from audiorestorer.separators.enhancer import SpeechEnhancer, audible, plan_of
+from audiorestorer.dsp.overlap_add import plan_of
+from audiorestorer.separators.enhancer import SpeechEnhancer, audible
 from audiorestorer.separators.runtime.streaming import Recording
 from tests.clean_speech import clean_speech
 from tests.tiny_models import write_tiny_enhancer

@@ -35,7 +35,8 @@ from audiorestorer.metrics.texts import word_error_rate
 from audiorestorer.names import NOT_TEXT, as_text, is_text
 from audiorestorer.report.tables import markdown_table
 from audiorestorer.separators import Loaded, ModelFiles
-from audiorestorer.separators.enhancer import SpeechEnhancer
+from audiorestorer.separators.enhancers import enhancer_of
+from audiorestorer.separators.enhancing import RecordingEnhancer
 from audiorestorer.separators.mask_network import Checkpoint, MaskNetwork
 from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
 from audiorestorer.separators.word_gate import verdict
@@ -59,7 +60,7 @@ FIGURES = (
 class Bench:
     """The systems that are compared, and what measures them: loaded once."""
 
-    enhancer: SpeechEnhancer
+    enhancer: RecordingEnhancer
     denoiser: MaskNetwork | None
     meter: Meter
 
@@ -72,6 +73,7 @@ def run(
     job: Job,
     *,
     denoiser: Path | None = None,
+    own_denoiser: Path | None = None,
     transcripts: Path | None = None,
     recogniser: Path | None = None,
     conditions: list[str] | None = None,
@@ -84,6 +86,7 @@ def run(
         speech: folder of clean recordings, best of voices that no training saw; the first 20 s of each, its channels as one signal.
         out: folder.
         checkpoint, denoiser: safetensors files, or what `fetch-model` wrote; a mask network to compare with.
+        own_denoiser: what `fetch-model` wrote: the denoiser that a model of kind extension uses.
         transcripts: TSV with the columns path (below `speech`, any suffix) and transcript; where there is none, what is heard in
             the clean recording is the truth.
         limit: so many recordings at most, evenly over the sorted list.
@@ -105,8 +108,10 @@ def run(
         name="evaluate-enhancer",
         settings=[config.model_dump(exclude=NO_KEY), dnsmos, kind],
         code=code_digest("stages.training.evaluate_enhancer", f"metrics.recognisers.{kind}"),
-        weights=":".join(sha256_file(path) if path else "" for path in (checkpoint, denoiser, recogniser)),
-        load=lambda: _bench(checkpoint, denoiser, config, recogniser, dnsmos, job),
+        weights=":".join(
+            sha256_file(path) if path else "" for path in (checkpoint, denoiser, own_denoiser, recogniser)
+        ),
+        load=lambda: _bench(checkpoint, denoiser, own_denoiser, config, recogniser, dnsmos, job),
         process=lambda bench, item, _: _measured(bench, item, config.seed, config.max_wer),
         describe=lambda entry, item: item.updated(**entry.row),
         inputs=lambda item: [item.sha256, item.condition, item.transcript],
@@ -205,10 +210,17 @@ def _weights(path: Path) -> Path:
 
 
 def _bench(
-    checkpoint: Path, denoiser: Path | None, config: EnhanceSettings, recogniser: Path | None, dnsmos: bool, job: Job,
-) -> Bench:  # fmt: skip
-    enhancer = SpeechEnhancer.load(
-        checkpoint, config.model_copy(update={"sample_rate": "keep"}), job.device, job.threads
+    checkpoint: Path,
+    denoiser: Path | None,
+    own_denoiser: Path | None,
+    config: EnhanceSettings,
+    recogniser: Path | None,
+    dnsmos: bool,
+    job: Job,
+) -> Bench:
+    kept = config.model_copy(update={"sample_rate": "keep"})
+    enhancer = enhancer_of(
+        checkpoint, kept, job.device, job.threads, ModelFiles.read(own_denoiser) if own_denoiser else None
     )
     context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
     other = None

@@ -1,0 +1,159 @@
+"""`kind: extension`: each fault of a recording of speech is mended by what is made for it, and what is sound stays. No torch import.
+
+    from audiorestorer.separators.extension import SpeechRepair
+
+    repair = SpeechRepair.load("models/pilot/pilot_extension.safetensors", denoiser=None)
+    out = repair(audio, 16_000)                 # audio [C, T] float32
+    out.enhanced, out.denoised, out.sample_rate
+
+In this order: dropouts are filled (`dsp.dropouts`), clipped samples made anew (`dsp.declipping`), noise is taken out by a denoiser of
+the registry as far as there is any, and a room's echoes with it (`dsp.rooms` finds them), and the band above the recording's own limit
+is made by the extension network (`models.extension`). The first three give `denoised`, all four `enhanced`. A step that finds nothing
+to do leaves the recording as it is, bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiorestorer import audio
+from audiorestorer.audio import Audio
+from audiorestorer.config import EnhanceSettings
+from audiorestorer.dsp import declipping, dropouts, keeping, rooms
+from audiorestorer.dsp.overlap_add import plan_of, process
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.models import extension
+from audiorestorer.separators import Loaded
+from audiorestorer.separators.enhancing import Level, RecordingEnhancer
+from audiorestorer.separators.runtime.spool import Spool
+from audiorestorer.separators.runtime.streaming import Recording, estimates, full_band
+
+HELPERS = ("denoiser",)  # options of the stage that name a further model; read without an import
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A recording after the steps that keep its rate.
+
+    Attributes:
+        recording: what they made. held: what each channel holds. levels: active RMS of each channel `[C]`.
+    """
+
+    recording: Recording
+    held: list[keeping.Held]
+    levels: NDArray[np.float32]
+
+
+class SpeechRepair(RecordingEnhancer):
+    """The steps with a run's settings."""
+
+    device = "cpu"
+
+    def __init__(
+        self, config: extension.ExtensionConfig, network: extension.Network, settings: EnhanceSettings, denoiser: Loaded | None
+    ) -> None:  # fmt: skip
+        self.config, self.network, self.settings, self.denoiser = config, network, settings, denoiser
+        self.sample_rate = config.sample_rate
+
+    @classmethod
+    def load(
+        cls, checkpoint: str | Path, settings: EnhanceSettings | None = None, denoiser: Loaded | None = None, threads: int = 1
+    ) -> SpeechRepair:  # fmt: skip
+        """Read a checkpoint. `denoiser`: a loaded model; None: noise stays.
+
+        Raises:
+            AudioRestorerError: not an extension network, or settings that it cannot follow.
+        """
+        settings = settings or EnhanceSettings()
+        if settings.regenerate_all:
+            raise AudioRestorerError(
+                "regenerate_all: an extension network makes a band alone; take a model of kind enhancer"
+            )
+        return cls(*extension.load(Path(checkpoint), threads), settings, denoiser)
+
+    def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
+        """See `RecordingEnhancer.stream`."""
+        with Spool() as spool:
+            mended = self.mended(recording, spool)
+            out_rate = self.output_rate(recording.sample_rate)
+            total = max(1, round(recording.frames * out_rate / recording.sample_rate))
+            size = int(audio.BLOCK_SEC * out_rate)
+            given = audio.rechunk(_at_rate(mended.recording, out_rate, total), size)
+            lacks = [each.lacks(self.sample_rate) and each.lacks(out_rate) for each in mended.held]
+            if self.settings.denoise_only or not any(lacks):
+                names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
+                yield from (dict.fromkeys(names, block) for block in given)
+                return
+            missing = audio.resample_blocks(
+                self._missing(mended, lacks, seed), self.sample_rate, out_rate, recording.channels
+            )
+            for block, above in zip(given, audio.rechunk(audio.fit_length(missing, total), size), strict=True):
+                yield {"denoised": block, "enhanced": block + above}
+
+    def mended(self, recording: Recording, spool: Spool) -> Mended:
+        """Fill, declip and denoise, each where it is called for.
+
+        Raises:
+            AudioRestorerError: empty, unreadable, or NaN or infinite samples.
+        """
+        rate, total, channels = recording.sample_rate, recording.frames, recording.channels
+        level = Level.of(recording)
+        if dropouts.present(recording.open(), total, rate, level.active):
+            recording = spool.after(recording, lambda blocks: dropouts.filled(blocks, total, rate, level.active))
+        limits = declipping.find(recording.open, channels)
+        if limits.any:
+            recording = spool.after(recording, lambda blocks: declipping.declipped(blocks, total, rate, limits))
+            level = Level.of(recording)
+        held = keeping.held(recording.open(), rate, level.active)
+        echoes = rooms.echoes(recording.open(), rate, level.active)
+        wet = np.array([[1.0 if echo else each.wet] for each, echo in zip(held, echoes, strict=True)], np.float32)
+        if self.denoiser is not None and wet.any():
+            recording = spool.after(recording, partial(self._denoised, recording, wet))
+        return Mended(recording, held, level.active)
+
+    def _denoised(self, recording: Recording, wet: Audio, blocks: Iterator[Audio]) -> Iterator[Audio]:
+        assert self.denoiser is not None
+        for block, out in zip(
+            audio.rechunk(blocks, int(audio.BLOCK_SEC * recording.sample_rate)),
+            estimates(self.denoiser, recording), strict=True,
+        ):  # fmt: skip
+            yield wet * full_band(out) + (1 - wet) * block
+
+    def _missing(self, mended: Mended, lacks: list[bool], seed: int) -> Iterator[Audio]:
+        """What each channel lacks above its limit, at the network's rate."""
+        recording, rate, hop = mended.recording, self.sample_rate, self.config.hop_length
+        total = max(1, round(recording.frames * rate / recording.sample_rate))
+        whole = -(-total // hop) * hop
+        window, overlap = (
+            max(1, round(seconds * rate / hop)) * hop
+            for seconds in (self.settings.window_sec, self.settings.overlap_sec)
+        )
+        plan = plan_of(whole, window, overlap, hop)
+        firsts = iter([min(offset, whole - plan.segment) // hop for offset in range(0, whole, plan.stride)])
+        limits = np.array([each.band_hz for each in mended.held])
+        scale = np.maximum(mended.levels, 1e-6)[:, None] * np.array(lacks, np.float32)[:, None]
+
+        def run(windows: Audio) -> Audio:
+            return np.stack([self._window(window, scale, limits, seed, next(firsts)) for window in windows])
+
+        return process(_at_rate(recording, rate, whole), whole, plan, run)
+
+    def _window(self, window: Audio, scale: Audio, limits: NDArray[np.float64], seed: int, first: int) -> Audio:
+        """`[C, N]`; channels that lack nothing have scale 0 and get silence."""
+        out = np.zeros_like(window)
+        asked = np.flatnonzero(scale[:, 0] > 0)
+        given, count = window[asked] / scale[asked], len(asked)
+        made = extension.made_above(self.config, self.network, given, limits[asked], [seed] * count, [first] * count)
+        out[asked] = made * scale[asked]
+        return out
+
+
+def _at_rate(recording: Recording, rate: int, total: int) -> Iterator[Audio]:
+    blocks = audio.resample_blocks(recording.open(), recording.sample_rate, rate, recording.channels)
+    return audio.fit_length(blocks, total)
