@@ -262,3 +262,17 @@ def write_tiny_fusion(path: Path, sources: tuple[str, ...], seed: int = 0) -> No
         "rnn_layers": 1,
     }
     save_checkpoint(path, FusionNet(FusionConfig(sources=sources, **shape)), {})
+
+
+def write_tiny_extension(path: Path, sample_rate: int = 16_000, seed: int = 0) -> None:
+    """An extension network that has learned nothing: a flat band, half of it voiced."""
+    import torch
+
+    from audiorestorer.models.extension import ExtensionConfig
+    from audiorestorer.models.extension_net import ExtensionNet, save_checkpoint
+
+    torch.manual_seed(seed)
+    shape = {
+        "n_fft": 256, "hop_length": 64, "bands": 4, "band_width": 8, "band_hidden": 4, "rnn_hidden": 8, "rnn_layers": 1,
+    }  # fmt: skip
+    save_checkpoint(path, ExtensionNet(ExtensionConfig(sample_rate=sample_rate, **shape)), {}, "float32")

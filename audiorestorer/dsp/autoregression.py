@@ -99,7 +99,7 @@ def fill(signal: Floats, unknown: NDArray[np.bool_], filters: Floats, hop: int) 
 
 
 def burg(signal: Floats, order: int) -> Floats:
-    """The error filter `[order + 1]` of `[T]` by Burg's method: stable, and sharper than `fit` on short signals, as it has no window."""
+    """The error filter `[order + 1]` of `[T]` by Burg's method: stable, and sharper than `fit` on short signals."""
     filters = np.ones(1)
     forward, backward = signal[1:].astype(np.float64), signal[:-1].astype(np.float64)
     for _ in range(order):

@@ -95,7 +95,7 @@ def log_spectra(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
 
 
 def band_levels(estimate: Tensor, target: Tensor, sample_rate: int) -> Tensor:
-    """L1 of the log levels of bands an eighth of an octave wide above 1 kHz, in each frame: the envelope without its fine structure."""
+    """L1 of the log levels of bands an eighth of an octave wide above 1 kHz, in each frame: the envelope alone."""
     n_fft, hop, length = RESOLUTIONS[1]
     power = _power(torch.cat([estimate, target])[:, 0], n_fft, hop, length)
     count = int(8 * math.log2(sample_rate / 2 / BAND_LOWEST_HZ))

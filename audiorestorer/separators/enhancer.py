@@ -75,8 +75,8 @@ class SpeechEnhancer(RecordingEnhancer):
         return cls(model.prepare(settings.precision), settings, pick_device(device, threads))
 
     def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
-        """See `RecordingEnhancer.stream`. Unless `regenerate_all` says otherwise, `denoised` is denoised as far as its noise calls for,
-        and `enhanced` is that with what the recording lacks above its band."""
+        """See `RecordingEnhancer.stream`. Unless `regenerate_all` says otherwise, `denoised` is so as far as its noise calls for, and
+        `enhanced` is that with what the recording lacks above its band."""
         level = Level.of(recording)
         if self.settings.denoise_only or self.settings.regenerate_all:
             yield from self._made(recording, level, seed, denoise_only=self.settings.denoise_only)
