@@ -241,9 +241,10 @@ class Workflow:
         """The path pattern of a stage's manifests."""
         return f"{self.artifacts}/manifests/{folder}/{{shard}}.jsonl"
 
-    def all_manifests(self, folder: str, shards: Iterable[str]) -> str:
-        """A stage's manifests of all shards, as a command takes them."""
-        return self.manifest(folder).format(shard=shard_range(map(int, shards)))
+    @staticmethod
+    def all_manifests(folder: str, shards: Iterable[str]) -> str:
+        """The manifests of all shards in a folder, as a command takes them."""
+        return f"{folder}/{shard_range(map(int, shards))}.jsonl"
 
     def log_of(self, folder: str) -> str:
         return f"{self.artifacts}/logs/{folder}/{{shard}}.log"
@@ -485,8 +486,9 @@ class Workflow:
         """
         root = f"{self.artifacts}/manifests/"
         for path, shard in written:
-            if path.startswith(root):
-                stage = os.path.dirname(path.removeprefix(root))
+            before, found, inner = path.partition(root)  # with a bucket it is a copy in a folder of Snakemake's
+            if found and (not before or before.endswith("/")):
+                stage = os.path.dirname(inner)
                 parts = 1 + len(self.cfg.evaluate.metrics) if stage == "evaluate" else 1
                 yield progress.Job(Path(path), stage, items[shard], parts)
 

@@ -23,7 +23,7 @@ EXECUTABLE = "python" if USES_CONDA else BESIDE if os.path.exists(BESIDE) else s
 os.environ.update(AUDIORESTORER_PYTHON=os.path.join(ROOT, "rules", "python.sh"), AUDIORESTORER_EXECUTABLE=EXECUTABLE)
 
 from audiorestorer import config as settings
-from audiorestorer import digest, folders, job_server, progress
+from audiorestorer import buckets, digest, folders, job_server, progress
 from audiorestorer.__main__ import command_names
 from audiorestorer.chain import FINISHED, check_chain
 from audiorestorer.checking import section
@@ -89,6 +89,10 @@ NETWORK_THREADS = 4
 EXPERIMENTS = f"{ROOT}/config/experiments"
 # With --cache, folders share what is the same for every batch
 CACHING = "SNAKEMAKE_OUTPUT_CACHE" in os.environ
+BUCKET = workflow.storage_registry.default_storage_provider
+IN_BUCKET = BUCKET is not None
+if hasattr(BUCKET, "s3c"):  # the S3 plugin's
+    or_stop(buckets.check, BUCKET.s3c.meta.client, workflow.storage_settings.default_storage_prefix)
 manifest, model_json = FLOW.manifest, FLOW.model_json
 
 
@@ -105,9 +109,14 @@ def experiment_rate(path):
     return or_stop(section, or_stop(settings.read_yaml, path), "network", path).get("sample_rate", 22050)
 
 
+def not_empty(path):
+    """A declared output that must hold something. With a bucket it is left out: Snakemake asks the bucket for the size before it uploads."""
+    return path if IN_BUCKET else ensure(path, non_empty=True)
+
+
 def finished(stage):
     """A stage's declared output that stays."""
-    return ensure(manifest(stage), non_empty=True)
+    return not_empty(manifest(stage))
 
 
 def made(stage):
@@ -120,9 +129,9 @@ def as_is(value):
     return lambda wildcards: value
 
 
-def all_manifests(stage):
-    """A stage's manifests of all shards, as a command takes them."""
-    return FLOW.all_manifests(stage, SHARDS)
+def all_manifests(wildcards, input):
+    """The manifests of all shards, as a command takes them; of a bucket's, the copies that Snakemake fetched."""
+    return FLOW.all_manifests(os.path.dirname(input.manifests[0]), SHARDS)
 
 
 def experiment(name):

@@ -42,7 +42,7 @@ rule tidy:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        manifests=all_manifests("publish"),
+        manifests=all_manifests,
         output=as_is(CFG.output),
         source=as_is(CFG.input),
         stale=CFG.stale_outputs,
@@ -67,7 +67,7 @@ rule pack_delivery:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        manifests=all_manifests("loudness"),
+        manifests=all_manifests,
         cfg=FLOW.section_json("deliver"),
         folder=lambda wildcards, output: os.path.dirname(output.sums),
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],

@@ -52,7 +52,7 @@ rule collect:
     conda:
         "../envs/audiorestorer.yaml"
     params:
-        manifests=all_manifests("evaluate"),
+        manifests=all_manifests,
         code=code_digest("stages.batch.collect"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer collect {params.manifests:q} --left-out {input.left_out:q} --json {output.json:q} --csv {output.csv:q}'

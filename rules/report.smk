@@ -36,8 +36,8 @@ rule snippets:
     threads: NETWORK_THREADS
     params:
         cfg=FLOW.section_json("snippets"),
-        folder=lambda wildcards, output: f"{os.path.dirname(output[0])}/snippets",
-        manifests=all_manifests("loudness"),
+        folder=f"{ART}/eval/snippets",  # not beside the output, which with a bucket is a copy on one node
+        manifests=all_manifests,
         code=code_digest("stages.batch.snippets"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer snippets {input.metrics:q} {output.json:q} --manifest {params.manifests:q}'
