@@ -1,4 +1,4 @@
-"""Settings as YAML, each with its description in a comment above it."""
+"""Settings as YAML, each with its description in a comment above it; and what they may be, as a JSON schema."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import CoreSchema, PydanticUndefined
 
 from audiorestorer.checking import Settings
+
+
+class _Untitled(GenerateJsonSchema):
+    """A key is its own title."""
+
+    def field_title_should_be_set(self, schema: CoreSchema | Any) -> bool:
+        return False
+
+
+def schema_text(model: type[BaseModel], title: str) -> str:
+    """A JSON schema (draft 2020-12) as YAML. Checks that compare several keys are not in it."""
+    schema = {"$schema": GenerateJsonSchema.schema_dialect, **model.model_json_schema(schema_generator=_Untitled), "title": title}
+    return yaml.safe_dump(schema, sort_keys=False, allow_unicode=True, width=130)
 
 
 def yaml_lines(

@@ -41,10 +41,10 @@ def copy_of_the_project(folder: Path) -> Path:
 
 
 def follow(heading: str, house: Path, skipped: int | None = None) -> set[str]:
-    """Do in a copy what a section says; the files that change, the generated config.yaml among them.
+    """Do in a copy what a section says; the files that change, the generated ones among them.
 
     Args:
-        skipped: the number of an edit that is forgotten; then config.yaml is not generated.
+        skipped: the number of an edit that is forgotten; then nothing is generated.
     """
     touched = set()
     for number, (name, anchor, block) in enumerate(edits(heading)):
@@ -64,8 +64,8 @@ def follow(heading: str, house: Path, skipped: int | None = None) -> set[str]:
         path.write_text(text.replace(f"\n{anchor}", f"\n{block}{anchor}"), encoding="utf-8")
     if skipped is None:
         command(house, "config", "config/config.yaml")
-        if (house / "config/config.yaml").read_bytes() != (ROOT / "config/config.yaml").read_bytes():
-            touched.add("config/config.yaml")
+        generated = ("config/config.yaml", "config/config.schema.yaml")
+        touched |= {name for name in generated if (house / name).read_bytes() != (ROOT / name).read_bytes()}
     return touched
 
 

@@ -59,6 +59,7 @@ def fusion_experiment_yaml() -> str:
 
 REFERENCES: dict[str, Callable[[], str]] = {
     "config": settings.default_yaml,
+    "schema": settings.schema_yaml,
     "experiment": experiment_yaml,
     "enhancer-experiment": enhancer_experiment_yaml,
     "fusion-experiment": fusion_experiment_yaml,
@@ -69,10 +70,25 @@ def write_config(out: Path | None, kind: str) -> None:
     if kind not in REFERENCES:
         raise AudioRestorerError(f"--as: {kind!r}: {', '.join(REFERENCES)}")
     text = REFERENCES[kind]()
+    if kind == "config" and not _schema_renewed(out):
+        text = text.removeprefix(settings.SCHEMA_LINE)
     if out is None:
         sys.stdout.write(text)
     else:
         write_text_atomic(out, text)
+
+
+def _schema_renewed(out: Path | None) -> bool:
+    """Whether a schema of ours lies beside a configuration that is written; it is then made anew."""
+    path = out.with_name(settings.SCHEMA) if out else None
+    if not path or not path.is_file():
+        return False
+    text = settings.schema_yaml()
+    with open(path, encoding="utf-8", errors="replace") as file:
+        is_ours = file.readline() == text[: text.index("\n") + 1]
+    if is_ours:
+        write_text_atomic(path, text)
+    return is_ours
 
 
 def check_config(config: str, kind: str) -> None:
@@ -92,9 +108,17 @@ def fetch_weights(name: str, out: Path, entry: str) -> None:
 
 command("config", write_config)(
     "Write every setting with its default and its meaning, as YAML.",
-    out=argument(Path | None, "[OUT]", "File to write; standard output if left out.", None),
+    out=argument(
+        Path | None,
+        "[OUT]",
+        "File to write; standard output if left out. A config.schema.yaml of ours that lies beside it is written too.",
+        None,
+    ),
     kind=option(
-        str, "config, experiment, enhancer-experiment or fusion-experiment: settings of which file.", "config", "--as"
+        str,
+        "config, experiment, enhancer-experiment or fusion-experiment: settings of which file; schema: the JSON schema of config.",
+        "config",
+        "--as",
     ),
 )
 command("check-config", check_config)(

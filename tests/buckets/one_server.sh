@@ -11,6 +11,7 @@ mkdir -p "${1:?folder}"
 folder=$(realpath "$1")
 shift
 user=$(id -un)
+own=(env --unset=PYTHONPATH --unset=PYTHONHOME) # Debian's programs with Debian's modules
 base=$((20000 + RANDOM % 20000)) # so that two tests do not meet
 proxy=$base account=$((base + 1)) container=$((base + 2)) object=$((base + 3)) memory=$((base + 4))
 key=$(head --bytes 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
@@ -19,9 +20,9 @@ cd "$folder/etc"
 
 printf '[swift-hash]\nswift_hash_path_prefix = one\nswift_hash_path_suffix = server\n[storage-policy:0]\nname = one\ndefault = yes\n' > swift.conf
 for ring in account container object; do
-  swift-ring-builder "$ring.builder" create 4 1 1
-  swift-ring-builder "$ring.builder" add --region 1 --zone 1 --ip 127.0.0.1 --port "${!ring}" --device d1 --weight 1
-  swift-ring-builder "$ring.builder" rebalance
+  "${own[@]}" swift-ring-builder "$ring.builder" create 4 1 1
+  "${own[@]}" swift-ring-builder "$ring.builder" add --region 1 --zone 1 --ip 127.0.0.1 --port "${!ring}" --device d1 --weight 1
+  "${own[@]}" swift-ring-builder "$ring.builder" rebalance
 done > "$folder/log/rings" 2>&1
 common="bind_ip = 127.0.0.1
 workers = 0
@@ -94,7 +95,7 @@ trap 'exit 143' TERM
 memcached --listen=127.0.0.1 --port="$memory" --user="$user" > "$folder/log/memcached" 2>&1 &
 servers+=($!)
 for kind in account container object proxy; do
-  "swift-$kind-server" "$folder/etc/$kind.conf" --verbose > "$folder/log/$kind" 2>&1 &
+  "${own[@]}" "swift-$kind-server" "$folder/etc/$kind.conf" --verbose > "$folder/log/$kind" 2>&1 &
   servers+=($!)
 done
 for port in "$proxy" "$account" "$container" "$object"; do
