@@ -158,10 +158,16 @@ def keep_digests():
         digest.keep()
 
 
+def own_jobs():
+    """The run's jobs that are this workflow's, each with the name of its rule here: another workflow may give it a name of its own."""
+    names = {proxy.rule: name for name, proxy in rules._rules.items()}
+    return [(names[job.rule], job) for job in workflow.dag.needrun_jobs() if job.rule in names]
+
+
 def check_installed():
     """Every package that the run's jobs need is there; where jobs bring an environment of their own it is not this one's concern."""
     if not USES_CONDA:
-        FLOW.check_installed((job.rule.name, str(job.rule.snakefile)) for job in workflow.dag.needrun_jobs())
+        FLOW.check_installed((name, str(job.rule.snakefile)) for name, job in own_jobs())
 
 
 def check_reachable():
@@ -169,8 +175,8 @@ def check_reachable():
     Snakemake's cache may hold what is missing here."""
     if not (workflow.non_local_exec or CACHING):
         wanted = {}
-        for job in workflow.dag.needrun_jobs():
-            if job.rule.name == "fetch_weights":
+        for name, job in own_jobs():
+            if name == "fetch_weights":
                 wanted.setdefault(job.wildcards.model, []).append(job.wildcards.weights)
         if CFG.models_dir and not os.path.isdir(CFG.models_dir):
             raise AudioRestorerError(f"models_dir: {CFG.models_dir}: no such folder")
@@ -191,7 +197,7 @@ def start_job_server():
 
 def watch_progress():
     """A line on the terminal every half minute; AUDIORESTORER_PROGRESS sets the seconds, 0 is silence."""
-    jobs = [job for job in workflow.dag.needrun_jobs() if job.output]
+    jobs = [job for _, job in own_jobs() if job.output]
     written = [(str(job.output[0]), job.wildcards.get("shard", "")) for job in jobs]
     FLOW.watch(written, {shard: files.files for shard, files in LISTING.items()}, PROGRESS_SEC)
 

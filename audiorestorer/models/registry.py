@@ -24,6 +24,7 @@ from audiorestorer.store import sha256_file
 SUFFIXES = (".th", ".pt", ".yml", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt", ".onnx")
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 BLOCK = 1 << 20
+OURS = Path(__file__).parents[2] / "config"
 NO_FILES = "none"  # source of a kind that needs no weights
 PACKAGE = "package:"  # source of weights that an installed package carries
 
@@ -207,10 +208,12 @@ class Registry(Settings):
             )
 
     def local(self, name: str) -> Path:
-        """The place of a local entry's file or folder, or of an installed package's."""
+        """The place of a local entry's file or folder, or of an installed package's. In a copy of our registry at another place
+        (`snakedeploy` makes one) the entries of our own weights still name these."""
         entry = self.get(name)
         in_package = entry.in_package if entry.source.startswith(PACKAGE) else None
-        return in_package or self._path.parent / entry.source
+        place, ours = self._path.parent / entry.source, OURS / entry.source
+        return in_package or (ours if ours.exists() and not place.exists() else place)
 
     def state(self, name: str) -> str:
         """All that a fetched model depends on, as one line: the entry, and the content of local files."""
