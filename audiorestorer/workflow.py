@@ -454,6 +454,8 @@ class Workflow:
         """A number that grows where a published file is gone, and only then: a deleted output folder must not stay "nothing to be
         done". The job notes it, so that the next run gives the same."""
         path = self.manifest("publish").format(shard=shard)
+        if not os.path.exists(path):  # in a bucket
+            path = f"{self.ledger}/rounds/{shard}.jsonl"
         try:
             last = int(Path(f"{self.ledger}/rounds/{shard}").read_text(encoding="utf-8"))
         except (OSError, ValueError):

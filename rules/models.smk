@@ -18,7 +18,8 @@ rule fetch_weights:
 
 rule fetch_model:
     input:
-        lambda wildcards: or_stop(FLOW.weights_of, wildcards.model),
+        # with a bucket the files would go there, and the jobs need them on the volume: fetch-model fetches them itself
+        lambda wildcards: [] if IN_BUCKET else or_stop(FLOW.weights_of, wildcards.model),
     output:
         model_json("{model}"),
     log:

@@ -66,7 +66,7 @@ def test_imports_go_down_only():
         {"errors", "names", "devices", "memory", "resources", "digest", "installed", "forked", "apart", "job_server"},
         {"checking", "left_out", "tables"}, {"files"},
         {"manifest", "windows_names"}, {"config_values", "config_text"}, {"config_training"}, {"config"}, {"chain", "folders"},
-        {"progress", "store", "packed", "store_users", "formats"}, {"published"}, {"audio"}, {"intake"}, {"dsp"},
+        {"buckets", "progress", "store", "packed", "store_users", "formats"}, {"published"}, {"audio"}, {"intake"}, {"dsp"},
         {"losses", "models", "metrics"}, {"datasets"}, {"report", "training", "separators", "workflow"}, {"stages"},
         {"commands"}, {"__main__"},
     ]  # fmt: skip

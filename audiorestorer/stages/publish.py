@@ -40,7 +40,8 @@ def run(
         ledger: folder of the records of what was published; in the store if left out.
         source: the input, a folder or a zip.
         replace_edited: what somebody changed or put under a file's name is replaced; else it is kept, and the row says why.
-        number: noted in `<ledger>/rounds/<shard>`. The workflow raises it where a published file is gone, so that this is run again.
+        number: noted in `<ledger>/rounds/<shard>`, and the rows beside it, since a bucket's run has its manifests elsewhere. The
+            workflow raises it where a published file is gone, so that this is run again.
 
     Returns:
         The rows: `published`, our file; with `published_kept`, the reason, what has its name.
@@ -69,6 +70,8 @@ def run(
         )
     if number is not None:
         write_text_atomic(records.folder / ROUNDS / out_manifest.stem, f"{number}\n")
+    if number is not None:
+        write_manifest(records.folder / ROUNDS / f"{out_manifest.stem}.jsonl", rows)
     write_manifest(out_manifest, rows)
     kept = {item.path for item in rows}
     for manifest in sweep:

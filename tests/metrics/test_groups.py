@@ -80,7 +80,11 @@ def test_a_new_group_is_one_module_and_the_generated_defaults(project: Path) -> 
     assert "zero_crossings" in (project / "metrics.csv").read_text().splitlines()[0]
     page = (project / "report/results.html").read_text()
     assert "zero crossings (1/s)" in page and "loudness after" in page
-    new = {"audiorestorer/metrics/groups/zero_crossings.py", "config/config.yaml"}
+    new = {
+        "audiorestorer/metrics/groups/zero_crossings.py",
+        "config/config.yaml",
+        "config/config.schema.yaml",
+    }
     assert changed(project, "audiorestorer") | changed(project, "config") == new
     assert "wer, zero_crossings]" in (project / "config/config.yaml").read_text()
 

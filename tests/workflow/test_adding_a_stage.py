@@ -25,7 +25,7 @@ def test_the_stage_of_the_how_to_works(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     (tmp_path / "house").mkdir()
     workspace.house = copy_of_the_project(tmp_path / "house")
-    assert len(follow(STAGE, workspace.house)) == 5
+    assert len(follow(STAGE, workspace.house)) == 6
     assert "corner_hz: 80.0" in (workspace.house / "config/config.yaml").read_text()
     (workspace.folder / "batch/input").mkdir(parents=True)
     seconds = np.arange(2 * RATE) / RATE

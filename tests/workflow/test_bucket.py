@@ -173,6 +173,14 @@ def test_a_second_run_has_nothing_to_do(runs: Runs, server: Server):
     assert code == 0 and "Nothing to be done" in log, log[-3000:]
 
 
+def test_an_output_that_was_deleted_is_published_again(runs: Runs, server: Server):
+    path = runs.bucket.folder / "artifacts/output/four.wav"
+    content = path.read_bytes()
+    path.unlink()
+    code, log = run(runs.bucket, runs.profile, server.keys(), "--", "all")
+    assert code == 0 and path.read_bytes() == content, log[-3000:]
+
+
 @pytest.mark.parametrize(
     ("bucket", "keys", "message"),
     [
