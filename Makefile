@@ -110,7 +110,7 @@ lint: $(MODELS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakefmt --check Snakefile rules workflow docs/module_example/Snakefile
 	$(BIN)/snakemake --lint
 
 check: lint test  ## ruff, mypy, snakefmt, snakemake --lint and the tests

@@ -11,7 +11,7 @@ REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbi
 
 
 def check(client: Any, prefix: str) -> None:
-    """Ask for one name in a bucket. Without it, Snakemake would end with a traceback at wrong keys, and make a bucket that is not there.
+    """Ask for one name in a bucket. Else Snakemake would end with a traceback at wrong keys, and make a bucket that is not there.
 
     Args:
         client: boto3's client for S3.

@@ -22,7 +22,11 @@ class _Untitled(GenerateJsonSchema):
 
 def schema_text(model: type[BaseModel], title: str) -> str:
     """A JSON schema (draft 2020-12) as YAML. Checks that compare several keys are not in it."""
-    schema = {"$schema": GenerateJsonSchema.schema_dialect, **model.model_json_schema(schema_generator=_Untitled), "title": title}
+    schema = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        **model.model_json_schema(schema_generator=_Untitled),
+        "title": title,
+    }
     return yaml.safe_dump(schema, sort_keys=False, allow_unicode=True, width=130)
 
 

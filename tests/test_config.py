@@ -14,7 +14,9 @@ from audiorestorer.training.fusion import load_settings as load_fusion_settings
 from audiorestorer.training.settings import TrainSettings
 
 ROOT = Path(__file__).parents[1]
-PRESETS = sorted(set((ROOT / "config").glob("*.yaml")) - {ROOT / "config" / name for name in ("models.yaml", "config.schema.yaml")})
+PRESETS = sorted(
+    set((ROOT / "config").glob("*.yaml")) - {ROOT / "config" / name for name in ("models.yaml", "config.schema.yaml")}
+)
 
 
 def test_config_yaml_is_what_config_py_says():

@@ -16,7 +16,14 @@ import yaml
 
 from tests.workflow.conftest import ROOT, Workspace, command, environment, make_workspace
 
-NEEDED = ("swift-proxy-server", "swift-account-server", "swift-container-server", "swift-object-server", "memcached", "rclone")
+NEEDED = (
+    "swift-proxy-server",
+    "swift-account-server",
+    "swift-container-server",
+    "swift-object-server",
+    "memcached",
+    "rclone",
+)
 MISSING = [name for name in NEEDED if shutil.which(name) is None]
 if importlib.util.find_spec("snakemake_storage_plugin_s3") is None:
     MISSING.append("snakemake-storage-plugin-s3")
@@ -54,7 +61,7 @@ class Server:
     def names(self, folder: str) -> list[str]:
         return sorted(self.rclone("lsf", "--recursive", "--files-only", f"bucket:{folder}").splitlines())
 
-    def keys(self) -> dict[str, str]:
+    def given(self) -> dict[str, str]:
         return {
             "SNAKEMAKE_STORAGE_S3_ACCESS_KEY": self.access_key,
             "SNAKEMAKE_STORAGE_S3_SECRET_KEY": self.secret_key,
@@ -117,7 +124,7 @@ def entries(workspace: Workspace) -> dict[Path, int]:
 
 @pytest.fixture(scope="module")
 def runs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """The recordings go into the bucket and come back, as a user's would; a run is killed and goes on; its results go into the bucket."""
+    """The recordings come out of the bucket, as a user's would; a run is killed and goes on; its results go into the bucket."""
     folder = tmp_path_factory.mktemp("bucket")
     workspace = make_workspace(folder / "w")
     workspace.config |= {"evaluate": {"metrics": METRICS}}
@@ -129,16 +136,13 @@ def runs(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
     server.rclone("copy", "bucket:recordings/batch", folder / "w/batch")
     options = profile(folder, server)
-    for name, value in server.keys().items():
-        os.environ[name] = value
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.given().items():
+            patch.setenv(name, value)
         started = workspace.start("--workflow-profile", str(options), *targets)
         workspace.kill_when(started, "artifacts/store/separate/*/??/*.json", 3)
-    finally:
-        for name in server.keys():
-            del os.environ[name]
     at_kill = entries(workspace)
-    code, log = run(workspace, options, server.keys(), *targets)
+    code, log = run(workspace, options, server.given(), *targets)
     assert code == 0, log[-9000:]
     server.rclone("copy", folder / "w/artifacts/output", "bucket:recordings/cleaned")
     return Runs(Workspace(folder), workspace, options, log, at_kill)
@@ -169,7 +173,7 @@ def test_the_delivery_lies_beside_the_items_and_its_checksums_hold(runs: Runs):
 
 
 def test_a_second_run_has_nothing_to_do(runs: Runs, server: Server):
-    code, log = run(runs.bucket, runs.profile, server.keys(), "--", "all", "deliver")
+    code, log = run(runs.bucket, runs.profile, server.given(), "--", "all", "deliver")
     assert code == 0 and "Nothing to be done" in log, log[-3000:]
 
 
@@ -177,7 +181,7 @@ def test_an_output_that_was_deleted_is_published_again(runs: Runs, server: Serve
     path = runs.bucket.folder / "artifacts/output/four.wav"
     content = path.read_bytes()
     path.unlink()
-    code, log = run(runs.bucket, runs.profile, server.keys(), "--", "all")
+    code, log = run(runs.bucket, runs.profile, server.given(), "--", "all")
     assert code == 0 and path.read_bytes() == content, log[-3000:]
 
 
@@ -194,7 +198,7 @@ def test_what_cannot_be_used_is_one_clear_message(
     runs: Runs, server: Server, tmp_path: Path, bucket: str, keys: dict[str, str] | None, message: str
 ):
     changed = {f"SNAKEMAKE_STORAGE_S3_{name}_KEY": value for name, value in (keys or {}).items()}
-    given = {} if keys is None else {**server.keys(), **changed}
+    given = {} if keys is None else {**server.given(), **changed}
     code, log = run(runs.bucket, profile(tmp_path, server, bucket), given)
     assert code == 1 and message in log and "Traceback" not in log, log[-3000:]
     assert server.rclone("lsf", "bucket:").split() == ["recordings/"], "no bucket is made by the way"
