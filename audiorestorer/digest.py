@@ -116,7 +116,13 @@ def _read(content: bytes) -> tuple[str, list[str]]:
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     own = sorted(name for name in imports if name.split(".")[0] == PACKAGE)
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), own
+    return hashlib.sha256(_dumped(tree).encode()).hexdigest(), own
+
+
+def _dumped(tree: ast.AST) -> str:
+    """The tree as Python 3.11 writes it: 3.12 has a field more, 3.13 leaves empty lists out. All Pythons can share a store."""
+    newer: dict[str, Any] = {"show_empty": True} if sys.version_info >= (3, 13) else {}
+    return ast.dump(tree, **newer).replace(", type_params=[]", "")
 
 
 @cache
