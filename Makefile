@@ -1,12 +1,18 @@
-# `make pilot` and `make test` need Python 3.11 and make, nothing else.
+# `make pilot` and `make test` need a Python and make, nothing else.
 SHELL := /bin/bash
-PYTHON ?= python3.11
 VENV ?= .venv
+PYTHONS := 3.13 3.12 3.11
+# The newest that runs and can make environments (a shim of pyenv may do neither): of each version the one on PATH, else pyenv's.
+PYTHON ?= $(shell for version in $(PYTHONS); do \
+  for each in python$$version $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python$$version 2> /dev/null | sort -rV); do \
+    if "$$each" -c 'import venv, ensurepip, ssl, sqlite3' > /dev/null 2>&1; then echo "$$each"; exit; fi; \
+  done; done)
 CORES ?= 2
 BIN := $(VENV)/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 REPORT := artifacts/report/report.html
 READY := $(VENV)/.installed
+TESTS := $(VENV)/.tests
 MODELS := $(VENV)/.models
 EXTRAS := $(VENV)/.extras
 export OMP_WAIT_POLICY ?= passive
@@ -17,7 +23,7 @@ export XDG_CACHE_HOME := $(CURDIR)/artifacts/.cache
 endif
 endif
 
-.PHONY: audit sbom help setup setup-models setup-extras pilot render report analysis test test-slow test-all check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
+.PHONY: audit sbom locks help python environment setup setup-models setup-extras pilot render report analysis test test-core test-slow test-all check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,21 +31,38 @@ help:  ## list the targets
 # The locks are complete, so that pip need not look for what a package asks for (and what we never use of it stays out).
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --no-deps
 # pip compiles on one core, and Python not at all where PYTHONDONTWRITEBYTECODE is set
-COMPILE := $(BIN)/python -m compileall -q -j 0 -x '/(tests|node_modules)/' $(VENV)/lib
+COMPILE := PYTHONWARNINGS=ignore $(BIN)/python -m compileall -q -j 0 -x '/(tests|node_modules)/' $(VENV)/lib
+
+python:  ## say which Python .venv is made with; PYTHON=... chooses another
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "make: found no Python $(PYTHONS) that runs and has venv (Debian: apt install python3-venv); name one: make PYTHON=/path/to/python" >&2; exit 1; \
+	elif ! "$(PYTHON)" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then \
+	  echo "make: $(PYTHON) is no Python 3.11, 3.12 or 3.13 that runs and has venv" >&2; exit 1; \
+	else "$(PYTHON)" -c 'import platform, sys; print("Python", platform.python_version(), sys.executable)'; fi
+
+environment:
+	@$(MAKE) --no-print-directory python
+	@$(PYTHON) -m venv $(VENV)
 
 setup: $(READY)  ## make .venv and install what rendering with the embedded networks needs (requirements.lock)
 
 $(READY): requirements.lock
+	@test -x $(BIN)/python || $(MAKE) --no-print-directory environment
 	@echo "setup: installing requirements.lock into $(VENV) (about a minute, 0.7 GB)"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(INSTALL) -r requirements.lock
 	@$(COMPILE) audiorestorer scripts
 	@$(BIN)/python -c "from audiorestorer import digest; digest.modules_of(*digest.all_modules()); digest.keep()"
 	@touch $@
 
+# What the tests need that use no torch
+$(TESTS): requirements-tests.lock $(READY)
+	$(INSTALL) -r requirements-tests.lock
+	@$(COMPILE)
+	@touch $@
+
 setup-models: $(MODELS)  ## add torch, demucs and all that training, the full models and the tests need (requirements-models.lock)
 
-$(MODELS): requirements-models.lock $(READY)
+$(MODELS): requirements-models.lock $(TESTS)
 	@echo "setup: installing requirements-models.lock into $(VENV) (some minutes, about 5 GB)"
 	$(INSTALL) -r requirements-models.lock
 	@$(COMPILE)
@@ -99,6 +122,12 @@ PYTEST := $(BIN)/python -m pytest -n $(CORES) --dist loadfile --no-loadscope-reo
 test: $(EXTRAS)  ## run the tests but for those that take minutes
 	$(PYTEST) -m "not slow" $(ARGS)
 
+# From a folder to its report, the command line, the registry, the store: what a newer Python would break, without torch
+CORE := tests/core tests/test_digest.py
+
+test-core: $(TESTS)  ## the tests of the core, with requirements.lock alone: for another Python (PYTHON=... VENV=...)
+	$(PYTEST) -m "not slow" $(CORE) $(ARGS)
+
 test-slow: $(EXTRAS)  ## the tests that take minutes (what .ci/run runs after `make test`)
 	$(PYTEST) -m slow $(ARGS)
 
@@ -122,6 +151,12 @@ audit:  ## known vulnerabilities of the locked packages (needs a network)
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-models.lock
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-extras.lock
+
+# uv is no dependency either
+UV := artifacts/uv
+locks:  ## write the locks anew from pyproject.toml; versions stay (needs a network): ARGS="--upgrade-package numpy"
+	test -x $(UV)/bin/uv || { $(BIN)/python -m venv $(UV) && $(UV)/bin/python -m pip install --quiet uv==0.13.9; }
+	PATH="$(CURDIR)/$(UV)/bin:$$PATH" $(BIN)/python -m scripts.release.write_locks $(ARGS)
 
 sbom: $(MODELS)  ## docs/licences.md and a bill of materials (CycloneDX): artifacts/sbom.json
 	PYTHONPATH=. $(BIN)/python -m scripts.release.supply_chain --licences docs/licences.md --sbom artifacts/sbom.json

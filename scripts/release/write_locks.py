@@ -3,15 +3,15 @@
     make locks                                           # the packages that pyproject.toml names now
     make locks ARGS="--upgrade-package numpy"            # and a newer version of one
 
-A version that a lock holds stays; only what pyproject.toml newly asks for is added, and what it no longer asks for goes. The locks are
-universal: one file serves Python 3.11 to 3.13 on the platforms of `[tool.uv] environments`, and a package that only some of them need has
-a marker. requirements.lock is what rendering with the embedded networks needs; the others hold what comes on top: requirements-tests.lock
-for the tests that need no torch, requirements-models.lock for all else, requirements-kubernetes.lock for the cluster. They are complete
-and are installed with `--no-deps`.
+A version that a lock holds stays; what pyproject.toml newly asks for is added, and what it no longer asks for goes. The locks are
+universal: one file serves Python 3.11 to 3.13 on the platforms of `[tool.uv] environments`, and a package that only some of them need
+has a marker. requirements.lock is what rendering with the embedded networks needs; the others hold what comes on top:
+requirements-tests.lock for the tests that need no torch, requirements-models.lock for all else, requirements-kubernetes.lock for the
+cluster. They are complete and are installed with `--no-deps`.
 
-`uv` resolves (`make locks` installs it into artifacts/uv). After it: `make setup-models`, then `make sbom` and
-`python -m scripts.release.write_env`, which read the licences and requirements of what is installed. requirements-extras.lock is a list
-made by hand, since its packages are installed one by one.
+`uv` resolves (`make locks` installs it into artifacts/uv). After it: `make setup-models`, `python -m scripts.release.write_env` and
+`make sbom`, which read the requirements and licences of what is installed. requirements-extras.lock is a list made by hand, since its
+packages are installed one by one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collections.abc import Collection
 from importlib.metadata import requires
 from pathlib import Path
 
-from packaging.markers import Marker
+from packaging.markers import InvalidMarker, Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -38,6 +38,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 UNUSED = {entry["name"] for entry in PYPROJECT["tool"]["uv"]["dependency-metadata"]}
 EXTRAS = ("tests", "models", "dev", "training-audio")  # of the locks that an environment of a developer has
 PYTHONS = ("3.11", "3.12", "3.13")
+LIMIT = PYPROJECT["project"]["requires-python"].rpartition("<")[2]
 PLATFORMS = (  # (sys_platform, platform_system, os_name, platform_machine) of `[tool.uv] environments`
     ("linux", "Linux", "posix", "x86_64"), ("linux", "Linux", "posix", "aarch64"),
     ("darwin", "Darwin", "posix", "arm64"), ("win32", "Windows", "nt", "AMD64"),
@@ -63,9 +64,9 @@ def pins(text: str) -> dict[str, str]:
     """The version of each package of a lock that this Python installs here."""
     found = {}
     for line in text.splitlines():
-        if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)(?: *; *([^\\]+))?", line):
-            if not match[3] or Marker(match[3]).evaluate():
-                found[canonicalize_name(match[1])] = match[2]
+        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)(?: *; *([^\\]+))?", line)
+        if match and (not match[3] or Marker(match[3]).evaluate()):
+            found[canonicalize_name(match[1])] = match[2]
     return found
 
 
@@ -94,14 +95,28 @@ def needed(names: Collection[str], without: Collection[str] = ()) -> set[str]:
 
 
 def plain(entry: str) -> str:
-    """An entry of a lock without a marker that holds wherever the lock resolves, which is what most markers say."""
+    """An entry of a lock, its marker without what holds wherever the locks resolve: most have none left."""
     head, separator, hashes = entry.partition(" \\\n")
     requirement, _, marker = head.partition(" ; ")
-    where = [Marker(marker).evaluate(environment) for environment in ENVIRONMENTS] if marker else []
-    return entry if not all(where) else requirement + separator + hashes
+    if not marker:
+        return entry
+    # uv writes "for these Pythons and ((on this platform) or ...)"
+    parts = ("", marker.partition(" and ((")[0], marker.removeprefix(f"python_full_version < '{LIMIT}' and "))
+    short = min((part for part in parts if _where(part) == _where(marker)), key=len, default=marker)
+    return requirement + (f" ; {short}" if short else "") + separator + hashes
 
 
-def compiled(extras: Collection[str], held: str, arguments: Collection[str] = (), constraint: Path | None = None) -> str:
+def _where(marker: str) -> list[bool]:
+    """In which of the environments a marker holds."""
+    try:
+        return [not marker or Marker(marker).evaluate(environment) for environment in ENVIRONMENTS]
+    except InvalidMarker:  # a part of one
+        return []
+
+
+def compiled(
+    extras: Collection[str], held: str, arguments: Collection[str] = (), constraint: Path | None = None
+) -> str:
     """What uv makes of pyproject.toml with these extras.
 
     Args:

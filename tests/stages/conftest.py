@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import soundfile as sf
-import torch
 
 from audiorestorer.models.mask_config import MaskUNetConfig
-from audiorestorer.models.mask_unet import MaskUNet, save_checkpoint
+
+if TYPE_CHECKING:
+    from audiorestorer.models.mask_unet import MaskUNet
 
 RATE = 8000
 SMALL = MaskUNetConfig(
@@ -34,6 +36,10 @@ def write_recordings(
 
 def with_mask(bias: float, config: MaskUNetConfig = SMALL) -> MaskUNet:
     """A network whose mask is sigmoid(bias), of `mask_limit`, everywhere: 40 lets all pass, -40 nothing."""
+    import torch
+
+    from audiorestorer.models.mask_unet import MaskUNet
+
     model = MaskUNet(config).eval()
     torch.nn.init.zeros_(model.head.weight)
     torch.nn.init.constant_(model.head.bias, bias)  # type: ignore[arg-type]
@@ -42,6 +48,10 @@ def with_mask(bias: float, config: MaskUNetConfig = SMALL) -> MaskUNet:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+
+    from audiorestorer.models.mask_unet import MaskUNet, save_checkpoint
+
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
     save_checkpoint(path, MaskUNet(SMALL), "denoise", {})
