@@ -123,7 +123,8 @@ test: $(EXTRAS)  ## run the tests but for those that take minutes
 	$(PYTEST) -m "not slow" $(ARGS)
 
 # From a folder to its report, the command line, the registry, the store: what a newer Python would break, without torch
-CORE := tests/core tests/test_digest.py
+CORE := $(addprefix tests/,$(addsuffix .py,$(addprefix test_,core audio commands digest folders forked job_server listing manifest metadata pairs \
+  progress store tables workflow zipped) $(addprefix stages/test_,deliver ingest publish report shard) models/test_registry))
 
 test-core: $(TESTS)  ## the tests of the core, with requirements.lock alone: for another Python (PYTHON=... VENV=...)
 	$(PYTEST) -m "not slow" $(CORE) $(ARGS)

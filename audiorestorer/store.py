@@ -179,7 +179,8 @@ class Store:
     def scratch(self) -> Iterator[Path]:
         """A temporary folder on the store's file system, removed afterwards."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.folder))
+        # by its name: the path that Python 3.12 makes of a relative one has no `..` left, which behind a link is another folder
+        folder = self.folder / Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.folder)).name
         try:
             yield folder
         finally:

@@ -27,20 +27,28 @@ def run(*arguments: str) -> tuple[int, str]:
     ("arguments", "message"),
     [
         (["audit-stems", "--root", "/nowhere"], "/nowhere: no such folder"),
-        (
+        pytest.param(
             ["train", "--config", "config/experiments/denoiser_overfit.yaml", "--out", "/tmp/x.safetensors"],
             "--manifest",
+            marks=pytest.mark.torch,
         ),
-        (
+        pytest.param(
             ["infer-batch", "--in", "data", "--checkpoint", "README.md", "--out", "/tmp/x"],
             "README.md: not a readable safetensors file",
+            marks=pytest.mark.torch,
         ),
-        (["analyse-degradation", "/nowhere"], "/nowhere: no such file or folder"),
-        (["learning-from-audio-debug", "--root", "/nowhere"], "/nowhere: no such folder"),
+        pytest.param(["analyse-degradation", "/nowhere"], "/nowhere: no such file or folder", marks=pytest.mark.torch),
+        pytest.param(
+            ["learning-from-audio-debug", "--root", "/nowhere"], "/nowhere: no such folder", marks=pytest.mark.torch
+        ),
         (["sanity-suite", "--noise", "x.jsonl"], "--noise goes with --manifest"),
         (["make-degraded", "--out", "/tmp/x"], "either --speech or --manifest"),
         (["make-degraded", "--out", "/tmp/x", "--config", '{"item": 3}'], "did you mean 'items'"),
-        (["evaluate-restorer", "/nowhere", "--out", "/tmp/x.json", "--method", "input"], "/nowhere: cannot read"),
+        pytest.param(
+            ["evaluate-restorer", "/nowhere", "--out", "/tmp/x.json", "--method", "input"],
+            "/nowhere: cannot read",
+            marks=pytest.mark.torch,
+        ),
         (["ablation-report", "/nowhere.json", "--out", "/tmp/x"], "/nowhere.json: cannot read"),
         (
             ["train", "--config", "x.yaml", "--manifest", "x", "--out", "/tmp/x", "--changes", "[1]"],

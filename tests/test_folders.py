@@ -178,7 +178,7 @@ def test_rows_say_where_their_originals_lie(here: Path) -> None:
         ("evaluate-restorer m.jsonl --method input --out m.jsonl", "--out (m.jsonl) is the same as TEST_MANIFEST"),
         ("evaluate-enhancer rec --out rec/q --checkpoint m.jsonl", "--out (rec/q) lies in SPEECH_DIR"),
         ("sanity-suite --manifest m.jsonl --json m.jsonl", "--json (m.jsonl) is the same as --manifest"),
-        ("infer-batch --in rec --checkpoint m.jsonl --out rec/o", "--out (rec/o) lies in --in"),
+        pytest.param("infer-batch --in rec --checkpoint m.jsonl --out rec/o", "--out (rec/o) lies in --in", marks=pytest.mark.torch),
         ('ingest rec/0.jsonl --config {"input":"rec"}', "OUT_MANIFEST (rec/0.jsonl) lies in input"),
         ('ingest o.jsonl --config {"input":"rec"} --store rec/s', "--store (rec/s) lies in input"),
         ("publish rows.jsonl p.jsonl --output rec", "--output (rec) is the same as the recordings (rec)"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib import metadata
 from typing import Any
 
 from audiorestorer.metrics import Missing, recognisers
@@ -38,7 +39,8 @@ def names(context: Context) -> dict[str, str]:
 
 def state(context: Context) -> Any:
     """All that a figure depends on beside audio, transcript and code."""
-    weights = context.recogniser["digest"] if context.recogniser else recognisers.EMBEDDED_RECOGNISER
+    embedded = recognisers.EMBEDDED_RECOGNISER
+    weights = context.recogniser["digest"] if context.recogniser else f"{embedded} {metadata.version(embedded)}"
     with_text = "batch" in names(context).values()
     return {"names": names(context), "weights": weights, "sentences": context.sentences if with_text else ()}
 

@@ -123,7 +123,7 @@ class Compiled:
             return path
         log.info("openvino: converting a network for windows of length %d (once; kept in %s)", length, self.cache)
         self.cache.mkdir(parents=True, exist_ok=True)
-        with _tracing, warnings.catch_warnings(), tempfile.TemporaryDirectory(dir=self.cache) as folder:
+        with _tracing, warnings.catch_warnings(), tempfile.TemporaryDirectory(dir=self.cache.resolve()) as folder:
             warnings.simplefilter("ignore")  # the tracer warns of every size that it takes for constant: they are
             with torch.inference_mode():
                 module, inputs = self.make(rows, length)
