@@ -42,7 +42,7 @@ python:  ## say which Python .venv is made with; PYTHON=... chooses another
 
 environment:
 	@$(MAKE) --no-print-directory python
-	@$(PYTHON) -m venv $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
 
 setup: $(READY)  ## make .venv and install what rendering with the embedded networks needs (requirements.lock)
 
@@ -148,8 +148,9 @@ check: lint test  ## ruff, mypy, snakefmt, snakemake --lint and the tests
 # pip-audit is no dependency: it asks the network for known vulnerabilities, and lives in an environment of its own
 AUDIT := artifacts/pip-audit
 audit:  ## known vulnerabilities of the locked packages (needs a network)
-	test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1; }
+	test -x $(AUDIT)/bin/pip-audit || { "$(PYTHON)" -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install --quiet pip-audit==2.10.1; }
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-tests.lock
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-models.lock
 	$(AUDIT)/bin/pip-audit --strict --disable-pip --require-hashes -r requirements-extras.lock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -61,3 +62,29 @@ def test_the_container_installs_the_locks():
 @pytest.mark.parametrize("name", ["requirements-kubernetes.lock"])
 def test_the_cluster_s_packages_fit_to_the_lock(name: str):
     assert not locked(name).keys() & LOCK.keys(), "only what requirements.lock lacks"
+
+
+def make_python(folder: Path, *arguments: str) -> tuple[int, str]:
+    """What `make python` says where the folder is first on PATH and there is no pyenv."""
+    env = {"PATH": f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin", "HOME": str(folder)}
+    done = subprocess.run(["make", "python", *arguments], cwd=ROOT, env=env, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_make_takes_the_newest_python_that_runs(tmp_path: Path):
+    """A shim that answers nothing but an error is passed over, on PATH and in pyenv's folder."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pyenv = tmp_path / f".pyenv/versions/3.13.{2**31}/bin"
+    pyenv.mkdir(parents=True)
+    for path, script in (
+        (tmp_path / "python3.13", "exit 127"), (pyenv / "python3.13", "exit 1"),
+        (tmp_path / "python3.12", f'exec {sys.executable} "$@"'),
+    ):  # fmt: skip
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+    code, text = make_python(tmp_path)
+    assert code == 0 and re.search(rf"^Python {re.escape(own)}\.\d+ /", text, re.M)
+    code, text = make_python(tmp_path, f"PYTHON={tmp_path}/python3.13")
+    assert code and f"{tmp_path}/python3.13 is no Python 3.11, 3.12 or 3.13 that runs" in text
+    code, text = make_python(tmp_path, "PYTHONS=3.13")
+    assert code and "found no Python 3.13 that runs and has venv" in text
