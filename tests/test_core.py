@@ -58,7 +58,8 @@ def test_the_recordings_are_restored_and_measured_and_the_bad_ones_have_a_reason
 
 
 def test_the_report_and_the_archive_hold_the_run(folder: Path) -> None:
-    assert "AudioRestorer" in (folder / "report.html").read_text()
+    assert "results.html" in (folder / "report.html").read_text()
+    assert "help_line" in (folder / "artifacts/report/results.html").read_text()
     (archive,) = (folder / "artifacts").rglob("*.tar.zst")
     with zstandard.open(archive, "rb") as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
         names = [member.name for member in tar]
