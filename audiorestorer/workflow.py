@@ -199,6 +199,11 @@ class Workflow:
         """The options of further models that the kind of a model takes."""
         return constant_of(f"separators.{self.registry.get(model).kind}", "HELPERS")
 
+    def enhancer_models(self) -> dict[str, str]:
+        """The enhancer of the settings and, of a kind that uses one, its denoiser (`own`); whether the stage is on or not."""
+        models = self.models_of(self.stage("enhance"))
+        return {"model": models["model"], **({"own": models["denoiser"]} if "denoiser" in models else {})}
+
     def network_options(self, stage: ChainStage) -> Callable[..., list[str]]:
         """A rule's `params` function: the models, the device and the threads, as options of a stage's command."""
 

@@ -104,7 +104,7 @@ rule enhance_by_trained:
 # Not part of `all`: it measures the model on degraded versions of the clean references, not the batch.
 rule enhancer_quality:
     input:
-        model=model_json(CFG.enhance.model),
+        **{option: model_json(name) for option, name in FLOW.enhancer_models().items()},
         denoiser=model_json("pilot_denoiser"),
     output:
         multiext(f"{ART}/enhancer/quality", ".json", ".csv", ".md"),
@@ -122,10 +122,11 @@ rule enhancer_quality:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         transcripts=lambda wildcards: [f"--transcripts={path}" for path in pairs.companions(CFG)[1:] if path],
         cfg=CFG.enhance.model_dump_json(exclude={"enabled"}),
+        own=lambda wildcards, input: [f"--own-denoiser={path}" for path in [input.get("own")] if path],
         code=code_digest("stages.training.evaluate_enhancer", "metrics.recognisers.pocketsphinx"),
         store=STORE,
         device=CFG.device,
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer evaluate-enhancer {params.speech:q} --out {params.out:q} --checkpoint {input.model:q}'
-        " --denoiser {input.denoiser:q} {params.transcripts:q} --config {params.cfg:q} --limit 24 --store {params.store:q}"
+        " --denoiser {input.denoiser:q} {params.own:q} {params.transcripts:q} --config {params.cfg:q} --limit 24 --store {params.store:q}"
         " --device {params.device:q} --threads {threads} 2>&1 | tee {log:q}"

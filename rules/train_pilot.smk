@@ -1,17 +1,20 @@
 # Needs Debian packages: espeak-ng, flite, festival, rhvoice and libttspico-utils (non-free) with the voices that
 # scripts/audio/synth_speech.py names, fluidsynth, fluid-soundfont-gm, ffmpeg; apt-get, for the recordings.
-# Makes: the pilot models' training audio, the models and their figures on held-out voices and pieces, and the fusion network, on others.
+# Makes: the pilot models' training audio, the models and their figures on held-out voices and pieces, and on others the fusion networks
+# and the extension network.
 # Not part of `all`.
 # The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/trained/.
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
 FUSION_NETWORKS = ["pilot_fusion", "pilot_fusion_own"]
+EXTENSION = "pilot_extension"
 # a training that begins with the weights of another one
 BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
 # what make_training_audio.py makes of each set of recordings
 TRAINING_MINUTES = {
     "separators": "--minutes-speech 200 --minutes-music 120 --seed 5 --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30".split(),
     "fusion": "--minutes-speech 25 --minutes-music 50 --seed 21 --minutes-prompts 100 --minutes-tracks 80 --minutes-sounds 25".split(),
+    "voices": "--rate 44100 --seed 31 --minutes-speech 0 --minutes-music 0 --minutes-prompts 170 --minutes-tracks 0 --minutes-sounds 0".split(),
 }
 FUSION_PARTS = 2  # jobs that make its examples
 
@@ -19,7 +22,7 @@ FUSION_PARTS = 2  # jobs that make its examples
 rule train_pilot:
     input:
         expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
-        expand(f"{ART}/trained/{{network}}.safetensors", network=FUSION_NETWORKS),
+        expand(f"{ART}/trained/{{network}}.safetensors", network=[*FUSION_NETWORKS, EXTENSION]),
 
 
 # `recordings`: those that the separators heard, and for the fusion network others (scripts/audio/free_recordings.py).
@@ -182,3 +185,27 @@ rule train_pilot_fusion:
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train-fusion --config {input.config:q} --examples {params.folder:q}'
         " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
+
+
+rule train_pilot_extension:
+    input:
+        data=f"{ART}/training_audio/voices/index.jsonl",
+        config=f"{EXPERIMENTS}/{EXTENSION}.yaml",
+    output:
+        model=protected(f"{ART}/trained/{EXTENSION}.safetensors"),
+        record=f"{ART}/trained/{EXTENSION}.json",
+    log:
+        f"{ART}/logs/train/{EXTENSION}.log",
+    cache: CACHING
+    conda:
+        "../envs/audiorestorer.yaml"
+    threads: 1
+    resources:
+        **growing(mem_mb=4000, runtime=180),
+    params:
+        data=lambda wildcards, input: os.path.dirname(input.data),
+        work=f"{ART}/runs",
+        code=code_digest("training.extension"),
+    shell:
+        'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train-extension --config {input.config:q} --data {params.data:q} --out {output.model:q}'
+        " --work {params.work:q} --threads 1 2>&1 | tee {log:q}"

@@ -120,16 +120,21 @@ def test_models_recognisers_and_digests_of_a_stage():
     denoise, enhance = run.stage("denoise"), run.stage("enhance")
     assert run.models_of(run.stage("fuse")) == {"model": "pilot_fusion"}
     assert run.models_of(denoise) == {"model": "pilot_denoiser"}
-    assert run.models_of(enhance) == {"model": "pilot_enhancer", "recogniser": "wav2vec2_base_960h"}
+    assert run.models_of(enhance) == {
+        "model": "pilot_extension", "denoiser": "deepfilternet3", "recogniser": "wav2vec2_base_960h",
+    }  # fmt: skip
+    other = flow(enhance={"enabled": True, "model": "pilot_enhancer"})
+    assert "denoiser" not in other.models_of(enhance) and other.enhancer_models() == {"model": "pilot_enhancer"}
+    assert flow(enhance={"denoiser": None}).enhancer_models() == {"model": "pilot_extension"}
     assert run.networks() == [
         "pilot_sep_a",
         "pilot_sep_b",
         "deepfilternet3",
         "pilot_fusion",
         "pilot_denoiser",
-        "pilot_enhancer",
+        "pilot_extension",
     ]
-    assert run.cost_of(denoise) == resources.MASK_NETWORK and run.cost_of(enhance) == resources.ENHANCER
+    assert run.cost_of(denoise) == resources.MASK_NETWORK and run.cost_of(enhance) == resources.EXTENSION
     ungated = flow(enhance={"enabled": True, "max_wer": None})
     assert "recogniser" not in ungated.models_of(enhance) and ungated.code_of(enhance) != run.code_of(enhance)
 
@@ -141,6 +146,7 @@ def test_models_recognisers_and_digests_of_a_stage():
         ({"separators": [{"name": "a", "model": "pilot_enhancer"}]}, r"separators\.0\.model: model pilot_enhancer"),
         ({"denoise": {"enabled": True, "model": "pilot_enhancer"}}, r"denoise\.model: model pilot_enhancer"),
         ({"enhance": {"enabled": True, "model": "pilot_denoiser"}}, r"enhance\.model: model pilot_denoiser"),
+        ({"enhance": {"enabled": True, "denoiser": "pilot_fusion"}}, r"enhance\.denoiser: model pilot_fusion"),
         ({"evaluate": {"recogniser": "pilot_denoiser"}}, "recogniser: model pilot_denoiser"),
     ],
 )

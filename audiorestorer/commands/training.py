@@ -294,7 +294,7 @@ command("join-enhancer", "models.enhancer.checkpoint:join_checkpoints")(
     out=option(Path, "The whole enhancer to write, a safetensors file.", role=WRITTEN),
 )
 command("evaluate-enhancer", "training.evaluate_enhancer")(
-    "Measure an enhancer on band-limited, reverberant, noisy and clipped versions of clean speech.",
+    "Measure an enhancer on band-limited, reverberant, noisy, clipped and broken versions of clean speech.",
     job={**opt.JOB, "store": opt.STORE._replace(role=WRITTEN)},
     speech=argument(Path, "SPEECH_DIR", "Clean recordings, best of voices that no training saw.", role=READ),
     out=option(Path, "Folder of quality.json, quality.csv and quality.md.", role=WRITTEN),
@@ -306,6 +306,7 @@ command("evaluate-enhancer", "training.evaluate_enhancer")(
     conditions=option(list[str], "clean, band_4khz, ...; can be repeated. All if left out.", [], "--condition"),
     limit=option(int | None, "Largest number of recordings.", None, min=1),
     dnsmos=option(bool, "Measure DNSMOS too.", False, "--dnsmos"),
+    words=option(bool, "Let a recogniser count wrong words, which takes most of the time.", True, "--words/--no-words"),
     config=section(EnhanceSettings, "The section enhance: a YAML file, or inline JSON.", "{}"),
 )
 command("fusion-examples", fusion_examples)(

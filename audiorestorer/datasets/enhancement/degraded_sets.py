@@ -17,6 +17,7 @@ BAND_ORDER = 8  # 48 dB per octave: as a telephone's or a low sampling rate's fi
 SNR_DB = 5.0
 PINK = 1.0  # exponent of the noise's spectrum
 CLIP_SHARE = 0.2  # share of the peak: 14 dB of overdrive into a hard limit
+GAP_SEC, GAP_SHARE = (0.02, 0.06), 0.05  # of lost packets: their length, and their share of the time
 ROOM = {"reverberance": 55.0, "damping": 40.0, "room_scale": 50.0}  # a decay of 0.46 s, shorter above 2 kHz
 
 Change = Callable[[np.random.Generator, Mono, int], Mono]
@@ -42,6 +43,17 @@ def _clipped(rng: np.random.Generator, speech: Mono, rate: int) -> Mono:
     return artefacts.clip(speech, CLIP_SHARE * float(np.abs(speech).max(initial=0.0)))
 
 
+def _gaps(rng: np.random.Generator, speech: Mono, rate: int) -> Mono:
+    out, place = speech.copy(), 0
+    while True:
+        gap = rng.uniform(*GAP_SEC)
+        place += int(rng.exponential(gap * (1 / GAP_SHARE - 1)) * rate)
+        if place >= len(out):
+            return out
+        out[place : place + int(gap * rate)] = 0
+        place += int(gap * rate)
+
+
 CONDITIONS: dict[str, Change] = {
     "clean": lambda rng, speech, rate: speech,
     "band_4khz": _band(4000.0),
@@ -49,6 +61,7 @@ CONDITIONS: dict[str, Change] = {
     "reverberant": _reverberant,
     "noisy": _noisy,
     "clipped": _clipped,
+    "gaps": _gaps,
 }
 
 

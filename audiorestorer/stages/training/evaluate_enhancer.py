@@ -52,7 +52,7 @@ LONGEST_SEC, SHORTEST_SEC = 20.0, 0.5
 FIGURES = (
     ("lsd_db", "LSD, dB ↓", 2), ("lsd_high_db", "LSD above 4 kHz, dB ↓", 2), ("mel_db", "mel distance, dB ↓", 2),
     ("stoi", "STOI ↑", 3), ("pesq", "PESQ ↑", 2), ("wer", "WER ↓", 3), ("wer_change", "words changed ↓", 3),
-    ("dnsmos_ovrl", "DNSMOS ↑", 2),
+    ("dnsmos_ovrl", "DNSMOS ↑", 2), ("si_sdr_db", "SI-SDR, dB ↑", 1),
 )  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def run(
     conditions: list[str] | None = None,
     limit: int | None = None,
     dnsmos: bool = False,
+    words: bool = True,
 ) -> dict[str, Any]:
     """Write `quality.json`, `quality.csv` and `quality.md`.
 
@@ -90,6 +91,7 @@ def run(
         transcripts: TSV with the columns path (below `speech`, any suffix) and transcript; where there is none, what is heard in
             the clean recording is the truth.
         limit: so many recordings at most, evenly over the sorted list.
+        words: whether a recogniser counts wrong words; it takes most of the time.
         conditions: of `CONDITIONS`; None: all.
 
     Raises:
@@ -106,12 +108,12 @@ def run(
     kind = read_json(recogniser)["kind"] if recogniser else EMBEDDED_RECOGNISER
     stage: Stage[Bench] = Stage(
         name="evaluate-enhancer",
-        settings=[config.model_dump(exclude=NO_KEY), dnsmos, kind],
+        settings=[config.model_dump(exclude=NO_KEY), dnsmos, words, kind],
         code=code_digest("stages.training.evaluate_enhancer", f"metrics.recognisers.{kind}"),
         weights=":".join(
             sha256_file(path) if path else "" for path in (checkpoint, denoiser, own_denoiser, recogniser)
         ),
-        load=lambda: _bench(checkpoint, denoiser, own_denoiser, config, recogniser, dnsmos, job),
+        load=lambda: _bench(checkpoint, denoiser, own_denoiser, config, recogniser, dnsmos, words, job),
         process=lambda bench, item, _: _measured(bench, item, config.seed, config.max_wer),
         describe=lambda entry, item: item.updated(**entry.row),
         inputs=lambda item: [item.sha256, item.condition, item.transcript],
@@ -216,6 +218,7 @@ def _bench(
     config: EnhanceSettings,
     recogniser: Path | None,
     dnsmos: bool,
+    words: bool,
     job: Job,
 ) -> Bench:
     kept = config.model_copy(update={"sample_rate": "keep"})
@@ -227,7 +230,8 @@ def _bench(
     if denoiser is not None:
         other = Checkpoint(denoiser).load(enhancer.device, job.threads)
     not_asked = {} if dnsmos else {"dnsmos_ovrl": "not asked for (--dnsmos)"}
-    return Bench(enhancer, other, Meter(("stoi", "pesq", "dnsmos_ovrl", WER), context, not_asked))
+    figures = ["stoi", "pesq", "dnsmos_ovrl", "si_sdr_db", *([WER] if words else [])]
+    return Bench(enhancer, other, Meter(figures, context, not_asked))
 
 
 def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None) -> ItemResult:
