@@ -19,8 +19,10 @@ def architecture_of(path: str | Path) -> str:
     """What a file's metadata call its network; empty where they do not.
 
     Raises:
-        AudioRestorerError: not a safetensors file; names file and reason.
+        AudioRestorerError: no such file, or not a safetensors file; names file and reason.
     """
+    if not Path(path).is_file():
+        raise AudioRestorerError(f"{path}: cannot read: no such file")
     try:
         with safe_open(str(path), framework="np") as file:
             return str((file.metadata() or {}).get("architecture", ""))

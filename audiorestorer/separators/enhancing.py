@@ -46,7 +46,10 @@ class RecordingEnhancer:
 
     Attributes:
         settings: of the run. sample_rate: Hz, at which the network works. device: `cpu` or a GPU's name.
+        may_change_words: whether speech that the recording holds is made anew; if not, no recogniser need compare the versions.
     """
+
+    may_change_words = True
 
     settings: EnhanceSettings
     sample_rate: int

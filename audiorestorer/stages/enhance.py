@@ -36,6 +36,7 @@ from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items,
 from audiorestorer.store import sha256_file
 
 ROWS = "enhance.jsonl"
+LARGEST_SHARE = 0.5  # of the recording's energy, that a band above its own may hold: voices hold less above 2 kHz
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,16 @@ def enhance_item(worker: Worker, item: Item, seed: int, folder: Path) -> Chosen:
     """
     path = item.path or item.noisy
     try:
-        peaks = _written(worker.enhancer, Recording.of_file(path), _seed_of(item, seed), folder)
+        peaks, share = _written(worker.enhancer, Recording.of_file(path), _seed_of(item, seed), folder)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
     files = {name: folder / f"{name}.wav" for name in peaks}
     row: dict[str, Any] = {"enhanced": "enhanced" in files}
-    if worker.gate is not None and row["enhanced"]:
+    if row["enhanced"] and not worker.enhancer.may_change_words and share > LARGEST_SHARE:
+        row.update(
+            enhanced=False, enhance_reason=f"what was made holds {share:.0%} of the energy: speech holds less there"
+        )
+    elif row["enhanced"] and worker.gate is not None and worker.enhancer.may_change_words:
         found = worker.gate.judge(str(files["denoised"]), str(files["enhanced"]), item.transcript)
         row.update(enhanced=not found.changed, enhance_wer=found.wer)
         if found.reason:
@@ -152,12 +157,15 @@ def enhance_item(worker: Worker, item: Item, seed: int, folder: Path) -> Chosen:
     return Chosen(files[name], peaks[name], row)
 
 
-def _written(enhancer: RecordingEnhancer, recording: Recording, seed: int, folder: Path) -> dict[str, float]:
-    """Write `denoised.wav` and `enhanced.wav`; the largest sample of each."""
+def _written(
+    enhancer: RecordingEnhancer, recording: Recording, seed: int, folder: Path
+) -> tuple[dict[str, float], float]:
+    """Write `denoised.wav` and `enhanced.wav`; the largest sample of each, and the energy of their difference to the first's."""
     rate = enhancer.output_rate(recording.sample_rate)
     frames = round(recording.frames * rate / recording.sample_rate)
     peaks: dict[str, float] = {}
     writers: dict[str, Writer] = {}
+    energy, change = 0.0, 0.0
     with ExitStack() as stack:
         for blocks in enhancer.stream(recording, seed):
             for name, block in blocks.items():
@@ -168,7 +176,10 @@ def _written(enhancer: RecordingEnhancer, recording: Recording, seed: int, folde
                     writers[name] = stack.enter_context(writer)
                 writers[name].write(block)
                 peaks[name] = max(peaks.get(name, 0.0), float(np.abs(block).max(initial=0.0)))
-    return peaks
+            energy += float(np.square(blocks["denoised"], dtype=np.float64).sum())
+            if "enhanced" in blocks:
+                change += float(np.square(blocks["enhanced"] - blocks["denoised"], dtype=np.float64).sum())
+    return peaks, change / energy if energy else 0.0
 
 
 def _suffix(item: Item) -> str:

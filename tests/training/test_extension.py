@@ -16,9 +16,8 @@ from audiorestorer.models import extension
 from audiorestorer.training.extension import ExtensionExamples, ExtensionSettings, fit, load_settings
 
 RATE = 16_000
-NETWORK = {
-    "sample_rate": RATE, "n_fft": 256, "hop_length": 64, "bands": 6, "band_width": 8, "band_hidden": 4, "rnn_hidden": 8, "rnn_layers": 1,
-}  # fmt: skip
+SIZES = {"bands": 6, "band_width": 8, "band_hidden": 4, "rnn_hidden": 8, "rnn_layers": 1}
+NETWORK = {"sample_rate": RATE, "n_fft": 256, "hop_length": 64, **SIZES}
 
 
 def experiment(folder: Path, **changes: object) -> ExtensionSettings:

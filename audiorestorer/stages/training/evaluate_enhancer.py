@@ -265,7 +265,7 @@ def _measured(bench: Bench, item: Item, seed: int, max_wer: float | None) -> Ite
     }
     if "enhanced" in heard:
         measured["enhanced"].put("wer_change", partial(word_error_rate, heard["denoised"], heard["enhanced"]))
-        if max_wer is not None:
+        if max_wer is not None and bench.enhancer.may_change_words:
             known = item.transcript if not recognisers.unfit(meter.context, item.transcript or "") else None
             row["fallback"] = verdict(heard["denoised"], heard["enhanced"], known, max_wer).changed
     return ItemResult({}, row)
