@@ -307,7 +307,7 @@ def read_yaml(path: str | Path, *, foreign: bool = False) -> Any:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise AudioRestorerError(f"{path}: larger than {MAX_BYTES / 1e6:g} MB: not a configuration")
-        return _parsed(content.decode("utf-8"), _Foreign if foreign else _Strict)
+        return _parsed(content.decode("utf-8"), _Foreign if foreign else _Strict) or {}
     except OSError as error:
         raise AudioRestorerError(f"{path}: cannot read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -321,6 +321,19 @@ def read_yaml(path: str | Path, *, foreign: bool = False) -> Any:
         raise AudioRestorerError(f"{path}: not valid YAML: {reason:.400}{hint}") from error
 
 
+def yaml_value(text: str, where: str) -> Any:
+    """A value that is written as YAML on a command line; an empty text is null.
+
+    Raises:
+        AudioRestorerError: names `where` and the reason.
+    """
+    try:
+        return _parsed(text, _Strict) if text.strip() else None
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+        reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
+        raise AudioRestorerError(f"{where}: not valid YAML: {reason:.400}") from error
+
+
 def _parsed(text: str, kind: type[_Strict]) -> Any:
     loader = kind(text)
     try:
@@ -328,7 +341,7 @@ def _parsed(text: str, kind: type[_Strict]) -> Any:
         if node is None:
             return {}
         _size(node, {}, 0)
-        return loader.construct_document(node) or {}
+        return loader.construct_document(node)
     finally:
         loader.dispose()
 

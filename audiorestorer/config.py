@@ -335,7 +335,7 @@ class Config(Settings):
     """The whole configuration."""
 
     input: PathName = Field(
-        "data/pilot/input", min_length=1, description="Folder of recordings, or a .zip archive of them"
+        "data/pilot/input", min_length=1, description="Folder of recordings, a .zip archive of them, or one recording"
     )
     output: PathName = Field("artifacts/output", min_length=1, description="Folder of the cleaned tree")
     replace_edited: bool = Field(

@@ -27,10 +27,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
+
+from audiorestorer.places import PACKAGE, in_clone
 
 SWITCH, ADDRESS = "AUDIORESTORER_SERVER", "AUDIORESTORER_SOCKET"
-CLIENT = Path(__file__).parents[1] / "rules/client.py"
 # in the order in which a run needs them; what is not asked for at once is imported while no job asks
 FIRST = ("numpy", "audiorestorer.__main__", "audiorestorer.stages.shard")
 LATER = (
@@ -59,8 +59,9 @@ def start(python: str) -> Callable[[], None]:
     if len(os.fsencode(address)) > LONGEST_ADDRESS:
         os.rmdir(folder)
         return lambda: None
-    root = Path(__file__).parents[1]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))}
+    environment = dict(os.environ)
+    if in_clone():
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(PACKAGE.parent), os.environ.get("PYTHONPATH")]))
     environment.setdefault("OMP_WAIT_POLICY", "passive")
     process = subprocess.Popen(
         [python, "-m", "audiorestorer.job_server", address], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,

@@ -16,9 +16,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import write_text_atomic
+from audiorestorer.files import replacing, write_text_atomic
 
 VARIABLE, EVERY_SEC = "AUDIORESTORER_PROGRESS", 30.0
+STATE_VARIABLE = "AUDIORESTORER_PROGRESS_FILE"
+STATE_SEC, STATE_SHARE = 0.5, 20  # between two states at least, and as a multiple of what finding one takes
 SUFFIX = ".work.json"
 CLOCK_SLACK_SEC = 2.0  # between this machine's clock and a file server's
 
@@ -79,37 +81,113 @@ class Job:
     parts: int = 1
 
 
+@dataclass(frozen=True)
+class State:
+    """How far a run is, for a program that shows it: what `progress.json` holds.
+
+    Attributes:
+        state: starting, running, done, nothing_to_do or failed.
+        stage: what is worked on; empty where that is not known.
+        done, total: recordings; a recording counts in parts, by the stages that are done.
+        share: of the whole work that is done, 0 to 1.
+        seconds_left: None where nothing can be said yet.
+        message: one sentence for people.
+    """
+
+    state: str
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    share: float = 0.0
+    seconds_left: float | None = None
+    message: str = ""
+
+    def write(self, path: Path) -> None:
+        """Replace the file; where that is not possible (no space, say) it stays as it was: the run is worth more than its display."""
+        with suppress(OSError), replacing(path) as temporary:
+            temporary.write_text(json.dumps({key: _short(value) for key, value in asdict(self).items()}) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> State | None:
+        """What is there; None where nothing can be read."""
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def tell(environment: Mapping[str, str], state: State) -> None:
+    """Write a state where the program that started this run looks for it; nothing where none did."""
+    if name := environment.get(STATE_VARIABLE):
+        state.write(Path(name))
+
+
+@dataclass
+class Tally:
+    """Items by stage: those that are done, those that are left, and the seconds of work that the former took."""
+
+    done: dict[str, float]
+    left: dict[str, float]
+    cost: dict[str, float]
+
+    @property
+    def items(self) -> float:
+        """Recordings that are done, in parts."""
+        return sum(self.done.values()) / max(len(self.done), 1)
+
+    @property
+    def of(self) -> float:
+        return self.items + sum(self.left.values()) / max(len(self.left), 1)
+
+    def seconds_left(self, elapsed: float) -> tuple[float, bool]:
+        """The seconds that the stages of known speed still need (0: none is known), and whether others come on top."""
+        known = [stage for stage in self.done if self.done[stage] >= 1]
+        beside = max(sum(self.cost.values()) / elapsed, 1e-3)  # how many jobs work at a time
+        rest = sum(self.left[stage] * self.cost[stage] / self.done[stage] for stage in known) / beside
+        return rest, any(self.left[stage] for stage in self.done if stage not in known)
+
+
 class Run:
     """The jobs of a run, looked at from outside while they work."""
 
     def __init__(self, jobs: Sequence[Job], start: float) -> None:
         self.jobs, self.start = jobs, start
         self.finished: dict[Path, float] = {}  # manifests that were written, with their jobs' seconds
+        self._stage, self._spent = "", dict[str, float]()
 
     def line(self, now: float) -> str:
         """Items finished and a second, the time left, and each stage's share of the work so far."""
-        stages = len({job.stage for job in self.jobs})
-        steps = sum(job.items for job in self.jobs)
-        done: dict[str, float] = {}
-        left: dict[str, float] = {}
-        cost: dict[str, float] = {}
+        tally, elapsed = self._tally(), max(now - self.start, 1e-3)
+        rate = tally.items / elapsed
+        text = f"progress: {tally.items:.0f} of {tally.of:.0f} items, {rate:.{1 if rate >= 1 else 2}f} a second"
+        rest, is_more = tally.seconds_left(elapsed)
+        if rest:
+            text += f", {'more than' if is_more else 'about'} {duration(rest)} left"
+        return text + _shares(tally.cost)
+
+    def state(self, now: float) -> State:
+        """The same for a program. The stage is the one that worked most since the last call."""
+        tally = self._tally()
+        worked = {stage: spent - self._spent.get(stage, 0.0) for stage, spent in tally.cost.items()}
+        busiest = max(worked, key=lambda stage: worked[stage], default="")
+        if busiest and worked[busiest] > 0:
+            self._stage = busiest
+        self._spent = tally.cost
+        stage = self._stage if len(self.finished) < len(self.jobs) else "report"
+        rest, _ = tally.seconds_left(max(now - self.start, 1e-3))
+        share = tally.items / tally.of if tally.of else 0.0
+        return State("running", stage, int(tally.items + 1e-6), round(tally.of), share, rest or None)
+
+    def _tally(self) -> Tally:
+        tally = Tally({}, {}, {})
         lying = {folder: self._new(folder) for folder in {job.manifest.parent for job in self.jobs}}
         for job in self.jobs:
             share, work_sec = self._look(job, lying[job.manifest.parent])
-            done[job.stage] = done.get(job.stage, 0.0) + share * job.items
-            left[job.stage] = left.get(job.stage, 0.0) + (1 - share) * job.items
-            cost[job.stage] = cost.get(job.stage, 0.0) + work_sec
-        elapsed = max(now - self.start, 1e-3)
-        items, of = sum(done.values()) / max(stages, 1), steps / max(stages, 1)
-        rate = items / elapsed
-        text = f"progress: {items:.0f} of {of:.0f} items, {rate:.{1 if rate >= 1 else 2}f} a second"
-        known = [stage for stage in done if done[stage] >= 1]
-        beside = max(sum(cost.values()) / elapsed, 1e-3)  # how many jobs work at a time
-        rest = sum(left[stage] * cost[stage] / done[stage] for stage in known) / beside
-        if rest:
-            unknown = any(left[stage] for stage in done if stage not in known)
-            text += f", {'more than' if unknown else 'about'} {_duration(rest)} left"
-        return text + _shares(cost)
+            tally.done[job.stage] = tally.done.get(job.stage, 0.0) + share * job.items
+            tally.left[job.stage] = tally.left.get(job.stage, 0.0) + (1 - share) * job.items
+            tally.cost[job.stage] = tally.cost.get(job.stage, 0.0) + work_sec
+        return tally
 
     def _look(self, job: Job, lying: dict[str, list[Path]]) -> tuple[float, float]:
         """The share of a job that is done, and its seconds of work."""
@@ -135,7 +213,8 @@ class Run:
         return by_shard
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -164,8 +243,13 @@ def every_sec(environment: Mapping[str, str]) -> float:
     raise AudioRestorerError(f"{VARIABLE}: {text!r} is no number of seconds; 0 is silence")
 
 
-def watch(jobs: Iterable[Job], every_sec: float, say: Callable[[str], None] | None = None) -> Callable[[], None]:
+def watch(
+    jobs: Iterable[Job], every_sec: float, say: Callable[[str], None] | None = None, state_file: Path | None = None
+) -> Callable[[], None]:
     """Say every few seconds how far a run is, from a thread that ends with the process.
+
+    Args:
+        state_file: where to keep the run's `State` for another program.
 
     Returns:
         What stops it, after a last line.
@@ -180,9 +264,30 @@ def watch(jobs: Iterable[Job], every_sec: float, say: Callable[[str], None] | No
 
     def stop() -> None:
         if not stopped.is_set() and run.jobs:
-            stopped.set()
             tell(run.line(time.time()))
+        stopped.set()
 
     if run.jobs and every_sec > 0:
         threading.Thread(target=loop, name="progress", daemon=True).start()
+    if state_file is not None:
+        _keep_state(Run(run.jobs, run.start), state_file, stopped)
     return stop
+
+
+def _keep_state(run: Run, path: Path, stopped: threading.Event) -> None:
+    """Write a run's state at once, and whenever it changes, until it is stopped."""
+    last = run.state(time.time())
+    last.write(path)
+
+    def loop(last: State = last) -> None:
+        pause = STATE_SEC
+        while not stopped.wait(pause):
+            began = time.monotonic()
+            now = run.state(time.time())
+            if now != last:
+                now.write(path)
+                last = now
+            pause = max(STATE_SEC, STATE_SHARE * (time.monotonic() - began))
+        run.state(time.time()).write(path)
+
+    threading.Thread(target=loop, name="state", daemon=True).start()

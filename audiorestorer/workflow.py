@@ -501,4 +501,7 @@ class Workflow:
 
     def watch(self, written: Iterable[tuple[str, str]], items: Mapping[str, int], every_sec: float) -> None:
         """Say on the terminal how far the run is, until `stop_watching`. `every_sec` 0 is silence."""
-        self.stop_watching = progress.watch(self.stage_jobs(written, items), every_sec)
+        state_file = os.environ.get(progress.STATE_VARIABLE)
+        self.stop_watching = progress.watch(
+            self.stage_jobs(written, items), every_sec, state_file=Path(state_file) if state_file else None
+        )

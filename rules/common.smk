@@ -11,14 +11,22 @@ from snakemake.settings.types import DeploymentMethod
 ROOT = os.path.dirname(workflow.current_basedir.get_path_or_uri(secret_free=True))
 AS_MODULE = not workflow.modifier.is_main_snakefile()
 IS_TARGET = not AS_MODULE or workflow.default_target is None  # another workflow's own first rule stays its target
-if not os.path.isdir(os.path.join(ROOT, "audiorestorer")):
-    raise WorkflowError(f"{ROOT}: not a clone of AudioRestorer: clone its repository, and give the clone's Snakefile")
-if ROOT not in sys.path:
-    sys.path.insert(0, ROOT)
+# What holds the package: the clone, or the folder that the package is installed in, which carries the workflow.
+HOUSE = ROOT if os.path.basename(ROOT) != "_workflow" else os.path.dirname(os.path.dirname(ROOT))
+PACKAGE = os.path.join(HOUSE, "audiorestorer")
+if not os.path.isdir(PACKAGE):
+    raise WorkflowError(
+        f"{ROOT}: neither a clone of AudioRestorer nor an installed one: give the Snakefile of a clone, or the one that"
+        " `audiorestorer doctor` names"
+    )
+if HOUSE not in sys.path:
+    sys.path.insert(0, HOUSE)
 # For rules/python.sh, by which a job runs Python: these names are ours alone, so that the commands of another workflow that uses this one
 # keep their environment. `python` is the one beside the interpreter that runs snakemake, or, where asked for, a conda environment's.
 BESIDE = os.path.join(os.path.dirname(sys.executable), "python")
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+if USES_CONDA and HOUSE != ROOT:
+    raise WorkflowError("--sdm conda needs a clone of AudioRestorer: the environments that it makes hold no installed one")
 EXECUTABLE = "python" if USES_CONDA else BESIDE if os.path.exists(BESIDE) else sys.executable
 os.environ.update(AUDIORESTORER_PYTHON=os.path.join(ROOT, "rules", "python.sh"), AUDIORESTORER_EXECUTABLE=EXECUTABLE)
 
@@ -42,6 +50,7 @@ def or_stop(function, *args):
     try:
         return function(*args)
     except AudioRestorerError as error:
+        progress.tell(os.environ, progress.State("failed", message=str(error)))
         raise WorkflowError(str(error)) from None
 
 

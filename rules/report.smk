@@ -4,7 +4,7 @@
 # empty whose data: address is above 2 MiB): the pages that are marked stay below; listening.html holds all snippets and is not marked.
 
 TEMPLATES = [
-    f"{ROOT}/audiorestorer/report/templates/{name}"
+    f"{PACKAGE}/report/templates/{name}"
     for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js", "details.html.j2")
 ]
 REPORT_FILES = {

@@ -1,4 +1,4 @@
-"""The recordings of the input, a folder or a zip, by name, size and time. No audio is read."""
+"""The recordings of the input, a folder, a zip or one file, by name, size and time. No audio is read."""
 
 from __future__ import annotations
 
@@ -55,13 +55,21 @@ class Scan:
     passed_over: list[str] = field(default_factory=list)
 
 
+def root_of(source: str | Path) -> Path:
+    """What the recordings' relative paths begin in: the input, or the folder of the one recording that it is."""
+    path = Path(source)
+    return path.parent if path.is_file() and not zipped.is_zip(path) else path
+
+
 def scanned(config: Config) -> Scan:
-    """The contents of the input, a folder or a zip.
+    """The contents of the input: a folder, a zip or one recording.
 
     Raises:
         AudioRestorerError: no such input, nothing in it matches, or an archive above the bounds.
     """
     if not zipped.is_zip(config.input):
+        if (root := root_of(config.input)) != Path(config.input):
+            return _single(root, Path(config.input).name, config)
         return scan(config.input, config.pattern, config.exclude)
     settings = config.ingest
     bounds = zipped.Bounds(settings.max_files, bytes_of(settings.max_unpacked), settings.max_ratio)
@@ -112,6 +120,14 @@ def _or_none(held: Scan, source: str | Path, pattern: str) -> Scan:
     for names in (held.others, held.links, held.closed, held.passed_over):
         names.sort()
     return held
+
+
+def _single(root: Path, name: str, config: Config) -> Scan:
+    """One recording. A link is followed wherever it leads, since somebody named it."""
+    held = Scan()
+    entry = partial(_found, str(root), name, None, False)
+    _sort_out(held, name, _choice(config.pattern, config.exclude), entry)
+    return _or_none(held, config.input, config.pattern)
 
 
 def scan(folder: str | Path, pattern: str, exclude: Sequence[str]) -> Scan:

@@ -63,14 +63,18 @@ def counts_sentence(metrics: Mapping[str, Any]) -> str:
 
 def key_figures(metrics: Mapping[str, Any]) -> list[KeyFigure]:
     """The figures that matter, four at most: what this run was not asked to measure is left out."""
+    return [_key_figure(name, metrics) for name in key_names(metrics)]
+
+
+def key_names(metrics: Mapping[str, Any]) -> list[str]:
+    """The names of the metrics that `key_figures` shows."""
     summary = metrics.get("summary", {})
-    figures = []
+    chosen = []
     for names in KEY_METRICS:
         measured = [name for name in names if (summary.get(name) or {}).get("n")]
         asked = measured or [name for name in names if summary.get(name)]
-        if asked:
-            figures.append(_key_figure(asked[0], metrics))
-    return figures
+        chosen += asked[:1]
+    return chosen
 
 
 def _key_figure(name: str, metrics: Mapping[str, Any]) -> KeyFigure:

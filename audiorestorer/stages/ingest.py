@@ -16,7 +16,7 @@ from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError, MachineError
 from audiorestorer.files import write_json
 from audiorestorer.formats import containers, headers, layouts, metadata, video, zipped
-from audiorestorer.intake.listing import Found, batch, output_names, state_of
+from audiorestorer.intake.listing import Found, batch, output_names, root_of, state_of
 from audiorestorer.manifest import Item, shard_of
 from audiorestorer.stages.inputs import AGAIN, InputChanged
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_shard
@@ -161,7 +161,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
 
     The input's folder is only read. Of an archive, the shard's members are unpacked into the store.
     """
-    root = Path(config.input)
+    root = root_of(config.input)
     archive = zipped.is_zip(root)
     given = batch(config)
     shards = given.shard_count(config.shards, None)
