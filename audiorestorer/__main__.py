@@ -11,7 +11,7 @@ app = typer.Typer(
     name="audiorestorer",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Restore audio in bulk. `run` restores a folder. The other commands are stages of the Snakemake pipeline; all can be run by hand.",
+    help="Restore audio in bulk: `run` restores a folder. The stages of its pipeline are commands, too, and can be run by hand.",
 )
 FAMILIES = (run, setup, render, training, ablation)
 for commands in FAMILIES:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.installed import SETUP_MODELS
 
 log = logging.getLogger("audiorestorer")
 
@@ -102,7 +103,7 @@ def pick_device(device: str, threads: int) -> str:
     Raises:
         AudioRestorerError: a GPU is asked for and there is none (or not that one), or torch is not installed.
     """
-    if device == "cpu" or (device == "auto" and not _may_have_gpu()):
+    if device == "cpu" or (device == "auto" and not may_have_gpu()):
         if "torch" in sys.modules:
             use_threads(threads)
         return "cpu"
@@ -111,10 +112,10 @@ def pick_device(device: str, threads: int) -> str:
         import torch
     except ImportError as error:
         if device == "auto":
-            log.warning("a GPU is here and is not used: torch is not installed (`make setup-models` installs it)")
+            log.warning("a GPU is here and is not used: torch is not installed (`%s` installs it)", SETUP_MODELS)
             return "cpu"
         raise AudioRestorerError(
-            f"device {device}: torch is not installed: `make setup-models` installs it, or use `cpu`"
+            f"device {device}: torch is not installed: `{SETUP_MODELS}` installs it, or use `cpu`"
         ) from error
     use_threads(threads)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -136,7 +137,7 @@ def use_threads(threads: int) -> None:
     torch.set_num_threads(max(1, threads))
 
 
-def _may_have_gpu() -> bool:
+def may_have_gpu() -> bool:
     """Whether a GPU that torch could use may be visible here; asks no library."""
     hidden = any(os.environ.get(name) in ("", "-1") for name in (VISIBLE, "HIP_VISIBLE_DEVICES"))
     return not hidden and any(path.exists() for path in GPU_NODES)

@@ -40,6 +40,7 @@ PLUMBING = frozenset(
         "manifest",
         "memory",
         "names",
+        "places",
         "progress",
         "resources",
         "store",
@@ -67,13 +68,20 @@ def kept_file() -> Path:
     return ROOT / "__pycache__" / f"digests-{sys.implementation.cache_tag}.json"
 
 
+def kept_elsewhere() -> Path:
+    """Where they are kept if this package lies in a folder that only an administrator writes: the user's cache."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return folder / PACKAGE / kept_file().name
+
+
 @cache
 def _kept() -> dict[str, list[Any]]:
-    try:
-        kept = json.loads(kept_file().read_text(encoding="utf-8"))
-        return kept if isinstance(kept, dict) else {}
-    except (OSError, ValueError):
-        return {}
+    kept: dict[str, list[Any]] = {}
+    for file in (kept_elsewhere(), kept_file()):
+        with suppress(OSError, ValueError):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            kept |= found if isinstance(found, dict) else {}
+    return kept
 
 
 def keep() -> None:
@@ -81,12 +89,13 @@ def keep() -> None:
     used = {text: [value, imports] for text, value, imports in _made.values()}
     if used.keys() <= _kept().keys():
         return
-    target = kept_file()
-    with suppress(OSError):
-        target.parent.mkdir(exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(used), encoding="utf-8")
-        part.replace(target)
+    for target in (kept_file(), kept_elsewhere()):
+        with suppress(OSError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_suffix(f".{os.getpid()}.part")
+            part.write_text(json.dumps(used), encoding="utf-8")
+            part.replace(target)
+            return
 
 
 @cache
@@ -156,6 +165,7 @@ def constant_of(module: str, name: str, default: tuple[str, ...] = ()) -> tuple[
 def all_modules() -> list[str]:
     """The modules of this package."""
     paths = [path.relative_to(ROOT).with_suffix("") for path in sorted(ROOT.rglob("*.py"))]
+    paths = [path for path in paths if path.parts[0] != "_workflow"]  # of an installed package: no modules
     return [".".join((PACKAGE, *path.parts)).removesuffix(".__init__") for path in paths]
 
 

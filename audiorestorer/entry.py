@@ -31,7 +31,7 @@ def quick_app() -> typer.Typer:
     """The commands of `commands.run` alone."""
     from audiorestorer.commands import run
 
-    app = typer.Typer(name="audiorestorer", pretty_exceptions_enable=False)
+    app = typer.Typer(name="audiorestorer", pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(lambda: None)  # with a single command it would be no group
     app.add_typer(run.app)
     return app

@@ -1,6 +1,7 @@
 """The packages that only a part of this project needs: whether they are installed, and what installs them. Imports none of them.
 
-`make setup` installs what rendering with the embedded networks needs; `make setup-models` adds torch and all else.
+`make setup` installs what rendering with the embedded networks needs; `make setup-models` adds torch and all else. An installed
+package has extras instead.
 """
 
 from __future__ import annotations
@@ -9,8 +10,17 @@ from collections.abc import Iterable
 from importlib import util
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.places import in_clone
 
-SETUP_MODELS = "make setup-models"
+
+def how(target: str, extra: str = "") -> str:
+    """The command that installs what is missing: of a clone a target of make, of an installed package pip with an extra."""
+    if in_clone() and target:
+        return f"make {target}"
+    return f"pip install 'audiorestorer[{extra}]'" if extra else "pip install audiorestorer"
+
+
+SETUP_MODELS = how("setup-models", "models")
 TRAINING = ("torch", "lightning")
 NOTEBOOK = ("nbconvert", "ipykernel", "pandas")
 

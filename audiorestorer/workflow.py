@@ -23,6 +23,7 @@ from audiorestorer.manifest import read_manifest, shard_range
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER
 from audiorestorer.models import fetching
 from audiorestorer.models import registry as model_registry
+from audiorestorer.places import in_clone
 from audiorestorer.resources import Cost
 from audiorestorer.store import join
 
@@ -328,6 +329,10 @@ class Workflow:
         """
         rules = {(rule, Path(file).stem) for rule, file in rule_files}
         for rule, file in sorted(rules):
+            if file == "train_pilot" and not in_clone():
+                raise AudioRestorerError(
+                    f"the rule {rule} needs a clone of AudioRestorer: its scripts make the training audio"
+                )
             if file in TRAINING_FILES:
                 installed.check(installed.TRAINING, f"the rule {rule}")
             elif rule == "analysis":

@@ -162,7 +162,7 @@ def gpus(wildcards):
 
 
 def keep_digests():
-    """Digests of the code take seconds to make; they are kept beside the bytecode, and not where that may not be written."""
+    """Digests of the code take seconds to make; they are kept beside the bytecode, or in the user's cache."""
     if not sys.dont_write_bytecode:
         digest.keep()
 

@@ -31,20 +31,31 @@ def setting_names(incomplete: str) -> list[str]:
 
 @app.command("run")
 def run(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A folder of recordings, a zip archive, or one recording.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A folder of recordings, a zip archive, or one recording.")
+    ],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder for the results; it mirrors IN.")],
     preset: Annotated[
         str,
-        typer.Option(help="The kind of recordings (`audiorestorer presets` lists them).", autocompletion=preset_names),
+        typer.Option(
+            metavar="NAME",
+            help="The kind of recordings; `audiorestorer presets` lists the names.",
+            autocompletion=preset_names,
+        ),
     ] = "speech_over_music",
     full: Annotated[bool, typer.Option("--full", help="The same as --preset full: the released models.")] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="One setting, as denoise.wet=0.5; repeatable.", autocompletion=setting_names
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting, as denoise.wet=0.5; repeatable.",
+            autocompletion=setting_names,
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="A YAML file of settings that differ from the preset's.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A YAML file of settings that differ from the preset's.")
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of clean recordings with the same names as in IN.")
     ] = None,
@@ -52,14 +63,16 @@ def run(
         Path | None, typer.Option(metavar="TSV", help="Table with the columns path and transcript.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where the report goes. [default: OUT/report.html]")
+        Path | None, typer.Option(metavar="FILE", help="Where the report goes. (default: OUT/report.html)")
     ] = None,
-    cores: Annotated[int | None, typer.Option(min=1, help="CPU cores to use. [default: all]")] = None,
-    gpu: Annotated[bool, typer.Option("--gpu", help="Run the networks on a GPU; an error where there is none.")] = False,
+    cores: Annotated[int | None, typer.Option(metavar="N", min=1, help="CPU cores to use. (default: all)")] = None,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Run the networks on a GPU; an error where there is none.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a file was rejected.")] = False,
     work: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Folder for logs and finished items. [default: OUT/.audiorestorer]"),
+        typer.Option(metavar="DIR", help="Folder for logs and finished items. (default: OUT/.audiorestorer)"),
     ] = None,
 ) -> None:
     """Restore a folder of recordings. A second run does nothing, and a killed one goes on.
@@ -77,3 +90,25 @@ def run(
         source, output, "full" if full else preset, config, settings or [], reference, transcripts, report, work, cores, gpu, strict
     )  # fmt: skip
     sys.exit(batch.run(request))
+
+
+@app.command("presets")
+def presets() -> None:
+    """List the presets of `run`, and what each is for."""
+    from audiorestorer import presets as module
+
+    for each in module.presets():
+        print(f"{each.name:<18} {each.description}")
+
+
+@app.command("doctor")
+def doctor(
+    folder: Annotated[
+        Path, typer.Argument(metavar="[OUT]", help="Where results would go, for the free space.")
+    ] = Path(),
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Say what is here (packages, CPU, GPU, models, disk) and what is missing for which feature. Exits with 1 if `run` cannot work."""
+    from audiorestorer import doctor as module
+
+    sys.exit(module.run(folder, json_wanted=as_json))

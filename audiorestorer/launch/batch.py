@@ -13,7 +13,12 @@ from audiorestorer.launch.results import Result
 from audiorestorer.launch.screen import screen
 from audiorestorer.progress import State
 
-DONE, REJECTED, USAGE, FAILED = 0, 1, 2, 3  # exit codes; a run that was stopped ends as its signal says (128 + its number)
+DONE, REJECTED, USAGE, FAILED = (
+    0,
+    1,
+    2,
+    3,
+)  # exit codes; a run that was stopped ends as its signal says (128 + its number)
 FAILED_TOLD = 5
 
 
@@ -33,7 +38,6 @@ def run(request: Request) -> int:
 def _run(checked: Plan) -> int:
     began, state_file, log = time.monotonic(), checked.work / child.PROGRESS, child.new_log(checked.work)
     State("starting", message="the batch is planned").write(state_file)
-    (checked.work / results.RESULT).with_suffix(".json.part").unlink(missing_ok=True)
     shown = screen()
     try:
         code = child.run(checked, log, lambda state: shown.show(state) if state else None)
@@ -47,7 +51,7 @@ def _run(checked: Plan) -> int:
         shown.end()
     last = State.read(state_file) or State("starting")
     if code and last.state in ("starting", "failed"):  # no job has begun
-        message = last.message if last.state == "failed" else child.error_in(log)
+        message = _one_line(last.message, log) if last.state == "failed" else child.error_in(log)
         State("failed", message=message).write(state_file)
         Result(USAGE, output=str(checked.output)).write(checked.work)
         raise AudioRestorerError(message)
@@ -56,6 +60,12 @@ def _run(checked: Plan) -> int:
     if code:
         return _failed(checked, log, result)
     return _finished(checked, log, result, is_idle=last.state == "starting")
+
+
+def _one_line(message: str, log: Path) -> str:
+    """A message of several lines by its first and its last, which says what to do; the log has all of it."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return message if len(lines) < 2 else f"{lines[0].rstrip(':')}. {lines[-1]} All of them: {log}"
 
 
 def _failed(checked: Plan, log: Path, result: Result) -> int:

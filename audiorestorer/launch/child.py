@@ -48,7 +48,9 @@ def locked(work: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise AudioRestorerError(f"another run is working in {work.parent}: wait for it, or choose another OUT") from None
+            raise AudioRestorerError(
+                f"another run is working in {work.parent}: wait for it, or choose another OUT"
+            ) from None
         yield
 
 
@@ -157,7 +159,7 @@ def error_in(log: Path) -> str:
     if not heads:
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
     head = lines[heads[-1]]
-    rest = [line.strip() for line in lines[heads[-1] + 1 :] if line.strip()]
+    rest = [line.strip() for line in lines[heads[-1] + 1 :] if line.strip() and not line.lstrip().startswith("File ")]
     return " ".join(rest[:3]) if rest and head.rstrip().endswith(":") else head
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiorestorer import presets
+from audiorestorer import devices, installed, presets
 from audiorestorer.checking import read_yaml, validate, yaml_value
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
@@ -76,6 +76,9 @@ def plan(request: Request) -> Plan:
     values |= {"transcripts": str(_absolute(request.transcripts))} if request.transcripts else {}
     if request.gpu:
         values["device"] = "cuda"
+        installed.check(["torch"], "--gpu", installed.how("setup-models", "models"))
+        if not devices.may_have_gpu():
+            raise AudioRestorerError("--gpu: this machine shows no GPU; leave --gpu out to use the CPU")
     strict = bool(values.pop("strict", False)) or request.strict
     checked = validate(Config, values, "run")
     companions = pairs.companions(checked)

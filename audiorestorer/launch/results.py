@@ -75,7 +75,9 @@ def of_metrics(plan: Plan) -> Result:
     except AudioRestorerError:
         return Result(0, output=str(plan.output))
     counts = metrics.get("counts") or {}
-    reasons = [(str(row.get("input") or row.get("id")), str(row.get("reason"))) for row in metrics.get("rejected") or ()]
+    reasons = [
+        (str(row.get("input") or row.get("id")), str(row.get("reason"))) for row in metrics.get("rejected") or ()
+    ]
     return Result(
         0, counts.get("ok", 0), counts.get("rejected", 0), figures_of(metrics), output=str(plan.output), reasons=reasons
     )

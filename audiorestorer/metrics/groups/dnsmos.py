@@ -12,6 +12,7 @@ from importlib import metadata, util
 import numpy as np
 
 from audiorestorer.audio import Audio
+from audiorestorer.installed import how
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.files import Sound
@@ -25,7 +26,7 @@ _DNSMOS = "predicted mean opinion score, 1 to 5; needs no reference; trained on 
 
 
 def unavailable(context: Context) -> str | None:
-    return None if util.find_spec("speechmos") else "the package speechmos is not installed (make setup)"
+    return None if util.find_spec("speechmos") else f"the package speechmos is not installed ({how('setup')})"
 
 
 def load(context: Context) -> Callable[[Sound, Figures], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import util
 
+from audiorestorer.installed import how
 from audiorestorer.metrics import tagging
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.files import Sound
@@ -21,7 +22,7 @@ def unavailable(context: Context) -> str | None:
     return (
         None
         if util.find_spec("panns_inference")
-        else "the package panns-inference is not installed (make setup-models)"
+        else f"the package panns-inference is not installed ({how('setup-models', 'models')})"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import soxr
 
 from audiorestorer.audio import Audio
+from audiorestorer.installed import how
 from audiorestorer.metrics import Missing
 from audiorestorer.metrics.context import Context
 from audiorestorer.metrics.examination import SILENT_PEAK
@@ -26,7 +27,7 @@ _PESQ = "wideband PESQ against the clean reference, ITU-T P.862.2, 1.04 to 4.64"
 def unavailable(context: Context) -> str | None:
     if util.find_spec("pesq"):
         return None
-    return "the package pesq is not installed (make setup-extras; needs a C compiler)"
+    return f"the package pesq is not installed ({how('setup-extras', 'pesq')}; needs a C compiler)"
 
 
 def state(context: Context) -> Any:

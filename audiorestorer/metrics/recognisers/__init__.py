@@ -15,6 +15,7 @@ import numpy as np
 from audiorestorer.audio import Audio
 from audiorestorer.dsp.views import View
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.installed import how
 from audiorestorer.metrics import Missing, scripts, texts
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER, Context
 from audiorestorer.metrics.files import Sound
@@ -29,8 +30,11 @@ FOREIGN_WORDS = (
 )
 FOREIGN_WORDS_LIKELY = 0.3  # the same where a word is another language's, and none the recogniser's
 SETUPS = {
-    "pocketsphinx": "make setup", "onnx_asr": "make setup", "torchaudio": "make setup-models", "faster_whisper": "make setup-extras",
-}  # fmt: skip
+    "pocketsphinx": how("setup"),
+    "onnx_asr": how("setup"),
+    "torchaudio": how("setup-models", "models"),
+    "faster_whisper": how("setup-extras", "whisper"),
+}
 Recogniser: TypeAlias = Callable[[Audio], str]
 PACKAGES = {
     "pocketsphinx": "pocketsphinx",
