@@ -144,7 +144,7 @@ def attend(
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)
-        os._exit(run(*marshal.loads(request)))
+        _run_and_exit(run, *marshal.loads(request))
     for file in files:
         os.close(file)
     ended = os.pidfd_open(child)
@@ -157,6 +157,19 @@ def attend(
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     client.sendall(code.to_bytes(8, "big", signed=True))
     os._exit(0)
+
+
+def _run_and_exit(run: Callable[..., int], *request: object) -> None:
+    """End this fork by its command's exit code, whatever happens. The interpreter must not end by itself: libraries would wait at their
+    exit for threads that only the server has."""
+    code = 1
+    try:
+        code = run(*request)
+    except BaseException:
+        with suppress(OSError):  # its log is on a full disk
+            traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 def _ready(file: int, seconds: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ DONE, REJECTED, USAGE, FAILED = (
     3,
 )  # exit codes; a run that was stopped ends as its signal says (128 + its number)
 FAILED_TOLD = 5
+LEAST_FREE = 100_000  # bytes: below it the disk is full
 
 
 def run(request: Request) -> int:
@@ -71,8 +73,11 @@ def _one_line(message: str, log: Path) -> str:
 def _failed(checked: Plan, log: Path, result: Result) -> int:
     jobs = child.failed_jobs(checked, log)
     result.exit_code, result.failed = FAILED, jobs
-    for rule, reason in jobs[:FAILED_TOLD]:
-        print(f"audiorestorer: {rule}: {reason or 'failed'}", file=sys.stderr)
+    told = [f"{rule}: {reason or 'failed'}" for rule, reason in jobs[:FAILED_TOLD]]
+    if shutil.disk_usage(checked.work).free < LEAST_FREE:
+        told = [f"{checked.work}: no space left on the device: free some space"]  # the logs lie there, too, and are cut
+    for line in told:
+        print(f"audiorestorer: {line}", file=sys.stderr)
     message = f"{len(jobs) or 'some'} job{'' if len(jobs) == 1 else 's'} failed; log: {log}; mend the cause, {KEPT}"
     print(f"audiorestorer: {message}", file=sys.stderr)
     State("failed", message=message).write(checked.work / child.PROGRESS)
