@@ -23,7 +23,7 @@ export XDG_CACHE_HOME := $(CURDIR)/artifacts/.cache
 endif
 endif
 
-.PHONY: audit sbom locks help python environment setup setup-models setup-extras pilot render report analysis test test-core test-slow test-all check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
+.PHONY: wheel audit sbom locks help python environment setup setup-models setup-extras pilot render report analysis test test-core test-slow test-all check lint evaluate deliver train-pilot train-demo train-enhancer ablation clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ $(TESTS): requirements-tests.lock $(READY)
 	$(INSTALL) -r requirements-tests.lock
 	@$(COMPILE)
 	@touch $@
+
+wheel: $(MODELS)  ## build the wheel, which carries the workflow and the embedded models: artifacts/dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w artifacts/dist .
 
 setup-models: $(MODELS)  ## add torch, demucs and all that training, the full models and the tests need (requirements-models.lock)
 

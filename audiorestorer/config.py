@@ -99,6 +99,13 @@ Precision = Annotated[
 ]
 
 
+class DeclickSettings(Settings):
+    enabled: bool = Field(False, description="Whether this stage runs, before the separators: for old records")
+    threshold: float = Field(
+        5.0, ge=2, le=20, description="How many standard deviations above the signal's prediction a sample is a click"
+    )
+
+
 class SeparatorSettings(Settings):
     """One separator. Its stems are a soft ratio mask; `fuse` makes one of all separators' masks."""
 
@@ -385,6 +392,7 @@ class Config(Settings):
         description="Device; auto: a GPU if there is one, else the CPU; or cpu, cuda, cuda:N",
     )
     ingest: IngestSettings = IngestSettings()
+    declick: DeclickSettings = DeclickSettings()
     separators: list[SeparatorSettings] = Field(
         [
             SeparatorSettings(name="pilot_a", model="pilot_sep_a"),

@@ -160,8 +160,8 @@ def attend(
 
 
 def _run_and_exit(run: Callable[..., int], *request: object) -> None:
-    """End this fork by its command's exit code, whatever happens. The interpreter must not end by itself: libraries would wait at their
-    exit for threads that only the server has."""
+    """End this fork by its command's exit code, whatever happens. The interpreter must not end by itself: libraries would wait at
+    their exit for threads that only the server has."""
     code = 1
     try:
         code = run(*request)

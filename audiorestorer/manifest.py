@@ -26,6 +26,7 @@ FILE_FIELDS: Mapping[str, str | None] = {
     "noisy": "noisy_sha256",
     "clean": "clean_sha256",
     "path": "sha256",
+    "mixture": "mixture_sha256",
     "stems": None,
     "estimates": "estimates_sha256",
     "metadata": "metadata_sha256",
@@ -90,6 +91,9 @@ class Item(BaseModel):
     frames: int | None = None
     peak_dbfs: float | None = None
     rms_dbfs: float | None = None
+    # declick: the recording without its clicks
+    mixture: str | None = None
+    mixture_sha256: str | None = None
     # separate; `estimates` joins the separators' (vocals, accompaniment or None) for fuse
     stems: dict[str, str] | None = None
     estimates: list[tuple[str, str | None]] | None = None
@@ -125,6 +129,15 @@ class Item(BaseModel):
     condition: str | None = None
     figures: dict[str, Any] | None = None
     fallback: bool | None = None
+
+    @property
+    def given(self) -> str:
+        """What the stages take for the mixture: the recording, or what was made of it before the separators."""
+        return self.mixture or self.noisy
+
+    @property
+    def given_sha256(self) -> str | None:
+        return self.mixture_sha256 or self.noisy_sha256
 
     @property
     def ok(self) -> bool:

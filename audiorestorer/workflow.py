@@ -178,7 +178,7 @@ class Workflow:
     def intermediates(self) -> list[str]:
         """The patterns of the manifests whose files go where intermediates are not kept."""
         names = [stage.name for stage in self.stages]
-        between = self.stages[names.index("separate") : names.index(FINISHED)]
+        between = self.stages[names.index("ingest") + 1 : names.index(FINISHED)]
         return [self.manifest(folder) for stage in between for folder in self.folders_of(stage)]
 
     def priority(self, stage: ChainStage) -> int:

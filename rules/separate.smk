@@ -1,9 +1,9 @@
-# Needs: ingest's manifests and the models' files. Makes: each separator's stems, one manifest per (separator, shard).
+# Needs: the manifests of ingest (or declick) and the models' files. Makes: each separator's stems, one manifest per (separator, shard).
 
 
 rule separate:
     input:
-        manifest=manifest("ingest"),
+        manifest=FLOW.inputs_of(FLOW.stage("separate")),
         model=lambda wildcards: model_json(FLOW.separators[wildcards.separator].model),
     output:
         manifest=made("separate/{separator}"),

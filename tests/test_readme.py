@@ -13,6 +13,7 @@ import pytest
 import soundfile as sf
 
 from tests import warm
+from tests.workflow.stand_ins import tool
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
@@ -76,6 +77,15 @@ def test_snakemake_commands(house: Path, command: str):
     sh(house, command, programs)
     where = "cleaned" if "output=cleaned" in command else "artifacts/output"
     assert (house / where / "sub/a.wav").stat().st_size > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c.partition("&& ")[2] for c in COMMANDS if "&& audiorestorer run" in c])
+def test_the_one_command_restores_a_folder(house: Path, tmp_path: Path, command: str):
+    (tmp_path / "bin").mkdir()
+    tool(tmp_path, "audiorestorer", '#!/bin/sh\nexec python -c "from audiorestorer.entry import main; main()" "$@"\n')
+    said = sh(house, f"PATH={tmp_path}/bin:$PATH {command} --set evaluate.metrics=[loudness]")
+    assert "1 restored" in said and (house / "restored/sub/a.wav").stat().st_size > 1000
 
 
 def test_every_make_target_and_file_that_the_readme_names_exists():

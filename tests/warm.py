@@ -66,7 +66,9 @@ def executable() -> Path:
     from tests.workflow.stand_ins import stand_in_python, tool
 
     folder = Path(tempfile.mkdtemp(prefix="warm-", dir="/tmp"))  # a socket's path has 107 bytes at most
-    client = CLIENT.format(python=sys.executable, address=str(folder / "socket")) + (ROOT / "rules/client.py").read_text()
+    client = (
+        CLIENT.format(python=sys.executable, address=str(folder / "socket")) + (ROOT / "rules/client.py").read_text()
+    )
     stand_in_python(folder, client)
     tool(folder, "snakemake", f'#!/bin/sh\nexec "{folder}/bin/python" -m snakemake "$@"\n')
     process = subprocess.Popen(

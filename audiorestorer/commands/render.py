@@ -117,6 +117,11 @@ command("left-out", "batch.left_out")(
     out_json=argument(Path, "OUT_JSON", "File to write."),
     config=WHOLE_CONFIG,
 )
+command("declick", "declick")(
+    "Take clicks away before the separators hear the recording.",
+    job=opt.STORE_ONLY,
+    **shard_options(settings.DeclickSettings),
+)
 command("separate", "separate")(
     "Split speech from music with one separator.",
     job=opt.JOB,

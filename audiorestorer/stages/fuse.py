@@ -50,12 +50,12 @@ def separator_masks(
 
 def fuse_item(fuser: Fuser | None, item: Item, settings: FuseSettings, folder: Path) -> ItemResult:
     """Write `speech.wav`, float32, exactly as long as the mixture. `fuser`: the network of method `learned`."""
-    info = audio.probe(item.noisy)
+    info = audio.probe(item.given)
     estimates: Estimates = item.estimates or []
     if settings.method in ("max", "mean"):
         out = _by_masks(item, estimates, settings, info.frames)
     else:
-        streams = [audio.blocks(path) for path in (item.noisy, *(vocals for vocals, _ in estimates))]
+        streams = [audio.blocks(path) for path in (item.given, *(vocals for vocals, _ in estimates))]
         out = _averaged(streams[1:]) if fuser is None else fuser(streams, info)
     target = folder / "speech.wav"
     audio.write_blocks(target, out, info.sample_rate, info.channels, expected_frames=info.frames)
@@ -70,7 +70,7 @@ def _by_masks(item: Item, estimates: Estimates, settings: FuseSettings, frames: 
     def function(mixture: stft.Spectrum, *stems: stft.Spectrum) -> stft.Spectrum:
         return mixture * fuse(separator_masks(mixture, stems, estimates, settings))
 
-    streams = [audio.blocks(path) for path in (item.noisy, *paths)]
+    streams = [audio.blocks(path) for path in (item.given, *paths)]
     return stft.process(streams, frames, settings.n_fft, settings.hop_length, function)
 
 
@@ -163,7 +163,7 @@ def join(manifests: list[list[Item]]) -> list[Item]:
 def _inputs(item: Item) -> Any:
     # an accompaniment's file name in the store is the key of what made it
     accompaniments = [Path(path).name if path else None for _, path in item.estimates or ()]
-    return [item.noisy_sha256, item.estimates_sha256, accompaniments]
+    return [item.given_sha256, item.estimates_sha256, accompaniments]
 
 
 def _describe(entry: Entry, item: Item) -> Item:

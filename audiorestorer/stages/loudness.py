@@ -351,6 +351,7 @@ def _describe(entry: Entry, item: Item) -> Item:
     return item.updated(
         **entry.row, path=str(entry.files[name]), sha256=entry.sha256[name], measured=measured,
         measured_sha256=entry.sha256.get(MEASURED),
+        mixture=None, mixture_sha256=None,  # no later stage reads it, and it may go with the other intermediates
     )  # fmt: skip
 
 

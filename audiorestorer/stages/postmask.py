@@ -29,12 +29,12 @@ def postmask_spectra(
 
 def postmask_item(item: Item, settings: PostmaskSettings, folder: Path) -> ItemResult:
     """Write `masked.wav`, float32, exactly as long as the input. A band that the denoiser's config says to keep is left alone."""
-    info = audio.probe(item.noisy)
+    info = audio.probe(item.given)
     keep_from = None
     if item.high_band == "keep" and item.denoiser_nyquist_hz is not None:
         keep_from = int(np.ceil(item.denoiser_nyquist_hz * settings.n_fft / info.sample_rate))
     out = stft.process(
-        [audio.blocks(item.path or ""), audio.blocks(item.noisy)], info.frames, settings.n_fft, settings.hop_length,
+        [audio.blocks(item.path or ""), audio.blocks(item.given)], info.frames, settings.n_fft, settings.hop_length,
         lambda speech, mixture: postmask_spectra(speech, mixture, settings, keep_from),
     )  # fmt: skip
     target = folder / "masked.wav"
@@ -57,7 +57,7 @@ def run(in_manifest: Path, out_manifest: Path, config: PostmaskSettings, job: Jo
         describe=_describe,
         inputs=lambda item: [
             item.sha256,
-            item.noisy_sha256,
+            item.given_sha256,
             item.high_band,
             item.denoiser_nyquist_hz,
         ],

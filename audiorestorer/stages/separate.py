@@ -29,7 +29,7 @@ def separate_item(loaded: Loaded, item: Item, settings: SeparatorSettings, folde
         RejectItem: more than eight channels, no samples, or not readable.
     """
     try:
-        recording = Recording.of_file(item.noisy)
+        recording = Recording.of_file(item.given)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
     if not 1 <= recording.channels <= layouts.MOST or not recording.frames:

@@ -1,4 +1,4 @@
-"""The wheel alone in a new virtual environment restores a folder, does nothing twice, goes on after a kill, and names what is wrong."""
+"""The wheel alone in a new virtual environment restores a folder, does nothing twice, goes on after a kill, names what is wrong."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_a_second_run_at_once_is_refused_and_a_killed_one_goes_on(
     assert process.wait(60) in (-signal.SIGKILL, 128 + signal.SIGTERM)
     kept = {
         path: path.stat().st_mtime_ns
-        for path in (batch / "out").glob(".audiorestorer/artifacts/store/separate/??/*.json")
+        for path in (batch / "out").glob(".audiorestorer/artifacts/store/separate/a/??/*.json")
     }
     assert kept
     third = run(program, batch, "in", "out")
