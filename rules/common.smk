@@ -26,7 +26,9 @@ if HOUSE not in sys.path:
 BESIDE = os.path.join(os.path.dirname(sys.executable), "python")
 USES_CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 if USES_CONDA and HOUSE != ROOT:
-    raise WorkflowError("--sdm conda needs a clone of AudioRestorer: the environments that it makes hold no installed one")
+    raise WorkflowError(
+        "--sdm conda needs a clone of AudioRestorer: the environments that it makes hold no installed one"
+    )
 EXECUTABLE = "python" if USES_CONDA else BESIDE if os.path.exists(BESIDE) else sys.executable
 os.environ.update(AUDIORESTORER_PYTHON=os.path.join(ROOT, "rules", "python.sh"), AUDIORESTORER_EXECUTABLE=EXECUTABLE)
 

@@ -2,9 +2,9 @@
 
     python -m scripts.bench.bench_start [--count 15] [--write]
 
-The wheel is built here and its command is installed in a new virtual environment, which finds the other packages in this one. Seconds
-are those of a clock; of `--count` starts the least and the median, beside the seconds of processor time, which other work on the machine
-moves less. `--write` puts the table into docs/lab/performance.md.
+The wheel is built here and its command is installed in a new virtual environment, which finds the other packages in this one.
+Seconds are those of a clock; of `--count` starts the least and the median, beside the seconds of processor time, which other work on
+the machine moves less. `--write` puts the table into docs/lab/performance.md.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def measured(count: int, say: Callable[[str], None]) -> str:
         rows.append(("`audiorestorer run IN OUT`, nothing to do", *timed(command, IDLE_COUNT)))
         say(str(rows[-1]))
     lines = [f"| {title} | {least:.2f} | {middle:.2f} | {work:.2f} |" for title, least, middle, work in rows]
-    head = f"Measured on {hardware()}; the least and the median of {count} starts ({IDLE_COUNT} of the run). The wheel: {size / 1e6:.1f} MB.\n\n"
+    head = f"Measured on {hardware()}, at a load of {os.getloadavg()[0]:.1f}; the least and the median of {count} starts ({IDLE_COUNT} of the run)."
+    head += f" The wheel: {size / 1e6:.1f} MB.\n\n"
     return head + "\n".join(
         ["| command | least, s | median, s | processor, s |", "| --- | ---: | ---: | ---: |", *lines]
     )
