@@ -212,7 +212,7 @@ def _cpu_name() -> str:
 
 def _models() -> Iterator[Check]:
     """The registry's models: those that the default run needs, and how many of the others are here."""
-    entries = registry.load(_root() / REGISTRY if isinstance(_root(), Path) else Path(REGISTRY))
+    entries = registry.load(workflow_root() / REGISTRY)
     flow = Workflow(Config(), entries)
     needed = [*flow.networks()]
     lacking = [name for name in needed if not fetching.present(name, entries, [])]

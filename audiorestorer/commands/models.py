@@ -13,6 +13,7 @@ from audiorestorer.commands import options as opt
 from audiorestorer.commands.options import READ, WRITTEN, argument, commands_of, option
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import fetching, registry
+from audiorestorer.places import shipped
 
 USES = {"forbidden": "; no commercial use", "unclear": "; commercial use is unclear"}
 
@@ -138,7 +139,7 @@ def convert(checkpoint: Path, out: Path) -> None:
 
 command("list", list_models)(
     "List the registry's models: task, size, where each is, its licence and its published quality.",
-    file=option(Path, "The model registry.", Path("config/models.yaml"), "--registry"),
+    file=option(Path, "The model registry.", shipped("config/models.yaml"), "--registry"),
     folder=opt.MODELS_DIR,
     task=option(str | None, f"Only the models of this task: {', '.join(registry.VERBS)}.", None),
     as_json=option(bool, "Print JSON.", False, "--json"),
@@ -146,7 +147,7 @@ command("list", list_models)(
 command("fetch", fetch_models)(
     "Fetch models: each file with a progress bar, gone on with where it broke off, and checked. The folder serves as models_dir.",
     names=argument(list[str], "NAME...", "Entries of the registry."),
-    file=option(Path, "The model registry.", Path("config/models.yaml"), "--registry"),
+    file=option(Path, "The model registry.", shipped("config/models.yaml"), "--registry"),
     folder=opt.MODELS_DIR,
 )
 command("convert", convert)(

@@ -21,6 +21,7 @@ from audiorestorer.config import Settings, load
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.folders import keep_apart, keep_rows_apart
 from audiorestorer.manifest import in_range, read_manifests
+from audiorestorer.places import shipped
 from audiorestorer.stages.job import STORE as DEFAULT_STORE
 from audiorestorer.stages.job import Job
 
@@ -98,7 +99,7 @@ TARGET = argument(Path, "OUT", "Output folder; for a single recording, also the 
 MANIFESTS = argument(list[Path], "MANIFESTS...", "Manifests of a stage; [0-7].jsonl stands for eight.", role=ROWS)
 MODEL = option(Path | None, "Record of the model: the JSON file that fetch-model wrote.", None, "--model")
 RECOGNISER = option(Path | None, "Record of the recogniser: the JSON file that fetch-model wrote.", None)
-REGISTRY = option(Path, "The model registry.", Path("config/models.yaml"))
+REGISTRY = option(Path, "The model registry.", shipped("config/models.yaml"))
 MODELS_DIR = option(Path, "Folder of downloaded models.", Path("artifacts/models"), "--models-dir")
 CHECKPOINT = option(Path, "The safetensors file that train wrote.", role=READ)
 OVERLAP = option(int | None, "n_fft / hop of the STFT in which the mask is applied.", None, min=2)
