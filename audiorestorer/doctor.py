@@ -151,7 +151,7 @@ def _packages() -> Iterator[Check]:
         yield Check("packages", "needed", OK, f"all {len(base)} ({versions})")
     for extra, purpose in EXTRAS.items():
         lacking = _lacking(by_extra.get(extra, []))
-        state, detail = (ABSENT, f"without {', '.join(lacking)}: no {purpose}") if lacking else (OK, purpose)
+        state, detail = (ABSENT, f"{purpose}; lacking {', '.join(lacking)}") if lacking else (OK, purpose)
         yield Check("packages", f"extra {extra}", state, detail, how(MAKE.get(extra, ""), extra) if lacking else "")
 
 
