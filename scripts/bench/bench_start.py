@@ -77,7 +77,9 @@ def measured(count: int, say: Callable[[str], None]) -> str:
         rows.append(("`audiorestorer run IN OUT`, nothing to do", *timed(command, IDLE_COUNT)))
         say(str(rows[-1]))
     lines = [f"| {title} | {least:.2f} | {middle:.2f} | {work:.2f} |" for title, least, middle, work in rows]
-    head = f"Measured on {hardware()}, at a load of {os.getloadavg()[0]:.1f}; the least and the median of {count} starts"
+    head = (
+        f"Measured on {hardware()}, at a load of {os.getloadavg()[0]:.1f}; the least and the median of {count} starts"
+    )
     head += f" ({IDLE_COUNT} of the run)."
     head += f" The wheel: {size / 1e6:.1f} MB.\n\n"
     return head + "\n".join(
