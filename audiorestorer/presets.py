@@ -1,4 +1,4 @@
-"""The presets: small configuration files for a kind of recording, each with one sentence about it on its first line.
+"""The presets: small configuration files for a kind of recording, each with one sentence about it in its first comment.
 
 `audiorestorer run --preset NAME` takes one, and so does `snakemake --configfile config/presets/NAME.yaml`.
 """
@@ -14,6 +14,7 @@ from audiorestorer.places import workflow_root
 FOLDER = "config/presets"
 ELSEWHERE = {"full": "config/best_pipeline.yaml"}  # presets whose file has another place
 DEFAULT = "speech_over_music"
+SCHEMA = "$schema="  # in the line that is for editors
 
 
 @dataclass(frozen=True)
@@ -48,4 +49,5 @@ def preset(name: str) -> Preset:
 
 def _description(path: Path) -> str:
     with open(path, encoding="utf-8") as file:
-        return file.readline().lstrip("#").strip()
+        comments = (line.lstrip("#").strip() for line in file if line.startswith("#") and SCHEMA not in line)
+        return next(comments, "")
