@@ -13,10 +13,9 @@ import pytest
 import torch
 
 from audiorestorer.config import EnhanceSettings
-from audiorestorer.dsp.overlap_add import process
+from audiorestorer.dsp.overlap_add import plan_of, process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.noise import seeded
-from audiorestorer.dsp.overlap_add import plan_of
 from audiorestorer.separators.enhancer import SpeechEnhancer, audible
 from audiorestorer.separators.runtime.streaming import Recording
 from tests.clean_speech import clean_speech
