@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from audiorestorer.commands import ablation, models, render, run, setup, store, training
+from audiorestorer.commands import ablation, models, render, run, serve, setup, store, training
 from audiorestorer.entry import guarded
 
 app = typer.Typer(
@@ -13,7 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Restore audio in bulk: `run` restores a folder. The stages of its pipeline are commands, too, and can be run by hand.",
 )
-FAMILIES = (run, setup, render, training, ablation)
+FAMILIES = (run, serve, setup, render, training, ablation)
 for commands in FAMILIES:
     app.add_typer(commands.app)
 app.add_typer(store.app, name="store")

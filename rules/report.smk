@@ -5,7 +5,10 @@
 
 TEMPLATES = [
     f"{PACKAGE}/report/templates/{name}"
-    for name in ("listening.html.j2", "results.html.j2", "blind.html.j2", "blind.js", "details.html.j2")
+    for name in (
+        "listening.html.j2", "listening_cards.html.j2", "listening.css", "listening.js", "results.html.j2", "blind.html.j2", "blind.js",
+        "details.html.j2",
+    )
 ]
 REPORT_FILES = {
     "results": f"{ART}/report/results.html",

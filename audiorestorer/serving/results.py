@@ -1,0 +1,145 @@
+"""The results of a finished run, as its own records name them: figures, listening cards, recordings before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.files import inside, read_json
+from audiorestorer.manifest import Item, read_manifests
+from audiorestorer.report import listening, tables
+from audiorestorer.serving.batches import Batch
+
+ROWS = 200  # recordings with players of their own; the report lists all
+REPORT_SUFFIXES = (".html", ".png", ".md")
+
+
+@dataclass(frozen=True)
+class Version(listening.Version):
+    """A version whose audio is at an address of this server."""
+
+    address: str = ""
+
+    @property
+    def uri(self) -> str:
+        return self.address
+
+
+@dataclass(frozen=True)
+class Card(listening.Player):
+    """A player whose picture is at an address of this server."""
+
+    address: str = ""
+
+    @property
+    def picture_uri(self) -> str:
+        return self.address
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recording: its name, what is said of it, and whether it can be heard."""
+
+    name: str
+    said: str
+    ok: bool
+
+
+class Results:
+    """Reads what the run left in its folder. Whatever is missing there is left out."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.artifacts = batch.work / "artifacts"
+
+    def outcome(self) -> dict[str, Any]:
+        """result.json: counts and figures before and after."""
+        return self.batch.record("result.json")
+
+    def counts(self) -> dict[str, Any]:
+        return {name: value for name, value in self.outcome().items() if name in ("files", "rejected")}
+
+    def _path(self, text: str) -> Path | None:
+        """A file that a record names; None where it is not there."""
+        path = self.batch.work / text  # an absolute path stays as it is
+        return path if path.is_file() else None
+
+    def _snippets(self) -> list[Mapping[str, Any]]:
+        try:
+            return list(read_json(self.artifacts / "eval/snippets.json").get("items", ()))
+        except AudioRestorerError:
+            return []
+
+    def players(self) -> list[Card]:
+        """The listening cards, as in the report."""
+        try:
+            rows = {str(item["id"]): item for item in read_json(self.artifacts / "eval/metrics.json").get("items", ())}
+        except AudioRestorerError:
+            rows = {}
+        cards = []
+        for number, entry in enumerate(self._snippets()):
+            item = {**rows.get(str(entry["id"]), {})}
+            item["input"] = tables.plain(item.get("input") or entry["id"])
+            base = f"/batches/{self.batch.id}/snippets/{number}"
+            player = listening.player(entry, item, dict.fromkeys(entry["files"], b""), b"")
+            versions = [
+                Version(each.name, each.label, each.key, b"", f"{base}/{each.name}") for each in player.versions
+            ]
+            fields = {**vars(replace(player, versions=versions)), "address": f"{base}/spectrogram"}
+            cards.append(Card(**fields))
+        return cards
+
+    def snippet(self, number: int, name: str) -> Path | None:
+        entries = self._snippets()
+        if number >= len(entries):
+            return None
+        entry = entries[number]
+        text = entry.get("spectrogram") if name == "spectrogram" else entry["files"].get(name)
+        return self._path(str(text)) if text else None
+
+    def _items(self) -> list[Item]:
+        try:
+            items = read_manifests(sorted((self.artifacts / "manifests/publish").glob("*.jsonl")))
+        except AudioRestorerError:
+            return []
+        return sorted(items, key=lambda item: item.relative or item.id)
+
+    def rows(self) -> list[Row]:
+        """The first recordings of the batch."""
+        return [
+            Row(
+                item.relative or item.id,
+                " ".join((item.notes or {}).values()) if item.ok else str(item.reason),
+                item.ok,
+            )
+            for item in self._items()[:ROWS]
+        ]
+
+    def more(self) -> int:
+        """How many recordings there are beyond those of `rows`."""
+        return max(0, len(self._items()) - ROWS)
+
+    def recording(self, number: int, side: str) -> Path | None:
+        items = self._items()
+        if number >= len(items) or not items[number].ok:
+            return None
+        item = items[number]
+        if side == "before":
+            return self._path(item.source or item.noisy)
+        return self._path(str(self.batch.output / item.output)) if side == "after" and item.output else None
+
+    def has_report(self) -> bool:
+        return (self.artifacts / "report/results.html").is_file()
+
+    def report_file(self, name: str) -> Path | None:
+        """A page or picture in the report's folder."""
+        folder = self.artifacts / "report"
+        try:
+            path = inside(folder, name).resolve()
+        except (AudioRestorerError, ValueError, OSError):
+            return None
+        kept = path.is_relative_to(folder.resolve()) and path.suffix in REPORT_SUFFIXES
+        return path if kept and path.is_file() else None
