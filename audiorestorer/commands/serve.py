@@ -24,6 +24,7 @@ command("serve", "serving.server:run")(
     ),
     allowed_host=option(list[str], "Further name by which browsers reach this server; may be repeated.", []),
     cores=option(int, "CPU cores of a run.", os.cpu_count() or 1, min=1),
+    token=option(bool, "Ask for a token on this machine too: for one that several people use.", False),
     max_file=option(str, "The most bytes of an uploaded file.", "4GB"),
     max_batch=option(str, "The most bytes of a batch's uploads.", "20GB"),
 )

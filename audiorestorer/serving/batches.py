@@ -35,6 +35,7 @@ ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 REMOVED = ".removed-"
 TITLE_CHARS = 120
 UPLOADS = "uploads.jsonl"
+PART = ".part"  # an upload on its way
 
 
 def names_of(stored: str) -> set[str]:
@@ -170,6 +171,8 @@ class Shelf:
         except (AudioRestorerError, ValueError) as error:
             log.warning("%s: left out: %s", path, str(error).splitlines()[0])
             return
+        for part in path.glob(f"*{PART}"):
+            part.unlink(missing_ok=True)
         if job.state == "running":
             batch.set("waiting", "The server was ended; the batch goes on.", job.pid)
         self._batches[batch.id] = batch
@@ -206,7 +209,7 @@ class Shelf:
         return batch
 
     def remove(self, batch: Batch) -> None:
-        """Delete a batch that does not run, with its uploads and its output; a place on this machine that it restored stays as it is."""
+        """Delete a batch that does not run, with its uploads and its output. What it restored from elsewhere stays."""
         with self.guard:
             if batch.job.state not in (*AT_REST, "waiting"):
                 raise AudioRestorerError("it is running: stop it first")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from starlette.applications import Starlette
@@ -18,8 +19,9 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.names import in_line
 from audiorestorer.serving import archive, uploads
-from audiorestorer.serving.batches import AT_REST, Batch, Shelf
+from audiorestorer.serving.batches import Batch, Shelf
 from audiorestorer.serving.guard import REPORT_POLICY, Guard
 from audiorestorer.serving.results import Results
 from audiorestorer.serving.runner import Runner, tail
@@ -115,7 +117,7 @@ async def new_batch(request: Request) -> Response:
         raise HTTPException(422, f"There is no such preset: choose one of {', '.join(house.presets)}.")
     if source is not None:
         source = str(house.sources.checked(str(source)))
-    named = str(title or "").strip() or (Path(source).name if source else "")
+    named = in_line(str(title or "").strip()) or (in_line(Path(source).name) if source else "")
     batch = await run_in_threadpool(house.shelf.new, named or "Recordings", preset, source)
     house.runner.news.set()
     return JSONResponse(house.shown(batch), 201)
@@ -130,10 +132,15 @@ async def upload(request: Request) -> Response:
     said = request.headers.get("content-length", "")
     length = int(said) if said.isdecimal() else None
     receiving.files += 1
+    chunks = request.stream()
     try:
         taken = await uploads.receive(
-            batch, receiving, request.query_params.get("name", ""), request.stream(), length, house.limits
+            batch, receiving, request.query_params.get("name", ""), chunks, length, house.limits
         )
+    except uploads.Refused as error:
+        if error.status != 408:
+            await uploads.drained(chunks)  # a browser shows no answer that comes before its last byte
+        raise
     finally:
         receiving.files -= 1
     return JSONResponse({"stored": taken.stored, "size": taken.size}, 201)
@@ -181,12 +188,12 @@ async def batch_page(request: Request) -> Response:
     def text() -> str:
         done = batch.job.state == "done"
         return template("batch.html.j2").render(
-            batch=batch, preset=house.presets.get(batch.job.preset, batch.job.preset), size=uploads.shown_size,
+            batch=batch, source=in_line(batch.job.source or ""),
+            preset=house.presets.get(batch.job.preset, batch.job.preset),
             result=results.outcome() if done else None, players=results.players() if done else [],
             rows=results.rows() if done else [], more=results.more() if done else 0,
             log=tail(batch.log) if batch.job.state == "failed" else "",
             report=f"/reports/{batch.id}/{guard.report_key(batch.id)}/" if results.has_report() else "",
-            at_rest=batch.job.state in AT_REST,
         )  # fmt: skip
 
     return HTMLResponse(await run_in_threadpool(text))
@@ -212,7 +219,10 @@ async def download(request: Request) -> Response:
     batch = batch_of(request)
     if batch.job.state != "done":
         raise HTTPException(409, "It is not done yet.")
-    top = uploads.safe_name(batch.job.title.replace("/", "_")) or "restored"
+    try:
+        top = uploads.safe_name(batch.job.title.replace("/", "_"))
+    except uploads.Refused:  # a title of dots
+        top = "restored"
     blocks = archive.zipped(batch.output, top)
     headers = {"content-disposition": _attachment(f"{top}.zip")}
     return StreamingResponse(blocks, media_type="application/zip", headers=headers)
@@ -239,8 +249,6 @@ def _file(path: Path | None) -> Response:
 
 def _attachment(name: str) -> str:
     """The header for a download; RFC 6266."""
-    from urllib.parse import quote
-
     return f"attachment; filename=\"restored.zip\"; filename*=UTF-8''{quote(name)}"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import inside, read_json
 from audiorestorer.manifest import Item, read_manifests
+from audiorestorer.names import in_line
 from audiorestorer.report import listening, tables
 from audiorestorer.serving.batches import Batch
 
@@ -46,6 +48,12 @@ class Row:
     name: str
     said: str
     ok: bool
+
+
+@lru_cache(maxsize=4)
+def _sorted_items(manifests: tuple[tuple[Path, int], ...]) -> list[Item]:
+    """The rows of manifests, each with its time, by name. A player asks for its file many times, a part each."""
+    return sorted(read_manifests([path for path, _ in manifests]), key=lambda item: item.relative or item.id)
 
 
 class Results:
@@ -101,22 +109,21 @@ class Results:
         return self._path(str(text)) if text else None
 
     def _items(self) -> list[Item]:
+        paths = sorted((self.artifacts / "manifests/publish").glob("*.jsonl"))
         try:
-            items = read_manifests(sorted((self.artifacts / "manifests/publish").glob("*.jsonl")))
-        except AudioRestorerError:
+            return _sorted_items(tuple((path, path.stat().st_mtime_ns) for path in paths))
+        except (AudioRestorerError, OSError):
             return []
-        return sorted(items, key=lambda item: item.relative or item.id)
 
     def rows(self) -> list[Row]:
-        """The first recordings of the batch."""
-        return [
-            Row(
-                item.relative or item.id,
-                " ".join((item.notes or {}).values()) if item.ok else str(item.reason),
-                item.ok,
-            )
-            for item in self._items()[:ROWS]
-        ]
+        """The first recordings of the batch, by the names that they were uploaded under."""
+        shown = {upload.stored: upload.shown for upload in self.batch.uploads}
+        rows = []
+        for item in self._items()[:ROWS]:
+            name = item.relative or item.id
+            said = " ".join((item.notes or {}).values()) if item.ok else str(item.reason)
+            rows.append(Row(in_line(shown.get(name, name)), said, item.ok))
+        return rows
 
     def more(self) -> int:
         """How many recordings there are beyond those of `rows`."""

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import secrets
+import signal
 import socket
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def run(
     cores: int,
     max_file: str,
     max_batch: str,
+    token: bool,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM. Prints the address once.
 
@@ -69,10 +71,10 @@ def run(
     runner = Runner(shelf, run_command(cores))
     sources = Sources(loopback, tuple(each.resolve() for each in allow_folder))
     house = House(shelf, runner, {preset.name: preset.description for preset in presets()}, sources, limits)
-    token = None if loopback else secrets.token_urlsafe(32)
+    key = secrets.token_urlsafe(32) if token or not loopback else None
     number = listener.getsockname()[1]
     app = Guard(
-        application(house), loopback=loopback, names=(*allowed_host, *([] if loopback else [host])), token=token,
+        application(house), loopback=loopback, names=(*allowed_host, *([] if loopback else [host])), token=key,
         cookie=f"audiorestorer-{number}",
     )  # fmt: skip
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
@@ -83,8 +85,12 @@ def run(
         )
     )  # fmt: skip
     shown = f"[{host}]" if ":" in host else host
-    print(f"Open http://{shown}:{number}/{f'?token={token}' if token else ''}", flush=True)
+    print(f"Open http://{shown}:{number}/{f'?token={key}' if key else ''}", flush=True)
     print("Ctrl-C ends the server; a batch that is running then goes on with the next one.", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(
+            number, lambda *_: None
+        )  # uvicorn ends, then raises the signal again: the queue is to be ended too
     runner.start()
     try:
         server.run(sockets=[listener])

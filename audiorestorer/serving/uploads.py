@@ -7,22 +7,22 @@ import contextlib
 import os
 import secrets
 import shutil
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from audiorestorer import windows_names
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import inside
 from audiorestorer.names import folded, short_hash
-from audiorestorer.serving.batches import Batch, Upload, names_of
+from audiorestorer.serving.batches import PART, Batch, Upload, names_of
 
 BLOCK_BYTES = 1 << 20
 NAME_BYTES = 180  # of a file's or folder's name: leaves room for what stages add to it
 PATH_CHARS = 2000
 DEPTH = 32
 FREE_BYTES = 1 << 30  # that stay free on the disk
+DRAINED_BYTES = 1 << 30
 IDLE_SEC = 60.0  # an upload of which nothing comes for so long has ended
 
 
@@ -118,7 +118,7 @@ async def receive(
     _check(batch, on_its_way, length or 0, length or 0, limits)
     mine = names_of(stored) - on_its_way.names
     on_its_way.names |= mine
-    part = batch.folder / f"{secrets.token_hex(8)}.part"
+    part = batch.folder / f"{secrets.token_hex(8)}{PART}"
     came = 0
     try:
         with open(part, "xb") as file:
@@ -188,6 +188,16 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(gathered)
 
 
+async def drained(chunks: AsyncIterator[bytes]) -> None:
+    """Let the rest of a refused upload pass, within a bound."""
+    passed = 0
+    with contextlib.suppress(Refused):
+        async for chunk in _blocks(chunks):
+            passed += len(chunk)
+            if passed > DRAINED_BYTES:
+                break
+
+
 def shown_size(size: float) -> str:
     """Bytes as people read them."""
     for unit in ("B", "kB", "MB"):
@@ -195,11 +205,3 @@ def shown_size(size: float) -> str:
             return f"{size:.0f} {unit}"
         size /= 1000
     return f"{size:.1f} GB".replace(".0 ", " ")
-
-
-def leftovers(folder: Path, older_than_sec: float = IDLE_SEC) -> None:
-    """Delete what broken uploads of a killed server left in a batch's folder."""
-    for path in folder.glob("*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > older_than_sec:
-                path.unlink()

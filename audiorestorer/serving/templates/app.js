@@ -15,7 +15,7 @@
       if (bytes < 1000) return `${bytes.toFixed(0)} ${unit}`;
       bytes /= 1000;
     }
-    return `${bytes.toFixed(1)} GB`;
+    return `${bytes.toFixed(1).replace(/\.0$/, "")} GB`;
   };
   const duration = seconds => seconds < 90 ? "about a minute" : seconds < 5400 ? `about ${Math.round(seconds / 60)} minutes`
     : `about ${Math.round(seconds / 3600)} hours`;
@@ -54,8 +54,8 @@
       this.remove = this.button("Remove", async () => {
         if (!confirm(`Remove “${this.title.textContent}” with its uploads and its restored files?`)) return;
         await ask("DELETE", `/batches/${id}`);
-        (byId("batches-title") || list).scrollIntoView({block: "nearest"});
         if (only) location.href = "/";
+        else byId("batches-title").focus();
       });
       this.row.append(this.open, this.zip, this.go, this.stop, this.why, this.remove);
       this.root.append(this.title, this.state, this.bar, this.detail, this.row);
@@ -118,7 +118,14 @@
   async function refresh() {
     const mine = ++asked;
     let answer;
-    try { answer = await ask("GET", "/batches.json"); } catch (error) { say(error.message); return; }
+    const offline = byId("offline");
+    try {
+      answer = await ask("GET", "/batches.json");
+      offline.hidden = true;
+    } catch (error) {
+      if (offline.hidden || offline.textContent !== error.message) { offline.textContent = error.message; offline.hidden = false; }
+      return;
+    }
     if (mine !== asked) return;
     const batches = answer.batches.filter(batch => !only || batch.id === only);
     const there = new Set(batches.map(batch => batch.id));
@@ -144,7 +151,7 @@
   const form = byId("form");
   if (!form) return;
   const drop = byId("drop"), trouble = byId("trouble"), source = byId("source");
-  const SHOWN = 8;
+  const SHOWN = 8, most = {file: Number(drop.dataset.fileLimit), batch: Number(drop.dataset.batchLimit)};
   let chosen = [], hidden = 0;  // chosen: {name, file}
 
   function add(entries) {
@@ -222,6 +229,10 @@
     try {
       for (const entry of entries) {
         upload.number += 1;
+        if (entry.file.size > most.file) {  // the server would say so only after its last byte
+          refused.push(`${entry.name}: it is larger than ${size(most.file)}, the most for a file`);
+          continue;
+        }
         try {
           await put(batch.id, entry, loaded => { upload.sent = before + Math.min(loaded, entry.file.size); });
           taken += 1;
@@ -255,6 +266,8 @@
       } else {
         const isZip = entry => /\.zip$/i.test(entry.name), loose = chosen.filter(entry => !isZip(entry));
         const groups = [...(loose.length ? [loose] : []), ...chosen.filter(isZip).map(entry => [entry])];  // a zip is a batch of its own
+        const large = groups.map(group => group.reduce((sum, entry) => sum + entry.file.size, 0)).find(bytes => bytes > most.batch);
+        if (large) throw new Error(`These are ${size(large)}; a batch may have ${size(most.batch)}.`);
         const refused = [];
         chosen = []; hidden = 0; show();
         for (const group of groups) {
