@@ -6,7 +6,13 @@
 TEMPLATES = [
     f"{PACKAGE}/report/templates/{name}"
     for name in (
-        "listening.html.j2", "listening_cards.html.j2", "listening.css", "listening.js", "results.html.j2", "blind.html.j2", "blind.js",
+        "listening.html.j2",
+        "listening_cards.html.j2",
+        "listening.css",
+        "listening.js",
+        "results.html.j2",
+        "blind.html.j2",
+        "blind.js",
         "details.html.j2",
     )
 ]

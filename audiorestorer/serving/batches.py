@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, read_rows, write_json
+from audiorestorer.launch.plan import WORK
 from audiorestorer.names import folded
 
 log = logging.getLogger("audiorestorer")
@@ -77,7 +78,7 @@ class Batch:
         self.job = job
         self.input = folder / "input"
         self.output = folder / "output"
-        self.work = self.output / ".audiorestorer"
+        self.work = self.output / WORK
         self.log = folder / "run.log"
         self.run_lock = folder / "run.lock"
         self.uploads: list[Upload] = []
@@ -118,7 +119,7 @@ class Batch:
         self.names |= names_of(upload.stored)
 
     def record(self, name: str) -> dict[str, Any]:
-        """progress.json or result.json of the run; empty where there is none or it cannot be read."""
+        """progress.json or result.json of the run (`launch`); empty where there is none or it cannot be read."""
         try:
             return read_json(self.work / name)
         except AudioRestorerError:

@@ -19,6 +19,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.launch.child import PROGRESS
 from audiorestorer.names import in_line
 from audiorestorer.serving import archive, uploads
 from audiorestorer.serving.batches import Batch, Shelf
@@ -56,7 +57,7 @@ class House:
             "files": len(batch.uploads), "bytes": batch.bytes, "source": job.source,
         }  # fmt: skip
         if job.state == "running":
-            row["progress"] = batch.record("progress.json")
+            row["progress"] = batch.record(PROGRESS)
         if job.state == "done":
             row["result"] = Results(batch).counts()
         return row
@@ -190,7 +191,8 @@ async def batch_page(request: Request) -> Response:
         return template("batch.html.j2").render(
             batch=batch, source=in_line(batch.job.source or ""),
             preset=house.presets.get(batch.job.preset, batch.job.preset),
-            result=results.outcome() if done else None, players=results.players() if done else [],
+            result=results.counts() if done else None, figures=results.figures() if done else [],
+            players=results.players() if done else [],
             rows=results.rows() if done else [], more=results.more() if done else 0,
             log=tail(batch.log) if batch.job.state == "failed" else "",
             report=f"/reports/{batch.id}/{guard.report_key(batch.id)}/" if results.has_report() else "",

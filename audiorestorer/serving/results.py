@@ -10,9 +10,11 @@ from typing import Any
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import inside, read_json
+from audiorestorer.launch.results import RESULT
 from audiorestorer.manifest import Item, read_manifests
 from audiorestorer.names import in_line
 from audiorestorer.report import listening, tables
+from audiorestorer.report.metricinfo import BY_NAME, shown
 from audiorestorer.serving.batches import Batch
 
 ROWS = 200  # recordings with players of their own; the report lists all
@@ -42,6 +44,16 @@ class Card(listening.Player):
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A median before and after, as text; an en dash where there is none."""
+
+    title: str
+    before: str
+    after: str
+    unit: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A recording: its name, what is said of it, and whether it can be heard."""
 
@@ -63,12 +75,19 @@ class Results:
         self.batch = batch
         self.artifacts = batch.work / "artifacts"
 
-    def outcome(self) -> dict[str, Any]:
-        """result.json: counts and figures before and after."""
-        return self.batch.record("result.json")
-
     def counts(self) -> dict[str, Any]:
-        return {name: value for name, value in self.outcome().items() if name in ("files", "rejected")}
+        """How many recordings were restored, and how many rejected."""
+        result = self.batch.record(RESULT)
+        return {name: result.get(name, 0) for name in ("files", "rejected")}
+
+    def figures(self) -> list[Figure]:
+        """The key figures as the report shows them."""
+        figures = []
+        for row in self.batch.record(RESULT).get("figures", ()):
+            metric = BY_NAME[row["name"]]
+            before, after = ("–" if row[side] is None else shown(row[side], metric) for side in ("before", "after"))
+            figures.append(Figure(metric.title.replace(" after", ""), before, after, metric.unit))
+        return figures
 
     def _path(self, text: str) -> Path | None:
         """A file that a record names; None where it is not there."""
@@ -117,12 +136,12 @@ class Results:
 
     def rows(self) -> list[Row]:
         """The first recordings of the batch, by the names that they were uploaded under."""
-        shown = {upload.stored: upload.shown for upload in self.batch.uploads}
+        names = {upload.stored: upload.shown for upload in self.batch.uploads}
         rows = []
         for item in self._items()[:ROWS]:
             name = item.relative or item.id
             said = " ".join((item.notes or {}).values()) if item.ok else str(item.reason)
-            rows.append(Row(in_line(shown.get(name, name)), said, item.ok))
+            rows.append(Row(in_line(names.get(name, name)), said, item.ok))
         return rows
 
     def more(self) -> int:

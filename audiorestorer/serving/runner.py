@@ -18,6 +18,7 @@ from threading import Event, Thread
 
 import audiorestorer
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.launch.child import PROGRESS
 from audiorestorer.names import in_line
 from audiorestorer.serving.batches import Batch, Shelf
 
@@ -25,7 +26,7 @@ log = logging.getLogger("audiorestorer")
 
 HOUSE = Path(audiorestorer.__file__).parents[1]
 POLL_SEC = 0.25
-GRACE_SEC = 10.0
+GRACE_SEC = 25.0  # above what `run` gives the workflow
 TAIL_BYTES = 4000
 LINE_CHARS = 500
 
@@ -88,8 +89,7 @@ class Runner(Thread):
 
     def _child(self, batch: Batch, lock: int) -> int | None:
         """Run the command to its end; its exit code, or None where it was stopped."""
-        for name in ("result.json", "progress.json"):
-            (batch.work / name).unlink(missing_ok=True)
+        (batch.work / PROGRESS).unlink(missing_ok=True)
         paths = os.pathsep.join(filter(None, [str(HOUSE), os.environ.get("PYTHONPATH", "")]))
         with open(batch.log, "ab") as printed:
             child = subprocess.Popen(
@@ -109,7 +109,7 @@ class Runner(Thread):
         return child.returncode
 
     def _wait_for_another(self, batch: Batch, lock: int) -> int | None:
-        """The child of an earlier server still runs: wait for its end; its exit code as its result says."""
+        """The child of an earlier server still runs: wait for its end; 0 where its progress says that it ended well, else 1."""
         log.info("%s: still running from an earlier server", batch.id)
         pid = batch.job.pid
         batch.set("running", pid=pid)
@@ -120,8 +120,7 @@ class Runner(Thread):
             if self.ending.is_set():
                 return None
             time.sleep(POLL_SEC)
-        code = batch.record("result.json").get("exit_code")
-        return code if isinstance(code, int) else 1
+        return 0 if batch.record(PROGRESS).get("state") in ("done", "nothing_to_do") else 1
 
     def _settle(self, batch: Batch, code: int | None) -> None:
         with self.shelf.guard:
@@ -137,7 +136,7 @@ class Runner(Thread):
 
     def _reason(self, batch: Batch, code: int) -> str:
         """One line on why a run failed: the message of its progress, or the last line that it printed."""
-        said = batch.record("progress.json")
+        said = batch.record(PROGRESS)
         message = str(said.get("message") or "") if said.get("state") == "failed" else ""
         if not message:
             lines = [line for line in tail(batch.log).splitlines() if line.strip()]

@@ -8,7 +8,9 @@ from audiorestorer.serving.guard import Guard, host_of, is_loopback
 from tests.serving.conftest import Server
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.7", "", "localhost.evil.example:80"])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "192.168.0.7", "", "localhost.evil.example:80"]
+)
 def test_another_name_is_refused(server: Server, host: str) -> None:
     for method, path in (("GET", "/"), ("GET", "/batches.json"), ("POST", "/batches")):
         assert server.ask(method, path, Host=host, Origin=f"http://{host}").status == 421
@@ -20,7 +22,9 @@ def test_names_of_this_machine_are_taken(server: Server) -> None:
     assert server.ask("GET", "/", Host=None).status == 400
 
 
-@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "https://127.0.0.1", "file://", "http://localhost"])
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "https://127.0.0.1", "file://", "http://localhost"]
+)
 def test_a_change_needs_the_own_origin(server: Server, origin: str | None) -> None:
     before = len(server.ask("GET", "/batches.json").json["batches"])
     batch = server.new()
@@ -33,9 +37,23 @@ def test_a_change_needs_the_own_origin(server: Server, origin: str | None) -> No
 
 
 def test_without_the_token_nothing_is_shown(guarded: Server) -> None:
-    for path in ("/", "/batches.json", "/static/app.js", "/?token=", "/?token=x", f"/?token={guarded.token}x", "/reports/a/b/c"):
+    for path in (
+        "/",
+        "/batches.json",
+        "/static/app.js",
+        "/?token=",
+        "/?token=x",
+        f"/?token={guarded.token}x",
+        "/reports/a/b/c",
+    ):
         assert guarded.ask("GET", path).status == 401, path
-    for cookie in ("x=y", f"audiorestorer-{guarded.port}=", f"audiorestorer-{guarded.port}=é", f"other={guarded.token}", ";;="):
+    for cookie in (
+        "x=y",
+        f"audiorestorer-{guarded.port}=",
+        f"audiorestorer-{guarded.port}=é",
+        f"other={guarded.token}",
+        ";;=",
+    ):
         assert guarded.ask("GET", "/", Cookie=cookie).status == 401, cookie
     assert guarded.ask("POST", "/batches", {"preset": "speech_over_music"}).status == 401
     assert guarded.ask("POST", f"/batches?token={guarded.token}", {"preset": "speech_over_music"}).status == 401
@@ -49,7 +67,10 @@ def test_the_token_becomes_a_cookie_that_no_script_and_no_other_site_has(guarded
     pair = cookie.split(";")[0]
     assert guarded.ask("GET", "/", Cookie=pair).status == 200
     assert guarded.ask("GET", "/", Cookie=pair, Host="evil.example").status == 421
-    assert guarded.ask("POST", "/batches", {"preset": "noisy_speech"}, Cookie=pair, Origin="http://evil.example").status == 403
+    assert (
+        guarded.ask("POST", "/batches", {"preset": "noisy_speech"}, Cookie=pair, Origin="http://evil.example").status
+        == 403
+    )
 
 
 def test_a_page_may_run_its_own_script_alone(server: Server) -> None:
@@ -74,4 +95,9 @@ def test_what_is_this_machine() -> None:
 
 def test_beyond_loopback_addresses_and_given_names_are_taken() -> None:
     guard = Guard(None, loopback=False, names=("Studio.example",), token="t", cookie="c")  # type: ignore[arg-type]
-    assert [guard._is_ours(host) for host in ("192.168.0.7", "::1", "studio.example", "other.example")] == [True, True, True, False]
+    assert [guard._is_ours(host) for host in ("192.168.0.7", "::1", "studio.example", "other.example")] == [
+        True,
+        True,
+        True,
+        False,
+    ]

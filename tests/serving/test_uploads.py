@@ -39,7 +39,11 @@ def test_a_hostile_name_stays_in_its_batch(server: Server, shown: str, stored: s
     answer = server.upload(batch, shown, b"sound")
     assert answer.status == 201 and answer.json["stored"] == stored
     found = [path for path in server.folder.joinpath(batch).rglob("*") if path.is_file()]
-    assert {str(path.relative_to(server.folder / batch)) for path in found} == {f"input/{stored}", "job.json", "uploads.jsonl"}
+    assert {str(path.relative_to(server.folder / batch)) for path in found} == {
+        f"input/{stored}",
+        "job.json",
+        "uploads.jsonl",
+    }
     assert server.folder.joinpath(batch, "input", stored).read_bytes() == b"sound"
     assert server.ask("DELETE", f"/batches/{batch}").status == 204
     assert not server.folder.joinpath(batch).exists()
@@ -95,7 +99,9 @@ def test_a_body_of_unsaid_length_is_bounded_too(server: Server) -> None:
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(head.encode() + chunk * 8 + b"0\r\n\r\n")
         assert connection.makefile("rb").readline().split()[1] == b"413"
-    assert not list(server.folder.joinpath(batch).rglob("*.wav")) and not list(server.folder.joinpath(batch).glob("*.part"))
+    assert not list(server.folder.joinpath(batch).rglob("*.wav")) and not list(
+        server.folder.joinpath(batch).glob("*.part")
+    )
     server.ask("DELETE", f"/batches/{batch}")
 
 

@@ -86,10 +86,9 @@
       } else if (state === "waiting" && !detail) {
         detail = "One batch runs at a time.";
       } else if (state === "running") {
-        total = Number(said.total) || 0; done = Number(said.done) || 0;
-        detail = [said.stage, total ? `${done} of ${total}` : "", typeof said.seconds_left === "number" ? `${duration(said.seconds_left)} left` : ""]
+        total = said.share > 0 ? 1 : 0; done = Number(said.share) || 0;
+        detail = [said.stage, said.total ? `${said.done} of ${several(said.total, "recording")}` : "", typeof said.seconds_left === "number" ? `${duration(said.seconds_left)} left` : ""]
           .filter(Boolean).join(", ") || "It begins.";
-        if (said.message) detail += ` ${said.message}`;
       } else if (state === "done") {
         detail = `${several(Number(result.files) || 0, "recording")} restored${result.rejected ? `, ${result.rejected} rejected` : ""}.`;
       }
