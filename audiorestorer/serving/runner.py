@@ -141,6 +141,7 @@ class Runner(Thread):
         if not message:
             lines = [line for line in tail(batch.log).splitlines() if line.strip()]
             message = lines[-1] if lines else f"the run ended with code {code}"
+        message = message.replace(str(batch.input.absolute()), "the uploads")
         return in_line(message.strip().removeprefix("audiorestorer: "))[:LINE_CHARS]
 
 

@@ -86,9 +86,11 @@ def _plain(part: str) -> str:
 
 
 def free_name(stored: str, shown: str, taken: set[str]) -> str:
-    """The stored name, with a hash of the shown one where another upload, or a folder of one, has it already."""
+    """The stored name; with a hash in the file's name, or in the outermost folder's, where another upload or its folder has it."""
     path = PurePosixPath(stored)
-    for candidate in (path, path.with_name(f"{path.stem}~{short_hash(shown)}{path.suffix}")):
+    top, *below = path.parts
+    marked = path.with_name(f"{path.stem}~{short_hash(shown)}{path.suffix}")
+    for candidate in (path, marked, PurePosixPath(f"{top}~{short_hash(top)}", *below)):
         own = folded(str(candidate))
         folders = {folded(str(parent)) for parent in candidate.parents if parent.name}
         if not ({own, f"{own}/"} | folders) & taken:

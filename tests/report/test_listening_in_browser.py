@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,9 @@ import soundfile as sf
 from scipy import stats
 
 from audiorestorer.report import blind, listening
+from tests import browser as browsers
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = browsers.needed
 HOSTILE = '</script><img src=x onerror="window.harmed=1">"=HYPERLINK(1),\n'
 RATE = 44_100
 
@@ -41,11 +37,8 @@ def player(number: int, file: str) -> listening.Player:
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as running:
-        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        chromium = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with browsers.launched("--autoplay-policy=no-user-gesture-required") as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -196,7 +189,7 @@ def test_compare_page_switches_at_the_same_position_by_key(browser, tmp_path):
     opened.goto(path.as_uri())
     card = opened.locator("section.item").first
     card.locator(".play").click()
-    playwright.expect(card.locator(".play")).to_have_text("Pause")
+    browsers.playwright.expect(card.locator(".play")).to_have_text("Pause")
     for _ in range(100):
         if float(card.locator(".seek").input_value()) > 0.2:
             break
@@ -209,5 +202,5 @@ def test_compare_page_switches_at_the_same_position_by_key(browser, tmp_path):
     assert places == sorted(places) and places[0] > 0.2 and places[-1] < 2.0
     card.locator(".play").focus()
     opened.keyboard.press("Space")
-    playwright.expect(card.locator(".play")).to_have_text("Play")
+    browsers.playwright.expect(card.locator(".play")).to_have_text("Play")
     assert opened.evaluate("window.harmed") is None

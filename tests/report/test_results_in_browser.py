@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,10 @@ import pytest
 from audiorestorer.report import listening, results
 from audiorestorer.report.metricinfo import METRICS
 from audiorestorer.report.tables import sides_of
+from tests import browser as browsers
 from tests.report.test_pages import item, metrics, player
 
-playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+pytestmark = browsers.needed
 HOSTILE = '</script><img src=x onerror="window.harmed=1">.wav'
 COUNT = 10_000
 LAPTOP = {"width": 1366, "height": 768}
@@ -27,13 +23,10 @@ NOT_BY_DEFAULT = "_presence"  # the tagger's weights are not fetched unasked
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        # scroll bars take their width, as on a laptop
-        browser = running.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], ignore_default_args=["--hide-scrollbars"]
-        )
+    with browsers.launched(
+        ignore_default_args=["--hide-scrollbars"]
+    ) as browser:  # they take their width, as on a laptop
         yield browser
-        browser.close()
 
 
 def opened(chromium: Any, path: Path, viewport: dict[str, int] = LAPTOP) -> tuple[Any, list[str]]:

@@ -95,9 +95,10 @@
       setText(this.detail, detail);
       this.bar.hidden = !(upload || state === "running");
       if (total > 0) { this.bar.max = total; this.bar.value = done; } else this.bar.removeAttribute("value");
-      const shown = {open: state === "done", zip: state === "done", why: state === "failed" && !only, stop: ["running", "waiting"].includes(state),
+      const shown = {open: state === "done", zip: state === "done" && result.files > 0, why: state === "failed" && !only, stop: ["running", "waiting"].includes(state),
         go: ["stopped", "failed"].includes(state) || (state === "receiving" && batch.files > 0),
         remove: !["running", "sending"].includes(state)};
+      setText(this.open, result.files > 0 ? "Listen and compare" : "See why");
       setText(this.go, state === "receiving" ? "Start with these" : state === "failed" ? "Try again" : "Go on");
       const focused = this.row.contains(document.activeElement) ? document.activeElement : null;
       for (const [name, visible] of Object.entries(shown)) this[name].hidden = !visible;
@@ -200,9 +201,10 @@
   drop.addEventListener("dragleave", () => drop.classList.remove("over"));
   drop.addEventListener("drop", async event => {
     drop.classList.remove("over");
-    const items = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry?.()).filter(Boolean);
+    const dropped = [...event.dataTransfer.items].filter(item => item.kind === "file")
+      .map(item => [item.webkitGetAsEntry?.(), item.getAsFile()]);  // both are gone after the first await
     try {
-      for (const entry of items) add(await entriesOf(entry));
+      for (const [entry, file] of dropped) add(entry ? await entriesOf(entry) : file ? [{name: file.name, file}] : []);
     } catch (error) {
       complain(`The browser cannot read what was dropped: ${error.message}`);
     }
