@@ -66,12 +66,13 @@ def run(
         if not each.is_dir():
             raise AudioRestorerError(f"--allow-folder {each}: no such folder")
     loopback = is_loopback(host)
+    private = loopback and not allowed_host  # a further name is that of a proxy, which lets others in
     listener = bound(host, port)
     shelf = Shelf(folder or default_folder())
     runner = Runner(shelf, run_command(cores))
-    sources = Sources(loopback, tuple(each.resolve() for each in allow_folder))
+    sources = Sources(private, tuple(each.resolve() for each in allow_folder))
     house = House(shelf, runner, {preset.name: preset.description for preset in presets()}, sources, limits)
-    key = secrets.token_urlsafe(32) if token or not loopback else None
+    key = secrets.token_urlsafe(32) if token or not private else None
     number = listener.getsockname()[1]
     app = Guard(
         application(house), loopback=loopback, names=(*allowed_host, *([] if loopback else [host])), token=key,
