@@ -103,8 +103,12 @@ class Batch:
         write_json(self.folder / "job.json", self.job.model_dump(exclude_none=True))
 
     def set(self, state: State, message: str = "", pid: int | None = None) -> None:
+        """Change the state; where the disk does not take the record (no space, say), for this server alone."""
         self.job = self.job.model_copy(update={"state": state, "message": message, "pid": pid})
-        self.save()
+        try:
+            self.save()
+        except OSError as error:
+            log.warning("%s: %s is not kept: %s", self.id, state, error.strerror)
 
     def add(self, upload: Upload) -> None:
         """Note an upload that is whole."""
@@ -203,8 +207,12 @@ class Shelf:
             state="receiving" if source is None else "waiting",
         )  # fmt: skip
         batch = Batch(self.folder / batch_id, job)
-        batch.input.mkdir(parents=True)
-        batch.save()
+        try:
+            batch.input.mkdir(parents=True)
+            batch.save()
+        except OSError:
+            shutil.rmtree(batch.folder, ignore_errors=True)
+            raise
         with self.guard:
             self._batches[batch_id] = batch
         return batch

@@ -314,4 +314,4 @@ def application(house: House) -> Starlette:
 
 async def _no_space(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
-    return PlainTextResponse(f"The disk says: {error.strerror}.\n", 507)
+    return PlainTextResponse(f"The folder of the batches cannot be written to: {error.strerror}.\n", 507)

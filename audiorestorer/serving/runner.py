@@ -76,10 +76,7 @@ class Runner(Thread):
 
     def _failed(self, batch: Batch, message: str) -> None:
         log.warning("%s: %s", batch.id, message)
-        try:
-            batch.set("failed", message)
-        except OSError:  # not even its record can be written: it is told, and tried by the next server
-            batch.job = batch.job.model_copy(update={"state": "failed", "message": message})
+        batch.set("failed", message)
 
     def _one(self, batch: Batch) -> None:
         with open(batch.run_lock, "a") as lock:

@@ -102,6 +102,15 @@ def test_a_chosen_folder_keeps_its_tree_and_a_path_must_be_allowed(opened: Any, 
     opened.get_by_label("Choose a folder").set_input_files(tmp_path / "tapes")
     expect(opened.locator("#names li")).to_have_text(["tapes/one.wav", "tapes/side a/two.wav"])
     expect(opened.locator("#count")).to_have_text("2 files chosen, 2 B. 1 hidden file left out.")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/one.wav").write_bytes(b"other")
+    files = opened.get_by_label("Choose files")
+    for path in ("tapes/one.wav", "other/one.wav", "other/one.wav"):
+        files.set_input_files(tmp_path / path)
+    expect(opened.locator("#names li")).to_have_text(
+        ["tapes/one.wav", "tapes/side a/two.wav", "one.wav", "one (2).wav"]
+    )
+    expect(opened.locator("#count")).to_contain_text("1 file chosen twice.")
     opened.get_by_role("button", name="Choose none of these").click()
     expect(opened.locator("#chosen")).to_be_hidden()
     opened.get_by_label("Or the path of a folder").fill("/etc")

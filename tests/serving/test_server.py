@@ -9,11 +9,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from audiorestorer.errors import AudioRestorerError
+from audiorestorer.serving import server as serving_server
 from audiorestorer.serving.batches import Batch, Shelf
 from audiorestorer.serving.runner import Runner
+from tests.faults.disks import freeze, freezing, thaw
 from tests.serving.conftest import ROOT, Server
 
 
@@ -24,31 +28,64 @@ def wait(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-def refused(*options: str) -> str:
-    line = [sys.executable, "-m", "audiorestorer", "serve", *options]
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and not done.stdout, done.stderr
-    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
-    return done.stderr
-
-
-def test_mistakes_are_one_line(tmp_path: Path) -> None:
-    free = ["--port", "0", "--folder", str(tmp_path / "queue")]
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        text = refused("--port", str(port), "--folder", str(tmp_path / "queue"))
-    assert f"--port {port}: in use on 127.0.0.1: choose another" in text
+        line = [
+            sys.executable,
+            "-m",
+            "audiorestorer",
+            "serve",
+            "--port",
+            str(port),
+            "--folder",
+            str(tmp_path / "queue"),
+        ]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr == f"audiorestorer: --port {port}: in use on 127.0.0.1: choose another, or 0 for a free one\n"
+    assert not (tmp_path / "queue").exists()
+
+
+def refused(folder: Path, **options: Any) -> str:
+    """What a server says that cannot begin."""
+    usual = {
+        "host": "127.0.0.1",
+        "port": 0,
+        "allow_folder": [],
+        "allowed_host": [],
+        "cores": 1,
+        "max_file": "1GB",
+        "max_batch": "1GB",
+    }
+    with pytest.raises(AudioRestorerError) as error:
+        serving_server.run(**{**usual, "folder": folder, "token": False, **options})
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_mistakes_are_one_line(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "cannot be written to: Not a directory" in refused("--port", "0", "--folder", str(tmp_path / "file/queue"))
-    assert "cannot be written to" in refused("--port", "0", "--folder", "/proc/queue")
-    assert "--max-file much: not a size" in refused(*free, "--max-file", "much")
-    assert "--allow-folder /nowhere: no such folder" in refused(*free, "--allow-folder", "/nowhere")
-    assert "--host 203.0.113.1 --port 0: " in refused(*free, "--host", "203.0.113.1")
-    assert "--host no such name --port 0: " in refused(*free, "--host", "no such name")
+    free = tmp_path / "queue"
+    assert "cannot be written to: Not a directory" in refused(tmp_path / "file/queue")
+    assert "cannot be written to" in refused(Path("/proc/queue"))
+    assert "another server has it" in refused(server.folder)
+    assert "--max-file much: not a size" in refused(free, max_file="much")
+    assert "--allow-folder /nowhere: no such folder" in refused(free, allow_folder=[Path("/nowhere")])
+    assert "--host 203.0.113.1 --port 0: " in refused(free, host="203.0.113.1")
+    assert "--host no such name --port 0: " in refused(free, host="no such name")
 
 
-def test_a_folder_has_one_server(server: Server) -> None:
-    assert "another server has it" in refused("--port", "0", "--folder", str(server.folder))
+def test_a_folder_that_is_read_only_is_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "queue"
+    folder.mkdir()
+    if freezing() is None:
+        pytest.skip("no rights can be taken away here")
+    freeze(folder)
+    try:
+        assert "cannot be written to: " in refused(folder)
+    finally:
+        thaw(folder)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -61,10 +98,23 @@ def test_it_ends_when_asked(tmp_path: Path, number: int) -> None:
 def test_beyond_this_machine_a_token_is_asked_for(tmp_path: Path) -> None:
     one = Server(tmp_path / "queue", "--host", "0.0.0.0")
     assert one.token and one.ask("GET", "/").status == 401
-    assert one.ask("GET", f"/?token={one.token}").status == 303
     cookie = {"Cookie": f"audiorestorer-{one.port}={one.token}"}
     asked = {"preset": "noisy_speech", "source": str(tmp_path)}
     assert "takes no path" in one.ask("POST", "/batches", asked, **cookie).text
+    assert one.end() == 0
+
+
+def test_behind_a_proxy_a_token_is_asked_for(tmp_path: Path) -> None:
+    one = Server(tmp_path / "queue", "--allowed-host", "studio.example")
+    assert one.token and one.ask("GET", "/", Host="studio.example").status == 401
+    asked = {"preset": "noisy_speech", "source": str(tmp_path)}
+    headers = {
+        "Host": "studio.example",
+        "Origin": "https://studio.example",
+        "Cookie": f"audiorestorer-{one.port}={one.token}",
+    }
+    assert "takes no path" in one.ask("POST", "/batches", asked, **headers).text
+    assert one.ask("POST", "/batches", {"preset": "noisy_speech"}, **headers).status == 201
     assert one.end() == 0
 
 

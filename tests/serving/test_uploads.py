@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from audiorestorer.serving import uploads
 from audiorestorer.serving.batches import Shelf
+from tests.faults.disks import can_mount, small_disk
 from tests.serving.conftest import Server
 from tests.test_windows_names import unfit
 
@@ -137,15 +138,33 @@ def test_a_zip_is_a_batch_of_its_own(server: Server) -> None:
         server.ask("DELETE", f"/batches/{each}")
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"x"
+async def megabytes(number: int) -> AsyncIterator[bytes]:
+    for _ in range(number):
+        yield bytes(1 << 20)
 
-    monkeypatch.setattr(uploads, "FREE_BYTES", 1 << 60)
-    batch = Shelf(tmp_path).new("t", "p", None)
-    with pytest.raises(uploads.Refused, match="free some space") as refused:
-        asyncio.run(uploads.receive(batch, uploads.Receiving(), "a.wav", chunks(), 1, uploads.Limits(10, 10)))
-    assert refused.value.status == 507 and not list(batch.folder.rglob("*.wav"))
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not can_mount(tmp_path / "trial"):
+        pytest.skip("no tmpfs can be mounted here")
+    limits = uploads.Limits(1 << 30, 1 << 30)
+
+    def refused(length: int | None) -> str:
+        with pytest.raises(uploads.Refused) as error:
+            asyncio.run(uploads.receive(batch, receiving, "a.wav", megabytes(6), length, limits))
+        assert error.value.status == 507 and not list(batch.folder.rglob("*.wav")) + list(batch.folder.glob("*.part"))
+        return str(error.value)
+
+    with small_disk(tmp_path / "disk", 4):
+        shelf = Shelf(tmp_path / "disk")
+        batch, receiving = shelf.new("t", "p", None), uploads.Receiving()
+        assert "stay free: free some space" in refused(6 << 20)
+        monkeypatch.setattr(uploads, "FREE_BYTES", 0)
+        assert "free some space" in refused(6 << 20)
+        assert "No space left on device" in refused(None)
+        assert receiving.bytes == 0 and not receiving.names
+        taken = asyncio.run(uploads.receive(batch, receiving, "a.wav", megabytes(2), 2 << 20, limits))
+        assert taken.size == 2 << 20
+        shelf.close()
 
 
 def test_bad_questions_are_one_line(server: Server, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@
     constructor(id) {
       this.id = id;
       this.root = make("article", undefined, {class: "batch", "aria-labelledby": `b-${id}`});
-      this.title = make("h3", "", {id: `b-${id}`});
+      this.title = make(only ? "h2" : "h3", "", {id: `b-${id}`, ...(only ? {class: "unseen"} : {})});
       this.state = make("p", "", {class: "state"});
       this.bar = make("progress", undefined, {"aria-labelledby": `b-${id}`});
       this.detail = make("p", "", {class: "detail"});
@@ -76,7 +76,9 @@
       setText(this.title, batch.title);
       for (const each of [this.open, this.zip, this.go, this.stop, this.why, this.remove]) each.setAttribute("aria-describedby", `b-${this.id}`);
       this.root.dataset.state = state;
-      setText(this.state, upload ? "Sending" : STATES[state] || state);
+      const empty = state === "done" && !result.files;
+      this.root.toggleAttribute("data-empty", empty);
+      setText(this.state, upload ? "Sending" : empty ? "Nothing could be restored" : STATES[state] || state);
       let total = 0, done = 0, detail = batch.message || "";
       if (upload) {
         total = upload.total; done = upload.sent;
@@ -90,7 +92,7 @@
         detail = [said.stage, said.total ? `${said.done} of ${several(said.total, "recording")}` : "", typeof said.seconds_left === "number" ? `${duration(said.seconds_left)} left` : ""]
           .filter(Boolean).join(", ") || "It begins.";
       } else if (state === "done") {
-        detail = `${several(Number(result.files) || 0, "recording")} restored${result.rejected ? `, ${result.rejected} rejected` : ""}.`;
+        detail = (empty ? "" : `${several(result.files, "recording")} restored, `) + `${result.rejected || "none"} rejected.`;
       }
       setText(this.detail, detail);
       this.bar.hidden = !(upload || state === "running");
@@ -152,19 +154,28 @@
   if (!form) return;
   const drop = byId("drop"), trouble = byId("trouble"), source = byId("source");
   const SHOWN = 8, most = {file: Number(drop.dataset.fileLimit), batch: Number(drop.dataset.batchLimit)};
-  let chosen = [], hidden = 0;  // chosen: {name, file}
+  let chosen = [], names = new Map(), hidden = 0, twice = 0;  // chosen: {name, file}; names: the same by name
 
+  function forget() { chosen = []; names = new Map(); hidden = 0; twice = 0; show(); }
+  const isSame = (one, other) => one.size === other.size && one.lastModified === other.lastModified;
   function add(entries) {
-    for (const entry of entries) {
-      if (entry.name.split("/").some(part => part.startsWith("."))) hidden += 1;
-      else if (!chosen.some(other => other.name === entry.name)) chosen.push(entry);
+    for (const {name, file} of entries) {
+      if (name.split("/").some(part => part.startsWith("."))) { hidden += 1; continue; }
+      let free = name;
+      for (let number = 2; names.has(free) && !isSame(names.get(free), file); number += 1) {
+        free = name.replace(/(\.[^./]*)?$/, end => ` (${number})${end}`);
+      }
+      if (names.has(free)) { twice += 1; continue; }
+      names.set(free, file);
+      chosen.push({name: free, file});
     }
     show();
   }
   function show() {
     byId("chosen").hidden = !chosen.length && !hidden;
     const bytes = chosen.reduce((sum, entry) => sum + entry.file.size, 0);
-    setText(byId("count"), `${several(chosen.length, "file")} chosen, ${size(bytes)}.` + (hidden ? ` ${several(hidden, "hidden file")} left out.` : ""));
+    setText(byId("count"), `${several(chosen.length, "file")} chosen, ${size(bytes)}.` + (hidden ? ` ${several(hidden, "hidden file")} left out.` : "")
+      + (twice ? ` ${several(twice, "file")} chosen twice.` : ""));
     byId("names").replaceChildren(...chosen.slice(0, SHOWN).map(entry => make("li", entry.name)),
       ...(chosen.length > SHOWN ? [make("li", `and ${chosen.length - SHOWN} more`)] : []));
   }
@@ -182,7 +193,7 @@
   };
   byId("files").addEventListener("change", event => pick(event.target));
   byId("folder").addEventListener("change", event => pick(event.target));
-  byId("clear").addEventListener("click", () => { chosen = []; hidden = 0; show(); byId("files").focus(); });
+  byId("clear").addEventListener("click", () => { forget(); byId("files").focus(); });
 
   async function entriesOf(entry, path = "") {
     if (entry.isFile) {
@@ -270,7 +281,7 @@
         const large = groups.map(group => group.reduce((sum, entry) => sum + entry.file.size, 0)).find(bytes => bytes > most.batch);
         if (large) throw new Error(`These are ${size(large)}; a batch may have ${size(most.batch)}.`);
         const refused = [];
-        chosen = []; hidden = 0; show();
+        forget();
         for (const group of groups) {
           const named = title || (group[0].name.includes("/") ? group[0].name.split("/")[0] : group.length === 1 ? group[0].name : several(group.length, "recording"));
           const batch = await ask("POST", "/batches", {title: named, preset});
