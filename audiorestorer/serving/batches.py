@@ -36,6 +36,7 @@ ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 REMOVED = ".removed-"
 TITLE_CHARS = 120
 UPLOADS = "uploads.jsonl"
+GOES_ON = "The server was ended; the batch goes on."
 PART = ".part"  # an upload on its way
 
 
@@ -130,6 +131,23 @@ class Batch:
             return {}
 
 
+def _loaded(path: Path) -> Batch | None:
+    """A batch of an earlier server; what was running goes on. None where its record cannot be read."""
+    try:
+        batch = Batch(path, Job.model_validate(read_json(path / "job.json")))
+        if (path / UPLOADS).exists():
+            for _, upload in read_rows(path / UPLOADS, Upload):
+                batch.note(upload)
+    except (AudioRestorerError, ValueError) as error:
+        log.warning("%s: left out: %s", path, str(error).splitlines()[0])
+        return None
+    for part in path.glob(f"*{PART}"):
+        part.unlink(missing_ok=True)
+    if batch.job.state == "running":
+        batch.set("waiting", GOES_ON, batch.job.pid)
+    return batch
+
+
 class Shelf:
     """All batches of a folder, the oldest first. One server has the folder at a time."""
 
@@ -141,12 +159,13 @@ class Shelf:
         self.folder = folder
         self.guard = RLock()
         self._lock = self._locked()
-        self._batches: dict[str, Batch] = {}
-        for path in sorted(folder.iterdir()):
+        found = []
+        for path in folder.iterdir():
             if path.name.startswith(REMOVED):
                 shutil.rmtree(path, ignore_errors=True)
-            elif ID.fullmatch(path.name) and path.is_dir():
-                self._load(path)
+            elif ID.fullmatch(path.name) and path.is_dir() and (batch := _loaded(path)):
+                found.append(batch)
+        self._batches = {batch.id: batch for batch in sorted(found, key=lambda batch: batch.job.created)}
 
     def _locked(self) -> IO[str]:
         try:
@@ -165,23 +184,6 @@ class Shelf:
             ) from error
         return file
 
-    def _load(self, path: Path) -> None:
-        """Take up a batch of an earlier server. What was running goes on."""
-        try:
-            job = Job.model_validate(read_json(path / "job.json"))
-            batch = Batch(path, job)
-            if (path / UPLOADS).exists():
-                for _, upload in read_rows(path / UPLOADS, Upload):
-                    batch.note(upload)
-        except (AudioRestorerError, ValueError) as error:
-            log.warning("%s: left out: %s", path, str(error).splitlines()[0])
-            return
-        for part in path.glob(f"*{PART}"):
-            part.unlink(missing_ok=True)
-        if job.state == "running":
-            batch.set("waiting", "The server was ended; the batch goes on.", job.pid)
-        self._batches[batch.id] = batch
-
     def close(self) -> None:
         self._lock.close()
 
@@ -194,9 +196,10 @@ class Shelf:
             return self._batches.get(batch_id)
 
     def next(self) -> Batch | None:
-        """The batch that has waited longest."""
+        """The batch that has waited longest; first one that was running, for its run may still be there."""
         with self.guard:
-            return next((batch for batch in self._batches.values() if batch.job.state == "waiting"), None)
+            waiting = [batch for batch in self._batches.values() if batch.job.state == "waiting"]
+            return min(waiting, key=lambda batch: (batch.job.pid is None, batch.job.created), default=None)
 
     def new(self, title: str, preset: str, source: str | None) -> Batch:
         """A new batch: it receives uploads, or waits for its turn where it has a source."""

@@ -20,7 +20,7 @@ import audiorestorer
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.launch.child import PROGRESS
 from audiorestorer.names import in_line
-from audiorestorer.serving.batches import Batch, Shelf
+from audiorestorer.serving.batches import GOES_ON, Batch, Shelf
 
 log = logging.getLogger("audiorestorer")
 
@@ -124,7 +124,7 @@ class Runner(Thread):
             if batch.job.state != "running":  # a user stopped it
                 return
             if code is None:
-                batch.set("waiting", "The server was ended; the batch goes on.", batch.job.pid)
+                batch.set("waiting", GOES_ON, batch.job.pid)
             elif code == 0:
                 batch.set("done")
                 log.info("%s: done", batch.id)

@@ -195,23 +195,26 @@ time.sleep(600)
 
 def test_a_run_that_outlived_its_server_is_waited_for(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
-    batch = shelf.new("a", "p", str(tmp_path))
+    older, batch = (shelf.new(name, "p", str(tmp_path)) for name in "ab")
+    older.set("stopped")
     shelf.close()
     process = subprocess.Popen([sys.executable, "-c", ORPHANS, str(tmp_path)], cwd=ROOT)
     wait(lambda: begun(batch) == 1 and '"running"' in (batch.folder / "job.json").read_text())
     process.kill()
     process.wait()
     shelf = Shelf(tmp_path)
-    again = shelf.get(batch.id)
-    assert again is not None
+    first, again = shelf.all()
+    assert (first.id, again.id) == (older.id, batch.id)
+    first.set("waiting")
     runner = Runner(shelf, command)
     runner.start()
     wait(lambda: again.job.state == "running")
     time.sleep(0.6)
-    assert again.job.state == "running" and begun(again) == 1
-    (again.folder / "go").touch()
-    wait(lambda: again.job.state == "done")
-    assert begun(again) == 1
+    assert again.job.state == "running" and begun(again) == 1 and begun(first) == 0
+    for each in (again, first):
+        (each.folder / "go").touch()
+        wait(lambda batch=each: batch.job.state == "done")
+    assert begun(again) == 1 and begun(first) == 1
     runner.end()
     shelf.close()
 
