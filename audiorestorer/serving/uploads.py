@@ -129,13 +129,15 @@ async def receive(
                 on_its_way.bytes += len(chunk)
                 _check(batch, on_its_way, came, 0, limits)
                 await asyncio.to_thread(file.write, chunk)
-        if length is not None and came != length:
-            raise Refused(400, "the upload broke off")
         target = inside(batch.input, stored)
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part, target)
         upload = Upload(shown=shown, stored=stored, size=came)
-        batch.add(upload)
+        try:
+            batch.add(upload)
+        except OSError:  # what is not noted is not restored
+            target.unlink(missing_ok=True)
+            raise
         return upload
     except OSError as error:
         raise Refused(507, f"it cannot be written: {error.strerror}") from error
