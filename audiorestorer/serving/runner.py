@@ -27,8 +27,8 @@ log = logging.getLogger("audiorestorer")
 HOUSE = Path(audiorestorer.__file__).parents[1]
 POLL_SEC = 0.25
 GRACE_SEC = 25.0  # above what `run` gives the workflow
-TAIL_BYTES = 4000
-LINE_CHARS = 500
+TAIL_BYTES = 8000
+LINE_CHARS = 2000
 
 Command = Callable[[Batch], list[str]]
 
@@ -139,7 +139,8 @@ class Runner(Thread):
             lines = [line for line in tail(batch.log).splitlines() if line.strip()]
             message = lines[-1] if lines else f"the run ended with code {code}"
         message = message.replace(str(batch.input.absolute()), "the uploads")
-        return in_line(message.strip().removeprefix("audiorestorer: "))[:LINE_CHARS]
+        line = in_line(message.strip().removeprefix("audiorestorer: "))
+        return line if len(line) <= LINE_CHARS else f"{line[:LINE_CHARS]} …"
 
 
 def tail(path: Path, size: int = TAIL_BYTES) -> str:
