@@ -56,6 +56,11 @@ DATA = (
         "recordings of people; packages of Debian, scripts/audio/free_recordings.py",
     ),
     (
+        "words read for Potato Guy (eleven languages), Tux Paint (six) and KLettres (sixteen), voices of Hedgewars",
+        "only to train the extension network and to choose its settings", "GPL-2+, GPL-2, GFDL-1.3",
+        "recordings of people; packages of Debian, scripts/audio/free_recordings.py",
+    ),
+    (
         "music and sounds of Hedgewars, Neverball, Naev, Freeciv and SuperTuxKart",
         "only to train the fusion network and to choose its settings", "GPL, CC-BY, CC-BY-SA, CC0",
         "each package's `copyright` says which; packages of Debian, scripts/audio/free_recordings.py",
