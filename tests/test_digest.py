@@ -93,12 +93,7 @@ def test_imports_go_down_only():
         {"chain", "folders", "presets"},
         {"buckets", "progress", "store", "packed", "store_users", "formats"}, {"published"}, {"audio"}, {"intake"}, {"dsp"},
         {"losses", "models", "metrics"}, {"datasets"}, {"report", "training", "separators", "workflow"}, {"launch", "doctor"},
-<<<<<<< HEAD
-        {"stages"}, {"commands"}, {"__main__", "entry"},
-=======
-        {"stages"},
-        {"serving"}, {"commands"}, {"__main__", "entry"},
->>>>>>> fc5cf63 (serve: docs; a further name asks for the token)
+        {"stages"}, {"serving"}, {"commands"}, {"__main__", "entry"},
     ]  # fmt: skip
     level = {name: i for i, layer in enumerate(layers) for name in layer}
     for path in digest.ROOT.rglob("*.py"):
