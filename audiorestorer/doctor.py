@@ -123,9 +123,11 @@ def _extra_of(requirement: Requirement) -> str:
 
 
 def _lacking(requirements: list[Requirement]) -> list[str]:
-    """Those that are not installed, or in a version that does not fit."""
+    """Those that are not installed, or in a version that does not fit; without those of another Python or platform."""
     lacking = []
     for each in requirements:
+        if each.marker and not any(each.marker.evaluate({"extra": extra}) for extra in ("", *EXTRAS)):
+            continue
         try:
             version = metadata.version(each.name)
         except metadata.PackageNotFoundError:
