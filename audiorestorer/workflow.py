@@ -202,6 +202,9 @@ class Workflow:
 
     def enhancer_models(self) -> dict[str, str]:
         """The enhancer of the settings and, of a kind that uses one, its denoiser (`own`); whether the stage is on or not."""
+        name = self.cfg.enhance.model
+        if name not in self.registry.models:  # a registry of one's own need not have the default's
+            return {"model": name}
         models = self.models_of(self.stage("enhance"))
         return {"model": models["model"], **({"own": models["denoiser"]} if "denoiser" in models else {})}
 
