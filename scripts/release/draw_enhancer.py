@@ -2,8 +2,8 @@
 
     python -m scripts.release.draw_enhancer RECORDING
 
-The picture in docs/ is of a Greek voice of Potato Guy (Debian's ktuberling-data), which the network was not trained on; the pilot's own
-voices have no band above 8 kHz.
+The picture in docs/ is of a Greek voice of Potato Guy (Debian's ktuberling-data), which the network was not trained on; the pilot's
+own voices have no band above 8 kHz.
 """
 
 from __future__ import annotations
