@@ -103,6 +103,7 @@ class Item(BaseModel):
     denoiser_nyquist_hz: float | None = None
     # enhance
     enhanced: bool | None = None
+    unenhanced: str | None = None
     enhance_wer: float | None = None
     enhance_reason: str | None = None
     # loudness; the gain also of the commands over a folder

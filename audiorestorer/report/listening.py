@@ -20,7 +20,7 @@ REPORT_PAGE_BYTES = 1_550_000  # base64 makes this 2.07 million characters; the 
 SUMMARY_METRICS = known(
     "si_sdr_in_db", "si_sdr_db", "si_sdr_improvement_db", "stoi_in", "stoi", "music_to_speech_in_db", "music_to_speech_db",
 )  # fmt: skip
-LABELS = {"before": "Before", "after": "After", "clean": "Clean reference"}
+LABELS = {"before": "Before", "unenhanced": "Before the enhancer", "after": "After", "clean": "Clean reference"}
 REASONS = {
     "worst": "among the files that gained least",
     "best": "among the files that gained most",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,7 @@ def run(
     other = ModelFiles.read(denoiser) if denoiser else None
     load = _loader(config, model, recogniser, job, other)
     stage = _stage("enhance", config, _weights(model, other), load, process, recogniser)
+    stage = replace(stage, describe=lambda entry, item: describe(entry, item).updated(unenhanced=item.path))
     run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])
 
 

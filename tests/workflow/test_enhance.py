@@ -34,6 +34,9 @@ def test_only_in_the_graph_when_enabled(finished: Workspace, copy: Workspace) ->
         assert made.frames == round(given.frames * 32_000 / RATE)
     rows = [row for row in copy.metrics()["items"] if row["status"] == "ok"]
     assert all(row["enhanced"] is True for row in rows)
+    copy.run("--", "snippets")
+    heard = {path.parent.name for path in (copy.folder / "artifacts/eval/snippets").glob("*/unenhanced.mp3")}
+    assert heard and heard <= {row["id"] for row in rows}
     copy.config["enhance"]["sample_rate"] = "keep"
     copy.render()
     assert {sf.info(str(copy.folder / "artifacts/output" / name)).samplerate for name in copy.outputs()} == {RATE}

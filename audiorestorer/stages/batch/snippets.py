@@ -42,7 +42,7 @@ PEAK_CEILING = 10 ** (-1.5 / 20)  # the coder overshoots by a little
 FADE_SEC = 0.01
 MAX_CHANNELS = 2
 # the files of an item
-FILES = ("before.mp3", "after.mp3", "clean.mp3", "spectrogram.png", "detail.png")
+FILES = ("before.mp3", "unenhanced.mp3", "after.mp3", "clean.mp3", "spectrogram.png", "detail.png")
 REACHED_LU = 0.1  # an output this near to the target is at it
 RESIDUE_DB = 30.0  # an output this far below the input holds nothing of it: it is played as quiet as it is
 
@@ -56,7 +56,7 @@ def run(
     *,
     threads: int = 1,
 ) -> None:
-    """Choose items, write `folder/<id>/{before,after,clean}.mp3` `spectrogram.png` and `detail.png`, and list them in `out_json`.
+    """Choose items, write `folder/<id>/{before,unenhanced,after,clean}.mp3` `spectrogram.png` and `detail.png`, and list them in `out_json`.
 
     Args:
         metrics_json: figures of all items (`collect`); decides which are worst and best.
@@ -121,7 +121,10 @@ def make(row: Item, folder: Path, seconds: float) -> dict[str, Any]:
     """One item's snippets and picture; returns its entry in `out_json`."""
     made = row.measured or row.path
     assert made
-    sources = {"before": row.noisy, "after": made} | ({"clean": row.clean} if row.clean else {})
+    sources = {"before": row.noisy}
+    if row.enhanced and row.unenhanced and Path(row.unenhanced).is_file():  # gone where intermediates are not kept
+        sources["unenhanced"] = row.unenhanced
+    sources |= {"after": made} | ({"clean": row.clean} if row.clean else {})
     start_sec = loudest_window(row.clean or made, seconds)
     rate = mp3_rate(audio.probe(made).sample_rate)
     cuts = {name: cut(path, start_sec, seconds, rate) for name, path in sources.items()}
