@@ -104,6 +104,7 @@ class Item(BaseModel):
     # enhance
     enhanced: bool | None = None
     unenhanced: str | None = None
+    found: list[str] | None = None
     enhance_wer: float | None = None
     enhance_reason: str | None = None
     # loudness; the gain also of the commands over a folder

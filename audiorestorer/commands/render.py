@@ -63,6 +63,8 @@ def enhance_folder(
         values["max_wer"] = None
     longest = settings.EnhanceSettings.model_fields["overlap_sec"].default
     values["overlap_sec"] = min(longest, values["window_sec"] / 4)
+    if values.get("denoiser") == "null":
+        values["denoiser"] = None
     config = settings.validate(settings.EnhanceSettings, values, "enhance")
     known, arrays = (import_module(f"audiorestorer.models.{name}") for name in ("registry", "arrays"))
     entries, denoiser = known.load(registry), None
@@ -150,7 +152,7 @@ command("postmask", "postmask")(
     **shard_options(settings.PostmaskSettings),
 )
 command("enhance", "enhance")(
-    "Make speech anew at full band: the optional stage between postmask and loudness.",
+    "Mend what a recording's faults call for, and make the band that it lacks: the optional stage between postmask and loudness.",
     job=opt.JOB,
     **shard_options(settings.EnhanceSettings),
     model_json=opt.MODEL._replace(default=...),
@@ -182,7 +184,7 @@ command("restore", "restore")(
     floor_db=opt.FLOOR_DB,
 )
 command("enhance-folder", enhance_folder)(
-    "Denoise speech and regenerate it at full band: length and channels are kept.",
+    "Mend dropouts, clipping, noise and echoes, and make the band that a recording lacks. OUT/enhance.jsonl says what was found.",
     job=opt.JOB,
     source=opt.SOURCE,
     out=opt.TARGET,

@@ -18,11 +18,12 @@ from audiorestorer.separators.runtime.streaming import Recording
 
 @dataclass(frozen=True)
 class EnhancedAudio:
-    """`denoised` and `enhanced`: `[C, n]` at `sample_rate`; `enhanced` None where only the denoiser was run."""
+    """`denoised` and `enhanced`: `[C, n]` at `sample_rate`; `enhanced` None where only the denoiser was run. `found`: see `stream`."""
 
     denoised: Audio
     enhanced: Audio | None
     sample_rate: int
+    found: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,16 @@ class RecordingEnhancer:
         """
         signal = np.atleast_2d(np.asarray(given, np.float32))
         recording = Recording(lambda: iter([signal]), sample_rate, *signal.shape)
-        blocks = list(self.stream(recording, seed))
+        found: list[str] = []
+        blocks = list(self.stream(recording, seed, found))
         whole = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
-        return EnhancedAudio(whole["denoised"], whole.get("enhanced"), self.output_rate(sample_rate))
+        return EnhancedAudio(whole["denoised"], whole.get("enhanced"), self.output_rate(sample_rate), tuple(found))
 
-    def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
+    def stream(self, recording: Recording, seed: int = 0, found: list[str] | None = None) -> Iterator[dict[str, Audio]]:
         """Enhance a recording block by block.
+
+        Args:
+            found: gets what was found in the recording and treated, in words for people; complete with the first block.
 
         Yields:
             Blocks `[C, n]` at `output_rate`: round(frames * output rate / rate) samples in all. `denoised` and, unless `denoise_only`,

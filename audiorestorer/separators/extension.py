@@ -37,17 +37,24 @@ from audiorestorer.separators.runtime.streaming import Recording, estimates, ful
 HELPERS = ("denoiser",)  # options of the stage that name a further model; read without an import
 
 
+# Largest share of the denoised signal in a room and in a narrow band (it takes 14 and 8 dB then): the denoiser learned neither.
+ROOM_WET, NARROW_WET, NARROW_HZ = 0.8, 0.6, 5000.0
+LEAST_SPEECH = 0.1  # of a recording's energy: a denoiser that leaves less heard no speech
+
+
 @dataclass(frozen=True)
 class Mended:
     """A recording after the steps that keep its rate.
 
     Attributes:
         recording: what they made. held: what each channel holds. levels: active RMS of each channel `[C]`.
+        is_speech: False where the denoiser finds next to none: then nothing was denoised, and no band is to be made.
     """
 
     recording: Recording
     held: list[keeping.Held]
     levels: NDArray[np.float32]
+    is_speech: bool
 
 
 class SpeechRepair(RecordingEnhancer):
@@ -78,26 +85,29 @@ class SpeechRepair(RecordingEnhancer):
             )
         return cls(*extension.load(Path(checkpoint), threads), settings, denoiser)
 
-    def stream(self, recording: Recording, seed: int = 0) -> Iterator[dict[str, Audio]]:
+    def stream(self, recording: Recording, seed: int = 0, found: list[str] | None = None) -> Iterator[dict[str, Audio]]:
         """See `RecordingEnhancer.stream`."""
         with Spool() as spool:
-            mended = self.mended(recording, spool)
+            found = [] if found is None else found
+            mended = self.mended(recording, spool, found)
             out_rate = self.output_rate(recording.sample_rate)
             total = max(1, round(recording.frames * out_rate / recording.sample_rate))
             size = int(audio.BLOCK_SEC * out_rate)
             given = audio.rechunk(_at_rate(mended.recording, out_rate, total), size)
-            lacks = [each.lacks(self.sample_rate) and each.lacks(out_rate) for each in mended.held]
+            lacks = [mended.is_speech and each.lacks(self.sample_rate) and each.lacks(out_rate) for each in mended.held]
             if self.settings.denoise_only or not any(lacks):
                 names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
                 yield from (dict.fromkeys(names, block) for block in given)
                 return
+            limits = [each.band_hz for each, lacking in zip(mended.held, lacks, strict=True) if lacking]
+            found.append(f"a band of {min(limits) / 1000:.1f} kHz")
             missing = audio.resample_blocks(
                 self._missing(mended, lacks, seed), self.sample_rate, out_rate, recording.channels
             )
             for block, above in zip(given, audio.rechunk(audio.fit_length(missing, total), size), strict=True):
                 yield {"denoised": block, "enhanced": block + above}
 
-    def mended(self, recording: Recording, spool: Spool) -> Mended:
+    def mended(self, recording: Recording, spool: Spool, found: list[str]) -> Mended:
         """Fill, declip and denoise, each where it is called for.
 
         Raises:
@@ -107,24 +117,39 @@ class SpeechRepair(RecordingEnhancer):
         level = Level.of(recording)
         if dropouts.present(recording.open(), total, rate, level.active):
             recording = spool.after(recording, lambda blocks: dropouts.filled(blocks, total, rate, level.active))
+            found.append("dropouts")
         limits = declipping.find(recording.open, channels)
         if limits.any:
             recording = spool.after(recording, lambda blocks: declipping.declipped(blocks, total, rate, limits))
+            found.append("clipping")
             level = Level.of(recording)
         held = keeping.held(recording.open(), rate, level.active)
         echoes = rooms.echoes(recording.open(), rate, level.active)
-        wet = np.array([[1.0 if echo else each.wet] for each, echo in zip(held, echoes, strict=True)], np.float32)
-        if self.denoiser is not None and wet.any():
-            recording = spool.after(recording, partial(self._denoised, recording, wet))
-        return Mended(recording, held, level.active)
+        wet = np.array([[_wet(*each)] for each in zip(held, echoes, strict=True)], np.float32)
+        if self.denoiser is None or not wet.any():
+            return Mended(recording, held, level.active, is_speech=True)
+        energy = np.zeros((2, channels))
+        denoised = spool.after(recording, partial(self._denoised, recording, wet, energy))
+        asked = (wet[:, 0] > 0) & (energy[0] > 0)
+        if asked.any() and (energy[1, asked] < LEAST_SPEECH * energy[0, asked]).all():
+            found.append("no speech that the denoiser knows: left as it is")
+            return Mended(recording, held, level.active, is_speech=False)
+        found += ["a room"] if any(echoes) else []
+        if noisy := [each.snr_db for each in held if each.wet > 0 and np.isfinite(each.snr_db)]:
+            found.append(f"noise {min(noisy):.0f} dB below the speech")
+        return Mended(denoised, held, level.active, is_speech=True)
 
-    def _denoised(self, recording: Recording, wet: Audio, blocks: Iterator[Audio]) -> Iterator[Audio]:
+    def _denoised(
+        self, recording: Recording, wet: Audio, energy: NDArray[np.float64], blocks: Iterator[Audio]
+    ) -> Iterator[Audio]:
+        """`energy` `[2, C]` gets that of the recording and of its denoised version."""
         assert self.denoiser is not None
-        for block, out in zip(
-            audio.rechunk(blocks, int(audio.BLOCK_SEC * recording.sample_rate)),
-            estimates(self.denoiser, recording), strict=True,
-        ):  # fmt: skip
-            yield wet * full_band(out) + (1 - wet) * block
+        size = int(audio.BLOCK_SEC * recording.sample_rate)
+        for block, out in zip(audio.rechunk(blocks, size), estimates(self.denoiser, recording), strict=True):
+            speech = full_band(out)
+            for row, signal in enumerate((block, speech)):
+                energy[row] += np.square(signal, dtype=np.float64).sum(axis=1)
+            yield wet * speech + (1 - wet) * block
 
     def _missing(self, mended: Mended, lacks: list[bool], seed: int) -> Iterator[Audio]:
         """What each channel lacks above its limit, at the network's rate."""
@@ -153,6 +178,12 @@ class SpeechRepair(RecordingEnhancer):
         made = extension.made_above(self.config, self.network, given, limits[asked], [seed] * count, [first] * count)
         out[asked] = made * scale[asked]
         return out
+
+
+def _wet(held: keeping.Held, echo: bool) -> float:
+    """Share of the denoised version of a channel, by its noise, its room and its band."""
+    wet = max(held.wet, ROOM_WET) if echo else held.wet
+    return min(wet, NARROW_WET) if held.band_hz < NARROW_HZ else wet
 
 
 def _at_rate(recording: Recording, rate: int, total: int) -> Iterator[Audio]:

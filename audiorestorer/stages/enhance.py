@@ -108,8 +108,9 @@ def run_folder(
         model: a checkpoint of this project, or a model of the registry. denoiser: of a model of kind extension; None: noise stays.
 
     Returns:
-        The rows, also in `enhance.jsonl` in the output folder (beside a single output file: none): `output`, `enhanced`, of a
-        recording that fell back to denoised `enhance_reason` and `enhance_wer`, and of a rejected one the reason.
+        The rows, also in `enhance.jsonl` in the output folder (beside a single output file: none): `output`, `enhanced`, `found` (of a
+        model of kind extension: what was found and treated), of a recording that fell back to denoised `enhance_reason` and
+        `enhance_wer`, and of a rejected one the reason.
 
     Raises:
         AudioRestorerError: nothing to do, an output that would replace an input, or a checkpoint that cannot be used.
@@ -127,6 +128,9 @@ def run_folder(
     load = _loader(config, model, recogniser, job, denoiser)
     stage = _stage("enhance-folder", config, _weights(model, denoiser), load, process, recogniser, _suffix)
     rows = delivered(run_items(stage, items, job.store), source, out, ROWS, job.store, stage.name)
+    for item in rows:
+        if item.found is not None:
+            print(f"{item.output}: {', '.join(item.found) or 'nothing found'}", flush=True)
     count = sum(item.ok and bool(item.enhanced) for item in rows)
     print(f"{sum(item.ok for item in rows)} of {len(rows)} done, {count} of them enhanced", flush=True)
     return rows
@@ -140,26 +144,30 @@ def enhance_item(worker: Worker, item: Item, seed: int, folder: Path) -> Chosen:
     """
     path = item.path or item.noisy
     try:
-        peaks, share = _written(worker.enhancer, Recording.of_file(path), _seed_of(item, seed), folder)
+        found: list[str] = []
+        peaks, share = _written(worker.enhancer, Recording.of_file(path), _seed_of(item, seed), folder, found)
     except AudioRestorerError as error:
         raise RejectItem(str(error)) from error
     files = {name: folder / f"{name}.wav" for name in peaks}
-    row: dict[str, Any] = {"enhanced": "enhanced" in files}
-    if row["enhanced"] and not worker.enhancer.may_change_words and share > LARGEST_SHARE:
+    anew = worker.enhancer.may_change_words
+    row: dict[str, Any] = {"enhanced": "enhanced" in files if anew else bool(found)}
+    if not anew:
+        row["found"] = found
+    if not anew and share > LARGEST_SHARE:
         row.update(
             enhanced=False, enhance_reason=f"what was made holds {share:.0%} of the energy: speech holds less there"
         )
-    elif row["enhanced"] and worker.gate is not None and worker.enhancer.may_change_words:
-        found = worker.gate.judge(str(files["denoised"]), str(files["enhanced"]), item.transcript)
-        row.update(enhanced=not found.changed, enhance_wer=found.wer)
-        if found.reason:
-            row["enhance_reason"] = found.reason
-    name = "enhanced" if row["enhanced"] else "denoised"
+    elif row["enhanced"] and worker.gate is not None and anew:
+        verdict = worker.gate.judge(str(files["denoised"]), str(files["enhanced"]), item.transcript)
+        row.update(enhanced=not verdict.changed, enhance_wer=verdict.wer)
+        if verdict.reason:
+            row["enhance_reason"] = verdict.reason
+    name = "enhanced" if row["enhanced"] and "enhanced" in files else "denoised"
     return Chosen(files[name], peaks[name], row)
 
 
 def _written(
-    enhancer: RecordingEnhancer, recording: Recording, seed: int, folder: Path
+    enhancer: RecordingEnhancer, recording: Recording, seed: int, folder: Path, found: list[str]
 ) -> tuple[dict[str, float], float]:
     """Write `denoised.wav` and `enhanced.wav`; the largest sample of each, and the energy of their difference to the first's."""
     rate = enhancer.output_rate(recording.sample_rate)
@@ -168,7 +176,7 @@ def _written(
     writers: dict[str, Writer] = {}
     energy, change = 0.0, 0.0
     with ExitStack() as stack:
-        for blocks in enhancer.stream(recording, seed):
+        for blocks in enhancer.stream(recording, seed, found):
             for name, block in blocks.items():
                 if name not in writers:
                     writer = Writer(

@@ -97,7 +97,7 @@ def test_several_separators_are_fused_as_configured(files: list[Any], method: st
 def test_stages_that_are_switched_on_are_told_and_those_off_are_not(files: list[Any]) -> None:
     changes = {"postmask": {"enabled": True}, "denoise": {"model": None}, "loudness": {"target_lufs": -16.0}}
     rest, html = said(FOLDER / "workflow.rst", files, enhance={"enabled": True}, **changes)
-    assert "beta-Wiener" in rest and "made anew" in rest and "-16.0 LUFS" in rest and "*denoise*" not in rest
+    assert "beta-Wiener" in rest and "speech anew" in rest and "-16.0 LUFS" in rest and "*denoise*" not in rest
     steps = html[html.index("<ol") : html.index("</ol>")]
     assert steps.count("<li>") == 7  # each step is an item of the numbered list
 
@@ -105,9 +105,9 @@ def test_stages_that_are_switched_on_are_told_and_those_off_are_not(files: list[
 @pytest.mark.parametrize(
     ("enhance", "words", "absent"),
     [
-        ({}, "unless its words would change", "own denoiser"),
-        ({"max_wer": None}, "made anew at full band.", "words would change"),
-        ({"denoise_only": True}, "own denoiser", "made anew"),
+        ({}, "unless its words would change", "any."),
+        ({"max_wer": None}, "makes speech anew.", "words would change"),
+        ({"denoise_only": True}, "mended where there are any.", "speech anew"),
     ],
 )
 def test_what_the_enhancer_does_follows_its_settings(

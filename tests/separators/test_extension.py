@@ -87,12 +87,13 @@ def test_clean_speech_passes_bit_by_bit(repair: SpeechRepair) -> None:
     given = np.stack([voice(2.0) + 0.02 * noise.astype(np.float32)] * 2)
     made = repair(given, RATE)
     assert made.sample_rate == RATE and (made.enhanced == given).all() and (made.denoised == given).all()
+    assert made.found == ()
 
 
 def test_a_narrow_band_is_kept_and_gets_what_it_lacks(repair: SpeechRepair) -> None:
     given = np.stack([narrow(voice(5.0)), 0.3 * narrow(voice(5.0, seed=4))])
     made = repair(given, RATE)
-    assert made.enhanced is not None and (made.denoised == given).all()
+    assert made.enhanced is not None and (made.denoised == given).all() and made.found == ("a band of 3.9 kHz",)
     change = made.enhanced - given
     assert band_power(change, 0, 3500) < 1e-4 * band_power(change, 4200, 8000)
     alone = repair(given[1:], RATE).enhanced
@@ -126,7 +127,9 @@ def test_rates_lengths_and_the_steps_that_are_left_out(checkpoint: Path, repair:
 def test_clipping_and_dropouts_are_mended_first(repair: SpeechRepair) -> None:
     clean = spoken()
     limit = 0.3 * np.abs(clean).max()
-    made = repair(np.clip(clean, -limit, limit)[None], RATE).denoised[0]
+    mended = repair(np.clip(clean, -limit, limit)[None], RATE)
+    made = mended.denoised[0]
+    assert mended.found[0] == "clipping"
     assert np.mean((made - clean) ** 2) < 0.25 * np.mean((np.clip(clean, -limit, limit) - clean) ** 2)
     clean = voice(2.0) + 0.002 * np.random.default_rng(0).standard_normal(2 * RATE).astype(np.float32)
     broken, gaps = lossy(clean, RATE)
@@ -150,9 +153,17 @@ def test_noise_is_denoised_as_far_as_there_is_any(checkpoint: Path, monkeypatch:
     repair = SpeechRepair.load(checkpoint, EnhanceSettings(), Loaded(Half()))  # type: ignore[arg-type]
     noise = np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
     noisy = (voice(4.0) + 0.05 * noise)[None]
-    assert np.allclose(repair(noisy, RATE).denoised, 0.5 * noisy)
+    made = repair(noisy, RATE)
+    assert np.allclose(made.denoised, 0.5 * noisy) and made.found[0].startswith("noise 1")
     quiet = (voice(4.0) + 1e-5 * noise)[None]
-    assert (repair(quiet, RATE).denoised == quiet).all()
+    assert (repair(quiet, RATE).denoised == quiet).all() and repair(quiet, RATE).found == ()
+    low = narrow(noisy[0], limit_hz=3000)[None]  # the denoiser never learned such a band: it takes 8 dB at most
+    assert np.allclose(repair(low, RATE).denoised, (0.4 + 0.6 * 0.5) * low)
+    monkeypatch.setattr(
+        module, "estimates", lambda loaded, recording: ({"vocals": 0.1 * block} for block in recording.open())
+    )
+    music = repair(noisy, RATE)  # nothing that the denoiser takes for speech: left alone
+    assert (music.enhanced == noisy).all() and music.found == ("no speech that the denoiser knows: left as it is",)
 
 
 def test_a_spool_can_be_read_by_several_in_turns() -> None:

@@ -56,7 +56,7 @@ def run(
     *,
     threads: int = 1,
 ) -> None:
-    """Choose items, write `folder/<id>/{before,unenhanced,after,clean}.mp3` `spectrogram.png` and `detail.png`, and list them in `out_json`.
+    """Choose items, write `folder/<id>/{before,unenhanced,after,clean}.mp3`, `spectrogram.png`, `detail.png`; list them in `out_json`.
 
     Args:
         metrics_json: figures of all items (`collect`); decides which are worst and best.
