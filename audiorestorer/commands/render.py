@@ -67,14 +67,16 @@ def enhance_folder(
         values["denoiser"] = None
     config = settings.validate(settings.EnhanceSettings, values, "enhance")
     known, arrays = (import_module(f"audiorestorer.models.{name}") for name in ("registry", "arrays"))
-    entries, denoiser = known.load(registry), None
-    if checkpoint is None:
+    model: Path | ModelFiles | None = checkpoint
+    kind = arrays.architecture_of(checkpoint) if checkpoint else ""
+    denoiser = None
+    if model is None:
+        entries = known.load(registry)
         entries.check_task(config.model, ("enhance",), "--model")
         kind = entries.get(config.model).kind
-    else:
-        kind = arrays.architecture_of(checkpoint)
-    model = checkpoint or _fetched(config.model, entries, registry, models_dir)
+        model = _fetched(config.model, entries, registry, models_dir)
     if kind == "extension" and config.denoiser:
+        entries = known.load(registry)
         entries.check_task(config.denoiser, SPEECH_TASKS, "--denoiser")
         denoiser = _fetched(config.denoiser, entries, registry, models_dir)
     stage("enhance").run_folder(source, out, model, config, job, denoiser=denoiser)

@@ -18,7 +18,11 @@ from audiorestorer.audio import Audio
 from audiorestorer.dsp.overlap_add import with_context
 
 FLAT = 1e-5  # samples so near to the largest one, relative to it, are equal to it
-LEAST_RUNS = 5  # of two and more equal samples at a limit; a peak that nothing cut is there once
+# A limit is one where so many runs of samples lie at it, each so long, and with a neighbour that is so much lower: what nothing cut is
+# round where it is largest, and so is what a limiter that looks ahead made of it.
+LEAST_RUNS, RUN_SAMPLES, LOWER, LOWER_STEPS = 5, 3, 0.01, 2.5  # the last: in steps of quantisation
+MOST_FLAT = 0.6  # of a frame: what is flat for longer is a square wave, or beyond repair
+MOST_RISE = 6.0  # of a limit (16 dB): the sparsest signal may overshoot
 FRAME_SEC = 0.055
 STEPS = 512  # the number of frequencies grows by one for so many samples of a frame
 REDUNDANCY = 2  # of the Fourier transform
@@ -41,22 +45,27 @@ class Limits:
 
 def find(open_source: Callable[[], Iterable[Audio]], channels: int) -> Limits:
     """The limits of a recording, from two passes over its blocks `[C, n]`."""
-    high, low = (np.full(channels, fill, np.float32) for fill in (-np.inf, np.inf))
+    high, low, quantum = (np.full(channels, fill, np.float32) for fill in (-np.inf, np.inf, np.inf))
     for block in open_source():
         if block.shape[1]:
             high, low = np.maximum(high, block.max(axis=1)), np.minimum(low, block.min(axis=1))
+            sizes = np.where(block == 0, np.float32(np.inf), np.abs(block))
+            quantum = np.minimum(quantum, sizes.min(axis=1))
     runs = np.zeros((2, channels), np.int64)
-    before = np.zeros((2, channels), bool)
-    alone = np.zeros((2, channels), bool)  # the last sample is the first of its run
+    past = np.zeros((channels, 0), np.float32)
     for block in open_source():
+        joined = np.concatenate([past, block], axis=1)
+        past = joined[:, -RUN_SAMPLES:]
+        if joined.shape[1] <= RUN_SAMPLES:
+            continue
         for side, limit in enumerate((high, low)):
-            flat = np.abs(block - limit[:, None]) <= FLAT * np.abs(limit[:, None])
-            whole = np.concatenate([before[side][:, None], flat], axis=1)
-            second = whole[:, 1:] & whole[:, :-1]
-            third = np.concatenate([(before[side] & ~alone[side])[:, None], second[:, :-1]], axis=1)
-            runs[side] += (second & ~third).sum(axis=1)
-            if flat.shape[1]:
-                before[side], alone[side] = flat[:, -1], flat[:, -1] & ~second[:, -1]
+            size = np.abs(limit[:, None])
+            flat = np.abs(joined - limit[:, None]) <= FLAT * size
+            lower = np.abs(joined - limit[:, None]) > np.maximum(LOWER * size, LOWER_STEPS * quantum[:, None])
+            begins = lower[:, : joined.shape[1] - RUN_SAMPLES]
+            for step in range(1, RUN_SAMPLES + 1):  # a lower sample, and then a run
+                begins = begins & flat[:, step : joined.shape[1] - RUN_SAMPLES + step]
+            runs[side] += begins.sum(axis=1)
     cut_high, cut_low = (runs[0] >= LEAST_RUNS) & (high > 0), (runs[1] >= LEAST_RUNS) & (low < 0)
     return Limits(
         np.where(cut_high, high * (1 - np.float32(FLAT)), np.inf).astype(np.float32),
@@ -86,7 +95,8 @@ def _rebuilt(signal: Audio, above: NDArray[np.bool_], below: NDArray[np.bool_], 
     window = np.sqrt(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)).astype(np.float32)
     high, low = (np.lib.stride_tricks.sliding_window_view(values, size)[::hop] for values in (above, below))
     frames = np.lib.stride_tricks.sliding_window_view(signal, size)[::hop] * window
-    damaged = (high | low).any(axis=1)
+    share = (high | low).mean(axis=1)
+    damaged = (share > 0) & (share <= MOST_FLAT)
     frames[damaged] = sparse(frames[damaged], high[damaged], low[damaged])
     out = np.zeros(len(signal), np.float32)
     for place, frame in enumerate(frames * window):
@@ -112,6 +122,7 @@ def sparse(frames: Audio, above: NDArray[np.bool_], below: NDArray[np.bool_]) ->
         wanted = fft.irfft(chosen - dual, REDUNDANCY * size, axis=1, norm="ortho")[:, :size]
         bound = frames[left]
         beyond = np.where(above[left], np.maximum(wanted, bound), np.minimum(wanted, bound))
+        beyond = np.clip(beyond, -MOST_RISE * np.abs(bound), MOST_RISE * np.abs(bound))
         signal = np.where(known[left], bound, beyond).astype(np.float32)
         spectrum = _forward(signal)
         error = spectrum - chosen

@@ -19,8 +19,10 @@ from audiorestorer.dsp.overlap_add import with_context
 SHORTEST_SEC, LONGEST_SEC = 0.004, 0.1
 ORDER_SEC, CONTEXT_SEC = 0.01, 0.04  # of the model, and of what it is fitted on
 EDGE_SEC, NEAR_SEC = 0.002, 0.01
-LEAST_DB = -30.0  # of the sound beside a gap, to the recording's active level
+LEAST_DB = -20.0  # of the sound beside a gap, to the recording's active level: a noise gate closes below
 LEAST_RATIO = 0.25  # of the level at a gap's very edge to that near it: sound that was cut off, and did not fade
+LEAST_STEPS = 16  # of quantisation, that the sound beside a gap holds: quieter sound rounds to silence by itself
+MOST_PER_SEC = 6.0  # a beeper or a pulse pauses more often, and regularly; lost packets seldom do
 LEAST_SAMPLES = 32
 SEGMENT_SEC = 2.0
 
@@ -50,7 +52,7 @@ def _by_rows(
     source: Iterable[Audio], total: int, rate: int, levels: NDArray[np.float32], function: Callable[[Audio, int, float], Audio]
 ) -> Iterator[Audio]:  # fmt: skip
     """`function` on each channel of a stretch with its surroundings."""
-    margin = int((LONGEST_SEC + 2 * CONTEXT_SEC) * rate)
+    margin = int(2 * (LONGEST_SEC + CONTEXT_SEC) * rate)  # what is near a gap may be a filled one
 
     def rows(window: Audio) -> Audio:
         return np.stack([function(row, rate, float(level)) for row, level in zip(window, levels, strict=True)])
@@ -62,7 +64,11 @@ def find(signal: Audio, rate: int, level: float) -> list[tuple[int, int]]:
     """The dropouts of `[T]`: samples `[begin, end)` of each. `level`: the active RMS."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], signal == 0, [False]]).astype(np.int8)))
     shortest, longest = max(8, int(SHORTEST_SEC * rate)), int(LONGEST_SEC * rate)
-    edge, near, least = max(2, int(EDGE_SEC * rate)), int(NEAR_SEC * rate), level * 10 ** (LEAST_DB / 20)
+    edge, near = max(2, int(EDGE_SEC * rate)), int(NEAR_SEC * rate)
+    sounding = np.abs(signal[signal != 0])
+    if not len(sounding):
+        return []
+    least = max(level * 10 ** (LEAST_DB / 20), LEAST_STEPS * float(sounding.min()))
 
     def cut(side: Audio) -> bool:
         """Whether sound, the sample next to the gap first, ends abruptly there."""
@@ -72,11 +78,12 @@ def find(signal: Audio, rate: int, level: float) -> list[tuple[int, int]]:
         return loud > least and _rms(side[:edge]) > LEAST_RATIO * loud
 
     pairs = ((int(begin), int(end)) for begin, end in edges.reshape(-1, 2) if shortest <= end - begin <= longest)
-    return [
+    found = [
         (begin, end)
         for begin, end in pairs
         if cut(signal[max(0, begin - near) : begin][::-1]) and cut(signal[end : end + near])
     ]
+    return found if len(found) <= max(MOST_PER_SEC, MOST_PER_SEC * len(signal) / rate) else []
 
 
 def fill(signal: Audio, rate: int, level: float) -> Audio:

@@ -7,6 +7,7 @@ that the recording has just below its limit, frame by frame, so that it is silen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from audiorestorer.dsp.noise_floor import NoiseMeter
 REFERENCE = 0.1  # level that a recording is measured at
 N_FFT, HOPS = 2048, 4  # at 44.1 kHz; shorter at lower rates
 CLEAN_SNR_DB, NOISY_SNR_DB = 40.0, 25.0  # above the first nothing is denoised, below the second all is
+UNKNOWN, CERTAIN = 0.3, 0.95  # confidences of the noise's level
 CROSSING = 0.06  # width of the crossing, of the band limit
 MATCHED = (0.6, 0.94)  # band that the level is matched in, of the band limit
 NEAR_FRAMES = 2  # frames on each side that a level is a mean over
@@ -37,7 +39,7 @@ KNEE_DB = 15.0  # below the level before the edge: where the band ends
 
 @dataclass(frozen=True)
 class Held:
-    """What a recording holds: speech up to `band_hz`, `snr_db` above its noise (NaN: unknown)."""
+    """What a recording holds: speech up to `band_hz`, `snr_db` above its noise (NaN: none stands out of it)."""
 
     band_hz: float
     snr_db: float
@@ -45,7 +47,7 @@ class Held:
     @property
     def wet(self) -> float:
         """Share of the denoised recording, 0 .. 1."""
-        if not np.isfinite(self.snr_db):
+        if np.isnan(self.snr_db):
             return 1.0
         return float(np.clip((CLEAN_SNR_DB - self.snr_db) / (CLEAN_SNR_DB - NOISY_SNR_DB), 0, 1))
 
@@ -56,12 +58,24 @@ class Held:
 
 def held(blocks: Iterable[Audio], rate: int, levels: NDArray[np.float32]) -> list[Held]:
     """Measure each channel of `[C, n]` blocks by itself. `levels` `[C]`: of each, so that loud and quiet ones are treated alike."""
-    meters = [NoiseMeter(rate) for _ in levels]
+    meters = [(NoiseMeter(rate), NoiseMeter(rate, skips_silence=True)) for _ in levels]
     scale = np.where(levels > 0, REFERENCE / np.maximum(levels, 1e-30), 1).astype(np.float32)[:, None]
     for block in blocks:
-        for number, meter in enumerate(meters):
-            meter.add(block[number : number + 1] * scale[number])
-    return [Held(band_limit(*meter.loud_spectrum()), meter.result().snr_db) for meter in meters]
+        for number, pair in enumerate(meters):
+            for meter in pair:
+                meter.add(block[number : number + 1] * scale[number])
+    return [Held(band_limit(*whole.loud_spectrum()), _snr_db(whole, sounding)) for whole, sounding in meters]
+
+
+def _snr_db(whole: NoiseMeter, sounding: NoiseMeter) -> float:
+    """Of a recording with digital silence that of its sounding part, where its noise is certain: a noise gate leaves no pauses to
+    measure in. Infinite: too short to tell, and so left as it is."""
+    if sounding.skipped:
+        found = sounding.result()
+        if found.noise_confidence >= CERTAIN:
+            return found.snr_db
+    found = whole.result()
+    return found.snr_db if found.noise_confidence >= UNKNOWN else math.inf
 
 
 def band_limit(frequency: NDArray[np.float64], power: NDArray[np.float64]) -> float:

@@ -40,6 +40,7 @@ LOWEST_EDGE_HZ = 2000.0  # below it drops are a vowel's
 EDGE_DB = 6.0
 ENOUGH_FRAMES = 100.0
 HUM_LEFT_DB = -20.0
+SILENT_SHARE = 0.05  # zeros in a frame that holds digital silence
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,18 @@ class NoiseFloor:
 
 @dataclass
 class NoiseMeter:
-    """Gathers `[C, n]` blocks; `result` can be asked for at any time."""
+    """Gathers `[C, n]` blocks; `result` can be asked for at any time.
+
+    Attributes:
+        skips_silence: frames that hold digital silence, in part or whole, do not count: between them there may be noise.
+        skipped: share of frames that were left out by it.
+    """
 
     sample_rate: int
+    skips_silence: bool = False
     _held: Audio | None = None
+    _seen: int = 0
+    _left_out: int = 0
     _counts: NDArray[np.float64] = field(init=False)
     _loudness: NDArray[np.float64] = field(init=False)
     _spectra: NDArray[np.float64] = field(init=False)
@@ -108,11 +117,19 @@ class NoiseMeter:
         hop = self._size // 2
         if joined.shape[1] >= self._size:
             frames = np.lib.stride_tricks.sliding_window_view(joined, self._size, axis=1)[:, ::hop]
+            count = frames.shape[1]
+            if self.skips_silence:
+                frames = frames[:, ((frames == 0).mean(axis=-1) < SILENT_SHARE).all(axis=0)]
+            self._seen, self._left_out = self._seen + count, self._left_out + count - frames.shape[1]
             spectrum = np.abs(np.fft.rfft(frames * self._window, axis=-1)) ** 2
             # mean square of the samples = the sum over the bins
             self._gather(spectrum.mean(axis=0) * 2 / (self._size * np.sum(self._window**2)))
-            joined = joined[:, frames.shape[1] * hop :]
+            joined = joined[:, count * hop :]
         self._held = joined
+
+    @property
+    def skipped(self) -> float:
+        return self._left_out / self._seen if self._seen else 0.0
 
     def _gather(self, power: NDArray[np.float64]) -> None:
         for band, bins in enumerate(self._slices):

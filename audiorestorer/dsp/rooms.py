@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from audiorestorer.audio import Audio
+from audiorestorer.audio import Audio, rechunk
 from audiorestorer.dsp import stft
 
 FRAME_SEC, HOPS = 0.032, 4
@@ -23,6 +23,7 @@ SLOWEST_DB_PER_SEC = 320.0
 LEAST_FALL_DB_PER_SEC = 30.0
 LEAST_FALLS = 20.0
 LOUD_DB, LAST_DB = 15.0, 45.0  # a fall begins above the first and ends above the second, below the loud frames
+PIECE = 1 << 15  # samples that are looked at together
 LOUD_SHARE = 0.05  # share of frames that are as loud as the loud ones, or louder
 LEVELS_DB = np.arange(-140.0, 40.0)
 SLOPES = np.arange(0.0, 2000.0, 5.0)  # dB/s
@@ -47,7 +48,7 @@ def falls(blocks: Iterable[Audio], rate: int, levels: NDArray[np.float32]) -> li
     before = np.zeros((channels, len(bands), 0))
     held = np.zeros((channels, 0), np.float32)
     window = stft.hann(n_fft)
-    for block in blocks:
+    for block in rechunk(blocks, PIECE):
         joined = np.concatenate([held, block * scale], axis=1)
         if joined.shape[1] < n_fft:
             held = joined

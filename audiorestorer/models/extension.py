@@ -102,9 +102,12 @@ def made_above(
     breath = np.stack([noise(config, seed, first, given.shape[-1]) for seed, first in pairs])
     carrier = voicing * overtones + np.sqrt(1 - voicing**2) * breath
     level = np.sqrt(np.mean(np.square(size), axis=1, keepdims=True))
-    speech = magnitude * carrier * np.minimum(level / np.float32(SILENT), 1)
+    wanted = magnitude * np.minimum(level / np.float32(SILENT), 1)
+    missing = np.sqrt(
+        np.maximum(wanted**2 - size**2, 0)
+    )  # of what the recording holds above its limit, nothing is taken away
     change = np.zeros_like(whole)
-    change[:, : config.bins] = share * (speech - given) * scale
+    change[:, : config.bins] = share * missing * carrier * scale
     return inverse(change, n_fft, hop, audio.shape[-1])
 
 

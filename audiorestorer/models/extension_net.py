@@ -72,8 +72,9 @@ class ExtensionNet(BandNet):
         overtones = rectified[:, :bins] / rectified[:, :bins].abs().clamp_min(1e-12)
         carrier = voicing * overtones + (1 - voicing.square()).clamp_min(1e-6).sqrt() * noise
         loud = (size.square().mean(dim=1, keepdim=True).sqrt() / SILENT).clamp_max(1)
-        speech = logarithm.clamp(*LOG_RANGE).exp() * carrier * loud
-        change = functional.pad(share * (speech - given) * scale, (0, 0, 0, 1))
+        wanted = logarithm.clamp(*LOG_RANGE).exp() * loud
+        missing = (wanted.square() - size.square()).clamp_min(1e-12).sqrt() * (wanted > size)
+        change = functional.pad(share * missing * carrier * scale, (0, 0, 0, 1))
         return audio + self.inverse(change, audio.shape[-1])
 
 

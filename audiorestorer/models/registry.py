@@ -19,12 +19,12 @@ from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.digest import modules_defining
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import released
+from audiorestorer.places import workflow_root
 from audiorestorer.store import sha256_file
 
 SUFFIXES = (".th", ".pt", ".yml", ".safetensors", ".yaml", ".pth", ".ckpt", ".json", ".csv", ".bin", ".txt", ".onnx")
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._=-]{0,120}$"
 BLOCK = 1 << 20
-OURS = Path(__file__).parents[2] / "config"
 NO_FILES = "none"  # source of a kind that needs no weights
 PACKAGE = "package:"  # source of weights that an installed package carries
 
@@ -212,8 +212,11 @@ class Registry(Settings):
         (`snakedeploy` makes one) the entries of our own weights still name these."""
         entry = self.get(name)
         in_package = entry.in_package if entry.source.startswith(PACKAGE) else None
-        place, ours = self._path.parent / entry.source, OURS / entry.source
-        return in_package or (ours if ours.exists() and not place.exists() else place)
+        place = self._path.parent / entry.source
+        if in_package or place.exists():
+            return in_package or place
+        ours = workflow_root() / "config" / entry.source
+        return ours if ours.exists() else place
 
     def state(self, name: str) -> str:
         """All that a fetched model depends on, as one line: the entry, and the content of local files."""

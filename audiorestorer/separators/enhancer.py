@@ -74,7 +74,9 @@ class SpeechEnhancer(RecordingEnhancer):
             raise AudioRestorerError(f"{checkpoint}: holds no {', '.join(missing)}{rest}")
         return cls(model.prepare(settings.precision), settings, pick_device(device, threads))
 
-    def stream(self, recording: Recording, seed: int = 0, found: list[str] | None = None) -> Iterator[dict[str, Audio]]:
+    def stream(
+        self, recording: Recording, seed: int = 0, found: list[str] | None = None, scratch: Path | None = None
+    ) -> Iterator[dict[str, Audio]]:
         """See `RecordingEnhancer.stream`. Unless `regenerate_all` says otherwise, `denoised` is so as far as its noise calls for, and
         `enhanced` is that with what the recording lacks above its band."""
         level = Level.of(recording)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiorestorer.config import EnhanceSettings
+from audiorestorer.devices import pick_device
 from audiorestorer.models import arrays, extension
 from audiorestorer.separators import ModelFiles, Options
 from audiorestorer.separators import load as load_network
@@ -29,6 +30,7 @@ def enhancer_of(
         return ResembleEnhancer.of_model(model, config, device, threads)
     path = model.one(".safetensors") if isinstance(model, ModelFiles) else model
     if arrays.architecture_of(path) == extension.ARCHITECTURE:
+        pick_device(device, threads)  # a GPU that is asked for must be there, though this kind needs none
         other = load_network(denoiser, Options(threads=threads)) if denoiser else None
         return SpeechRepair.load(path, config, other, threads)
     from audiorestorer.separators.enhancer import SpeechEnhancer

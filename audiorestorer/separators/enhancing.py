@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from audiorestorer.dsp.active_level import active_level
 from audiorestorer.dsp.outliers import outlier_bound, without_outliers
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators.runtime.streaming import Recording
+
+LEAST_RATE = 4000  # Hz
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,11 @@ class Level:
 
     @classmethod
     def of(cls, recording: Recording) -> Level:
-        """Raises AudioRestorerError: empty, or NaN or infinite samples."""
+        """Raises AudioRestorerError: empty, a rate that holds no speech, or NaN or infinite samples."""
         if not recording.frames:
             raise AudioRestorerError("empty: no samples")
+        if recording.sample_rate < LEAST_RATE:
+            raise AudioRestorerError(f"a sample rate of {recording.sample_rate} Hz: speech needs {LEAST_RATE} at least")
         bound = _outliers(recording)
         return cls(bound, _levels(recording, bound))
 
@@ -78,11 +83,14 @@ class RecordingEnhancer:
         whole = {name: np.concatenate([block[name] for block in blocks], axis=1) for name in blocks[0]}
         return EnhancedAudio(whole["denoised"], whole.get("enhanced"), self.output_rate(sample_rate), tuple(found))
 
-    def stream(self, recording: Recording, seed: int = 0, found: list[str] | None = None) -> Iterator[dict[str, Audio]]:
+    def stream(
+        self, recording: Recording, seed: int = 0, found: list[str] | None = None, scratch: Path | None = None
+    ) -> Iterator[dict[str, Audio]]:
         """Enhance a recording block by block.
 
         Args:
             found: gets what was found in the recording and treated, in words for people; complete with the first block.
+            scratch: folder for temporary files; None: the system's.
 
         Yields:
             Blocks `[C, n]` at `output_rate`: round(frames * output rate / rate) samples in all. `denoised` and, unless `denoise_only`,

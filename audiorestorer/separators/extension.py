@@ -85,9 +85,11 @@ class SpeechRepair(RecordingEnhancer):
             )
         return cls(*extension.load(Path(checkpoint), threads), settings, denoiser)
 
-    def stream(self, recording: Recording, seed: int = 0, found: list[str] | None = None) -> Iterator[dict[str, Audio]]:
+    def stream(
+        self, recording: Recording, seed: int = 0, found: list[str] | None = None, scratch: Path | None = None
+    ) -> Iterator[dict[str, Audio]]:
         """See `RecordingEnhancer.stream`."""
-        with Spool() as spool:
+        with Spool(scratch) as spool:
             found = [] if found is None else found
             mended = self.mended(recording, spool, found)
             out_rate = self.output_rate(recording.sample_rate)

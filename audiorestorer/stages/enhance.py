@@ -176,7 +176,7 @@ def _written(
     writers: dict[str, Writer] = {}
     energy, change = 0.0, 0.0
     with ExitStack() as stack:
-        for blocks in enhancer.stream(recording, seed, found):
+        for blocks in enhancer.stream(recording, seed, found, folder):
             for name, block in blocks.items():
                 if name not in writers:
                     writer = Writer(

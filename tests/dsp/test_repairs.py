@@ -82,6 +82,18 @@ def test_an_unclipped_peak_and_silence_are_no_clipping() -> None:
         assert not declipping.find(lambda signal=signal: cut(signal[None], 4000), 1).any
 
 
+def test_what_is_round_or_square_is_no_clipping() -> None:
+    time = np.arange(3 * 44_100) / 44_100
+    for hertz, peak in ((50, 0.99), (200, 0.003), (440, 0.01), (1000, 0.5)):
+        tone = np.round(32767 * peak * np.sin(2 * np.pi * hertz * time)).astype(np.float32) / 32768
+        assert not declipping.find(lambda tone=tone: cut(tone[None], 5000), 1).any
+    square = (0.5 * np.sign(np.sin(2 * np.pi * 441 * time))).astype(np.float32)
+    speech = spoken(44_100)
+    both = np.concatenate([speech, square])
+    _, made = declip(both[None], 44_100)
+    assert np.abs(made).max() <= 0.5 and (made[0, : len(speech)] == speech).all()
+
+
 def lossy(clean: Audio, rate: int) -> tuple[Audio, list[tuple[int, int]]]:
     gaps = [(int(begin * rate), int((begin + 0.03) * rate)) for begin in (0.2, 0.6, 1.1)]
     out = clean.copy()
@@ -113,6 +125,29 @@ def test_pauses_are_no_dropouts() -> None:
     pausing[np.abs(pausing) < 1e-5] = 0
     assert not dropouts.present(cut(pausing[None], 3000), len(pausing), RATE, np.array([0.1], np.float32))
     assert not dropouts.find(np.zeros(RATE, np.float32), RATE, 0.1)
+
+
+def test_gates_steps_of_quantisation_and_beepers_are_no_dropouts() -> None:
+    speech = spoken()
+    power = np.convolve(speech**2, np.ones(160) / 160, "same")
+    gated = speech * (np.convolve(power > (np.abs(speech).max() / 100) ** 2, np.ones(480), "same") > 0)
+    coarse = np.round(speech * 32).astype(np.float32) / 32  # six bits
+    time = np.arange(3 * RATE) / RATE
+    morse = np.where((time / 0.05).astype(int) % 2, np.sin(2 * np.pi * 600 * time), 0)
+    pulses = np.maximum(np.sin(2 * np.pi * 50 * time), 0)
+    for signal in (gated, coarse, morse, pulses):
+        level = float(np.sqrt(np.mean(signal**2)))
+        assert not dropouts.find(signal.astype(np.float32), RATE, level)
+
+
+def test_dropouts_one_after_the_other_are_filled_alike_wherever_a_stretch_ends() -> None:
+    clean = voice(6.0) + 1e-3 * np.random.default_rng(0).standard_normal(6 * RATE).astype(np.float32)
+    broken = clean.copy()
+    for begin in np.arange(1.6, 2.4, 0.14):
+        broken[int(begin * RATE) : int((begin + 0.09) * RATE)] = 0
+    level = np.array([0.1], np.float32)
+    made = np.concatenate(list(dropouts.filled(cut(broken[None], 5000), len(clean), RATE, level)), axis=1)[0]
+    assert np.abs(made - dropouts.fill(broken, RATE, 0.1)).max() < 1e-3
 
 
 def test_burg_finds_the_model_of_a_short_signal() -> None:

@@ -27,6 +27,7 @@ STUBS = """
 python() { printf '%s\\0' "$@"; }
 sh() { printf '%s\\0' "$@" "$AUDIORESTORER_METRICS"; }
 tee() { cat; printf '%s\\0' "$@"; }
+test() { printf '%s\\0' "$@"; return 1; }
 cp() { printf '%s\\0' "$@"; }
 tar() { printf '%s\\0' "$@"; }
 """

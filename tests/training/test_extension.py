@@ -87,6 +87,11 @@ def test_it_learns_how_loud_the_missing_band_is(data: Path, tmp_path: Path) -> N
     assert abs(10 * np.log10(got / wanted)) < 4  # it begins 12 dB too quiet
 
 
+def test_the_committed_experiment_is_valid() -> None:
+    path = Path(__file__).parents[2] / "config/experiments/pilot_extension.yaml"
+    assert load_settings(path).config == extension.ExtensionConfig()
+
+
 def test_wrong_experiments_and_data_are_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(AudioRestorerError, match="loss 'nothing'"):
         experiment(tmp_path, losses={"nothing": 1.0})

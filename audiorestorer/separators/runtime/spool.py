@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -16,27 +16,35 @@ from audiorestorer.separators.runtime.streaming import Recording
 
 
 class Spool:
-    """Keeps the results of a recording's steps until it is closed: float32, on disk, so that memory does not grow."""
+    """Keeps the last two results of a recording's steps until it is closed: float32, on disk, so that memory does not grow.
 
-    def __init__(self) -> None:
-        self._files = ExitStack()
+    `folder`: for the files; None: the system's for temporary files.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder, self._files = folder, list[IO[bytes]]()
 
     def __enter__(self) -> Spool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._files.close()
+        for file in self._files:
+            file.close()
 
     def after(self, recording: Recording, step: Callable[[Iterator[Audio]], Iterable[Audio]]) -> Recording:
-        """The recording that a step makes of another, with the same rate, channels and length. The step before it is let go.
+        """The recording that a step makes of another, with the same rate, channels and length. The last but one is let go.
 
         Raises:
             AudioRestorerError: unreadable.
             OSError: no space left.
         """
-        file = self._files.enter_context(TemporaryFile())  # noqa: SIM115 - the stack closes it
+        file = TemporaryFile(dir=self._folder)  # noqa: SIM115 - this object closes it
+        self._files.append(file)
         for block in step(recording.open()):
             file.write(np.ascontiguousarray(block.T, np.float32).tobytes())
+        for old in self._files[:-2]:
+            old.close()
+        del self._files[:-2]
         return replace(recording, open=lambda: _read(file, recording.channels, recording.sample_rate))
 
 
