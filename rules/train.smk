@@ -83,7 +83,7 @@ rule analyse_degradation:
             f"{TRAINING}/degradation.png",
             caption="../report/captions/training.rst",
             category="Training",
-            labels={"view": "degradations of the real recordings", "kind": "figure"},
+            labels={"view": "degradations of the real recordings (figure)"},
         ),
     log:
         f"{ART}/logs/training/analyse_degradation.log",
@@ -128,7 +128,7 @@ rule sanity_suite:
             f"{TRAINING}/sanity.html",
             caption="../report/captions/training.rst",
             category="Training",
-            labels={"view": "sanity checks", "kind": "page"},
+            labels={"view": "sanity checks"},
         ),
     log:
         f"{ART}/logs/training/sanity_suite.log",
@@ -179,7 +179,7 @@ rule diagnose:
             f"{TRAINING}/triads.png",
             caption="../report/captions/training.rst",
             category="Training",
-            labels={"view": "trends over epochs", "kind": "figure"},
+            labels={"view": "trends over epochs (figure)"},
         ),
     log:
         f"{ART}/logs/training/diagnose.log",
@@ -285,7 +285,7 @@ rule training_report:
             f"{TRAINING}/training.html",
             caption="../report/captions/training.rst",
             category="Training",
-            labels={"view": "audit, noise, losses, triads, export, profile", "kind": "page"},
+            labels={"view": "audit, noise, losses, triads, export, profile"},
         ),
     log:
         f"{ART}/logs/training/report.log",
