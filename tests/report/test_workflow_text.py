@@ -43,7 +43,10 @@ def said(text: Path, files: list[Any], **changes: Any) -> tuple[str, str]:
 @pytest.fixture
 def files(tmp_path: Path) -> list[Any]:
     (tmp_path / "summary.md").write_text(SUMMARY, encoding="utf-8")
-    return [SimpleNamespace(target=name, path=tmp_path / name) for name in ("results.html", "summary.md")]
+    for name, players in (("worst", '<section class="item" id="item-0">'), ("best", "no file"), ("sample", "no file")):
+        (tmp_path / f"listening-{name}.html").write_text(players, encoding="utf-8")
+    names = ("results.html", "summary.md", *(path.name for path in tmp_path.glob("listening-*.html")))
+    return [SimpleNamespace(target=name, path=tmp_path / name) for name in names]
 
 
 def front(files: list[Any], **changes: Any) -> str:
@@ -53,10 +56,16 @@ def front(files: list[Any], **changes: Any) -> str:
 def test_the_outcome_comes_first_and_leads_to_the_results(files: list[Any]) -> None:
     _, html = said(FOLDER / "workflow.rst", files)
     places = [
-        html.index(text) for text in ("12 of 14 files", "<strong>12.59</strong>", "showResultInfo", "What was done")
+        html.index(text)
+        for text in ("12 of 14 files", "<strong>12.59</strong>", "setView", "gained least", "What was done")
     ]
     assert places == sorted(places) and "<li>WER: not measured: no | recogniser `x`</li>" in html
     assert html.count("<ol") == 1 and html.count("<ul") == 1 and "#." not in html
+
+
+def test_only_listening_pages_that_hold_players_are_linked(files: list[Any]) -> None:
+    text = front(files)
+    assert "gained least <javascript:" in text and "gained most" not in text and "at random" not in text
 
 
 def test_a_run_without_restored_files_does_not_speak_of_any() -> None:
@@ -117,9 +126,9 @@ def test_what_the_enhancer_does_follows_its_settings(
     assert words in text and absent not in text
 
 
-def test_only_the_metrics_that_were_asked_for_are_named_and_no_snippets_are_promised(files: list[Any]) -> None:
-    text = front(files, evaluate={"metrics": ["loudness", "music"]}, snippets={"count": 0})
-    assert "(loudness, music)" in text and "dnsmos" not in text and "Hear them" not in text
+def test_only_the_metrics_that_were_asked_for_are_named(files: list[Any]) -> None:
+    text = front(files, evaluate={"metrics": ["loudness", "music"]})
+    assert "(loudness, music)" in text and "dnsmos" not in text
 
 
 @pytest.mark.parametrize("name", CAPTIONS)
