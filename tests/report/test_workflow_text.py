@@ -1,5 +1,7 @@
 """The report's front page and captions, rendered as Snakemake renders them, say what the configuration did, and nothing else."""
 
+import re
+from ast import literal_eval
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +131,14 @@ def test_what_the_enhancer_does_follows_its_settings(
 def test_only_the_metrics_that_were_asked_for_are_named(files: list[Any]) -> None:
     text = front(files, evaluate={"metrics": ["loudness", "music"]})
     assert "(loudness, music)" in text and "dnsmos" not in text
+
+
+def test_every_file_of_the_report_has_one_label() -> None:
+    """Snakemake makes a switch of a second one that divides a category in halves, and looks for files that are not there."""
+    rules = [path.read_text("utf-8") for path in (ROOT.parent / "rules").glob("*.smk")]
+    labels = [literal_eval(found) for text in rules for found in re.findall(r"labels=(.*),\n", text)]
+    assert len(labels) == sum(text.count("report(\n") for text in rules) > 20
+    assert {tuple(label) for label in labels} == {("view",)}
 
 
 @pytest.mark.parametrize("name", CAPTIONS)
