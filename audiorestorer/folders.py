@@ -143,9 +143,12 @@ def keep_rows_apart(items: Iterable[Item], written: Mapping[str, Place], store: 
 
 
 def _root(path: Path, relative: str | None) -> Path:
-    """The folder that a recording's relative path begins in; the file itself where its path does not end so."""
-    parts = Path(relative).with_suffix("").parts if relative else ()
-    if parts and path.with_suffix("").parts[-len(parts) :] == parts:
+    """The folder that a recording's relative path begins in; the file itself where its path does not end so.
+
+    A member of an archive may have an absolute name, which no folder holds.
+    """
+    parts = Path(relative).with_suffix("").parts if relative and not os.path.isabs(relative) else ()
+    if 0 < len(parts) <= len(path.parents) and path.with_suffix("").parts[-len(parts) :] == parts:
         return path.parents[len(parts) - 1]
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -153,6 +154,20 @@ def test_rows_say_where_their_originals_lie(here: Path) -> None:
     ):
         with pytest.raises(AudioRestorerError, match=name):
             keep_rows_apart(rows, {"--output": output}, here / "s")
+
+
+def test_a_row_of_an_archive_s_absolute_name_keeps_nothing_from_being_written(here: Path) -> None:
+    recordings(here, "rec/a.wav")
+    absolute = str(here / "rec/a.wav")
+    with zipfile.ZipFile(here / "in.zip", "w") as archive:
+        for name in ("ok.wav", "/a.wav", absolute):
+            archive.writestr(name, (here / "rec/a.wav").read_bytes())  # `write` takes a leading slash away
+    config = Config.model_validate({"input": "in.zip", "shards": 1, "references": None, "transcripts": None})
+    rows = ingest.run(here / "art/0.jsonl", config, 0, here / "store")
+    assert {row.relative: row.ok for row in rows} == {"ok.wav": True, "/a.wav": False, absolute: False}
+    assert all("leads out" in (row.reason or "") and row.noisy.startswith("in.zip/") for row in rows if not row.ok)
+    keep_rows_apart(rows, {"--output": "rec"}, here / "store")
+    keep_rows_apart([Item(id="a", noisy="/a.wav", relative="/a.wav")], {"--output": "out"})
 
 
 @pytest.mark.parametrize(

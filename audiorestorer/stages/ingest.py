@@ -182,7 +182,7 @@ def run(out_manifest: Path, config: Config, shard: int, store: Path) -> list[Ite
         items.append(
             Item(
                 id=item_id,
-                noisy=str(root / file.shown),
+                noisy=str(root / file.shown.lstrip("/")),  # an archive's member may have an absolute name
                 clean=str(clean) if clean else None,
                 output=None if file.problem else outputs[file.relative],
                 relative=file.shown,
