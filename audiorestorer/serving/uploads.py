@@ -45,11 +45,12 @@ class Limits:
 
 @dataclass
 class Receiving:
-    """What of a batch is on its way: how many files, bytes that have come, and names that are taken."""
+    """What of a batch is on its way: how many files, bytes that have come, names that are taken, and the names as shown."""
 
     files: int = 0
     bytes: int = 0
     names: set[str] = field(default_factory=set)
+    shown: set[str] = field(default_factory=set)
 
 
 def safe_name(shown: str) -> str:
@@ -110,7 +111,7 @@ async def receive(
         Refused: a bad name, above a limit, or no space; nothing is left of it.
     """
     shown = shown.encode("utf-8", "replace").decode()
-    if shown in batch.shown:
+    if shown in batch.shown or shown in on_its_way.shown:
         raise Refused(409, "a file of this name is in the batch already")
     stored = safe_name(shown)
     _check_zip(batch, on_its_way, stored)
@@ -120,6 +121,7 @@ async def receive(
     _check(batch, on_its_way, length or 0, length or 0, limits)
     mine = names_of(stored) - on_its_way.names
     on_its_way.names |= mine
+    on_its_way.shown.add(shown)
     part = batch.folder / f"{secrets.token_hex(8)}{PART}"
     came = 0
     try:
@@ -144,6 +146,7 @@ async def receive(
     finally:
         on_its_way.bytes -= came
         on_its_way.names -= mine
+        on_its_way.shown.discard(shown)
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
 

@@ -120,6 +120,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(server: Server) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert server.ask("POST", f"/batches/{batch}/start").status == 409
+        assert server.upload(batch, "a.wav", b"other").status == 409, "its name is taken while it comes"
     while list(folder.glob("*.part")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
