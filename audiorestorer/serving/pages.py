@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +29,10 @@ from audiorestorer.serving.results import Results
 from audiorestorer.serving.runner import Runner, tail
 from audiorestorer.serving.sources import Sources
 
+log = logging.getLogger("audiorestorer")
+
 BODY_BYTES = 64_000
+NUMBER_DIGITS = 9
 STATIC = {
     "app.js": ("serving", "text/javascript"),
     "app.css": ("serving", "text/css"),
@@ -60,6 +64,20 @@ class House:
             row["progress"] = batch.record(PROGRESS)
         if job.state == "done":
             row["result"] = Results(batch).counts()
+        return row
+
+    def listed(self, batch: Batch) -> dict[str, Any]:
+        """The same for the list; a batch whose records cannot be written as JSON takes down no other one."""
+        try:
+            row = self.shown(batch)
+            JSONResponse(row)
+        except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+            log.warning("%s: its records cannot be shown: %s", batch.id, error)
+            return {
+                "id": batch.id, "title": in_line(batch.job.title), "preset": in_line(batch.job.preset), "state": batch.job.state,
+                "message": "The records of this batch are damaged.", "files": len(batch.uploads), "bytes": batch.bytes,
+                "source": None,
+            }  # fmt: skip
         return row
 
 
@@ -105,7 +123,7 @@ async def static(request: Request) -> Response:
 
 async def batches(request: Request) -> Response:
     house = house_of(request)
-    rows = await run_in_threadpool(lambda: [house.shown(batch) for batch in reversed(house.shelf.all())])
+    rows = await run_in_threadpool(lambda: [house.listed(batch) for batch in reversed(house.shelf.all())])
     return JSONResponse({"batches": rows})
 
 
@@ -203,17 +221,13 @@ async def batch_page(request: Request) -> Response:
 
 async def snippet(request: Request) -> Response:
     """A file of the listening cards: `number` counts the cards, `name` is a version or `spectrogram`."""
-    path = await run_in_threadpool(
-        Results(batch_of(request)).snippet, request.path_params["number"], request.path_params["name"]
-    )
+    path = await run_in_threadpool(Results(batch_of(request)).snippet, _number(request), request.path_params["name"])
     return _file(path)
 
 
 async def recording(request: Request) -> Response:
     """A whole recording: `side` is `before` or `after`, `number` counts the rows of the batch's page."""
-    path = await run_in_threadpool(
-        Results(batch_of(request)).recording, request.path_params["number"], request.path_params["side"]
-    )
+    path = await run_in_threadpool(Results(batch_of(request)).recording, _number(request), request.path_params["side"])
     return _file(path)
 
 
@@ -241,6 +255,14 @@ async def report(request: Request) -> Response:
     return FileResponse(
         path, headers={"content-security-policy": REPORT_POLICY, "cross-origin-opener-policy": "unsafe-none"}
     )
+
+
+def _number(request: Request) -> int:
+    """The number in an address; more digits than any batch has recordings are no number here."""
+    text = request.path_params["number"]
+    if not (text.isascii() and text.isdecimal() and len(text) <= NUMBER_DIGITS):
+        raise HTTPException(404, "There is no such recording.")
+    return int(text)
 
 
 def _file(path: Path | None) -> Response:
@@ -294,8 +316,8 @@ ROUTES: tuple[tuple[str, Handler, str], ...] = (
     ("/batches/{batch}/start", start, "POST"),
     ("/batches/{batch}/stop", stop, "POST"),
     ("/batches/{batch}/restored.zip", download, "GET"),
-    ("/batches/{batch}/snippets/{number:int}/{name}", snippet, "GET"),
-    ("/batches/{batch}/recordings/{number:int}/{side}", recording, "GET"),
+    ("/batches/{batch}/snippets/{number}/{name}", snippet, "GET"),
+    ("/batches/{batch}/recordings/{number}/{side}", recording, "GET"),
     ("/reports/{batch}/{key}/{name:path}", report, "GET"),
 )
 

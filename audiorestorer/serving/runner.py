@@ -67,6 +67,9 @@ class Runner(Thread):
                 self._failed(batch, f"{error.strerror}: {in_line(str(error.filename or batch.folder))}")
             except AudioRestorerError as error:
                 self._failed(batch, str(error))
+            except Exception as error:  # a fault of this program: the other batches still have their turn
+                log.exception("%s: failed", batch.id)
+                self._failed(batch, in_line(f"{type(error).__name__}: {error}"))
 
     def end(self) -> None:
         """Stop the child and the thread; the batch goes on with the next server."""

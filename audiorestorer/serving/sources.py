@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.formats import zipped
-from audiorestorer.names import in_line
+from audiorestorer.names import NOT_TEXT, in_line, is_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Sources:
         """The place.
 
         Raises:
-            AudioRestorerError: not allowed, or no folder and no zip.
+            AudioRestorerError: not allowed, no folder and no zip, or a name that is not UTF-8.
         """
         if not self.sentence:
             raise AudioRestorerError("This server takes no path: it was not started with --allow-folder.")
@@ -39,10 +39,13 @@ class Sources:
         try:
             path = Path(os.path.realpath(os.path.expanduser(text)))
             inside = not self.folders or any(path.is_relative_to(os.path.realpath(folder)) for folder in self.folders)
-            if inside and (path.is_dir() or (path.is_file() and zipped.is_zip(path))):
-                return path
+            found = inside and (path.is_dir() or (path.is_file() and zipped.is_zip(path)))
         except (OSError, ValueError):
-            inside = True
+            inside, found = True, False
         if not inside:
             raise AudioRestorerError(f"{shown}: is not in a folder that this server may read. {self.sentence}")
-        raise AudioRestorerError(f"{shown}: no such folder or zip on this machine.")
+        if not found:
+            raise AudioRestorerError(f"{shown}: no such folder or zip on this machine.")
+        if not is_text(str(path)):
+            raise AudioRestorerError(f"{in_line(str(path))}: {NOT_TEXT}.")
+        return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -231,6 +232,48 @@ def test_a_run_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
     assert batch.job.message == "IN: no\\x1b[1mrecording"
     runner.end()
     shelf.close()
+
+
+def test_a_fault_of_the_program_fails_one_batch_and_the_queue_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf(tmp_path)
+    bad, good = (shelf.new(name, "p", str(tmp_path)) for name in "ab")
+    (good.folder / "go").touch()
+
+    def broken(batch: Batch) -> list[str]:
+        return command(batch) if batch is good else [{}["no such key"]]
+
+    runner = Runner(shelf, broken)
+    runner.start()
+    wait(lambda: good.job.state == "done")
+    assert bad.job.state == "failed" and bad.job.message == "KeyError: 'no such key'"
+    assert "Traceback" in caplog.text
+    runner.end()
+    shelf.close()
+
+
+def test_a_source_that_is_not_utf8_is_refused_and_a_damaged_row_leaves_the_list(tmp_path: Path) -> None:
+    one = Server(tmp_path / "queue")
+    os.mkdir(os.fsencode(tmp_path) + b"/nu\xffx")
+    (tmp_path / "plain").symlink_to(os.fsdecode(os.fsencode(tmp_path) + b"/nu\xffx"))
+    answer = one.ask("POST", "/batches", {"preset": "noisy_speech", "source": str(tmp_path / "plain")})
+    assert answer.status == 409 and "nu\\xffx: its name is not UTF-8: rename it." in answer.text
+    good = one.new()
+    assert one.end() == 0
+    shelf = Shelf(tmp_path / "queue")
+    bad = shelf.new("old", "noisy_speech", os.fsdecode(b"/nu\xffx"))
+    bad.set("stopped")
+    shelf.close()
+    one = Server(tmp_path / "queue")
+    assert one.state(good)["state"] == "receiving"
+    assert one.state(bad.id)["message"] == "The records of this batch are damaged."
+    assert one.ask("GET", f"/batches/{bad.id}").status == 200
+    assert one.ask("DELETE", f"/batches/{bad.id}").status == 204
+    for number in ("9" * 5000, "-1", "x"):
+        assert one.ask("GET", f"/batches/{good}/snippets/{number}/x").status == 404
+        assert one.ask("GET", f"/batches/{good}/recordings/{number}/after").status == 404
+    assert one.end() == 0
 
 
 def test_a_damaged_record_leaves_one_batch_out(tmp_path: Path) -> None:
