@@ -20,11 +20,13 @@ class Screen:
 
     def __init__(self) -> None:
         self.every, self.last, self.began = every_sec(os.environ), 0.0, time.monotonic()
+        self.said = False  # whether the first line of a running workflow is there
 
     def show(self, state: State) -> None:
         now = time.monotonic() - self.began
-        if self.every and state.state == "running" and (not self.last or now - self.last >= self.every):
-            self.last = now
+        first = not self.said and state.state == "running"
+        if self.every and (first or now - self.last >= self.every):
+            self.last, self.said = now, self.said or first
             print(f"audiorestorer: {text_of(state)}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
@@ -58,6 +60,8 @@ class Bar(Screen):
 
 
 def text_of(state: State) -> str:
-    """`fuse: 3 of 14 files, 37 %, about 40 s left`."""
+    """`fuse: 3 of 14 files, 37 %, about 40 s left`; before the first job `starting: the batch is planned`."""
+    if state.state != "running":
+        return f"{state.state}: {state.message}" if state.message else state.state
     text = f"{state.stage or 'planning'}: {state.done} of {state.total} files, {100 * state.share:.0f} %"
     return text if state.seconds_left is None else f"{text}, about {duration(state.seconds_left)} left"
