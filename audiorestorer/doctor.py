@@ -20,6 +20,7 @@ from audiorestorer import devices, presets
 from audiorestorer.checking import read_yaml, validate
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.folders import place_for
 from audiorestorer.installed import how
 from audiorestorer.models import fetching, registry
 from audiorestorer.places import in_clone, workflow_root
@@ -52,7 +53,11 @@ class Check:
 
 
 def checks(folder: Path) -> list[Check]:
-    """All that this machine has and lacks. `folder`: where the results would go, for the free space."""
+    """All that this machine has and lacks. `folder`: where the results would go, for the free space.
+
+    Raises:
+        AudioRestorerError: no folder can be there.
+    """
     return [*_packages(), *_machine(folder), *_models(), *_features()]
 
 
@@ -186,7 +191,7 @@ def _installed_version(name: str) -> str:
 
 
 def _disk(folder: Path) -> Check:
-    place = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    place = place_for("OUT", Path(os.path.abspath(folder.expanduser())))
     free = shutil.disk_usage(place).free / 1e9
     writable = os.access(place, os.W_OK)
     detail = f"{free:.1f} GB free in {place}" + ("" if writable else ", which this user cannot write")

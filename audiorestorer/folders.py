@@ -6,13 +6,15 @@ relative paths, bind mounts and, where the disk folds it, letter case make no di
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import AudioRestorerError, of_the_machine
 from audiorestorer.manifest import Item
 from audiorestorer.names import as_text, folded
 
@@ -54,6 +56,50 @@ def keep_apart(read: Mapping[str, Place], written: Mapping[str, Place], *, files
                     f"{name} ({_shown(path)}) {how} {other} ({_shown(source)}): what is read must stay as it is:"
                     f" choose another place for {name}"
                 )
+
+
+def place_for(name: str, folder: Path) -> Path:
+    """The nearest folder that exists on the way to an absolute one, which is itself or can be made there, as far as names tell.
+
+    Raises:
+        AudioRestorerError: a file or a broken link stands in the way, or a name is too long; one line that begins with `name`.
+        OSError: this user may not look there.
+    """
+    try:
+        for place in (folder, *folder.parents):
+            subject = f"{name}: {_shown(folder)}:" + (f" {_shown(place)}" if place != folder else "")
+            try:
+                mode = os.stat(place).st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                if place.is_symlink():
+                    raise AudioRestorerError(f"{subject} is a link to something that is not there") from None
+                continue
+            if not stat.S_ISDIR(mode):
+                raise AudioRestorerError(f"{subject} is a file, not a folder")
+            longest = max((len(os.fsencode(part)) for part in folder.relative_to(place).parts), default=0)
+            if longest > os.pathconf(place, "PC_NAME_MAX"):
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), str(folder))
+            return place
+    except OSError as error:
+        if of_the_machine(error):
+            raise
+        raise AudioRestorerError(f"{name}: {_shown(folder)}: {error.strerror}") from error
+    raise AudioRestorerError(f"{name}: {_shown(folder)}: no such folder")
+
+
+def make(name: str, folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        AudioRestorerError: that is not possible there; one line that begins with `name`.
+        OSError: the machine refused (no right, no space).
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if of_the_machine(error):
+            raise
+        raise AudioRestorerError(f"{name}: {_shown(folder)}: cannot be made: {error.strerror}") from error
 
 
 def keep_out(written: Mapping[str, Place], internals: Mapping[str, Place]) -> None:

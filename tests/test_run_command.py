@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,15 @@ from audiorestorer import presets
 from audiorestorer.checking import read_yaml, validate
 from audiorestorer.config import Config
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.launch import batch as launched
 from audiorestorer.launch import child, results
 from audiorestorer.launch.plan import Plan, Request, plan
+from audiorestorer.launch.screen import Screen
 from audiorestorer.progress import State
 from tests import warm
 from tests.workflow.conftest import RATE, ROOT, speechlike
+
+LONG = "x" * 300
 
 
 @pytest.fixture
@@ -27,6 +32,9 @@ def batch(tmp_path: Path) -> Path:
     (tmp_path / "in").mkdir()
     sf.write(tmp_path / "in/a.wav", speechlike(1), RATE)
     (tmp_path / "notes.txt").write_text("x\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere")
     return tmp_path
 
 
@@ -56,6 +64,17 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         (["in", "out", "--config", "notes.txt"], "notes.txt: settings are needed"),
         (["in", "out", "--reference", "absent"], "absent: no such folder"),
         (["in", "out", "--report", "in/report.html"], "--report ("),
+        (["in", "out", "--report", "notes.txt/x.html"], "--report: {}/notes.txt: is a file, not a folder"),
+        (["in", "out", "--report", LONG], "File name too long"),
+        (["in", "out", "--work", "notes.txt"], "--work: {}/notes.txt: is a file, not a folder"),
+        (["in", "out", "--set", "store=notes.txt/x"], "store: {}/notes.txt/x: {}/notes.txt is a file, not a folder"),
+        (["in", "notes.txt/out"], "OUT: {}/notes.txt/out: {}/notes.txt is a file, not a folder"),
+        (["in", "loop/out"], "OUT: {}/loop/out: Too many levels of symbolic links"),
+        (["in", "dangling"], "OUT: {}/dangling: is a link to something that is not there"),
+        (["in", "/proc/xx"], "OUT: /proc/xx: cannot be made: No such file or directory"),
+        (["in", f"new/{LONG}"], "File name too long"),
+        ([LONG, "out"], "File name too long"),
+        (["empty", "out"], "input: {}/empty: holds no recording"),
         (["in", "out", "--cores", "0"], "--cores"),
         (["in"], "Missing argument 'OUT'"),
     ],
@@ -63,10 +82,68 @@ def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_mistake_is_one_line_and_writes_nothing(batch: Path, arguments: list[str], message: str) -> None:
     before = sorted(batch.rglob("*"))
     done = start(batch, "run", *arguments)
+    message = message.replace("{}", str(batch))
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if "RuntimeWarning" not in line]  # of the forked interpreter
     assert len(said) == 1 or "Usage:" in done.stderr
     assert sorted(batch.rglob("*")) == before
+
+
+def test_two_runs_share_neither_out_nor_work(batch: Path) -> None:
+    first, other_work, other_out = (
+        plan(Request(batch / "in", batch / out, work=batch / work)) for out, work in ("ab", "ac", "db")
+    )
+    with child.locked(first):
+        with (
+            pytest.raises(AudioRestorerError, match=f"another run is working in {batch}/a: .* another OUT$"),
+            child.locked(other_work),
+        ):
+            pass
+        with (
+            pytest.raises(AudioRestorerError, match=f"another run is working in {batch}/b: .* another --work$"),
+            child.locked(other_out),
+        ):
+            pass
+    assert not (batch / "c").exists(), "a run that is refused makes nothing"
+    with child.locked(other_work):
+        pass
+
+
+def test_where_the_report_can_lie_is_tried_before_the_work(batch: Path) -> None:
+    made = plan(Request(batch / "in", batch / "out", report=Path("/proc/report.html")))
+    with pytest.raises(AudioRestorerError, match=r"^--report: /proc/report.html: cannot be written: "):
+        results.check_report_place(made)
+
+
+def test_a_report_that_cannot_be_placed_after_the_work_is_in_the_result(
+    batch: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = plan(Request(batch / "in", batch / "out", report=batch / "place/x.html"))
+    made.work.mkdir(parents=True)
+    (made.work / child.MADE_REPORT).write_text("a report")
+    (batch / "place").write_text("a file that came meanwhile")
+    assert launched._finished(made, batch / "x.log", results.Result(0, files=3), is_idle=False) == launched.FAILED
+    assert "the recordings are restored, but the report could not be written" in capsys.readouterr().err
+    said = results.last_result(made.work)
+    assert (said["exit_code"], said["files"], said["failed"][0][0]) == (3, 3, "report")
+
+
+def test_plain_lines_come_every_half_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.delenv("AUDIORESTORER_PROGRESS", raising=False)
+    shown, said = Screen(), []
+    for sec in (0.2, 31.0, 40.0, 55.0, 71.0, 80.0):
+        now = 100 + sec
+        running = State("running", "fuse", int(sec), 90, sec / 100)
+        shown.show(running if sec > 35 else State("starting", message="x"))
+        said.append(capsys.readouterr().err)
+    assert said == [
+        "", "audiorestorer: starting: x\n", "audiorestorer: fuse: 40 of 90 files, 40 %\n", "",
+        "audiorestorer: fuse: 71 of 90 files, 71 %\n", "",
+    ]  # fmt: skip
 
 
 def test_settings_are_merged_in_the_order_preset_file_option(batch: Path) -> None:
@@ -191,3 +268,9 @@ def test_doctor_finds_what_the_default_run_needs(tmp_path: Path) -> None:
         == "ok"
     )
     assert len(start(tmp_path, "doctor").stdout.splitlines()) < 40, "one screen"
+    (tmp_path / "file").write_text("")
+    for place, message in (("file/out", "file is a file, not a folder"), (LONG, "File name too long")):
+        refused = start(tmp_path, "doctor", place)
+        assert (
+            refused.returncode == 2 and refused.stderr.strip().endswith(message) and "Traceback" not in refused.stderr
+        )

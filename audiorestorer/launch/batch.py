@@ -12,6 +12,7 @@ from audiorestorer.launch import child, results
 from audiorestorer.launch.plan import Plan, Request, plan
 from audiorestorer.launch.results import Result
 from audiorestorer.launch.screen import screen
+from audiorestorer.names import as_text
 from audiorestorer.progress import State
 
 DONE, REJECTED, USAGE, FAILED = (
@@ -32,7 +33,7 @@ def run(request: Request) -> int:
         OSError: the output folder cannot be written.
     """
     checked = plan(request)
-    with child.locked(checked.work):
+    with child.locked(checked):
         results.check_report_place(checked)
         return _run(checked)
 
@@ -86,7 +87,10 @@ def _failed(checked: Plan, log: Path, result: Result) -> int:
 
 
 def _finished(checked: Plan, log: Path, result: Result, *, is_idle: bool) -> int:
-    result.report_sha256 = results.place_report(checked, checked.work / child.MADE_REPORT)
+    try:
+        result.report_sha256 = results.place_report(checked, checked.work / child.MADE_REPORT)
+    except OSError as error:
+        return _without_report(checked, result, f"{as_text(str(checked.report))}: {error.strerror}")
     result.report = str(checked.report) if result.report_sha256 else None
     result.exit_code = REJECTED if checked.strict and result.rejected else DONE
     result.write(checked.work)
@@ -97,6 +101,17 @@ def _finished(checked: Plan, log: Path, result: Result, *, is_idle: bool) -> int
     for line in results.lines_of(result, checked, log):
         print(line)
     return result.exit_code
+
+
+def _without_report(checked: Plan, result: Result, reason: str) -> int:
+    """The recordings are restored, but the report could not be written to its place."""
+    made = checked.work / child.MADE_REPORT
+    message = f"the recordings are restored, but the report could not be written: {reason}; it lies in {made}"
+    print(f"audiorestorer: {message}", file=sys.stderr)
+    result.exit_code, result.failed = FAILED, [("report", reason)]
+    result.write(checked.work)
+    State("failed", message=message).write(checked.work / child.PROGRESS)
+    return FAILED
 
 
 def _sentence(result: Result) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +17,12 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from audiorestorer import progress
+from audiorestorer import folders, progress
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_text_atomic
 from audiorestorer.forked import end_with
 from audiorestorer.launch.plan import Plan
+from audiorestorer.names import as_text
 from audiorestorer.places import workflow_root
 
 LOCK, CONFIG, PROGRESS, MADE_REPORT = ".lock", "run.json", "progress.json", "report.html"
@@ -37,21 +39,34 @@ class Stopped(Exception):
 
 
 @contextmanager
-def locked(work: Path) -> Iterator[None]:
-    """Keep a second run out of a folder. The kernel drops the lock with the process, kill -9 included.
+def locked(plan: Plan) -> Iterator[None]:
+    """Make OUT and the run's folder, and keep a second run out of both. The kernel drops the locks with the process, kill -9 included.
 
     Raises:
-        AudioRestorerError: another run is working there.
+        AudioRestorerError: another run is working there, or a folder cannot be made.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    with open(work / LOCK, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AudioRestorerError(
-                f"another run is working in {work.parent}: wait for it, or choose another OUT"
-            ) from None
-        yield
+    folders.make("OUT", plan.output)
+    output = os.open(plan.output, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        _lock(output, f"another run is working in {as_text(str(plan.output))}: wait for it, or choose another OUT")
+        folders.make("--work", plan.work)
+        with open(plan.work / LOCK, "a") as file:
+            place = as_text(str(plan.work))
+            _lock(file.fileno(), f"another run is working in {place}: wait for it, or choose another --work")
+            yield
+    finally:
+        os.close(output)
+
+
+def _lock(descriptor: int, message: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AudioRestorerError(message) from None
+    except OSError:
+        # A network file system may lock no folder. The lock in the run's folder is a file.
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise
 
 
 def new_log(work: Path) -> Path:

@@ -11,9 +11,10 @@ from typing import Any
 from audiorestorer import devices, installed, presets
 from audiorestorer.checking import read_yaml, validate, yaml_value
 from audiorestorer.config import Config
-from audiorestorer.errors import AudioRestorerError
-from audiorestorer.folders import keep_apart, keep_run_apart
-from audiorestorer.intake import pairs
+from audiorestorer.errors import AudioRestorerError, of_the_machine
+from audiorestorer.folders import keep_apart, keep_run_apart, place_for
+from audiorestorer.intake import listing, pairs
+from audiorestorer.names import as_text
 
 WORK = ".audiorestorer"
 REPORT = "report.html"
@@ -62,14 +63,26 @@ def plan(request: Request) -> Plan:
     """Check what is asked for. Nothing is written.
 
     Raises:
-        AudioRestorerError: no such input, an unknown preset, key or value, or folders that overlap; one line.
+        AudioRestorerError: one line: no such input, nothing in it, an unknown preset, key or value, folders that overlap or cannot be
+            made.
+        OSError: the machine refused (no right).
     """
+    try:
+        return _checked(request)
+    except OSError as error:  # the only files here are those that the command line names
+        if of_the_machine(error):
+            raise
+        raise AudioRestorerError(f"{as_text(str(error.filename or request.source))}: {error.strerror}") from error
+
+
+def _checked(request: Request) -> Plan:
     source, output = _absolute(request.source), _absolute(request.output)
     if not source.exists():
         raise AudioRestorerError(f"IN: {request.source}: no such file or folder")
     if output.exists() and not output.is_dir():
         raise AudioRestorerError(f"OUT: {request.output}: is a file; OUT is the folder that the results go to")
     work = _absolute(request.work) if request.work else output / WORK
+    report = _absolute(request.report) if request.report else output / REPORT
     values = _values(request)
     values |= {"input": str(source), "output": str(output)}
     values |= {"references": str(_absolute(request.references))} if request.references else {}
@@ -81,12 +94,15 @@ def plan(request: Request) -> Plan:
             raise AudioRestorerError("--gpu: this machine shows no GPU; leave --gpu out to use the CPU")
     strict = bool(values.pop("strict", False)) or request.strict
     checked = validate(Config, values, "run")
+    written = {"OUT": output, "--work": work, "--report": report.parent}
+    for name, folder in (written | ({"store": Path(checked.store)} if checked.store else {})).items():
+        place_for(name, folder)
     companions = pairs.companions(checked)
     keep_run_apart(checked.model_copy(update={"artifacts": str(work / ARTIFACTS)}), *companions)
-    report = _absolute(request.report) if request.report else output / REPORT
     keep_apart({"IN": source, "--reference": companions[0], "--transcripts": companions[1]}, {"--report": report})
     if report.is_dir():
         raise AudioRestorerError(f"--report: {report}: is a folder; give the file to write")
+    listing.scanned(checked)
     values["artifacts"] = ARTIFACTS
     return Plan(source, output, work, report, values, request.cores, strict)
 

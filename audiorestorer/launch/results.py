@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audiorestorer.errors import AudioRestorerError
+from audiorestorer.errors import AudioRestorerError, of_the_machine
 from audiorestorer.files import read_json, replacing, write_json
+from audiorestorer.folders import make
 from audiorestorer.launch.plan import ARTIFACTS, Plan
 from audiorestorer.names import as_text, in_line
 from audiorestorer.report.metricinfo import BY_NAME, number, shown
@@ -95,15 +97,26 @@ def figures_of(metrics: Mapping[str, Any]) -> list[Figure]:
 
 
 def check_report_place(plan: Plan) -> None:
-    """Refuse to write the report over a file that is no report of the last run.
+    """Refuse to write the report over a file that is no report of the last run, or where no file can be made.
 
     Raises:
-        AudioRestorerError: somebody else's file has its name, or somebody changed it.
+        AudioRestorerError: somebody else's file has its name, somebody changed it, or its folder takes no file.
+        OSError: the machine refused (no right, no space).
     """
     if plan.report.exists() and sha256_file(plan.report) != last_result(plan.work).get("report_sha256"):
         raise AudioRestorerError(
             f"{plan.report}: this file is not the report of an earlier run here, and is kept: move it, or give --report FILE"
         )
+    make("--report", plan.report.parent)
+    try:
+        with tempfile.TemporaryFile(dir=plan.report.parent):
+            pass
+    except OSError as error:
+        if of_the_machine(error):
+            raise
+        raise AudioRestorerError(
+            f"--report: {as_text(str(plan.report))}: cannot be written: {error.strerror}"
+        ) from error
 
 
 def place_report(plan: Plan, made: Path) -> str | None:
