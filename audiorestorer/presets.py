@@ -12,7 +12,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.places import workflow_root
 
 FOLDER = "config/presets"
-ELSEWHERE = {"full": "config/best_pipeline.yaml"}  # presets whose file has another place
+ELSEWHERE = {"full": "config/best_pipeline.yaml"}  # presets whose file has another place; they need downloads
 DEFAULT = "speech_over_music"
 SCHEMA = "$schema="  # in the line that is for editors
 
@@ -27,11 +27,11 @@ class Preset:
 
 
 def presets() -> list[Preset]:
-    """All presets, the default first, then by name."""
+    """All presets: the default first, then by name, last those that need downloads."""
     root = workflow_root()
     paths = {path.stem: path for path in sorted((root / FOLDER).glob("*.yaml"))}
     paths |= {name: root / place for name, place in ELSEWHERE.items()}
-    order = sorted(paths, key=lambda name: (name != DEFAULT, name))
+    order = sorted(paths, key=lambda name: (name != DEFAULT, name in ELSEWHERE, name))
     return [Preset(name, _description(paths[name]), paths[name]) for name in order]
 
 

@@ -168,7 +168,8 @@ def test_settings_are_merged_in_the_order_preset_file_option(batch: Path) -> Non
 
 def test_presets_are_valid_and_described_and_the_default_is_the_configuration_s() -> None:
     known = presets.presets()
-    assert {each.name for each in known} == {"speech_over_music", "noisy_speech", "old_record", "narrow_band", "full"}
+    assert [each.name for each in known] == ["speech_over_music", "narrow_band", "noisy_speech", "old_record", "full"]
+    assert "downloads gigabytes" in known[-1].description
     for each in known:
         validate(Config, read_yaml(each.path), each.name)
         assert each.description.endswith(".") and len(each.description) > 20, each.name
