@@ -170,7 +170,7 @@ def keep_digests():
 
 
 def own_jobs():
-    """The run's jobs that are this workflow's, each with the name of its rule here: another workflow may give it a name of its own."""
+    """The run's jobs that are this workflow's, each with its name here; another workflow may give it a name of its own."""
     names = {proxy.rule: name for name, proxy in rules._rules.items()}
     return [(names[job.rule], job) for job in workflow.dag.needrun_jobs() if job.rule in names]
 

@@ -69,8 +69,8 @@ rule pack_delivery:
     params:
         manifests=all_manifests,
         cfg=FLOW.section_json("deliver"),
-        folder=os.path.dirname(DELIVERY),
-        sums=DELIVERY,  # of a bucket's run the output is a copy on one node, and the archives lie in the artifacts
+        folder=as_is(os.path.dirname(DELIVERY)),
+        sums=as_is(DELIVERY),  # of a bucket's run the output is a copy on one node, and the archives lie in the artifacts
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         extras=lambda wildcards, input: [f"--extra={path}" for path in input.extras],
         absent=FLOW.absent_archives(),

@@ -47,7 +47,7 @@ rule snippets:
     threads: NETWORK_THREADS
     params:
         cfg=FLOW.section_json("snippets"),
-        folder=f"{ART}/eval/snippets",  # not beside the output, which with a bucket is a copy on one node
+        folder=as_is(f"{ART}/eval/snippets"),  # not beside the output, which with a bucket is a copy on one node
         manifests=all_manifests,
         code=code_digest("stages.batch.snippets"),
     shell:
