@@ -71,7 +71,7 @@ CHAIN = (
         "enhance",
         runs_network=True,
         tasks=("enhance",),
-        helper_of=lambda settings: settings.denoiser,
+        helper_of=lambda settings: None if settings.denoiser == "auto" else settings.denoiser,
         helper="denoiser",
         judges_words=lambda settings: settings.max_wer is not None and not settings.denoise_only,
     ),

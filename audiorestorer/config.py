@@ -182,8 +182,9 @@ class EnhanceSettings(Settings):
     enabled: bool = Field(False, description="Whether this stage runs, between postmask and loudness")
     model: str = Field("pilot_extension", pattern=NAME_PATTERN, description="Model, an entry of the registry")
     denoiser: str | None = Field(
-        "deepfilternet3",
-        description="Denoiser of a model of kind extension, an entry of the registry; null: noise stays",
+        "auto",
+        description="Denoiser of a model of kind extension, an entry of the registry; null: noise stays;"
+        " auto: deepfilternet3 for a folder, none in the pipeline, whose separators come before",
     )
     denoise_only: bool = Field(False, description="Whether to make no missing band: dropouts, clipping and noise alone")
     regenerate_all: bool = Field(

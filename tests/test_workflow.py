@@ -122,11 +122,13 @@ def test_models_recognisers_and_digests_of_a_stage():
     assert run.models_of(run.stage("fuse")) == {"model": "pilot_fusion"}
     assert run.models_of(denoise) == {"model": "pilot_denoiser"}
     assert run.models_of(enhance) == {
-        "model": "pilot_extension", "denoiser": "deepfilternet3", "recogniser": "wav2vec2_base_960h",
+        "model": "pilot_extension", "recogniser": "wav2vec2_base_960h",
     }  # fmt: skip
     other = flow(enhance={"enabled": True, "model": "pilot_enhancer"})
     assert "denoiser" not in other.models_of(enhance) and other.enhancer_models() == {"model": "pilot_enhancer"}
     assert flow(enhance={"denoiser": None}).enhancer_models() == {"model": "pilot_extension"}
+    denoised = flow(enhance={"denoiser": "deepfilternet3"}).enhancer_models()
+    assert denoised == {"model": "pilot_extension", "own": "deepfilternet3"}
     assert run.networks() == [
         "pilot_sep_a",
         "pilot_sep_b",

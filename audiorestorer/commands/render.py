@@ -27,6 +27,7 @@ METRICS_JSON = argument(Path, "METRICS_JSON", "The file that collect wrote.")
 RECORDINGS = option(Path, "Folder or zip of the recordings.", ..., "--input")
 OUTPUT = option(Path, "The output folder.")
 LEDGER = option(Path, "Folder with the records of what was published.")
+DENOISER = "deepfilternet3"  # of a folder, which no separator has seen
 # parameters of the section `enhance` that enhance-folder takes, and their flags
 ENHANCE_FLAGS = {
     "denoise_only": "--denoise-only", "regenerate_all": "--regenerate-all", "nfe": "--nfe", "solver": "--solver", "lambd": "--lambd",
@@ -63,8 +64,7 @@ def enhance_folder(
         values["max_wer"] = None
     longest = settings.EnhanceSettings.model_fields["overlap_sec"].default
     values["overlap_sec"] = min(longest, values["window_sec"] / 4)
-    if values.get("denoiser") == "null":
-        values["denoiser"] = None
+    values["denoiser"] = {"null": None, "auto": DENOISER}.get(values["denoiser"], values["denoiser"])
     config = settings.validate(settings.EnhanceSettings, values, "enhance")
     known, arrays = (import_module(f"audiorestorer.models.{name}") for name in ("registry", "arrays"))
     model: Path | ModelFiles | None = checkpoint

@@ -30,6 +30,7 @@ LEVEL_SHIFT, LEVEL_SCALE = 3.5, 0.35  # bring logarithms of magnitudes to about 
 LOG_RANGE = (-9.0, 3.0)  # of the magnitudes that are made, natural logarithm
 CROSSING = 0.06  # width of the crossing below the limit, of the limit
 SILENT = 1e-4  # of the recording's level (-80 dB): below it a frame is silent, and nothing is made in it
+GAIN = 0.7  # of what is made (-3 dB): on the development set PESQ +0.26 for 0.5 dB of spectral distance
 NOISE_FRAMES = 64  # frames whose noise is drawn together
 
 Network = Callable[[Audio], Audio]  # features `[B, 2, F, N]` -> `[B, 2, F, N]`
@@ -79,7 +80,8 @@ def unit(values: Spectrum) -> Spectrum:
 
 
 def made_above(
-    config: ExtensionConfig, network: Network, audio: Audio, limits_hz: NDArray[np.float64], seeds: list[int], firsts: list[int]
+    config: ExtensionConfig, network: Network, audio: Audio, limits_hz: NDArray[np.float64], seeds: list[int], firsts: list[int],
+    gain: float = GAIN,
 ) -> Audio:  # fmt: skip
     """What is added to recordings so that they hold the whole band.
 
@@ -87,6 +89,7 @@ def made_above(
         audio: `[B, T]` at the network's rate, at a level of RMS 1 while somebody speaks.
         limits_hz: `[B]`, where their bands end.
         seeds, firsts: of each row's noise, and the frame at which the row begins in its recording.
+        gain: of the magnitudes that the network gives.
 
     Returns:
         `[B, T]`; nothing below the crossing.
@@ -102,7 +105,7 @@ def made_above(
     breath = np.stack([noise(config, seed, first, given.shape[-1]) for seed, first in pairs])
     carrier = voicing * overtones + np.sqrt(1 - voicing**2) * breath
     level = np.sqrt(np.mean(np.square(size), axis=1, keepdims=True))
-    wanted = magnitude * np.minimum(level / np.float32(SILENT), 1)
+    wanted = np.float32(gain) * magnitude * np.minimum(level / np.float32(SILENT), 1)
     missing = np.sqrt(
         np.maximum(wanted**2 - size**2, 0)
     )  # of what the recording holds above its limit, nothing is taken away

@@ -58,7 +58,7 @@ def test_numpy_and_torch_are_one_network(checkpoint: Path) -> None:
     net.load_state_dict({name: torch.from_numpy(value) for name, value in state.items()}, strict=False)
     given = np.stack([narrow(voice(1.0, seed=seed)) for seed in (1, 2)]) * np.float32(5)
     limits = np.array([3900.0, 3000.0])
-    made = given + extension.made_above(config, network, given, limits, [7, 8], [0, 3])
+    made = given + extension.made_above(config, network, given, limits, [7, 8], [0, 3], gain=1.0)
     frames = net.frames(given.shape[1])
     noise = np.stack([extension.noise(config, 7, 0, frames), extension.noise(config, 8, 3, frames)])
     with torch.inference_mode():
@@ -163,7 +163,7 @@ def test_noise_is_denoised_as_far_as_there_is_any(checkpoint: Path, monkeypatch:
     noise = np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
     noisy = (voice(4.0) + 0.05 * noise)[None]
     made = repair(noisy, RATE)
-    assert np.allclose(made.denoised, 0.5 * noisy) and any(one.startswith("noise 1") for one in made.found)
+    assert np.allclose(made.denoised, 0.5 * noisy) and any(one.startswith("noise ") for one in made.found)
     quiet = (voice(4.0) + 1e-5 * noise)[None]
     assert (repair(quiet, RATE).denoised == quiet).all() and repair(quiet, RATE).found == ()
     padded = np.pad(noisy, ((0, 0), (0, RATE)))  # digital silence is no sign of a quiet recording

@@ -80,7 +80,7 @@ def test_it_learns_how_loud_the_missing_band_is(data: Path, tmp_path: Path) -> N
     config, network = extension.load(tmp_path / "m.safetensors")
     example = ExtensionExamples(AudioBank(data, None, RATE, "train"), settings)[1]
     limit = np.array([float(example["limit"])])
-    made = extension.made_above(config, network, example["given"][None], limit, [0], [0])[0]
+    made = extension.made_above(config, network, example["given"][None], limit, [0], [0], gain=1.0)[0]
     frequency = np.fft.rfftfreq(len(made), 1 / RATE)
     above = frequency > 1.2 * limit[0]
     got, wanted = (np.sum(np.abs(np.fft.rfft(signal))[above] ** 2) for signal in (made, example["target"]))
