@@ -21,7 +21,7 @@ FLAT = 1e-5  # samples so near to the largest one, relative to it, are equal to 
 # A limit is one where so many runs of samples lie at it, each so long, and with a neighbour that is so much lower: what nothing cut is
 # round where it is largest, and so is what a limiter that looks ahead made of it.
 LEAST_RUNS, RUN_SAMPLES, LOWER, LOWER_STEPS = 5, 3, 0.01, 2.5  # the last: in steps of quantisation
-MOST_FLAT = 0.6  # of a frame: what is flat for longer is a square wave, or beyond repair
+MOST_FLAT = 0.95  # of a frame: what is flat for longer is a square wave, or beyond repair
 MOST_RISE = 6.0  # of a limit (16 dB): the sparsest signal may overshoot
 FRAME_SEC = 0.055
 STEPS = 512  # the number of frequencies grows by one for so many samples of a frame
@@ -84,9 +84,16 @@ def _window(signals: Audio, size: int, limits: Limits) -> Audio:
     out = signals.copy()
     for number, signal in enumerate(signals):
         above, below = signal >= limits.high[number], signal <= limits.low[number]
-        if (above | below).any():
+        if (above | below).any() and not _is_square(above, below):
             out[number] = np.where(above | below, _rebuilt(signal, above, below, size), signal)
     return out
+
+
+def _is_square(above: NDArray[np.bool_], below: NDArray[np.bool_]) -> bool:
+    """Whether most runs begin right after one at the other limit, as no voice does."""
+    flips = (above[1:] & below[:-1]) | (below[1:] & above[:-1])
+    begins = (above[1:] & ~above[:-1]) | (below[1:] & ~below[:-1])
+    return bool(2 * flips.sum() > begins.sum())
 
 
 def _rebuilt(signal: Audio, above: NDArray[np.bool_], below: NDArray[np.bool_], size: int) -> Audio:
