@@ -307,8 +307,11 @@ class Workflow:
             self.registry.check_task(settings.model, tasks, f"{where}.model")
             self.registry.check_segment(settings.model, getattr(settings, "segment_sec", None), where)
         for stage in self.looped:
-            if stage.helper == "denoiser" and (name := self.models_of(stage).get("denoiser")):
-                self.registry.check_task(name, SPEECH_TASKS, f"config: {stage.section_name}.denoiser")
+            models = self.models_of(stage)
+            if stage.helper != "model" and stage.helper in models:
+                self.registry.check_task(
+                    models[stage.helper], SPEECH_TASKS, f"config: {stage.section_name}.{stage.helper}"
+                )
         self.evaluation_models = self._evaluation_models()
 
     def _networks(self) -> list[ChainStage]:
@@ -317,8 +320,8 @@ class Workflow:
     def networks(self) -> list[str]:
         """The models that the chain runs, each once."""
         names = [separator.model for separator in self.cfg.separators]
-        options = ("model", "denoiser")
-        names += [name for stage in self.looped for option, name in self.models_of(stage).items() if option in options]
+        for stage in self.looped:
+            names += [name for option, name in self.models_of(stage).items() if option in ("model", stage.helper)]
         return list(dict.fromkeys(names))
 
     def check_installed(self, rule_files: Iterable[tuple[str, str]]) -> None:

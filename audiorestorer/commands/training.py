@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -88,18 +89,15 @@ def fusion_examples(config: Path, models: list[Path], **values: Any) -> None:
     make_examples(load_settings(config), models=models, **values)
 
 
-def train_fusion(config: Path, examples: Path, out: Path, work: Path, threads: int | None, changes: str | None) -> None:
-    differing = json_object(changes, "--changes")
-    from audiorestorer.training.fusion import fit, load_settings
+def training_of(network: str) -> Callable[..., None]:
+    """The command that trains a network of `training/` on one folder, the only option beside the common ones."""
 
-    fit(load_settings(config, differing), examples, out, work, threads)
+    def run(config: Path, out: Path, work: Path, threads: int | None, changes: str | None, **folder: Path) -> None:
+        differing = json_object(changes, "--changes")
+        module = import_module(f"audiorestorer.training.{network}")
+        module.fit(module.load_settings(config, differing), *folder.values(), out, work, threads)
 
-
-def train_extension(config: Path, data: Path, out: Path, work: Path, threads: int | None, changes: str | None) -> None:
-    differing = json_object(changes, "--changes")
-    from audiorestorer.training.extension import fit, load_settings
-
-    fit(load_settings(config, differing), data, out, work, threads)
+    return run
 
 
 def triad_diagnostics(root: Path, write_csv: bool, summary_csv: bool, out: Path | None, figure: Path | None) -> None:
@@ -320,7 +318,7 @@ command("fusion-examples", fusion_examples)(
     part=option(int, "Number of this process, from 0.", 0, min=0),
     of=option(int, "Number of processes that share the work.", 1, min=1),
 )
-command("train-fusion", train_fusion)(
+command("train-fusion", training_of("fusion"))(
     "Train the fusion network, which joins several separators' estimates. An interrupted training goes on.",
     prepare=alone_on_its_cores,
     config=option(Path, "Experiment file of the fusion network.", role=READ),
@@ -330,7 +328,7 @@ command("train-fusion", train_fusion)(
     threads=TRAIN_THREADS,
     changes=CHANGES,
 )
-command("train-extension", train_extension)(
+command("train-extension", training_of("extension"))(
     "Train the extension network, which makes the band that a recording of speech lacks. An interrupted training goes on.",
     prepare=alone_on_its_cores,
     config=option(Path, "Experiment file of the extension network.", role=READ),

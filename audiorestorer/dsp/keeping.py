@@ -58,23 +58,22 @@ class Held:
 
 def held(blocks: Iterable[Audio], rate: int, levels: NDArray[np.float32]) -> list[Held]:
     """Measure each channel of `[C, n]` blocks by itself. `levels` `[C]`: of each, so that loud and quiet ones are treated alike."""
-    meters = [(NoiseMeter(rate), NoiseMeter(rate, skips_silence=True)) for _ in levels]
+    meters = [NoiseMeter(rate, tells_silence=True) for _ in levels]
     scale = np.where(levels > 0, REFERENCE / np.maximum(levels, 1e-30), 1).astype(np.float32)[:, None]
     for block in blocks:
-        for number, pair in enumerate(meters):
-            for meter in pair:
-                meter.add(block[number : number + 1] * scale[number])
-    return [Held(band_limit(*whole.loud_spectrum()), _snr_db(whole, sounding)) for whole, sounding in meters]
+        for number, meter in enumerate(meters):
+            meter.add(block[number : number + 1] * scale[number])
+    return [Held(band_limit(*meter.loud_spectrum()), _snr_db(meter)) for meter in meters]
 
 
-def _snr_db(whole: NoiseMeter, sounding: NoiseMeter) -> float:
+def _snr_db(meter: NoiseMeter) -> float:
     """Of a recording with digital silence that of its sounding part, where its noise is certain: a noise gate leaves no pauses to
     measure in. Infinite: too short to tell, and so left as it is."""
-    if sounding.skipped:
-        found = sounding.result()
+    if meter.sounding is not None and meter.holds_silence:
+        found = meter.sounding.result()
         if found.noise_confidence >= CERTAIN:
             return found.snr_db
-    found = whole.result()
+    found = meter.result()
     return found.snr_db if found.noise_confidence >= UNKNOWN else math.inf
 
 

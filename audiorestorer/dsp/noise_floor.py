@@ -83,20 +83,21 @@ class NoiseMeter:
     """Gathers `[C, n]` blocks; `result` can be asked for at any time.
 
     Attributes:
-        skips_silence: frames that hold digital silence, in part or whole, do not count: between them there may be noise.
-        skipped: share of frames that were left out by it.
+        tells_silence: whether `sounding` gathers, too.
+        sounding: a meter of the frames that hold no digital silence: between silent ones there may be noise.
     """
 
     sample_rate: int
-    skips_silence: bool = False
+    tells_silence: bool = False
     _held: Audio | None = None
-    _seen: int = 0
-    _left_out: int = 0
+    sounding: NoiseMeter | None = None
     _counts: NDArray[np.float64] = field(init=False)
     _loudness: NDArray[np.float64] = field(init=False)
     _spectra: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.tells_silence:
+            self.sounding = NoiseMeter(self.sample_rate)
         self._size = 1 << round(math.log2(WINDOW_SEC * self.sample_rate))
         self._window = np.hanning(self._size + 1)[:-1]
         frequency = np.fft.rfftfreq(self._size, 1 / self.sample_rate)
@@ -117,19 +118,19 @@ class NoiseMeter:
         hop = self._size // 2
         if joined.shape[1] >= self._size:
             frames = np.lib.stride_tricks.sliding_window_view(joined, self._size, axis=1)[:, ::hop]
-            count = frames.shape[1]
-            if self.skips_silence:
-                frames = frames[:, ((frames == 0).mean(axis=-1) < SILENT_SHARE).all(axis=0)]
-            self._seen, self._left_out = self._seen + count, self._left_out + count - frames.shape[1]
             spectrum = np.abs(np.fft.rfft(frames * self._window, axis=-1)) ** 2
             # mean square of the samples = the sum over the bins
-            self._gather(spectrum.mean(axis=0) * 2 / (self._size * np.sum(self._window**2)))
-            joined = joined[:, count * hop :]
+            power = spectrum.mean(axis=0) * 2 / (self._size * np.sum(self._window**2))
+            self._gather(power)
+            if self.sounding is not None:
+                self.sounding._gather(power[((frames == 0).mean(axis=-1) < SILENT_SHARE).all(axis=0)])
+            joined = joined[:, frames.shape[1] * hop :]
         self._held = joined
 
     @property
-    def skipped(self) -> float:
-        return self._left_out / self._seen if self._seen else 0.0
+    def holds_silence(self) -> bool:
+        """Whether some of its frames are not `sounding`'s."""
+        return self.sounding is not None and bool(self.sounding._loudness.sum() < self._loudness.sum())
 
     def _gather(self, power: NDArray[np.float64]) -> None:
         for band, bins in enumerate(self._slices):

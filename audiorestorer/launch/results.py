@@ -18,7 +18,7 @@ from audiorestorer.launch.plan import ARTIFACTS, Plan
 from audiorestorer.names import as_text, in_line
 from audiorestorer.report.metricinfo import BY_NAME, number, shown
 from audiorestorer.report.outcome import key_names
-from audiorestorer.report.tables import sides_of
+from audiorestorer.report.tables import both_title, sides_of
 from audiorestorer.store import sha256_file
 
 RESULT = "result.json"
@@ -153,4 +153,4 @@ def _figure(figure: Figure) -> str:
     metric = BY_NAME[figure.name]
     unit = f" {figure.unit}" if figure.unit else ""
     before = f"{shown(figure.before, metric)} -> " if figure.before is not None else ""
-    return f"{metric.title.replace(' after', '')} {before}{shown(figure.after, metric)}{unit}"
+    return f"{both_title(metric)} {before}{shown(figure.after, metric)}{unit}"

@@ -30,7 +30,7 @@ from audiorestorer.config import EnhanceSettings
 from audiorestorer.devices import on_gpu, pick_device
 from audiorestorer.dsp import keeping
 from audiorestorer.dsp.outliers import limited
-from audiorestorer.dsp.overlap_add import plan_of, process
+from audiorestorer.dsp.overlap_add import process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models.enhancer.checkpoint import load_checkpoint
 from audiorestorer.models.enhancer.denoiser import Denoiser
@@ -87,12 +87,12 @@ class SpeechEnhancer(RecordingEnhancer):
 
     def _kept(self, recording: Recording, level: Level, seed: int) -> Iterator[dict[str, Audio]]:
         """What the recording holds, and made only what it lacks (`dsp.keeping`)."""
-        rate, out_rate, channels = recording.sample_rate, self.output_rate(recording.sample_rate), recording.channels
-        total = max(1, round(recording.frames * out_rate / rate))
+        rate, out_rate = recording.sample_rate, self.output_rate(recording.sample_rate)
+        total = recording.frames_at(out_rate)
         found = keeping.held(recording.open(), rate, level.active)
         wet = np.array([[each.wet] for each in found], np.float32)
         lacks = any(each.lacks(self.sample_rate) for each in found)
-        given = audio.fit_length(audio.resample_blocks(recording.open(), rate, out_rate, channels), total)
+        given = recording.at_rate(out_rate)
         if not wet.any() and not lacks:
             yield from ({"denoised": block, "enhanced": block} for block in given)
             return
@@ -117,17 +117,17 @@ class SpeechEnhancer(RecordingEnhancer):
         """What the networks make of the whole: `denoised` and, unless `denoise_only`, `enhanced`."""
         rate, channels, out_rate = recording.sample_rate, recording.channels, self.output_rate(recording.sample_rate)
         names = ["denoised"] if denoise_only else ["denoised", "enhanced"]
-        total = max(1, round(recording.frames * self.sample_rate / rate))
+        total = recording.frames_at(self.sample_rate)
         blocks = audio.fit_length(self._windows(recording, level, total, seed, denoise_only), total)
         above = self.sample_rate < rate  # then the output's rate is the recording's
         if above:
             names += ["gain", "low"]
             size = int(audio.BLOCK_SEC * self.sample_rate)
-            low = audio.fit_length(self._source(recording), total)
+            low = recording.at_rate(self.sample_rate)
             pairs = zip(audio.rechunk(blocks, size), audio.rechunk(low, size), strict=True)
             blocks = (np.concatenate(pair) for pair in pairs)
         back = audio.resample_blocks(blocks, self.sample_rate, out_rate, len(names) * channels)
-        exact = audio.fit_length(back, max(1, round(recording.frames * out_rate / rate)))
+        exact = audio.fit_length(back, recording.frames_at(out_rate))
         size = int(audio.BLOCK_SEC * out_rate)
         inputs = audio.rechunk(recording.open(), size) if above else repeat(None)
         for block, given in zip(audio.rechunk(exact, size), inputs, strict=False):
@@ -150,12 +150,7 @@ class SpeechEnhancer(RecordingEnhancer):
         """`[outputs x C, n]` at the network's rate, at least `total` samples; the last output is the gain for the band above."""
         hop = self.model.settings.features.hop_length
         whole = -(-total // hop) * hop  # windows begin on frames
-        window, overlap = (
-            max(1, round(seconds * self.sample_rate / hop)) * hop
-            for seconds in (self.settings.window_sec, self.settings.overlap_sec)
-        )
-        plan = plan_of(whole, window, overlap, hop, max(1, self.rows // recording.channels))
-        starts = (min(offset, whole - plan.segment) // hop for offset in range(0, whole, plan.stride))
+        plan, starts = self.windows(whole, hop, max(1, self.rows // recording.channels))
         above = self.sample_rate < recording.sample_rate
 
         def run(windows: Audio) -> Audio:

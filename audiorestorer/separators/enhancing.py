@@ -13,6 +13,7 @@ from audiorestorer.audio import Audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.dsp.active_level import active_level
 from audiorestorer.dsp.outliers import outlier_bound, without_outliers
+from audiorestorer.dsp.overlap_add import Plan, plan_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.separators.runtime.streaming import Recording
 
@@ -65,6 +66,20 @@ class RecordingEnhancer:
         """Hz of the output for a recording of this rate. A denoiser makes no new band: alone it keeps the rate."""
         keep = self.settings.sample_rate == "keep" or self.settings.denoise_only
         return rate if keep else max(rate, self.sample_rate)
+
+    def windows(self, whole: int, hop: int, batch_size: int = 1) -> tuple[Plan, Iterator[int]]:
+        """Windows of the settings' length over so many samples at the network's rate, and the frame that each begins at.
+
+        Args:
+            whole: a multiple of the hop, on which windows begin.
+        """
+        settings = self.settings
+        window, overlap = (
+            max(1, round(seconds * self.sample_rate / hop)) * hop
+            for seconds in (settings.window_sec, settings.overlap_sec)
+        )
+        plan = plan_of(whole, window, overlap, hop, batch_size)
+        return plan, (min(offset, whole - plan.segment) // hop for offset in range(0, whole, plan.stride))
 
     def __call__(self, given: NDArray[np.float32], sample_rate: int, seed: int = 0) -> EnhancedAudio:
         """Enhance audio in memory.

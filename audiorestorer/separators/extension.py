@@ -26,7 +26,7 @@ from audiorestorer import audio
 from audiorestorer.audio import Audio
 from audiorestorer.config import EnhanceSettings
 from audiorestorer.dsp import declipping, dropouts, keeping, rooms
-from audiorestorer.dsp.overlap_add import plan_of, process
+from audiorestorer.dsp.overlap_add import process
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import extension
 from audiorestorer.separators import Loaded
@@ -93,9 +93,9 @@ class SpeechRepair(RecordingEnhancer):
             found = [] if found is None else found
             mended = self.mended(recording, spool, found)
             out_rate = self.output_rate(recording.sample_rate)
-            total = max(1, round(recording.frames * out_rate / recording.sample_rate))
+            total = recording.frames_at(out_rate)
             size = int(audio.BLOCK_SEC * out_rate)
-            given = audio.rechunk(_at_rate(mended.recording, out_rate, total), size)
+            given = audio.rechunk(mended.recording.at_rate(out_rate), size)
             lacks = [mended.is_speech and each.lacks(self.sample_rate) and each.lacks(out_rate) for each in mended.held]
             if self.settings.denoise_only or not any(lacks):
                 names = ["denoised"] if self.settings.denoise_only else ["denoised", "enhanced"]
@@ -156,21 +156,15 @@ class SpeechRepair(RecordingEnhancer):
     def _missing(self, mended: Mended, lacks: list[bool], seed: int) -> Iterator[Audio]:
         """What each channel lacks above its limit, at the network's rate."""
         recording, rate, hop = mended.recording, self.sample_rate, self.config.hop_length
-        total = max(1, round(recording.frames * rate / recording.sample_rate))
-        whole = -(-total // hop) * hop
-        window, overlap = (
-            max(1, round(seconds * rate / hop)) * hop
-            for seconds in (self.settings.window_sec, self.settings.overlap_sec)
-        )
-        plan = plan_of(whole, window, overlap, hop)
-        firsts = iter([min(offset, whole - plan.segment) // hop for offset in range(0, whole, plan.stride)])
+        whole = -(-recording.frames_at(rate) // hop) * hop
+        plan, firsts = self.windows(whole, hop)
         limits = np.array([each.band_hz for each in mended.held])
         scale = np.maximum(mended.levels, 1e-6)[:, None] * np.array(lacks, np.float32)[:, None]
 
         def run(windows: Audio) -> Audio:
             return np.stack([self._window(window, scale, limits, seed, next(firsts)) for window in windows])
 
-        return process(_at_rate(recording, rate, whole), whole, plan, run)
+        return process(recording.at_rate(rate, whole), whole, plan, run)
 
     def _window(self, window: Audio, scale: Audio, limits: NDArray[np.float64], seed: int, first: int) -> Audio:
         """`[C, N]`; channels that lack nothing have scale 0 and get silence."""
@@ -186,8 +180,3 @@ def _wet(held: keeping.Held, echo: bool) -> float:
     """Share of the denoised version of a channel, by its noise, its room and its band."""
     wet = max(held.wet, ROOM_WET) if echo else held.wet
     return min(wet, NARROW_WET) if held.band_hz < NARROW_HZ else wet
-
-
-def _at_rate(recording: Recording, rate: int, total: int) -> Iterator[Audio]:
-    blocks = audio.resample_blocks(recording.open(), recording.sample_rate, rate, recording.channels)
-    return audio.fit_length(blocks, total)

@@ -86,7 +86,7 @@ class Results:
         for row in self.batch.record(RESULT).get("figures", ()):
             metric = BY_NAME[row["name"]]
             before, after = ("–" if row[side] is None else shown(row[side], metric) for side in ("before", "after"))
-            figures.append(Figure(metric.title.replace(" after", ""), before, after, metric.unit))
+            figures.append(Figure(tables.both_title(metric), before, after, metric.unit))
         return figures
 
     def _path(self, text: str) -> Path | None:

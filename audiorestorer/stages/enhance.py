@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from audiorestorer.stages.folder import delivered, describe, items_of
 from audiorestorer.stages.job import Job
 from audiorestorer.stages.network import NO_KEY
 from audiorestorer.stages.shard import ItemResult, RejectItem, Stage, run_items, run_shard
-from audiorestorer.store import sha256_file
+from audiorestorer.store import Entry, sha256_file
 
 ROWS = "enhance.jsonl"
 LARGEST_SHARE = 0.5  # of the recording's energy, that a band above its own may hold: voices hold less above 2 kHz
@@ -41,7 +41,7 @@ LARGEST_SHARE = 0.5  # of the recording's energy, that a band above its own may 
 
 @dataclass(frozen=True)
 class Worker:
-    """What a job loads once. `gate` None: no gate."""
+    """What a job loads once. `gate` None: no gate, or an enhancer that cannot change words."""
 
     enhancer: RecordingEnhancer
     gate: WordGate | None
@@ -85,8 +85,7 @@ def run(
 
     other = ModelFiles.read(denoiser) if denoiser else None
     load = _loader(config, model, recogniser, job, other)
-    stage = _stage("enhance", config, _weights(model, other), load, process, recogniser)
-    stage = replace(stage, describe=lambda entry, item: describe(entry, item).updated(unenhanced=item.path))
+    stage = _stage("enhance", config, _weights(model, other), load, process, recogniser, describe=_described)
     run_shard(stage, read_manifest(in_manifest), out_manifest, job.store, [in_manifest])
 
 
@@ -157,7 +156,7 @@ def enhance_item(worker: Worker, item: Item, seed: int, folder: Path) -> Chosen:
         row.update(
             enhanced=False, enhance_reason=f"what was made holds {share:.0%} of the energy: speech holds less there"
         )
-    elif row["enhanced"] and worker.gate is not None and anew:
+    elif row["enhanced"] and worker.gate is not None:
         verdict = worker.gate.judge(str(files["denoised"]), str(files["enhanced"]), item.transcript)
         row.update(enhanced=not verdict.changed, enhance_wer=verdict.wer)
         if verdict.reason:
@@ -191,6 +190,10 @@ def _written(
     return peaks, change / energy if energy else 0.0
 
 
+def _described(entry: Entry, item: Item) -> Item:
+    return describe(entry, item).updated(unenhanced=item.path)
+
+
 def _suffix(item: Item) -> str:
     return Path(item.output or "").suffix.lower()
 
@@ -209,8 +212,10 @@ def _loader(
 
     def load() -> Worker:
         enhancer = enhancer_of(model, config, job.device, job.threads, denoiser)
+        if not (gated and config.max_wer and enhancer.may_change_words):
+            return Worker(enhancer, None)
         context = Context(read_json(recogniser) if recogniser else None, device=enhancer.device, threads=job.threads)
-        return Worker(enhancer, WordGate.load(context, config.max_wer) if gated and config.max_wer else None)
+        return Worker(enhancer, WordGate.load(context, config.max_wer))
 
     return load
 
@@ -223,6 +228,7 @@ def _stage(
     process: Callable[[Worker, Item, Path], ItemResult],
     recogniser: Path | None,
     suffix: Callable[[Item], str | None] = lambda item: None,
+    describe: Callable[[Entry, Item], Item] = describe,
 ) -> Stage[Worker]:
     """`suffix`: of the output's name, where the output's format follows it."""
     judge = [read_json(recogniser)["digest"] if recogniser else EMBEDDED_RECOGNISER] if config.max_wer else []

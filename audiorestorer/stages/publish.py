@@ -70,7 +70,6 @@ def run(
         )
     if number is not None:
         write_text_atomic(records.folder / ROUNDS / out_manifest.stem, f"{number}\n")
-    if number is not None:
         write_manifest(records.folder / ROUNDS / f"{out_manifest.stem}.jsonl", rows)
     write_manifest(out_manifest, rows)
     kept = {item.path for item in rows}

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import soxr
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from audiorestorer.config import Settings, read_yaml, validate
+from audiorestorer.config import read_yaml, validate
 from audiorestorer.datasets.bank import AudioBank, Clip
 from audiorestorer.datasets.degradation.degradations import log_uniform
 from audiorestorer.dsp import artefacts, keeping
@@ -27,24 +25,21 @@ from audiorestorer.models.extension_net import ExtensionNet, save_checkpoint
 from audiorestorer.models.weights import Storage
 from audiorestorer.store import sha256_file
 from audiorestorer.training import running, runs
+from audiorestorer.training.averaging import AveragedModule, EpochData
+from audiorestorer.training.band_settings import BandNetworkSettings, Bands, RnnHidden, SampleRate
 from audiorestorer.training.run_settings import RunSettings, changed
-from audiorestorer.training.steps import adamw_with_cosine, clip_gradients, follow
+from audiorestorer.training.steps import adamw_with_cosine
 
 LEAST_RMS = 1e-3  # of a recording's stretch: a quieter one is drawn again
 TRIES = 20
 
 
-class ExtensionNetworkSettings(Settings):
+class ExtensionNetworkSettings(BandNetworkSettings):
     """Shape of the extension network (`ExtensionConfig`)."""
 
-    sample_rate: int = Field(44_100, ge=8000, le=96_000, description="Sample rate of the network and the examples, Hz")
-    n_fft: int = Field(1024, ge=64, le=8192, description="STFT size in samples")
-    hop_length: int = Field(256, ge=16, le=4096, description="Samples between frames; divides n_fft / 2")
-    bands: int = Field(32, ge=1, le=512, description="Bands of equal width in mel")
-    band_width: int = Field(32, ge=4, le=1024, description="Features per band")
-    band_hidden: int = Field(32, ge=4, le=1024, description="Recurrent units per direction within each band")
-    rnn_hidden: int = Field(96, ge=4, le=1024, description="Recurrent units over all bands, per direction")
-    rnn_layers: int = Field(2, ge=1, le=8, description="Turns of the two recurrent layers")
+    sample_rate: SampleRate = 44_100
+    bands: Bands = 32
+    rnn_hidden: RnnHidden = 96
 
 
 class ExtensionSettings(RunSettings):
@@ -148,14 +143,14 @@ class ExtensionExamples(Dataset[dict[str, NDArray[np.float32]]]):
         return artefacts.band_limit(signal[None], rate, low_hz=None, high_hz=limit, order=order)[0]
 
 
-class ExtensionModule(lightning.LightningModule):
-    """Trains `network`; `average` is the moving average of its weights, which is what is saved."""
+class ExtensionModule(AveragedModule):
+    """Trains the extension network."""
+
+    network: ExtensionNet
+    average: ExtensionNet
 
     def __init__(self, settings: ExtensionSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.network = ExtensionNet(settings.config)
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        super().__init__(settings, ExtensionNet(settings.config))
 
     def training_step(self, batch: dict[str, Tensor], _: int) -> Tensor:
         with torch.autocast(batch["given"].device.type, enabled=False):
@@ -166,42 +161,16 @@ class ExtensionModule(lightning.LightningModule):
             loss, parts = weighted(
                 self.settings.losses, estimate[:, None], batch["target"][:, None], self.settings.network.sample_rate
             )
-        self.log("loss", loss.detach(), prog_bar=True)
-        self.log_dict({name: part.detach() for name, part in parts.items()})
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """A gradient that is not finite counts as 0."""
-        if not clip_gradients(list(self.network.parameters()), self.settings.clip_norm):
-            optimizer.zero_grad(set_to_none=False)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Update the moving average (faster at the start)."""
-        step = self.global_step
-        follow(self.average, self.network, min(self.settings.ema_decay, (1 + step) / (10 + step)))
+        return self.told(loss, parts)
 
     def configure_optimizers(self) -> Any:
-        return adamw_with_cosine(self.settings, list(self.network.parameters()), self.settings.weight_decay)
+        return adamw_with_cosine(self.settings, self.trained(), self.settings.weight_decay)
 
 
 def carrier(seed: int, bins: int, frames: int) -> Tensor:
     """Noise of magnitude 1, `[F, N]`."""
     angle = torch.rand((bins, frames), generator=torch.Generator().manual_seed(seed)) * (2 * torch.pi)
     return torch.polar(torch.ones_like(angle), angle)
-
-
-class ExtensionData(lightning.LightningDataModule):
-    """Epoch e takes the examples of epoch e, in order: a resumed run sees what the uninterrupted one would have."""
-
-    def __init__(self, examples: ExtensionExamples, settings: ExtensionSettings) -> None:
-        super().__init__()
-        self.examples, self.settings = examples, settings
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        assert self.trainer is not None
-        self.examples.epoch = self.trainer.current_epoch
-        size, workers = self.settings.batch_size, self.settings.workers
-        return DataLoader(self.examples, size, shuffle=False, num_workers=workers, drop_last=True)
 
 
 def fit(
@@ -224,7 +193,7 @@ def fit(
     examples = ExtensionExamples(bank, settings)
 
     def build(_: runs.RunFolder) -> running.Parts:
-        return running.Parts(ExtensionModule(settings), ExtensionData(examples, settings), [])
+        return running.Parts(ExtensionModule(settings), EpochData(examples, settings), [])
 
     def save(module: Any, card: dict[str, Any]) -> None:
         save_checkpoint(out, module.average, card, settings.storage)

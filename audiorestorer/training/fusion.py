@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from audiorestorer.config import Settings, read_yaml, validate
+from audiorestorer.config import read_yaml, validate
 from audiorestorer.datasets.bank import AudioBank
 from audiorestorer.datasets.mixtures import Mixer, MixtureSettings
 from audiorestorer.errors import AudioRestorerError
@@ -25,24 +22,13 @@ from audiorestorer.models.weights import Storage
 from audiorestorer.separators import ModelFiles, Options, load
 from audiorestorer.store import key_of, sha256_file
 from audiorestorer.training import running, runs
+from audiorestorer.training.averaging import AveragedModule, EpochData
+from audiorestorer.training.band_settings import BandNetworkSettings
 from audiorestorer.training.fusion_examples import FusionExamples, write_examples
 from audiorestorer.training.run_settings import RunSettings, changed
-from audiorestorer.training.steps import adamw_with_cosine, clip_gradients, follow
+from audiorestorer.training.steps import adamw_with_cosine
 
 MADE_WITH = "made_with.json"  # beside the examples
-
-
-class FusionNetworkSettings(Settings):
-    """Shape of the fusion network (`FusionConfig`)."""
-
-    sample_rate: int = Field(22050, ge=8000, le=96000, description="Sample rate of the examples, Hz")
-    n_fft: int = Field(1024, ge=64, le=8192, description="STFT size in samples")
-    hop_length: int = Field(256, ge=16, le=4096, description="Samples between frames; divides n_fft / 2")
-    bands: int = Field(24, ge=1, le=512, description="Bands of equal width in mel")
-    band_width: int = Field(32, ge=4, le=1024, description="Features per band")
-    band_hidden: int = Field(32, ge=4, le=1024, description="Recurrent units per direction within each band")
-    rnn_hidden: int = Field(64, ge=4, le=1024, description="Recurrent units over all bands, per direction")
-    rnn_layers: int = Field(2, ge=1, le=8, description="Turns of the two recurrent layers")
 
 
 class FusionSettings(RunSettings):
@@ -68,7 +54,7 @@ class FusionSettings(RunSettings):
         min_length=1,
         description="Weight of each loss, by name",
     )
-    network: FusionNetworkSettings = FusionNetworkSettings()
+    network: BandNetworkSettings = BandNetworkSettings()
     mixtures: MixtureSettings = MixtureSettings()
 
     _known = field_validator("losses")(known_losses)
@@ -141,14 +127,14 @@ def known_examples(folder: Path) -> str | None:
     return None
 
 
-class FusionModule(lightning.LightningModule):
-    """Trains `network`; `average` is the moving average of its weights, which is what is saved."""
+class FusionModule(AveragedModule):
+    """Trains the fusion network."""
+
+    network: FusionNet
+    average: FusionNet
 
     def __init__(self, settings: FusionSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.network = FusionNet(settings.config)
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        super().__init__(settings, FusionNet(settings.config))
 
     def training_step(self, batch: Tensor, _: int) -> Tensor:
         """Loss of `[B, 2 + n, T]`: mixture, estimates, speech, all divided by the mixture's RMS."""
@@ -157,36 +143,10 @@ class FusionModule(lightning.LightningModule):
             signals, target = (batch / rms).split([batch.shape[1] - 1, 1], dim=1)
             estimate = self.network(signals)
             loss, parts = weighted(self.settings.losses, estimate, target, self.settings.network.sample_rate)
-        self.log("loss", loss.detach(), prog_bar=True)
-        self.log_dict({name: part.detach() for name, part in parts.items()})
-        return loss
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """A gradient that is not finite counts as 0."""
-        if not clip_gradients(list(self.network.parameters()), self.settings.clip_norm):
-            optimizer.zero_grad(set_to_none=False)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Update the moving average (faster at the start)."""
-        step = self.global_step
-        follow(self.average, self.network, min(self.settings.ema_decay, (1 + step) / (10 + step)))
+        return self.told(loss, parts)
 
     def configure_optimizers(self) -> Any:
-        return adamw_with_cosine(self.settings, list(self.network.parameters()), self.settings.weight_decay)
-
-
-class FusionData(lightning.LightningDataModule):
-    """Epoch e takes the examples of epoch e, in order: a resumed run sees what the uninterrupted one would have."""
-
-    def __init__(self, examples: FusionExamples, settings: FusionSettings) -> None:
-        super().__init__()
-        self.examples, self.settings = examples, settings
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        assert self.trainer is not None
-        self.examples.epoch = self.trainer.current_epoch
-        size, workers = self.settings.batch_size, self.settings.workers
-        return DataLoader(self.examples, size, shuffle=False, num_workers=workers, drop_last=True)
+        return adamw_with_cosine(self.settings, self.trained(), self.settings.weight_decay)
 
 
 def fit(
@@ -209,7 +169,7 @@ def fit(
     inputs = {"examples": key_of(made_with=known_examples(folder), names=[path.name for path in examples.paths])}
 
     def build(_: runs.RunFolder) -> running.Parts:
-        return running.Parts(FusionModule(settings), FusionData(examples, settings), [])
+        return running.Parts(FusionModule(settings), EpochData(examples, settings), [])
 
     def save(module: Any, card: dict[str, Any]) -> None:
         save_checkpoint(out, module.average, card, settings.storage, settings.mean_share)

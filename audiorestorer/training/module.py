@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
 from audiorestorer.losses.waveform import weighted
 from audiorestorer.models.mask_config import MaskUNetConfig
 from audiorestorer.models.mask_unet import MaskUNet
+from audiorestorer.training.averaging import AveragedModule
 from audiorestorer.training.settings import TrainSettings
-from audiorestorer.training.steps import adamw_with_cosine, clip_gradients, follow
+from audiorestorer.training.steps import adamw_with_cosine
 from audiorestorer.training.strategies import Batch, Strategies
 
 
-class MaskModule(lightning.LightningModule):
-    """Trains `network`; `average` is the moving average of its weights and statistics, which is what is saved.
+class MaskModule(AveragedModule):
+    """Trains a mask network.
 
     `strategies` are the losses on real recordings, None where there are no such examples.
     """
 
+    network: MaskUNet
+    average: MaskUNet
+
     def __init__(self, settings: TrainSettings) -> None:
-        super().__init__()
-        self.settings = settings
-        self.network = MaskUNet(MaskUNetConfig(**settings.network.model_dump()))
-        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        super().__init__(settings, MaskUNet(MaskUNetConfig(**settings.network.model_dump())))
         self.strategies = Strategies(settings, self.network) if settings.strategies.uses_real else None
 
     def training_step(self, batch: tuple[Tensor, ...], _: int) -> Tensor:
@@ -43,29 +42,17 @@ class MaskModule(lightning.LightningModule):
         else:
             with torch.autocast(mixture.device.type, enabled=False):
                 loss, parts = weighted(self.settings.losses, estimate, target, self.settings.network.sample_rate)
-        self.log("loss", loss.detach(), prog_bar=True)
-        self.log_dict({name: part.detach() for name, part in parts.items()})
-        return loss
+        return self.told(loss, parts)
 
     def trained(self) -> list[torch.nn.Parameter]:
         """The parameters that the optimiser moves."""
         head = self.strategies.head if self.strategies is not None else None
-        return [*self.network.parameters(), *(head.parameters() if head is not None else ())]
+        return [*super().trained(), *(head.parameters() if head is not None else ())]
 
     def on_train_epoch_start(self) -> None:
         """The teacher moves at the start of an epoch: checkpoints are written at its end, before Lightning asks the module."""
         if self.strategies is not None:
             self.strategies.begin_epoch(self.current_epoch, self.average)
-
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """A gradient that is not finite counts as 0."""
-        if not clip_gradients(self.trained(), self.settings.clip_norm):
-            optimizer.zero_grad(set_to_none=False)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Update the moving average (faster at the start)."""
-        step = self.global_step
-        follow(self.average, self.network, min(self.settings.ema_decay, (1 + step) / (10 + step)))
 
     def configure_optimizers(self) -> Any:
         settings = self.settings

@@ -44,6 +44,15 @@ class Recording:
         info = audio.probe(path)
         return cls(lambda: audio.blocks(path), info.sample_rate, info.channels, info.frames)
 
+    def frames_at(self, rate: int) -> int:
+        """Samples at another rate, at least one."""
+        return max(1, round(self.frames * rate / self.sample_rate))
+
+    def at_rate(self, rate: int, total: int | None = None) -> Iterator[Audio]:
+        """Its blocks at another rate: `total` samples, or `frames_at`."""
+        blocks = audio.resample_blocks(self.open(), self.sample_rate, rate, self.channels)
+        return audio.fit_length(blocks, self.frames_at(rate) if total is None else total)
+
 
 @dataclass
 class _Statistics:
@@ -239,10 +248,7 @@ def estimates(
     if network.channels > 1 and channels > network.channels:
         yield from _in_pairs(loaded, recording, overlap, shifts, seed)
         return
-    total = max(1, round(recording.frames * network.sample_rate / rate))
-
-    def at_rate() -> Iterator[Audio]:
-        return audio.fit_length(audio.resample_blocks(recording.open(), rate, network.sample_rate, channels), total)
+    total, at_rate = recording.frames_at(network.sample_rate), partial(recording.at_rate, network.sample_rate)
 
     names: list[str] = [*loaded.stems, *network.extras]
     blocks = at_network_rate(loaded, at_rate, total, channels, overlap=overlap, shifts=shifts, seed=seed)
