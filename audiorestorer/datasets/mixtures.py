@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from audiorestorer.config import Settings
 from audiorestorer.datasets.levels import scale_to_snr
 from audiorestorer.datasets.noise import noises
+from audiorestorer.datasets.whispering import whispered
 from audiorestorer.errors import AudioRestorerError
 
 Mono = NDArray[np.float32]
@@ -54,6 +55,15 @@ class MixtureSettings(Settings):
         0.08, ge=0, le=1, description="Share of examples without interference: the target is the input"
     )
     no_speech: float = Field(0.04, ge=0, le=1, description="Share of examples without speech: the target is silence")
+    second_speaker: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of examples whose target is two people who speak at once, the second at -9 to 0 dB",
+    )
+    whisper: float = Field(
+        0.0, ge=0, le=1, description="Share of examples whose speech is whispered: its noise-excited resynthesis"
+    )
     second_source: float = Field(
         0.2, ge=0, le=1, description="Probability of one more piece of music, or of each further noise"
     )
@@ -181,7 +191,7 @@ class Mixer:
         rng = np.random.default_rng((self.seed, epoch, index))
         settings = self.settings
         draw = rng.random()
-        speech = self._coloured(rng, self._cut(rng, self._speech, gap=True))
+        speech = self._coloured(rng, self._voices(rng))
         other = self._music_mix(rng) if self.task == "separate" else self._noise_mix(rng)
         if self.task == "separate" and settings.noise and rng.random() < settings.noise:
             noise = self._noise_mix(rng)
@@ -205,6 +215,16 @@ class Mixer:
         peak = float(np.abs(mixture).max())
         scale = np.float32(10 ** (rng.uniform(*settings.gain_db) / 20) / peak) if peak > 1e-5 else np.float32(1)
         return Example(mixture * scale, speech * scale, wanted)
+
+    def _voices(self, rng: np.random.Generator) -> Mono:
+        """Who speaks in an example: one, now and then two or one who whispers."""
+        speech = self._cut(rng, self._speech, gap=True)
+        if self.settings.whisper and rng.random() < self.settings.whisper:
+            speech = whispered(rng, speech, self.bank.sample_rate)
+        if self.settings.second_speaker and rng.random() < self.settings.second_speaker:
+            other = self._cut(rng, self._speech, gap=True)
+            speech = speech + scale_to_snr(speech, other, float(rng.uniform(0, 9)), self.bank.sample_rate)
+        return speech
 
     def _cut(self, rng: np.random.Generator, clips: list[Any], *, gap: bool = False) -> Mono:
         """A stretch of random recordings, `[T]`; with `gap` now and then a pause before it."""

@@ -65,8 +65,8 @@ class Exportable(nn.Module):
         padded = functional.pad(mixture, (half, half + hop - 1))
         both = functional.conv1d(padded, self.analysis, stride=hop)
         real, imaginary = both[:, :bins], both[:, bins:]
-        mask = self.model.network(self.model.features((real.square() + imaginary.square() + 1e-20).sqrt()))[:, 0]
-        masked = torch.cat([real * mask, imaginary * mask], dim=1)
+        size = (real.square() + imaginary.square() + 1e-20).sqrt()
+        masked = torch.cat(self.model.restored(real, imaginary, size)[:2], dim=1)
         audio = functional.conv_transpose1d(masked, self.synthesis, stride=hop)
         norm = functional.conv_transpose1d(torch.ones_like(masked[:1, :1]), self.squares, stride=hop)
         return (audio / norm.clamp_min(1e-8))[:, :, half : half + mixture.shape[-1]]

@@ -17,7 +17,8 @@ from audiorestorer.dsp.stft import forward, hann
 from audiorestorer.models import activity
 from audiorestorer.models.mask_config import FEATURE_FLOOR, LEVEL_EPS, MaskUNetConfig
 
-Network = Callable[[Audio], Audio]  # features `[B, 2, F, N]` -> mask `[B, F, N]`
+# features `[B, 2, F, N]` -> mask `[B, F, N]`; with taps `[B, 4, F, N]` -> mask and taps `[B, 1 + 2 taps, F, N]`
+Network = Callable[[Audio], Audio]
 
 
 def spectrum(audio: Audio, n_fft: int, hop_length: int) -> NDArray[np.complex64]:
@@ -78,18 +79,45 @@ def speech_and_mask(
             changing mask. The network always sees the frames it was trained on; its mask is interpolated in time.
         floor: least mask.
     """
-    length, shape = audio.shape[-1], (config.n_fft, config.hop_length)
+    length, shape, hop = audio.shape[-1], (config.n_fft, config.hop_length), config.hop_of(overlap)
     whole = spectrum(audio, *shape)
     limited = activity.unclicked(audio, *shape, config.sample_rate)
     seen = whole if limited is audio else spectrum(limited, *shape)
-    mask = network(features(np.abs(seen), activity.frame_weights(audio, *shape, config.sample_rate)))
+    views = features(np.abs(seen), activity.frame_weights(audio, *shape, config.sample_rate))
+    if config.taps:
+        values, mask = filtered(whole, network(np.concatenate([views, turns(seen)], axis=1)), floor)
+        return inverse(values, *shape, length), np.minimum(mask, np.float32(config.mask_limit))
+    mask = network(views)
     mask = np.maximum(mask, np.float32(floor))
-    hop = config.hop_of(overlap)
     if hop == config.hop_length:
         return inverse(whole * mask, *shape, length), mask
     fine = spectrum(audio, config.n_fft, hop)
     between = _interpolated(mask, config.hop_length // hop)[:, :, : fine.shape[-1]]
     return inverse(fine * between, config.n_fft, hop, length), mask
+
+
+def turns(values: NDArray[np.complex64]) -> Audio:
+    """See `mask_filter.turns`; of a spectrum `[B, F, N]`."""
+    last = np.concatenate([np.zeros_like(values[:, :, :1]), values[:, :, :-1]], axis=2)
+    product = values * np.conj(last)
+    size = np.sqrt(np.square(product.real) + np.square(product.imag) + np.float32(1e-20))
+    return np.stack([product.real / size, product.imag / size], axis=1)
+
+
+def filtered(values: NDArray[np.complex64], out: Audio, floor: float = 0.0) -> tuple[NDArray[np.complex64], Audio]:
+    """A mixture's spectrum `[B, F, N]` to the speech's by mask and taps `[B, 1 + 2 taps, F, N]` (see `mask_filter.filtered`), and the
+    share of each bin's magnitude that is left. Where less than `floor` would be left, `floor` of the mixture is."""
+    frames, taps = values.shape[2], (out.shape[1] - 1) // 2
+    speech = values * out[:, 0]
+    around = np.pad(values, ((0, 0), (0, 0), (taps // 2, taps // 2)))
+    for tap in range(taps):
+        speech += (out[:, 1 + 2 * tap] + 1j * out[:, 2 + 2 * tap]) * around[:, :, tap : tap + frames]
+    left = np.sqrt(np.square(np.abs(speech)) + np.float32(1e-20)) / np.sqrt(
+        np.square(np.abs(values)) + np.float32(1e-20)
+    )
+    if floor > 0:
+        speech, left = np.where(left < floor, np.float32(floor) * values, speech), np.maximum(left, floor)
+    return speech.astype(np.complex64, copy=False), left.astype(np.float32, copy=False)
 
 
 def _interpolated(mask: Audio, factor: int) -> Audio:

@@ -21,6 +21,7 @@ FEATURE_FLOOR = 1e-3  # relative to the item's mean magnitude
 LIMITS = {
     "sample_rate": (1_000, 384_000), "n_fft": (8, 65_536), "hop_length": (1, 32_768), "frequency_fold": (1, 1_024),
     "rnn_hidden": (1, 8_192), "rnn_layers": (1, 32), "bands": (0, 512), "band_width": (1, 1_024), "band_hidden": (1, 1_024),
+    "taps": (0, 15),
 }  # fmt: skip
 MAX_LEVELS, MAX_CHANNELS, MAX_MASK = 12, 8_192, 1_000
 Kind = Literal["gru", "lstm", "attention", "none"]  # of the layer that looks along time
@@ -38,6 +39,7 @@ class MaskUNetConfig:
     `bottleneck`: gru, lstm, attention or none, `rnn_layers` of it, `rnn_hidden` units per direction. `mask_floor`, `mask_limit`:
     range of the mask. `bands`: 0, or the number of bands of equal width in mel that replace all that (`models/band_split.py`):
     `band_width` features per band, `rnn_layers` turns of `band_hidden` units per direction in each band and `rnn_hidden` over all.
+    `taps`: 0, or the odd number of neighbouring frames that a complex filter in each bin joins, beside the mask (`mask_filter`).
     """
 
     sample_rate: int = 22050
@@ -54,6 +56,7 @@ class MaskUNetConfig:
     bands: int = 0
     band_width: int = 64
     band_hidden: int = 48
+    taps: int = 0
 
     def __post_init__(self) -> None:
         self._check_bounds()
@@ -74,6 +77,8 @@ class MaskUNetConfig:
             )
         if self.bands and (self.channels or self.frequency_fold != 1 or self.bottleneck != "lstm"):
             raise AudioRestorerError("bands go with channels [], frequency_fold 1 and bottleneck lstm")
+        if self.taps and (not self.bands or self.taps % 2 == 0):
+            raise AudioRestorerError(f"taps {self.taps}: an odd number, and only with bands")
         if self.bands > self.n_fft // 2:
             raise AudioRestorerError(f"bands {self.bands}: n_fft {self.n_fft} has {self.n_fft // 2} bins for them")
         if not 0 <= self.mask_floor < self.mask_limit <= MAX_MASK:
@@ -104,15 +109,28 @@ class MaskUNetConfig:
             stride *= step
         return stride
 
+    @property
+    def features(self) -> int:
+        """Values per bin that the network sees."""
+        return 4 if self.taps else 2
+
+    @property
+    def outputs(self) -> int:
+        """Values per bin that the network gives: a mask, and the real and imaginary part of each tap."""
+        return 1 + 2 * self.taps
+
     def hop_of(self, overlap: int | None) -> int:
         """The hop of an overlap, the number of frames that cover a sample (n_fft / hop); None: the trained one.
 
         Raises:
-            AudioRestorerError: not a multiple of the trained overlap that divides n_fft.
+            AudioRestorerError: not a multiple of the trained overlap that divides n_fft, or a network with taps, whose filters are
+                those of its own frames.
         """
         trained = self.n_fft // self.hop_length
-        if overlap is None:
+        if overlap is None or overlap == trained:
             return self.hop_length
+        if self.taps:
+            raise AudioRestorerError(f"overlap {overlap}: a network with taps has its trained {trained} alone")
         if overlap < trained or overlap % trained or self.n_fft % overlap:
             raise AudioRestorerError(
                 f"overlap {overlap}: must be a multiple of the trained {trained} that divides n_fft {self.n_fft}"

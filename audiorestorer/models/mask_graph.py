@@ -1,7 +1,8 @@
 """A mask network as an ONNX graph, written by a rule from the arrays of its checkpoint: no torch, no tracing.
 
 The graph holds `MaskUNet.network` but for its padding: features `[B, 2, F, N]` (F = n_fft / 2, N a multiple of the network's time
-stride) to a mask `[B, F, N]`. Batch norms are folded into the convolutions before them, which changes float32's rounding alone.
+stride) to a mask `[B, F, N]`; with taps, features `[B, 4, F, N]` to mask and taps `[B, 1 + 2 taps, F, N]`. Batch norms are folded
+into the convolutions before them, which changes float32's rounding alone.
 """
 
 from __future__ import annotations
@@ -138,11 +139,21 @@ def graph(config: MaskUNetConfig, state: Mapping[str, NDArray[Any]], where: str)
     """
     writer = Writer(state, where)
     bins = config.n_fft // 2
-    logits = band_split(writer, config, bins, 2, 1) if config.bands else _unet(writer, config, bins)
+    shape = bins, config.features, config.outputs
+    logits = band_split(writer, config, *shape) if config.bands else _unet(writer, config, bins)
     span = writer.constant(np.array(config.mask_limit - config.mask_floor, np.float32))
     least = writer.constant(np.array(config.mask_floor, np.float32))
-    mask = writer.add("Add", writer.add("Mul", writer.add("Sigmoid", logits), span), least)
-    return finished(writer, mask, "mask_network", ["batch", 2, bins, "frames"], ["batch", bins, "frames"])
+
+    def mask(logits: str) -> str:
+        return writer.add("Add", writer.add("Mul", writer.add("Sigmoid", logits), span), least)
+
+    given: list[int | str] = ["batch", config.features, bins, "frames"]
+    if not config.taps:
+        return finished(writer, mask(logits), "mask_network", given, ["batch", bins, "frames"])
+    each = writer.transpose(writer.reshape(logits, 0, bins, config.outputs, -1), 0, 2, 1, 3)
+    first, taps = writer.split(each, [1, 2 * config.taps], axis=1)
+    both = writer.add("Concat", mask(first), writer.add("Tanh", taps), axis=1)
+    return finished(writer, both, "mask_network", given, ["batch", config.outputs, bins, "frames"])
 
 
 def finished(writer: Writer, output: str, name: str, given: Sequence[int | str], made: Sequence[int | str]) -> bytes:

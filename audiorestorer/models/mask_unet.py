@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_bytes_atomic
-from audiorestorer.models import bottleneck, torch_files, weights
+from audiorestorer.models import bottleneck, mask_filter, torch_files, weights
 from audiorestorer.models.band_split import BandSplit
 from audiorestorer.models.mask_config import (
     ARCHITECTURE,
@@ -58,7 +58,10 @@ class MaskUNet(nn.Module):
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         if config.bands:
             edges = band_edges(config.n_fft // 2, config.bands, config.sample_rate)
-            self.split = BandSplit(edges, config.band_width, config.band_hidden, config.rnn_hidden, config.rnn_layers)
+            sizes = config.band_width, config.band_hidden, config.rnn_hidden, config.rnn_layers
+            self.split = BandSplit(edges, *sizes, features=config.features, outputs=config.outputs)
+            if config.taps:
+                mask_filter.start(self.split, config.outputs)
         else:
             self._build_unet(config)
 
@@ -98,11 +101,19 @@ class MaskUNet(nn.Module):
         return torch.stack([level * 0.4 + 0.8, contrast * 0.5], dim=1)
 
     def network(self, features: Tensor) -> Tensor:
-        """Mask of features: `[B, 2, F, N] -> [B, 1, F, N]`, F = n_fft / 2 + 1 (the Nyquist bin repeats its neighbour's mask)."""
+        """Mask and taps of features: `[B, 2 or 4, F, N] -> [B, 1 + 2 taps, F, N]`, F = n_fft / 2 + 1 (the Nyquist bin repeats its
+        neighbour's)."""
         config, bins = self.config, features.shape[2]
-        logits = self.split(features[:, :, :-1])[:, None] if config.bands else self._unet(features[:, :, :-1])
-        mask = config.mask_floor + (config.mask_limit - config.mask_floor) * torch.sigmoid(logits.float())
-        return torch.cat([mask, mask[:, :, bins - 2 : bins - 1]], dim=2)
+        logits = self._over_bands(features[:, :, :-1]) if config.bands else self._unet(features[:, :, :-1])
+        logits = logits.float()
+        mask = config.mask_floor + (config.mask_limit - config.mask_floor) * torch.sigmoid(logits[:, :1])
+        out = torch.cat([mask, torch.tanh(logits[:, 1:])], dim=1) if config.taps else mask
+        return torch.cat([out, out[:, :, bins - 2 : bins - 1]], dim=2)
+
+    def _over_bands(self, features: Tensor) -> Tensor:
+        """Logits: `[B, features, F, N] -> [B, outputs, F, N]`."""
+        logits = self.split(features)
+        return logits.unflatten(1, (-1, self.config.outputs)).transpose(1, 2)
 
     def _unet(self, features: Tensor) -> Tensor:
         """Logits of the mask: `[B, 2, F, N] -> [B, 1, F, N]`."""
@@ -163,8 +174,21 @@ class MaskUNet(nn.Module):
     def speech_and_mask(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         """Speech `[B, 1, T]` and the magnitude mask `[B, 1, F, N]` in [mask_floor, mask_limit], by one pass of the network."""
         spectrum = self.spectrum(mixture[:, 0].float())
-        mask = self.network(self.features(spectrum.abs()))
-        return self.inverse(spectrum * mask[:, 0], mixture.shape[-1]), mask
+        real, imaginary, mask = self.restored(spectrum.real, spectrum.imag, spectrum.abs())
+        return self.inverse(torch.complex(real, imaginary), mixture.shape[-1]), mask
+
+    def restored(self, real: Tensor, imaginary: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A spectrum's real and imaginary part and magnitude, each `[B, F, N]`, to those parts of the speech, and the mask
+        `[B, 1, F, N]`: with taps it is the share of the magnitude that is left."""
+        features = self.features(size)
+        if not self.config.taps:
+            mask = self.network(features)
+            return real * mask[:, 0], imaginary * mask[:, 0], mask
+        turned = mask_filter.turns(real, imaginary)
+        out = self.network(torch.cat([features, turned], dim=1))
+        speech = mask_filter.filtered(real, imaginary, out)
+        left = (speech[0].square() + speech[1].square() + 1e-20).sqrt() / (size.square() + 1e-20).sqrt()
+        return *speech, left.clamp(max=self.config.mask_limit)[:, None]
 
 
 def save_checkpoint(

@@ -95,13 +95,13 @@ class Checkpoint:
 
 
 def _by_graph(config: MaskUNetConfig, run: Any) -> Network:
-    """A pass through a session: frames are filled up to the time stride, and the Nyquist bin repeats its neighbour's mask."""
+    """A pass through a session: frames are filled up to the time stride, and the Nyquist bin repeats its neighbour's values."""
 
     def network(features: Audio) -> Audio:
         frames = features.shape[3]
         given = np.pad(features[:, :, :-1], ((0, 0), (0, 0), (0, 0), (0, -frames % config.time_stride)))
-        mask: Audio = run.run([mask_graph.OUTPUT], {mask_graph.INPUT: given})[0][:, :, :frames]
-        return np.concatenate([mask, mask[:, -1:]], axis=1)
+        out: Audio = run.run([mask_graph.OUTPUT], {mask_graph.INPUT: given})[0][..., :frames]
+        return np.concatenate([out, out[..., -1:, :]], axis=-2)
 
     return network
 

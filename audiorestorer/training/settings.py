@@ -49,6 +49,12 @@ class NetworkSettings(Settings):
     )
     band_width: int = Field(64, ge=4, le=1024, description="Features per band")
     band_hidden: int = Field(48, ge=4, le=1024, description="Recurrent units per direction within each band")
+    taps: int = Field(
+        0,
+        ge=0,
+        le=15,
+        description="With bands: odd number of neighbouring frames that a complex filter in each bin joins, beside the mask; 0: none",
+    )
 
 
 class AudioDebugSettings(Settings):

@@ -50,24 +50,27 @@ def make(job: tuple[str, int, int, str, str, str, int]) -> dict[str, object]:
     kind, number, seed, out, recordings, which, rate = job
     recorded = kind in RECORDED
     split = "train" if recorded else split_of(number)
-    rng = np.random.default_rng((seed, KIND_SEED[kind], number))
     path = Path(out) / FOLDERS[kind] / f"{split}_{'r' if recorded else ''}{number:05d}.flac"
-    if recorded:
-        source, seconds = RECORDED[kind]
-        label, audio = source(rng, Path(recordings), rate, seconds, which)
-    else:
-        label, audio = speech(rng, split, rate) if kind == "speech" else music(rng, split, rate)
     if not path.exists():
+        rng = np.random.default_rng((seed, KIND_SEED[kind], number))
+        if recorded:
+            source, seconds = RECORDED[kind]
+            label, audio = source(rng, Path(recordings), rate, seconds, which)
+        else:
+            label, audio = speech(rng, split, rate) if kind == "speech" else music(rng, split, rate)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        peak = float(np.abs(audio).max())
-        sf.write(temporary, 0.7 / peak * audio, rate, format="FLAC", subtype="PCM_16")
+        with sf.SoundFile(temporary, "w", rate, 1, "PCM_16", format="FLAC") as file:
+            file.title = label  # for the index of a run that goes on
+            file.write(0.7 / float(np.abs(audio).max()) * audio)
         os.replace(temporary, path)
+    with sf.SoundFile(path) as file:
+        label, frames, rate = file.title, file.frames, file.samplerate
     return {
         "path": f"{FOLDERS[kind]}/{path.name}",
         "kind": FOLDERS[kind],
         "label": label,
         "split": split,
-        "seconds": round(len(audio) / rate, 3),
+        "seconds": round(frames / rate, 3),
     }
 
 

@@ -50,6 +50,20 @@ def test_shares_of_pure_speech_and_of_no_speech(bank: AudioBank) -> None:
     assert abs(pure - 0.3) < 0.08 and abs(lonely - 0.2) < 0.07
 
 
+def test_whispers_and_second_speakers_are_targets(bank: AudioBank) -> None:
+    """Two voices at once have more energy in the target than the first alone has, by 0 to 9 dB less; a whisper has no voice."""
+    base = {**PLAIN, "equaliser": 0, "reverb": 0, "band_limit": 0, "gain_db": (-1e-9, 0), "pure_speech": 1.0}
+    alone, two, whisper = (
+        Mixer(bank, MixtureSettings(**{**base, **more}), "separate", seed=2)._voices(np.random.default_rng(5))
+        for more in ({}, {"second_speaker": 1.0}, {"whisper": 1.0})
+    )
+    second = two - alone
+    assert 0 <= snr_db(alone, second, RATE) <= 9
+    assert not np.allclose(whisper, alone) and np.square(whisper).mean() == pytest.approx(
+        np.square(alone).mean(), rel=0.01
+    )
+
+
 def test_band_limit_cuts_mixture_and_target(bank: AudioBank) -> None:
     mixer = Mixer(bank, MixtureSettings(band_limit=1.0), "denoise", seed=1)
     bank_rate_bins = noises.low_pass(1001, 22050, 4000)

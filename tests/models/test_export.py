@@ -29,17 +29,17 @@ def network(bottleneck: str, levels: int = 2) -> MaskUNet:
     ).eval()  # fmt: skip
 
 
-def bands() -> MaskUNet:
+def bands(taps: int = 0) -> MaskUNet:
     torch.manual_seed(0)
     return MaskUNet(
         MaskUNetConfig(
             sample_rate=RATE, n_fft=128, hop_length=32, frequency_fold=1, channels=(), time_strides=(), bottleneck="lstm",
-            rnn_hidden=6, bands=5, band_width=8, band_hidden=4,
+            rnn_hidden=6, bands=5, band_width=8, band_hidden=4, taps=taps,
         )
     ).eval()  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [*(network(kind) for kind in KINDS), network("lstm", 0), bands()])
+@pytest.mark.parametrize("model", [*(network(kind) for kind in KINDS), network("lstm", 0), bands(), bands(3)])
 def test_equals_pytorch(model: MaskUNet) -> None:
     content = export.export(model, {"task": "denoise"}, 2000)
     assert export.difference(model, content, 3000) < export.TOLERANCE

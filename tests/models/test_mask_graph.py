@@ -28,6 +28,7 @@ SHAPES = {
     **{kind: {**UNET, "bottleneck": kind, "mask_floor": 0.01} for kind in KINDS},
     "frames": {**PLAIN, "bottleneck": "lstm"},
     "bands": {**PLAIN, "bottleneck": "lstm", "bands": 5, "band_width": 8, "band_hidden": 4, "mask_limit": 2.0},
+    "taps": {**PLAIN, "bottleneck": "lstm", "bands": 5, "band_width": 8, "band_hidden": 4, "taps": 3},
 }
 
 
@@ -81,7 +82,7 @@ def test_transforms_are_those_of_training() -> None:
     np.testing.assert_allclose(features(silent), model.features(torch.from_numpy(silent)).numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["gru", "attention", "bands"])
+@pytest.mark.parametrize("name", ["gru", "attention", "bands", "taps"])
 @pytest.mark.parametrize("change", ["missing", "more", "shape", "type"])
 def test_weights_that_do_not_fit_are_refused_as_by_torch(name: str, change: str, tmp_path: Path) -> None:
     path = written(tmp_path, name)

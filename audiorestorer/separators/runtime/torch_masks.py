@@ -14,7 +14,7 @@ from audiorestorer.separators import as_numpy, as_torch
 
 
 def network(path: Path, device: str, threads: int) -> Network:
-    """The network of a checkpoint: features `[B, 2, F, N]` to a mask `[B, F, N]`.
+    """The network of a checkpoint: `mask_arrays.Network`.
 
     Raises:
         AudioRestorerError: a checkpoint that cannot be used.
@@ -29,6 +29,7 @@ def of_model(model: MaskUNet, device: str = "cpu") -> Network:
 
     def run(features: Audio) -> Audio:
         with torch.inference_mode():
-            return as_numpy(model.network(as_torch(features, device))[:, 0])
+            out = as_numpy(model.network(as_torch(features, device)))
+            return out if model.config.taps else out[:, 0]
 
     return run
