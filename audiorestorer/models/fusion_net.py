@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from audiorestorer.files import write_bytes_atomic
-from audiorestorer.models import weights
+from audiorestorer.models import torch_files, weights
 from audiorestorer.models.band_split import BandNet
-from audiorestorer.models.fusion import ARCHITECTURE, FORMAT_VERSION, TOP_BINS, FusionConfig
+from audiorestorer.models.fusion import ARCHITECTURE, FORMAT_VERSION, TOP_BINS, FusionConfig, described
 from audiorestorer.models.mask_config import FEATURE_FLOOR, LEVEL_EPS
 
 START_OF_MIXTURE = -4.0  # logit of the mixture's weight before the training; the estimates begin with their mean
@@ -76,3 +76,16 @@ def save_checkpoint(
         "card": json.dumps(card, sort_keys=True),
     }
     write_bytes_atomic(path, weights.to_bytes(weights.packed(model.state_dict(), storage), metadata))
+
+
+def load_checkpoint(path: Path) -> FusionNet:
+    """The network of a checkpoint, float32, `eval`.
+
+    Raises:
+        AudioRestorerError: no such checkpoint, or weights that do not fit; names file and reason.
+    """
+    state, raw = weights.read(path)
+    config, _ = described(path, raw)
+    network = torch_files.loaded(lambda: FusionNet(config), state, str(path))
+    assert isinstance(network, FusionNet)
+    return network

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, field_validator
@@ -17,7 +18,7 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, write_json
 from audiorestorer.losses.waveform import known_losses, weighted
 from audiorestorer.models.fusion import FusionConfig
-from audiorestorer.models.fusion_net import FusionNet, save_checkpoint
+from audiorestorer.models.fusion_net import FusionNet, load_checkpoint, save_checkpoint
 from audiorestorer.models.weights import Storage
 from audiorestorer.separators import ModelFiles, Options, load
 from audiorestorer.store import key_of, sha256_file
@@ -34,6 +35,12 @@ MADE_WITH = "made_with.json"  # beside the examples
 class FusionSettings(RunSettings):
     """One training of the fusion network."""
 
+    unrecorded: ClassVar[dict[str, Any]] = {**RunSettings.unrecorded, "initial": True}
+
+    initial: str | None = Field(
+        None,
+        description="Checkpoint of a fusion network of this shape and number of sources as the beginning; null: random weights",
+    )
     sources: list[str] = Field(
         ["pilot_sep_a", "pilot_sep_b", "deepfilternet3"],
         min_length=1,
@@ -149,6 +156,22 @@ class FusionModule(AveragedModule):
         return adamw_with_cosine(self.settings, self.trained(), self.settings.weight_decay)
 
 
+def initial(settings: FusionSettings) -> FusionNet | None:
+    """The network that the training begins with; None for random weights.
+
+    Raises:
+        AudioRestorerError: no checkpoint of a fusion network, or one of another shape.
+    """
+    if settings.initial is None:
+        return None
+    network = load_checkpoint(Path(settings.initial))
+    wanted, same = settings.config, {"sources": (), "mean_share": 0.0}
+    own = {**asdict(network.config), **same, "features": network.config.features}
+    if own != {**asdict(wanted), **same, "features": wanted.features}:
+        raise AudioRestorerError(f"{settings.initial}: a fusion network of another shape than the experiment's")
+    return network
+
+
 def fit(
     settings: FusionSettings,
     folder: Path,
@@ -163,13 +186,22 @@ def fit(
         `out`, or None when `stop_after` came first (see `running.run`).
 
     Raises:
-        AudioRestorerError: no examples (before anything is trained), or another process trains the same.
+        AudioRestorerError: no examples, or a beginning that does not fit (before anything is trained), or another process trains the
+            same.
     """
     examples = FusionExamples(folder, settings.steps_per_epoch * settings.batch_size, settings.seed)
     inputs = {"examples": key_of(made_with=known_examples(folder), names=[path.name for path in examples.paths])}
 
+    begin = initial(settings)
+    if begin is not None:
+        inputs["initial"] = sha256_file(Path(str(settings.initial)))
+
     def build(_: runs.RunFolder) -> running.Parts:
-        return running.Parts(FusionModule(settings), EpochData(examples, settings), [])
+        module = FusionModule(settings)
+        if begin is not None:
+            module.network.load_state_dict(begin.state_dict())
+            module.average.load_state_dict(begin.state_dict())
+        return running.Parts(module, EpochData(examples, settings), [])
 
     def save(module: Any, card: dict[str, Any]) -> None:
         save_checkpoint(out, module.average, card, settings.storage, settings.mean_share)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.models import fusion
+from audiorestorer.models.fusion_net import load_checkpoint
 from audiorestorer.training.fusion import fit, load_settings, make_examples
 from tests.datasets.conftest import RATE, write_training_audio
 from tests.tiny_models import write_model_json, write_tiny_mask_unet
@@ -106,6 +108,26 @@ def test_it_learns_which_source_holds_the_speech(tmp_path: Path) -> None:
     out = fusion.fused(config, network, np.stack([mixture, good, bad])[None], RATE)[0]
     error, mean = np.square(out - speech).mean(), np.square((good + bad) / 2 - speech).mean()
     assert error < mean / 10
+
+
+def test_a_second_training_begins_with_the_weights_of_the_first(tmp_path: Path) -> None:
+    """With a learning rate of nearly nothing the network stays what it was; of another shape it is refused; sources may be others."""
+    folder, first, second = (
+        write_examples(tmp_path / "examples"),
+        tmp_path / "1.safetensors",
+        tmp_path / "2.safetensors",
+    )
+    fit(experiment(tmp_path, storage="float32"), folder, first, tmp_path / "work", 1)
+    begun = {"initial": str(first), "learning_rate": 1e-12, "storage": "float32", "sources": ["a", "c"]}
+    fit(experiment(tmp_path, **begun), folder, second, tmp_path / "work", 1)
+    before, after = (load_checkpoint(path).state_dict() for path in (first, second))
+    assert fusion.load(second)[0].sources == ("a", "c")
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, atol=1e-7, rtol=0)
+    wrong = {**begun, "network": {**NETWORK, "bands": 5}}, {**begun, "sources": ["a"]}
+    for changes in wrong:
+        with pytest.raises(AudioRestorerError, match="1.safetensors: a fusion network of another shape"):
+            fit(experiment(tmp_path, **changes), folder, tmp_path / "3.safetensors", tmp_path / "work", 1)
 
 
 def test_wrong_experiments_are_named(tmp_path: Path) -> None:
