@@ -99,6 +99,13 @@ Precision = Annotated[
 ]
 
 
+class DeclipSettings(Settings):
+    enabled: bool = Field(
+        False,
+        description="Whether this stage runs, before the separators: clipped samples are made anew; what is not clipped stays",
+    )
+
+
 class DeclickSettings(Settings):
     enabled: bool = Field(False, description="Whether this stage runs, before the separators: for old records")
     threshold: float = Field(
@@ -393,6 +400,7 @@ class Config(Settings):
         description="Device; auto: a GPU if there is one, else the CPU; or cpu, cuda, cuda:N",
     )
     ingest: IngestSettings = IngestSettings()
+    declip: DeclipSettings = DeclipSettings()
     declick: DeclickSettings = DeclickSettings()
     separators: list[SeparatorSettings] = Field(
         [

@@ -44,7 +44,7 @@ class Item(BaseModel):
     folder, `conditions` holds further cells of its transcript row (voice, music, snr_db). `sha256` is the content of `path`,
     `noisy_sha256` and `clean_sha256` that of the input and of its reference. `output` is the relative path of the cleaned file.
     `status` is `ok` or `rejected`; a rejected row carries `reason` and is passed on by every later stage.
-    `notes` tells a user about a row that went through: a sentence per kind (`header`, `reference`, `loudness`, `speech`).
+    `notes` tells a user about a row that went through: a sentence per kind (`header`, `reference`, `clipping`, `loudness`, `speech`).
 
     A stage declares here what it adds to a row; an unknown field is an error. A field that is None is not written.
     """
@@ -91,7 +91,7 @@ class Item(BaseModel):
     frames: int | None = None
     peak_dbfs: float | None = None
     rms_dbfs: float | None = None
-    # declick: the recording without its clicks
+    # declip, declick: the recording that is not clipped any more, and has no clicks
     mixture: str | None = None
     mixture_sha256: str | None = None
     # separate; `estimates` joins the separators' (vocals, accompaniment or None) for fuse

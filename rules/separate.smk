@@ -1,4 +1,4 @@
-# Needs: the manifests of ingest (or declick) and the models' files. Makes: each separator's stems, one manifest per (separator, shard).
+# Needs: the manifests of ingest (or declip or declick) and the models' files. Makes: each separator's stems, one manifest per (separator, shard).
 
 
 rule separate:

@@ -65,6 +65,7 @@ def test_a_stage_that_is_off_is_left_out_and_the_report_says_so(values: dict[str
     assert sections[off] == {"enabled": False} and sections["fuse"]["method"] == "learned"
     assert list(sections) == [
         "ingest",
+        "declip",
         "declick",
         "separators",
         "fuse",
@@ -79,7 +80,7 @@ def test_a_stage_that_is_off_is_left_out_and_the_report_says_so(values: dict[str
 
 def test_later_stages_come_first_whatever_is_off():
     run = flow(denoise={"enabled": False})
-    assert [run.priority(stage) for stage in CHAIN] == [0, 0, 1, 2, 3, 4, 5, 6, 7, 8]
+    assert [run.priority(stage) for stage in CHAIN] == [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
 
 def test_the_chain_is_whole():

@@ -121,6 +121,11 @@ command("left-out", "batch.left_out")(
     out_json=argument(Path, "OUT_JSON", "File to write."),
     config=WHOLE_CONFIG,
 )
+command("declip", "declip")(
+    "Make clipped samples anew before the separators hear the recording.",
+    job=opt.STORE_ONLY,
+    **shard_options(settings.DeclipSettings),
+)
 command("declick", "declick")(
     "Take clicks away before the separators hear the recording.",
     job=opt.STORE_ONLY,

@@ -181,6 +181,7 @@ def wer_notes(metrics: Mapping[str, Any]) -> list[str]:
 
 NOTE_TITLES = {
     "speech": "speech that was taken away, or not found",
+    "clipping": "recordings that were clipped",
     "header": "headers that do not say what the file holds",
     "reference": "references that had to be aligned, or are not of this recording",
     "transcript": "transcripts that could not be used",

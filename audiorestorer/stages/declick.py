@@ -22,7 +22,7 @@ FILE = "declicked.wav"
 
 def declick_item(item: Item, settings: DeclickSettings, folder: Path) -> ItemResult:
     """Write the repaired recording, float32, exactly as long as the input. It is read twice: the threshold goes by its level."""
-    path = item.noisy
+    path = item.given
     info = audio.probe(path)
     level = active_level(audio.blocks(path), info.sample_rate)
     repair = click_repair.Repair(threshold=settings.threshold)

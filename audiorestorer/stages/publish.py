@@ -72,7 +72,9 @@ def run(
         write_text_atomic(records.folder / ROUNDS / out_manifest.stem, f"{number}\n")
         write_manifest(records.folder / ROUNDS / f"{out_manifest.stem}.jsonl", rows)
     write_manifest(out_manifest, rows)
-    kept = {item.path for item in rows}
+    kept = {
+        path for item in rows for path in (item.path, item.noisy)
+    }  # a stage that changed nothing names the recording itself
     for manifest in sweep:
         sweep_files(read_manifest(manifest), store, kept)
     return rows

@@ -288,3 +288,14 @@ def test_sweep_deletes_store_files_only(batch: Batch, tmp_path: Path):
     publish.run(Path("m.jsonl"), Path("p.jsonl"), batch.out, [Path("fuse.jsonl")], Path("store"))
     assert outside.exists() and not inside.exists() and not inside.with_name("cd1.json").exists()
     assert (batch.out / "plain.wav").exists()
+
+
+def test_sweep_spares_the_decoded_recording_that_a_stage_left_as_it_was(batch: Batch, tmp_path: Path):
+    decoded = tmp_path / "store" / "ingest" / "cd" / "cd1.decoded.wav"
+    decoded.parent.mkdir(parents=True)
+    decoded.write_text("samples of an MP3")
+    rows = [row.updated(noisy=str(decoded)) if row.id == "i2" else row for row in read_manifest("m.jsonl")]
+    write_manifest("m.jsonl", rows)
+    write_manifest("declip.jsonl", [Item(id="i2", noisy=str(decoded), path=str(decoded))])
+    publish.run(Path("m.jsonl"), Path("p.jsonl"), batch.out, [Path("declip.jsonl")], Path("store"))
+    assert decoded.exists(), "the figures are measured on it"
