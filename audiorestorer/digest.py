@@ -37,6 +37,7 @@ PLUMBING = frozenset(
         "files",
         "folders",
         "left_out",
+        "licences",
         "manifest",
         "memory",
         "names",

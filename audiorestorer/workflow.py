@@ -19,6 +19,7 @@ from audiorestorer.config import Config, read_yaml
 from audiorestorer.digest import code_digest, constant_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.intake import pairs
+from audiorestorer.licences import WORDS
 from audiorestorer.manifest import read_manifest, shard_range
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER
 from audiorestorer.models import fetching
@@ -139,9 +140,9 @@ class Workflow:
         self.separators = {separator.name: separator for separator in cfg.separators}
         self.stages = [stage for stage in chain if self.is_on(stage)]
         self._check_models()
-        forbidden = [name for name in self.networks() if registry.get(name).commercial == "forbidden"]
+        forbidden = [name for name in self.networks() if registry.get(name).commercial_use == "forbidden"]
         if forbidden:
-            self.notes.append(f"no commercial use, by the licence of the weights of {', '.join(forbidden)}")
+            self.notes.append(f"{WORDS['forbidden']}, by the licence of the weights of {', '.join(forbidden)}")
         self._lock: IO[str] | None = None
         self.stop_watching: Callable[[], None] = lambda: None
         self.stop_job_server: Callable[[], None] = lambda: None

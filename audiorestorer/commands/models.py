@@ -12,10 +12,9 @@ import typer
 from audiorestorer.commands import options as opt
 from audiorestorer.commands.options import READ, WRITTEN, argument, commands_of, option
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.licences import WORDS
 from audiorestorer.models import fetching, registry
 from audiorestorer.places import shipped
-
-USES = {"forbidden": "; no commercial use", "unclear": "; commercial use is unclear"}
 
 app = typer.Typer(no_args_is_help=True, help="List the models of the registry, fetch them, and convert a checkpoint.")
 command = commands_of(app)
@@ -66,7 +65,7 @@ def list_models(file: Path, folder: Path, task: str | None, as_json: bool) -> No
     rows = [
         {
             "name": name, "task": entry.task, "kind": entry.kind, "size_mb": size_mb(name, known), "where": place(name, known, folder),
-            "licence": entry.licence, "commercial": entry.commercial, "score": entry.score, "url": entry.url, "notes": entry.notes,
+            "licence": entry.licence, "commercial": entry.commercial_use, "score": entry.score, "url": entry.url, "notes": entry.notes,
         }
         for name, entry in known.models.items()
         if task in (None, entry.task)
@@ -77,8 +76,8 @@ def list_models(file: Path, folder: Path, task: str | None, as_json: bool) -> No
     for row in rows:
         size = f"{row['size_mb']:g} MB" if row["size_mb"] is not None else "size unknown"
         print(f"{row['name']}: {registry.VERBS[str(row['task'])]}; kind {row['kind']}; {size}; {row['where']}")
-        use = USES.get(str(row["commercial"]), "")
-        print(f"    licence: {row['licence']}{use}")
+        use = known.get(str(row["name"])).commercial_use
+        print(f"    licence: {row['licence']}" + (f"; {WORDS[use]}" if use else ""))
         for title, key in (("published", "score"), ("note", "notes")):
             if row[key]:
                 print(f"    {title}: {row[key]}")

@@ -18,6 +18,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from audiorestorer.config import NAME_PATTERN, Settings, read_yaml, validate
 from audiorestorer.digest import modules_defining
 from audiorestorer.errors import AudioRestorerError
+from audiorestorer.licences import Use, commercial_use
 from audiorestorer.models import released
 from audiorestorer.places import workflow_root
 from audiorestorer.store import sha256_file
@@ -86,9 +87,10 @@ class EntrySettings(Settings):
     )
     files: list[FileSettings] = Field([], description="its files; may be left out for a local source")
     licence: str = Field(min_length=2, description="of the weights")
-    commercial: Literal["allowed", "forbidden", "unclear"] | None = Field(
+    commercial: Use | None = Field(
         None,
-        description="whether it allows commercial use; a run says at its start where not, and its report where unclear",
+        description="whether it allows commercial use, where its name does not tell; a run says at its start where not, and its"
+        " report where unclear",
     )
     score: str | None = Field(None, max_length=300, description="its published quality, on what, and who says so")
     sample_rate: int | None = Field(None, ge=4_000, le=384_000, description="Hz")
@@ -138,6 +140,11 @@ class EntrySettings(Settings):
         if self.source.startswith(PACKAGE) and not all(file.url for file in self.files):
             raise ValueError("a package as source needs the `url` of every file, for machines that lack it")
         return self
+
+    @property
+    def commercial_use(self) -> Use | None:
+        """Whether its licence allows commercial use; None: nobody says."""
+        return commercial_use(self.licence, self.commercial)
 
     @property
     def remote(self) -> bool:

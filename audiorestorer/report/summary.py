@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import yaml
 
+from audiorestorer.licences import commercial_use
 from audiorestorer.report.metricinfo import BY_NAME, METRICS, known, number, shown
 from audiorestorer.report.outcome import KeyFigure, counts_sentence, key_figures, worst_files
 from audiorestorer.report.tables import (
@@ -32,7 +33,6 @@ PACKAGES = (
     "audiorestorer", "snakemake", "numpy", "scipy", "soundfile", "soxr", "onnxruntime", "torch", "demucs", "pystoi", "jiwer",
     "pocketsphinx", "onnx-asr", "faster-whisper", "pesq", "speechmos", "panns-inference",
 )  # fmt: skip
-NON_COMMERCIAL = re.compile(r"\bNC\b|non-?commercial", re.IGNORECASE)
 MAX_REJECTED = 1000
 
 
@@ -213,16 +213,14 @@ def models_table(models: Sequence[Mapping[str, Any]]) -> str:
         ("forbidden", "No commercial use"),
         ("unclear", "Whether commercial use is allowed is not clear"),
     ):
-        names = [markdown_escape(model.get("name")) for model in models if _use(model) == use]
+        names = [
+            markdown_escape(model.get("name"))
+            for model in models
+            if commercial_use(model.get("licence"), model.get("commercial")) == use
+        ]
         if names:
             text += f"\n**{meaning}** by the licence of the weights of {', '.join(names)}.\n"
     return text
-
-
-def _use(model: Mapping[str, Any]) -> str | None:
-    """What the registry says of commercial use; where it says nothing, what the licence's name gives away."""
-    said = model.get("commercial")
-    return said or ("forbidden" if NON_COMMERCIAL.search(str(model.get("licence") or "")) else None)
 
 
 def _digest(model: Mapping[str, Any]) -> str:

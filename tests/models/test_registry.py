@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -199,7 +200,10 @@ def test_a_list_of_models_says_where_each_is(tmp_path: Path, capsys: pytest.Capt
     models.list_models(Path("config/models.yaml"), tmp_path, "separate", False)
     text = capsys.readouterr().out
     assert "mel_roformer_kim: separate; kind roformer; 913 MB; to be fetched (1 file, 913 MB)" in text
-    assert "bandit_v2: separate; kind bandit; 447 MB; damaged:" in text and "no commercial use" in text
+    assert "bandit_v2: separate; kind bandit; 447 MB; damaged:" in text
+    uses = dict(re.findall(r"^(\w+): .*\n    licence: .*; (.+)$", text, re.MULTILINE))
+    assert uses["pilot_sep_a"] == uses["bandit_v2"] == "commercial use allowed"
+    assert uses["htdemucs"] == "no commercial use" and uses["bs_roformer_viperx"] == "commercial use is unclear"
     models.list_models(Path("config/models.yaml"), tmp_path, None, True)
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["pilot_sep_a"]["where"] == "here" and all(row["licence"] for row in rows.values())
