@@ -46,6 +46,7 @@ PLUMBING = frozenset(
         "resources",
         "store",
         "tables",
+        "temporaries",
         "workflow",
         "stages.shard",
         "stages.inputs",

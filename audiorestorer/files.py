@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from audiorestorer import tables
 from audiorestorer.checking import json_object
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.names import as_text, is_text, short_hash
+from audiorestorer.names import as_text, is_text
+from audiorestorer.temporaries import temporary_beside
 
 RowType = TypeVar("RowType", bound=BaseModel)
 MADE_AGAIN = "if a stage made it, delete it and run the same command: it is made again"
@@ -38,11 +39,6 @@ def named_from(path: Path, base: Path) -> str:
     """The name of a file in a manifest of the folder `base`: relative for what lies in it, else absolute."""
     path, base = path.resolve(), base.resolve()
     return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
-
-
-def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder for a file that is being written; short, whatever the length of the final name."""
-    return path.with_name(f".{short_hash(path.name)}.{os.getpid()}.tmp")
 
 
 @contextmanager

@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,9 +25,9 @@ from typing import Any
 
 from audiorestorer.errors import AGAIN, AudioRestorerError
 from audiorestorer.files import replacing, write_text_atomic
+from audiorestorer.temporaries import scratch_folder
 
 HASH_BLOCK = 1 << 20
-SCRATCH = ".tmp-"  # what scratch folders begin with
 USERS = ".users"
 FICLONE = 0x40049409  # linux/fs.h
 USED_WITHIN_SEC = 3600.0  # how exactly the time of the last use is kept: a write for every reading would be too many
@@ -179,8 +178,7 @@ class Store:
     def scratch(self) -> Iterator[Path]:
         """A temporary folder on the store's file system, removed afterwards."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        # by its name: the path that Python 3.12 makes of a relative one has no `..` left, which behind a link is another folder
-        folder = self.folder / Path(tempfile.mkdtemp(prefix=SCRATCH, dir=self.folder)).name
+        folder = scratch_folder(self.folder)
         try:
             yield folder
         finally:

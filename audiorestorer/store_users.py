@@ -14,7 +14,8 @@ from typing import Any
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, read_objects
 from audiorestorer.manifest import FILE_FIELDS
-from audiorestorer.store import SCRATCH, USERS
+from audiorestorer.store import USERS
+from audiorestorer.temporaries import SCRATCH
 
 log = logging.getLogger("audiorestorer")
 

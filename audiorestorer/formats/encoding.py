@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiorestorer.errors import AudioRestorerError
-from audiorestorer.files import temporary_beside
 from audiorestorer.formats import layouts, mpeg
 from audiorestorer.formats.writing import Atomic
+from audiorestorer.temporaries import temporary_beside
 
 Audio = NDArray[np.float32]
 LOSSLESS = {"ALAC": ("s16p", "s32p"), "FLAC in Ogg": ("s16", "s32")}  # FFmpeg's sample formats up to 16 bits, and above

@@ -10,8 +10,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from audiorestorer.files import temporary_beside
 from audiorestorer.formats import headers
+from audiorestorer.temporaries import temporary_beside
 
 CARRIED = ("bext", "iXML", "axml", "cue ", "LIST", "smpl", "inst", "id3 ", "ID3 ", "_PMX", "umid")
 BEFORE_SOUND = ("bext", "iXML", "umid")  # EBU Tech 3285 wants them there

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from audiorestorer.errors import AudioRestorerError, of_the_machine
-from audiorestorer.files import temporary_beside
 from audiorestorer.formats import containers, metadata, sniffing
+from audiorestorer.temporaries import temporary_beside
 
 # suffix -> FFmpeg's muxer, and the format of the sound (`encoding.CODINGS`) with its suffix
 CONTAINERS = {

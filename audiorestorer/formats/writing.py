@@ -13,8 +13,8 @@ import numpy as np
 import soundfile as sf
 from numpy.typing import NDArray
 
-from audiorestorer.files import temporary_beside
 from audiorestorer.formats import layouts
+from audiorestorer.temporaries import temporary_beside
 
 WAV_LIMIT_BYTES = 4_000_000_000  # above it a plain WAV header cannot count the samples: RF64
 # sndfile.h: the PEAK chunk holds the time of day, so equal audio would give unequal bytes

@@ -19,7 +19,8 @@ from audiorestorer.errors import AudioRestorerError
 from audiorestorer.manifest import Item, read_manifest, write_manifest
 from audiorestorer.stages.batch import store_upkeep
 from audiorestorer.stages.shard import Stage, run_items
-from audiorestorer.store import SCRATCH, Store, join, key_of
+from audiorestorer.store import Store, join, key_of
+from audiorestorer.temporaries import SCRATCH
 
 ROOT = Path(__file__).parents[2]
 # A stage whose items take a few ms and whose bytes differ from process to process, as a GPU's may

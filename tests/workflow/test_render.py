@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -132,6 +135,16 @@ def copy_of_the_house(target: Path) -> Path:
     return target
 
 
+def half_written(path: Path) -> None:
+    """What a job leaves that is killed as it writes a file."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from audiorestorer.temporaries import temporary_beside\n"
+        "temporary_beside(Path(sys.argv[1])).write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT).returncode == -signal.SIGKILL
+    assert [other for other in path.parent.iterdir() if other.name.endswith(".tmp")]
+
+
 @pytest.mark.parametrize(
     ("count", "forked"),
     [
@@ -147,11 +160,13 @@ def test_killed_in_the_middle_of_separation_it_goes_on_and_ends_the_same(
     workspace.kill_when(workspace.start(forked=forked), "artifacts/store/separate/*/??/*.json", count)
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "w/artifacts/store/separate").rglob("*.json")}
     assert len(kept) >= count and not (tmp_path / "w/artifacts/output").exists()
+    half_written(tmp_path / "w/artifacts/manifests/separate/a/0.jsonl")
     workspace.run()
     assert workspace.outputs() == finished.outputs()
     assert {path: path.stat().st_mtime_ns for path in kept} == kept, "a finished item was computed again"
-    leftovers = [path for path in (tmp_path / "w/artifacts/manifests").rglob("*") if ".tmp" in path.name]
-    assert not leftovers
+    # a folder of the store whose items are all there is not written into again: what lies there is for `store prune`
+    left = [path for path in (tmp_path / "w/artifacts").rglob("*.tmp") if "store" not in path.parts]
+    assert not left, "what the killed run left half-written is gone after the next one"
 
 
 def test_without_intermediates_the_result_is_the_same_and_the_store_small(finished: Workspace, tmp_path: Path):
