@@ -7,7 +7,6 @@ there is nothing to choose) nothing is locked.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import subprocess
@@ -16,6 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from audiorestorer import locks
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.installed import SETUP_MODELS
 
@@ -149,9 +149,7 @@ def _lock(path: Path) -> int | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except FileExistsError:
         descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    if locks.taken(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None

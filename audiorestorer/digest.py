@@ -38,6 +38,7 @@ PLUMBING = frozenset(
         "folders",
         "left_out",
         "licences",
+        "locks",
         "manifest",
         "memory",
         "names",

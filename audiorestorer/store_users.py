@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from audiorestorer import locks
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, read_objects
 from audiorestorer.manifest import FILE_FIELDS
@@ -90,10 +90,7 @@ def locked(users: list[User]) -> Iterator[None]:
     with ExitStack() as stack:
         for folder in {os.path.realpath(user.folder / user.artifacts) for user in users}:
             file = stack.enter_context(open(os.path.join(folder, ".lock"), "w"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise AudioRestorerError(f"store: a run is working in {folder}: wait for it") from error
+            locks.take(file, f"store: a run is working in {folder}: wait for it")
         yield
 
 

@@ -5,7 +5,6 @@ The rules in `rules/` ask here. What touches Snakemake's own objects stays in `r
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from audiorestorer import installed, progress, resources
+from audiorestorer import installed, locks, progress, resources
 from audiorestorer.chain import CHAIN, FINISHED, SPEECH_TASKS, ChainStage
 from audiorestorer.config import Config, read_yaml
 from audiorestorer.digest import code_digest, constant_of
@@ -458,12 +457,8 @@ class Workflow:
         os.makedirs(self.artifacts, exist_ok=True)
         # Nothing is written to it; it stays open as long as the run.
         self._lock = open(f"{self.artifacts}/.lock", "a")  # noqa: SIM115
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AudioRestorerError(
-                f"another run is working in {self.artifacts}: wait for it, or give this one --config artifacts=DIR"
-            ) from None
+        message = f"another run is working in {self.artifacts}: wait for it, or give this one --config artifacts=DIR"
+        locks.take(self._lock, message)
         if self.cfg.store:
             join(self.store, self.artifacts)
 

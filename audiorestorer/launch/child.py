@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from audiorestorer import folders, progress
+from audiorestorer import folders, locks, progress
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import write_text_atomic
 from audiorestorer.forked import end_with
@@ -48,25 +46,17 @@ def locked(plan: Plan) -> Iterator[None]:
     folders.make("OUT", plan.output)
     output = os.open(plan.output, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _lock(output, f"another run is working in {as_text(str(plan.output))}: wait for it, or choose another OUT")
+        with suppress(OSError):  # a network file system may lock no folder; the lock in the run's folder is a file
+            if not locks.taken(output):
+                place = as_text(str(plan.output))
+                raise AudioRestorerError(f"another run is working in {place}: wait for it, or choose another OUT")
         folders.make("--work", plan.work)
         with open(plan.work / LOCK, "a") as file:
             place = as_text(str(plan.work))
-            _lock(file.fileno(), f"another run is working in {place}: wait for it, or choose another --work")
+            locks.take(file, f"another run is working in {place}: wait for it, or choose another --work")
             yield
     finally:
         os.close(output)
-
-
-def _lock(descriptor: int, message: str) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AudioRestorerError(message) from None
-    except OSError:
-        # A network file system may lock no folder. The lock in the run's folder is a file.
-        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
-            raise
 
 
 def new_log(work: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import ssl
 import threading
@@ -14,6 +13,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO, Any
 
+from audiorestorer import locks
 from audiorestorer.errors import AudioRestorerError
 
 TIMEOUT_SEC = 30
@@ -97,10 +97,7 @@ def fetch(
         raise AudioRestorerError(f"{url:.100}: only https:// is downloaded")
     part = target.with_name(f".{target.name}.part")
     with open(part, "ab") as out:
-        try:
-            fcntl.flock(out, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise AudioRestorerError(f"{part}: another process is fetching this file") from error
+        locks.take(out, f"{part}: another process is fetching this file")
         resumed = resume and out.tell() > 0
         try:
             _complete(url, out, limit, resume, progress)

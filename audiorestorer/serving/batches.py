@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import re
 import secrets
@@ -23,6 +22,7 @@ from typing import IO, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from audiorestorer import locks
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, read_rows, write_json
 from audiorestorer.launch.plan import WORK
@@ -176,12 +176,10 @@ class Shelf:
                 f"--folder {self.folder}: cannot be written to: {error.strerror}: choose another folder"
             ) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            locks.take(file, f"--folder {self.folder}: another server has it: use that one, or choose another folder")
+        except AudioRestorerError:
             file.close()
-            raise AudioRestorerError(
-                f"--folder {self.folder}: another server has it: use that one, or choose another folder"
-            ) from error
+            raise
         return file
 
     def close(self) -> None:

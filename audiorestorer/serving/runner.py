@@ -5,7 +5,6 @@ The child holds `run.lock` of its batch. A server that begins while the child of
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import audiorestorer
+from audiorestorer import locks
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.launch.child import PROGRESS
 from audiorestorer.names import in_line
@@ -83,7 +83,7 @@ class Runner(Thread):
 
     def _one(self, batch: Batch) -> None:
         with open(batch.run_lock, "a") as lock:
-            run = self._child if _taken(lock.fileno()) else self._wait_for_another
+            run = self._child if locks.taken(lock.fileno()) else self._wait_for_another
             code = run(batch, lock.fileno())
         self._settle(batch, code)
 
@@ -113,9 +113,9 @@ class Runner(Thread):
         log.info("%s: still running from an earlier server", batch.id)
         pid = batch.job.pid
         batch.set("running", pid=pid)
-        while not _taken(lock):
+        while not locks.taken(lock):
             if batch.job.state != "running" and pid is not None:
-                _stop(pid, lambda: _taken(lock))
+                _stop(pid, lambda: locks.taken(lock))
                 return None
             if self.ending.is_set():
                 return None
@@ -154,15 +154,6 @@ def tail(path: Path, size: int = TAIL_BYTES) -> str:
             return file.read(size).decode("utf-8", "replace")
     except OSError:
         return ""
-
-
-def _taken(lock: int) -> bool:
-    """Whether the lock could be had now."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _stop(pid: int, ended: Callable[[], bool]) -> None:

@@ -6,7 +6,6 @@ goes on from.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
 
+from audiorestorer import locks
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.files import read_json, write_text_atomic
 
@@ -77,12 +77,7 @@ def opened(runs: Path, name: str, digest: str) -> Iterator[RunFolder]:
     runs.mkdir(parents=True, exist_ok=True)
     lock = os.open(runs / f".lock_{name}_{digest}", os.O_WRONLY | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AudioRestorerError(
-                f"{runs}: another process is training {name} from the same settings: wait for it, or end it"
-            ) from None
+        locks.take(lock, f"{runs}: another process is training {name} from the same settings: wait for it, or end it")
         _locks.add(lock)
         folder = RunFolder(_find(runs, name, digest) or _create(runs, name, digest))
         for path in (folder.checkpoint.parent, folder.logs):
