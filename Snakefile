@@ -31,21 +31,21 @@ keep_digests()
 onstart:
     or_stop(check_installed)
     or_stop(check_reachable)
-    or_stop(FLOW.lock)
+    or_stop(RUN.lock)
     say_notes()
     start_job_server()
     watch_progress()
 
 
 onsuccess:
-    FLOW.stop_watching()
-    FLOW.stop_job_server()
+    RUN.stop_watching()
+    RUN.stop_job_server()
     say_what_stayed()
 
 
 onerror:
-    FLOW.stop_watching()
-    FLOW.stop_job_server()
+    RUN.stop_watching()
+    RUN.stop_job_server()
 
 
 rule all:

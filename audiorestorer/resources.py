@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -113,3 +113,11 @@ def _read(manifest: str, mtime_ns: int, size: int) -> Load:
                 seconds += duration
                 channel_seconds += duration * (row.get("channels") or 1)
     return Load(seconds, channel_seconds)
+
+
+def growing(mem_mb: int, runtime: int) -> dict[str, Callable[..., int]]:
+    """`mem_mb` and `runtime` of a job that is no shard's, for `resources:`: twice as much at each attempt."""
+    return {
+        "mem_mb": lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1),
+        "runtime": lambda wildcards, attempt: runtime * 2 ** (attempt - 1),
+    }

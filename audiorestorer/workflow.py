@@ -1,6 +1,8 @@
 """The policy of the workflow: which stages run, what their jobs need, and what makes their results stale. No torch import.
 
-The rules in `rules/` ask here. What touches Snakemake's own objects stays in `rules/common.smk`; Snakemake is not imported.
+It follows from the configuration and the registry; what it asks of the disk is which model files are there. The rules in `rules/`
+ask here, and `workflow_run` of the run itself. What touches Snakemake's own objects stays in `rules/common.smk`; Snakemake is not
+imported.
 """
 
 from __future__ import annotations
@@ -8,90 +10,26 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from audiorestorer import installed, locks, progress, resources
+from audiorestorer import installed, resources
 from audiorestorer.chain import CHAIN, FINISHED, SPEECH_TASKS, ChainStage
-from audiorestorer.config import Config, read_yaml
+from audiorestorer.config import Config
 from audiorestorer.digest import code_digest, constant_of
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.intake import pairs
 from audiorestorer.licences import WORDS
-from audiorestorer.manifest import read_manifest, shard_range
+from audiorestorer.manifest import shard_range
 from audiorestorer.metrics.context import EMBEDDED_RECOGNISER
 from audiorestorer.models import fetching
 from audiorestorer.models import registry as model_registry
 from audiorestorer.places import in_clone
 from audiorestorer.resources import Cost
-from audiorestorer.store import join
 
 INGEST_KEYS = ("input", "references", "transcripts", "pattern", "exclude", "alias_separator", "shards", "ingest")
 TRAINING_FILES = ("train", "train_pilot", "ablation", "enhancer")  # of rules
-KEPT_TOLD = 5  # files that stayed in the output folder and are named at the end of a run
-REPLACE = "to have ours, move or delete them and run the same command again, or add --config replace_edited=true"
-GONE = "they are no longer of the input"
-
-
-def texts(value: Any) -> set[str]:
-    """All texts in a configuration, in its lists and sections too."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
-    return {value} if isinstance(value, str) else set().union(*map(texts, inner))
-
-
-def located(path: str, root: str, *, is_own: bool) -> str:
-    """Where a file lies: a relative path that the working folder lacks is looked up in `root` (`snakemake --directory`).
-
-    Args:
-        root: the folder of the Snakefile.
-        is_own: the file in `root` is meant whatever the working folder has of that name: another workflow that uses this one did
-            not name it.
-    """
-    beside = os.path.join(root, path)
-    return beside if os.path.exists(beside) and (is_own or not os.path.exists(path)) else path
-
-
-def check_settings_file(path: str) -> None:
-    """Refuse a configuration file that Snakemake's own reader would let pass (a repeated key), or end with a traceback at.
-
-    Raises:
-        AudioRestorerError: not UTF-8, no YAML, no file, or no settings.
-    """
-    settings = read_yaml(path)
-    if not isinstance(settings, dict) or not settings:
-        raise AudioRestorerError(
-            f"{path}: settings are needed, one `key: value` per line (`audiorestorer config` writes all)"
-        )
-
-
-def known_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the settings that are ours: a module without `config:` gets all of the other workflow's command line."""
-    return {key: value for key, value in values.items() if key in Config.model_fields}
-
-
-def growing(mem_mb: int, runtime: int) -> dict[str, Callable[..., int]]:
-    """`mem_mb` and `runtime` of a job that is no shard's, for `resources:`: twice as much at each attempt."""
-    return {
-        "mem_mb": lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1),
-        "runtime": lambda wildcards, attempt: runtime * 2 ** (attempt - 1),
-    }
-
-
-def kept_lines(output_state: str) -> list[str]:
-    """What is said at the end of a run: the files in the output folder that are not what this run made, and why."""
-    try:
-        with open(output_state, encoding="utf-8") as file:
-            state = json.load(file)
-        groups = ((state["kept"], REPLACE), (state["stale"], GONE))
-    except (OSError, ValueError, KeyError):
-        return []
-    lines = []
-    for entries, remedy in groups:
-        lines += [f"{entry['file']}: kept: {entry['reason']}" for entry in entries[:KEPT_TOLD]]
-        if entries:
-            lines.append(f"{len(entries)} files were kept (all in {output_state}): {remedy}")
-    return lines
 
 
 def _with_a_fusion_that_fits(cfg: Config, registry: model_registry.Registry) -> tuple[Config, list[str]]:
@@ -142,9 +80,6 @@ class Workflow:
         forbidden = [name for name in self.networks() if registry.get(name).commercial_use == "forbidden"]
         if forbidden:
             self.notes.append(f"{WORDS['forbidden']}, by the licence of the weights of {', '.join(forbidden)}")
-        self._lock: IO[str] | None = None
-        self.stop_watching: Callable[[], None] = lambda: None
-        self.stop_job_server: Callable[[], None] = lambda: None
 
     # The chain
 
@@ -445,70 +380,3 @@ class Workflow:
 
     def separator_code(self, name: str) -> str:
         return code_digest("stages.separate", f"separators.{self.registry.get(self.separators[name].model).kind}")
-
-    # The run
-
-    def lock(self) -> None:
-        """Refuse a second run on the same folder. The kernel drops this lock when the process dies, kill -9 included: no `--unlock`.
-
-        Raises:
-            AudioRestorerError: another run has it.
-        """
-        os.makedirs(self.artifacts, exist_ok=True)
-        # Nothing is written to it; it stays open as long as the run.
-        self._lock = open(f"{self.artifacts}/.lock", "a")  # noqa: SIM115
-        message = f"another run is working in {self.artifacts}: wait for it, or give this one --config artifacts=DIR"
-        locks.take(self._lock, message)
-        if self.cfg.store:
-            join(self.store, self.artifacts)
-
-    def publishing_round(self, shard: str) -> int:
-        """A number that grows where a published file is gone, and only then: a deleted output folder must not stay "nothing to be
-        done". The job notes it, so that the next run gives the same."""
-        path = self.manifest("publish").format(shard=shard)
-        if not os.path.exists(path):  # in a bucket
-            path = f"{self.ledger}/rounds/{shard}.jsonl"
-        try:
-            last = int(Path(f"{self.ledger}/rounds/{shard}").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            last = 0
-        if not os.path.exists(path):
-            return last
-        try:
-            is_absent = any(row.ok and not os.path.lexists(row.published or "") for row in read_manifest(path))
-        except AudioRestorerError:
-            is_absent = True  # damaged: published again
-        return last + is_absent
-
-    def absent_archives(self) -> int:
-        """How many archives of the last delivery are gone; -1: its list is damaged, so that it is packed again."""
-        if not os.path.exists(self.delivery):
-            return 0
-        try:
-            with open(self.delivery, encoding="utf-8") as file:
-                names = [line.split(maxsplit=1)[1].rstrip("\n") for line in file]
-        except (ValueError, IndexError):
-            return -1
-        return sum(not os.path.exists(os.path.join(os.path.dirname(self.delivery), name)) for name in names)
-
-    def stage_jobs(self, written: Iterable[tuple[str, str]], items: Mapping[str, int]) -> Iterator[progress.Job]:
-        """The jobs that write a stage's manifest.
-
-        Args:
-            written: (first output, shard) of the run's jobs; of no shard: empty.
-            items: recordings in each shard.
-        """
-        root = f"{self.artifacts}/manifests/"
-        for path, shard in written:
-            before, found, inner = path.partition(root)  # with a bucket it is a copy in a folder of Snakemake's
-            if found and (not before or before.endswith("/")):
-                stage = os.path.dirname(inner)
-                parts = 1 + len(self.cfg.evaluate.metrics) if stage == "evaluate" else 1
-                yield progress.Job(Path(path), stage, items[shard], parts)
-
-    def watch(self, written: Iterable[tuple[str, str]], items: Mapping[str, int], every_sec: float) -> None:
-        """Say on the terminal how far the run is, until `stop_watching`. `every_sec` 0 is silence."""
-        state_file = os.environ.get(progress.STATE_VARIABLE)
-        self.stop_watching = progress.watch(
-            self.stage_jobs(written, items), every_sec, state_file=Path(state_file) if state_file else None
-        )

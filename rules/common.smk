@@ -37,14 +37,17 @@ from audiorestorer import buckets, digest, folders, job_server, progress
 from audiorestorer.__main__ import command_names
 from audiorestorer.chain import FINISHED, check_chain
 from audiorestorer.checking import section
+from audiorestorer.config_sources import check_settings_file, known_settings, texts
+from audiorestorer.config_sources import located as located_in
 from audiorestorer.digest import code_digest
 from audiorestorer.errors import AudioRestorerError
 from audiorestorer.intake import listing, pairs
 from audiorestorer.models import fetching
 from audiorestorer.models import registry as model_registry
+from audiorestorer.resources import growing
 from audiorestorer.store import sha256_file
-from audiorestorer.workflow import Workflow, check_settings_file, growing, kept_lines, known_settings, texts
-from audiorestorer.workflow import located as located_in
+from audiorestorer.workflow import Workflow
+from audiorestorer.workflow_run import Run, kept_lines
 
 
 def or_stop(function, *args):
@@ -83,6 +86,7 @@ CFG = CFG.model_copy(
     update={"shards": BATCH.shard_count(CFG.shards, workflow.cores if workflow.resource_settings.cores else None)}
 )
 FLOW = or_stop(lambda: Workflow(CFG, model_registry.load(CFG.registry)))
+RUN = Run(FLOW)
 if not AS_MODULE:
     config["fuse"] = FLOW.cfg.fuse.model_dump()  # the report's text shows what is done, not what was asked for
 ART, STORE, DELIVERY, LEDGER = FLOW.artifacts, FLOW.store, FLOW.delivery, FLOW.ledger
@@ -203,14 +207,14 @@ def say_notes():
 def start_job_server():
     """Where jobs are processes of this machine with this environment, they are forked from one that has imported what they need."""
     if not (USES_CONDA or workflow.non_local_exec):
-        FLOW.stop_job_server = job_server.start(EXECUTABLE)
+        RUN.stop_job_server = job_server.start(EXECUTABLE)
 
 
 def watch_progress():
     """A line on the terminal every half minute; AUDIORESTORER_PROGRESS sets the seconds, 0 is silence."""
     jobs = [job for _, job in own_jobs() if job.output]
     written = [(str(job.output[0]), job.wildcards.get("shard", "")) for job in jobs]
-    FLOW.watch(written, {shard: files.files for shard, files in LISTING.items()}, PROGRESS_SEC)
+    RUN.watch(written, {shard: files.files for shard, files in LISTING.items()}, PROGRESS_SEC)
 
 
 def say_what_stayed():

@@ -23,7 +23,7 @@ rule publish:
         source=as_is(CFG.input),
         ledger=LEDGER,
         replace=as_is("--replace-edited" if CFG.replace_edited else "--keep-edited"),
-        round=lambda wildcards: FLOW.publishing_round(wildcards.shard),
+        round=lambda wildcards: RUN.publishing_round(wildcards.shard),
         sweep=lambda wildcards, input: [f"--sweep={path}" for path in input.sweep],
         code=FLOW.code_of(PUBLISH),
     shell:
@@ -73,7 +73,7 @@ rule pack_delivery:
         sums=as_is(DELIVERY),  # of a bucket's run the output is a copy on one node, and the archives lie in the artifacts
         models=lambda wildcards, input: [f"--model={path}" for path in input.models],
         extras=lambda wildcards, input: [f"--extra={path}" for path in input.extras],
-        absent=FLOW.absent_archives(),
+        absent=RUN.absent_archives(),
         code=code_digest("stages.batch.deliver"),
     shell:
         '(sh "$AUDIORESTORER_PYTHON" -m audiorestorer deliver {params.manifests:q} --out {params.folder:q} --config {params.cfg:q}'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -213,7 +212,7 @@ def test_a_job_asks_for_what_its_shard_holds_and_for_twice_as_much_at_each_attem
     assert [needs["mem_mb"](shard, threads=4, attempt=attempt) for attempt in (1, 2)] == [500, 1000]
     several = run.needs(Cost(100, channel=1.0), processes=4)
     assert [several["mem_mb"](shard, threads=threads, attempt=1) for threads in (1, 2, 8)] == [500, 600, 900]
-    assert [workflow.growing(100, 7)["runtime"](None, attempt=attempt) for attempt in (1, 2, 3)] == [7, 14, 28]
+    assert [resources.growing(100, 7)["runtime"](None, attempt=attempt) for attempt in (1, 2, 3)] == [7, 14, 28]
 
 
 def test_a_network_asks_for_a_gpu_where_there_may_be_one(monkeypatch: pytest.MonkeyPatch):
@@ -223,83 +222,3 @@ def test_a_network_asks_for_a_gpu_where_there_may_be_one(monkeypatch: pytest.Mon
         for device in ("auto", "cpu", "cuda:1")
     }
     assert asked == {"auto": [0, 1], "cpu": [0, 0], "cuda:1": [1, 1]}
-
-
-def test_a_published_file_that_is_gone_makes_a_new_round(tmp_path: Path):
-    run = flow(artifacts=str(tmp_path))
-    assert run.publishing_round("0") == 0
-    (tmp_path / "published/rounds").mkdir(parents=True)
-    (tmp_path / "published/rounds/0").write_text("3\n")
-    (tmp_path / "out.wav").write_bytes(b"")
-    path = tmp_path / "manifests/publish/0.jsonl"
-    write_manifest(path, [Item(id="a", noisy="a.wav").updated(published=str(tmp_path / "out.wav"))])
-    assert run.publishing_round("0") == 3
-    (tmp_path / "out.wav").unlink()
-    assert run.publishing_round("0") == 4
-    path.write_text("{")
-    assert run.publishing_round("0") == 4
-
-
-def test_archives_that_are_gone_are_counted(tmp_path: Path):
-    run = flow(artifacts=str(tmp_path))
-    assert run.absent_archives() == 0
-    (tmp_path / "delivery").mkdir()
-    (tmp_path / "delivery/a.zip").write_bytes(b"")
-    Path(run.delivery).write_text("0 a.zip\n0 b c.zip\n")
-    assert run.absent_archives() == 1
-    Path(run.delivery).write_text("damaged\n")
-    assert run.absent_archives() == -1
-
-
-def test_one_run_at_a_time_in_a_folder(tmp_path: Path):
-    first, second = flow(artifacts=str(tmp_path)), flow(artifacts=str(tmp_path))
-    first.lock()
-    with pytest.raises(AudioRestorerError, match="another run is working"):
-        second.lock()
-    assert first._lock is not None
-    first._lock.close()
-    second.lock()
-
-
-def test_the_progress_counts_jobs_of_stages_alone():
-    run = flow(evaluate={"metrics": ["loudness", "music"]})
-    written = [
-        ("artifacts/manifests/separate/a/1.jsonl", "1"),
-        ("artifacts/manifests/evaluate/0.jsonl", "0"),
-        ("artifacts/x", ""),
-    ]
-    jobs = list(run.stage_jobs(written, {"0": 5, "1": 6}))
-    assert [(job.stage, job.items, job.parts) for job in jobs] == [("separate/a", 6, 1), ("evaluate", 5, 3)]
-
-
-def test_files_that_stayed_are_named_with_their_remedy(tmp_path: Path):
-    path = tmp_path / "output.json"
-    assert workflow.kept_lines(str(path)) == []
-    kept = [{"file": f"{number}.wav", "reason": "changed"} for number in range(7)]
-    path.write_text(json.dumps({"kept": kept, "stale": []}))
-    lines = workflow.kept_lines(str(path))
-    assert len(lines) == 6 and lines[0] == "0.wav: kept: changed" and lines[5].startswith("7 files were kept")
-
-
-def test_files_are_looked_up_beside_the_snakefile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    root, here = tmp_path / "root", tmp_path / "here"
-    for folder in (root, here):
-        folder.mkdir()
-    monkeypatch.chdir(here)
-    (root / "both").touch()
-    (root / "theirs").touch()
-    (here / "both").touch()
-    found = {name: workflow.located(name, str(root), is_own=False) for name in ("both", "theirs", "none")}
-    assert found == {"both": "both", "theirs": os.path.join(root, "theirs"), "none": "none"}
-    assert workflow.located("both", str(root), is_own=True) == os.path.join(root, "both")
-
-
-def test_texts_and_settings_of_another_workflow():
-    assert workflow.texts({"a": ["x", {"b": "y"}], "c": 1}) == {"x", "y"}
-    assert workflow.known_settings({"input": "a", "theirs": 1}) == {"input": "a"}
-
-
-def test_an_empty_settings_file_is_refused(tmp_path: Path):
-    (tmp_path / "c.yaml").write_text("- a\n")
-    with pytest.raises(AudioRestorerError, match="settings are needed"):
-        workflow.check_settings_file(str(tmp_path / "c.yaml"))

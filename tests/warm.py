@@ -37,7 +37,7 @@ PRELOADED = (
     "typer.rich_utils", "typer._adapters", "typer._click.decorators", "snakemake.cli", "snakemake.api", "snakemake.assets",
     "snakemake.profiles", "snakemake.report.html_reporter", "snakemake.storage", "smart_open", "PIL.BmpImagePlugin",
     "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin", "audiorestorer.__main__", "audiorestorer.training.fit",
-    "audiorestorer.training.enhancer.fit", "audiorestorer.workflow",
+    "audiorestorer.training.enhancer.fit", "audiorestorer.workflow", "audiorestorer.workflow_run",
 )  # fmt: skip
 PACKAGES = ("commands", "dsp", "formats", "intake", "metrics", "models", "report", "separators", "stages")
 # The `python` that the jobs of a run find: rules/client.py for one server. It imports next to nothing: 15 ms.
