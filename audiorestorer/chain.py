@@ -56,7 +56,7 @@ class ChainStage:
 CHAIN = (
     ChainStage("ingest", cost=Cost(68, channel=0.02), has_own_rule=True),
     # before declick, which takes the corners of clipped waves for clicks: what it mends there is no longer known to be clipped
-    ChainStage("declip", cost=Cost(150, channel=0.1)),
+    ChainStage("declip", cost=Cost(100, channel=0.11)),
     ChainStage("declick", cost=Cost(150, channel=0.02)),
     ChainStage("separate", section="separators", runs_network=True, has_own_rule=True),
     ChainStage(
