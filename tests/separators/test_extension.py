@@ -172,6 +172,12 @@ def test_noise_is_denoised_as_far_as_there_is_any(checkpoint: Path, monkeypatch:
     assert (repair(short, RATE).denoised == short).all()  # too short to tell
     low = narrow(noisy[0], limit_hz=3000)[None]  # the denoiser never learned such a band: it takes 8 dB at most
     assert np.allclose(repair(low, RATE).denoised, (0.4 + 0.6 * 0.5) * low)
+    # strong noise covers the speech above 4 kHz, and what the denoiser leaves of it gets more; weak noise does not
+    assert made.found[-1] == "a band of 4.0 kHz that the noise left" and made.enhanced is not None
+    added = made.enhanced - made.denoised
+    assert band_power(added, 4200, 8000) > 0 and band_power(added, 0, 3500) < 1e-4 * band_power(added, 4200, 8000)
+    weak = repair((voice(4.0) + 0.003 * noise)[None], RATE)
+    assert len(weak.found) == 1 and weak.found[0].startswith("noise ") and (weak.enhanced == weak.denoised).all()
     monkeypatch.setattr(
         module, "estimates", lambda loaded, recording: ({"vocals": 0.1 * block} for block in recording.open())
     )
