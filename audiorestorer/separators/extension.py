@@ -7,9 +7,9 @@
     out.enhanced, out.denoised, out.sample_rate
 
 In this order: dropouts are filled (`dsp.dropouts`), clipped samples made anew (`dsp.declipping`), noise is taken out by a denoiser of
-the registry as far as there is any, and a room's echoes with it (`dsp.rooms` finds them), and the band above the recording's own limit,
-or above what strong noise left of it, is made by the extension network (`models.extension`). The first three give `denoised`, all four
-`enhanced`. A step that finds nothing to do leaves the recording as it is, bit by bit.
+the registry as far as there is any, and a room's echoes with it (`dsp.rooms` finds them), and the band above the recording's own
+limit, or above what strong noise left of it, is made by the extension network (`models.extension`). The first three give `denoised`,
+all four `enhanced`. A step that finds nothing to do leaves the recording as it is, bit by bit.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The enhancer of kind `extension`: processor time per second of audio, for each fault of a recording.
 
-    python -m scripts.bench.bench_enhancer [--recording FILE] [--rates 16000 44100] [--denoiser RECORD]
+    python -m scripts.bench.bench_enhancer --recording FILE [--rates 16000 44100] [--denoiser RECORD]
 
 Clean speech is brought to each rate and degraded as `evaluate-enhancer` does it; `band_8khz` is left out, and so is the loading of the
-networks. What counts is the user's and the system's time of this process (all of its threads), the least of so many turns after one to
-warm up: other programs on the machine disturb it little. `--denoiser` is what `fetch-model deepfilternet3 RECORD` wrote; without one no
-noise is taken out. Prints Markdown.
+networks. What counts is the user's and the system's time of this process (all of its threads), the least of so many turns after one
+to warm up: other programs on the machine disturb it little. `--denoiser` is what `fetch-model deepfilternet3 RECORD` wrote; without
+one no noise is taken out. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -53,14 +53,18 @@ def cost(enhancer: RecordingEnhancer, given: Audio, rate: int, turns: int) -> tu
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recording", type=Path, required=True, help="clean speech with the whole band")
-    parser.add_argument("--rates", type=int, nargs="+", default=[16_000, 44_100], help="rates that it is brought to, Hz")
+    parser.add_argument(
+        "--rates", type=int, nargs="+", default=[16_000, 44_100], help="rates that it is brought to, Hz"
+    )
     parser.add_argument("--denoiser", type=Path, help="record of a denoiser, as fetch-model writes it")
     parser.add_argument("--turns", type=int, default=2, help="turns of each condition; the fastest counts")
     args = parser.parse_args()
     denoiser = ModelFiles.read(args.denoiser) if args.denoiser else None
     enhancer = enhancer_of(CHECKPOINT, EnhanceSettings(), "cpu", 1, denoiser)
     print(f"Measured on {hardware()}; {args.recording.name}.\n")
-    print("| condition | rate, kHz | core seconds per second of audio | found |\n| --- | ---: | ---: | --- |", flush=True)
+    print(
+        "| condition | rate, kHz | core seconds per second of audio | found |\n| --- | ---: | ---: | --- |", flush=True
+    )
     for rate in args.rates:
         speech = speech_at(args.recording, rate)
         for condition in MEASURED:
