@@ -73,7 +73,7 @@ class SpeechRepair(RecordingEnhancer):
     """The steps with a run's settings."""
 
     device = "cpu"
-    may_change_words = False  # what is made lies above the recording's own band
+    may_change_words = False  # what is made lies above the recording's own band, or above COVERED_HZ
 
     def __init__(
         self, config: extension.ExtensionConfig, network: extension.Network, settings: EnhanceSettings, denoiser: Loaded | None
