@@ -99,7 +99,7 @@ Precision = Annotated[
 
 class DeclipSettings(Settings):
     enabled: bool = Field(
-        False,
+        True,
         description="Whether this stage runs, before the separators: clipped samples are made anew; what is not clipped stays",
     )
 

@@ -38,10 +38,11 @@ def inputs(run: Workflow, name: str) -> list[str]:
 def test_each_stage_reads_what_the_one_before_it_made():
     both = {"denoise": {"enabled": True}, "postmask": {"enabled": True}}
     run = flow(separators=[{"name": name, "model": "pilot_sep_a"} for name in ("x", "y")], **both)
-    assert names(run) == ["fuse", "denoise", "postmask", "loudness"]
+    assert names(run) == ["declip", "fuse", "denoise", "postmask", "loudness"]
+    assert inputs(run, "declip") == ["ingest"]
     assert run.inputs_of(run.stage("fuse")) == [f"artifacts/manifests/separate/{name}/{{shard}}.jsonl" for name in "xy"]
-    assert [inputs(run, name) for name in names(run)[1:]] == [["fuse"], ["denoise"], ["postmask"]]
-    assert [path.split("/")[-2] for path in run.intermediates()] == ["x", "y", "fuse", "denoise", "postmask"]
+    assert [inputs(run, name) for name in names(run)[2:]] == [["fuse"], ["denoise"], ["postmask"]]
+    assert [path.split("/")[-2] for path in run.intermediates()] == ["declip", "x", "y", "fuse", "denoise", "postmask"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_each_stage_reads_what_the_one_before_it_made():
 def test_a_stage_that_is_off_is_left_out_and_the_report_says_so(values: dict[str, Any], off: str):
     on = {name: {"enabled": True} for name in ("denoise", "postmask", "enhance")}
     run = flow(**{name: {**on.get(name, {}), **values.get(name, {})} for name in on})
-    assert off not in names(run) and len(names(run)) == 4
+    assert off not in names(run) and len(names(run)) == 5
     assert f"artifacts/manifests/{off}/{{shard}}.jsonl" not in run.intermediates()
     after = [stage.name for stage in CHAIN][[stage.name for stage in CHAIN].index(off) + 1]
     assert off not in inputs(run, after)
