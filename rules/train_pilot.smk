@@ -6,10 +6,12 @@
 # The committed models in models/pilot/ came from these rules; they are not overwritten: compare, then copy from artifacts/trained/.
 
 PILOT_MODELS = ["pilot_sep_a", "pilot_sep_b", "pilot_denoiser"]
-FUSION_NETWORKS = ["pilot_fusion", "pilot_fusion_own"]
+FUSION_MODELS = ["pilot_fusion", "pilot_fusion_own"]
 EXTENSION = "pilot_extension"
 # a training that begins with the weights of another one
 BEGINNING = {"pilot_sep_a": "pilot_sep_a_middle", "pilot_sep_a_middle": "pilot_sep_a_begin"}
+FUSION_BEGINNING = {name: f"{name}_begin" for name in FUSION_MODELS}
+FUSION_NETWORKS = [*FUSION_MODELS, *FUSION_BEGINNING.values()]
 # what make_training_audio.py makes of each set of recordings
 TRAINING_MINUTES = {
     "separators": "--minutes-speech 200 --minutes-music 120 --seed 5 --minutes-prompts 240 --minutes-tracks 220 --minutes-sounds 30".split(),
@@ -22,7 +24,7 @@ FUSION_PARTS = 2  # jobs that make its examples
 rule train_pilot:
     input:
         expand(f"{ART}/trained/{{network}}.figures.json", network=PILOT_MODELS),
-        expand(f"{ART}/trained/{{network}}.safetensors", network=[*FUSION_NETWORKS, EXTENSION]),
+        expand(f"{ART}/trained/{{network}}.safetensors", network=[*FUSION_MODELS, EXTENSION]),
 
 
 # `recordings`: those that the separators heard, and for the fusion network others (scripts/audio/free_recordings.py).
@@ -167,6 +169,11 @@ rule train_pilot_fusion:
     input:
         parts=expand(f"{ART}/fusion_examples/{{{{network}}}}/{{part}}.done", part=range(FUSION_PARTS)),
         config=f"{EXPERIMENTS}/{{network}}.yaml",
+        initial=lambda wildcards: (
+            [f"{ART}/trained/{FUSION_BEGINNING[wildcards.network]}.safetensors"]
+            if wildcards.network in FUSION_BEGINNING
+            else []
+        ),
     output:
         model=protected(f"{ART}/trained/{{network}}.safetensors"),
         record=f"{ART}/trained/{{network}}.json",
@@ -182,10 +189,11 @@ rule train_pilot_fusion:
     params:
         folder=lambda wildcards, input: os.path.dirname(input.parts[0]),
         work=f"{ART}/runs",
+        changes=lambda wildcards, input: json.dumps({"initial": str(input.initial)} if input.initial else {}),
         code=code_digest("training.fusion"),
     shell:
         'sh "$AUDIORESTORER_PYTHON" -m audiorestorer train-fusion --config {input.config:q} --examples {params.folder:q}'
-        " --out {output.model:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
+        " --out {output.model:q} --changes {params.changes:q} --work {params.work:q} --threads {threads} 2>&1 | tee {log:q}"
 
 
 rule train_pilot_extension:
