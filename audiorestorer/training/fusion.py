@@ -48,6 +48,12 @@ class FusionSettings(RunSettings):
         description="Models of the registry whose estimates are fused, in this order",
     )
     examples: int = Field(2000, ge=2, le=10_000_000, description="Number of examples that are made")
+    initial_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the initial weights in the saved ones (Wortsman et al. 2022, Model soups); the rest is the training's",
+    )
     weight_decay: float = Field(1e-4, ge=0, le=10, description="Weight decay of AdamW")
     ema_decay: float = Field(
         0.99, ge=0, lt=1, description="Decay of the weights' moving average, which is what is saved"
@@ -204,6 +210,13 @@ def fit(
         return running.Parts(module, EpochData(examples, settings), [])
 
     def save(module: Any, card: dict[str, Any]) -> None:
-        save_checkpoint(out, module.average, card, settings.storage, settings.mean_share)
+        network = module.average
+        if begin is not None:
+            mixed = {
+                name: value.lerp(begin.state_dict()[name], settings.initial_share)
+                for name, value in network.state_dict().items()
+            }
+            network.load_state_dict(mixed)
+        save_checkpoint(out, network, card, settings.storage, settings.mean_share)
 
     return running.run(settings, inputs, build, save, out, work, threads, stop_after)

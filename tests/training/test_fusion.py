@@ -124,6 +124,20 @@ def test_a_second_training_begins_with_the_weights_of_the_first(tmp_path: Path) 
     assert fusion.load(second)[0].sources == ("a", "c")
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, atol=1e-7, rtol=0)
+    fit(
+        experiment(tmp_path, **{**begun, "learning_rate": 0.1}),
+        folder,
+        tmp_path / "3.safetensors",
+        tmp_path / "work",
+        1,
+    )
+    far = load_checkpoint(tmp_path / "3.safetensors").state_dict()
+    half = {**begun, "learning_rate": 0.1, "initial_share": 0.5}
+    fit(experiment(tmp_path, **half), folder, tmp_path / "4.safetensors", tmp_path / "work", 1)
+    between = load_checkpoint(tmp_path / "4.safetensors").state_dict()
+    for name, value in before.items():
+        torch.testing.assert_close(between[name], (value + far[name]) / 2, atol=1e-5, rtol=0)
+    assert max(float((far[name] - value).abs().max()) for name, value in before.items()) > 0.1
     wrong = {**begun, "network": {**NETWORK, "bands": 5}}, {**begun, "sources": ["a"]}
     for changes in wrong:
         with pytest.raises(AudioRestorerError, match="1.safetensors: a fusion network of another shape"):
