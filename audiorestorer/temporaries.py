@@ -26,7 +26,8 @@ LEFT_SEC = 86_400.0  # after which a file that no process of this machine wrote,
 
 def temporary_beside(path: Path) -> Path:
     """A hidden name in the same folder for a file that is being written; short, whatever the length of the final name."""
-    _sweep_once(str(path.parent), os.getpid())
+    if not any(part.startswith(SCRATCH) for part in path.parent.parts):  # a scratch folder is new
+        _sweep_once(str(path.parent), os.getpid())
     return path.with_name(f".{short_hash(path.name)}.{_numbers()}.{os.getpid()}.tmp")
 
 
@@ -38,7 +39,7 @@ def scratch_folder(folder: Path) -> Path:
     return folder / Path(made).name
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=32)  # folders that are left and come again are looked at again
 def _sweep_once(folder: str, process: int) -> None:
     """`process`: this one; a fork looks again."""
     sweep(Path(folder))

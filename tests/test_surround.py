@@ -71,6 +71,30 @@ def test_the_chosen_channels_are_restored_and_the_others_only_get_the_gain(
     assert suffix == ".m4a" or sf.info(done.path).subtype == "PCM_24"
 
 
+def test_channels_that_an_enhancer_gave_another_rate_get_the_others_at_it(tmp_path: Path) -> None:
+    """A tone at 16 kHz in every channel, the centre enhanced to 44.1 kHz: all six are at 44.1 kHz, and none moves by a sample."""
+    (tmp_path / "in").mkdir()
+    given, made = 16_000, 44_100
+    tones = [
+        np.stack([0.05 * (1 + place) * np.sin(2 * np.pi * 440 * np.arange(2 * rate) / rate) for place in range(6)])
+        for rate in (given, made)
+    ]
+    audio.write(tmp_path / "in/film.wav", tones[0].astype(np.float32), given, subtype="FLOAT")
+    config = Config(input=str(tmp_path / "in"), shards=1)
+    (row,) = ingest.run(tmp_path / "i.jsonl", config, 0, tmp_path / "store")
+    audio.write(tmp_path / "enhanced.wav", tones[1][2:3].astype(np.float32), made, subtype="FLOAT")
+    changes = {"path": str(tmp_path / "enhanced.wav"), "sha256": sha256_file(tmp_path / "enhanced.wav")}
+    write_manifest(tmp_path / "r.jsonl", [row.updated(**changes)])
+    stage.run(tmp_path / "r.jsonl", tmp_path / "l.jsonl", LoudnessSettings(true_peak_dbtp=0), Job(tmp_path / "store"))
+    (out,) = read_manifest(tmp_path / "l.jsonl")
+    assert out.ok, out.reason
+    written, rate = audio.read(out.path)
+    assert rate == made and written.shape == tones[1].shape
+    middle = slice(2000, -2000)
+    gain = written[2, middle].std() / tones[1][2, middle].std()
+    np.testing.assert_allclose(written[:, middle], gain * tones[1][:, middle], atol=2e-4)
+
+
 def test_wav_says_where_its_channels_stand(tmp_path: Path) -> None:
     audio.write(tmp_path / "x.wav", surround(), RATE, subtype="PCM_16")
     head = (tmp_path / "x.wav").read_bytes()[:60]

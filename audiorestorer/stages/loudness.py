@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -225,16 +225,23 @@ def _program(item: Item) -> Program:
     if item.whole is None:
         return Program(lambda: audio.blocks(path), audio.probe(path))
     whole, channels = item.whole, item.restored_channels or []
+    given, restored_as = audio.probe(whole), audio.probe(path)
+    info = replace(
+        given, sample_rate=restored_as.sample_rate, frames=restored_as.frames
+    )  # an enhancer may raise the rate
 
     def joined() -> Iterator[audio.Audio]:
         size = 1 << 16
+        others = audio.resample_blocks(audio.blocks(whole), given.sample_rate, info.sample_rate, given.channels)
         for block, restored in zip(
-            audio.rechunk(audio.blocks(whole), size), audio.rechunk(audio.blocks(path), size), strict=True
+            audio.rechunk(audio.fit_length(others, info.frames), size),
+            audio.rechunk(audio.blocks(path), size),
+            strict=True,
         ):
             block[channels] = restored
             yield block
 
-    return Program(joined, audio.probe(whole))
+    return Program(joined, info)
 
 
 def _tagged(target: Path, said: metadata.Metadata, level: Reading) -> str | None:
