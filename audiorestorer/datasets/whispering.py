@@ -11,6 +11,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from audiorestorer.dsp.stft import hann
+from audiorestorer.models.mask_arrays import overlap_added, spectrum
 
 FRAME_SEC = 0.025
 QUEFRENCY_SEC = 0.0018  # the envelope's finest ripple: below the period of any voice (555 Hz)
@@ -29,9 +30,7 @@ def whispered(rng: np.random.Generator, speech: NDArray[np.float32], sample_rate
     """
     hop = max(8, round(FRAME_SEC * sample_rate / 4))
     n_fft = 4 * hop
-    window = hann(n_fft)
-    spectrum = _frames(speech, n_fft, hop, window)
-    size = np.abs(spectrum)
+    size = np.abs(spectrum(speech[None], n_fft, hop)[0].T)
     loudest, power = float(size.max(initial=0.0)), float(np.square(speech, dtype=np.float64).sum())
     if loudest <= 0:
         return speech
@@ -40,17 +39,7 @@ def whispered(rng: np.random.Generator, speech: NDArray[np.float32], sample_rate
     cepstrum[:, keep : n_fft - keep + 1] = 0
     envelope = np.exp(scipy.fft.rfft(cepstrum, n_fft, axis=1).real)
     ratio = np.fft.rfftfreq(n_fft, 1 / sample_rate) / rng.uniform(*LOW_HZ)
-    noise = _frames(rng.standard_normal(len(speech)).astype(np.float32), n_fft, hop, window)
-    frames = scipy.fft.irfft(noise * envelope * (ratio**2 / (1 + ratio**2)), n_fft, axis=1) * window
-    out = np.zeros((len(frames) + 3, hop))
-    for part in range(4):
-        out[part : part + len(frames)] += frames[:, part * hop : (part + 1) * hop]
-    breath = out.reshape(-1)[n_fft // 2 : n_fft // 2 + len(speech)]
+    noise = spectrum(rng.standard_normal((1, len(speech))).astype(np.float32), n_fft, hop)[0].T
+    frames = scipy.fft.irfft(noise * envelope * (ratio**2 / (1 + ratio**2)), n_fft, axis=1) * hann(n_fft)
+    breath = overlap_added(frames[None], hop)[0, n_fft // 2 : n_fft // 2 + len(speech)]
     return np.asarray(breath * np.sqrt(power / max(float(np.square(breath).sum()), 1e-30)), np.float32)
-
-
-def _frames(signal: NDArray[np.float32], n_fft: int, hop: int, window: NDArray[np.float32]) -> NDArray[np.complex64]:
-    """STFT `[N, F]`: frame k is centred on sample k hop."""
-    padded = np.pad(signal, (n_fft // 2, n_fft // 2 + -len(signal) % hop))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-    return np.asarray(scipy.fft.rfft(frames * window, axis=1), np.complex64)

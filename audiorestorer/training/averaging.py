@@ -26,6 +26,11 @@ class AveragedModule(lightning.LightningModule):
         self.network = network
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
 
+    def begin_with(self, network: nn.Module) -> None:
+        """Take the weights of another network of this shape, before the first step."""
+        for own in (self.network, self.average):
+            own.load_state_dict(network.state_dict())
+
     def trained(self) -> list[nn.Parameter]:
         """The parameters that the optimiser moves."""
         return list(self.network.parameters())

@@ -50,8 +50,7 @@ def fit(
     def build(folder: runs.RunFolder) -> running.Parts:
         module = MaskModule(settings)
         if begin is not None:
-            module.network.load_state_dict(begin.state_dict())
-            module.average.load_state_dict(begin.state_dict())
+            module.begin_with(begin)
         watching: list[lightning.Callback] = [
             callbacks.DataAudit(folder.audit, mixer, settings.data_audit, settings.overfit_items),
             callbacks.AudioDebug(folder.debug, held_out, settings.audio_debug),

@@ -205,8 +205,7 @@ def fit(
     def build(_: runs.RunFolder) -> running.Parts:
         module = FusionModule(settings)
         if begin is not None:
-            module.network.load_state_dict(begin.state_dict())
-            module.average.load_state_dict(begin.state_dict())
+            module.begin_with(begin)
         return running.Parts(module, EpochData(examples, settings), [])
 
     def save(module: Any, card: dict[str, Any]) -> None:
