@@ -137,6 +137,7 @@ def copy_of_the_house(target: Path) -> Path:
 
 def half_written(path: Path) -> None:
     """What a job leaves that is killed as it writes a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # a run killed early has not come to it
     script = (
         "import os, signal, sys; from pathlib import Path; from audiorestorer.temporaries import temporary_beside\n"
         "temporary_beside(Path(sys.argv[1])).write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"

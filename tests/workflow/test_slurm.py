@@ -128,7 +128,7 @@ def files(workspace: Workspace, pattern: str) -> dict[str, bytes]:
 def test_the_result_equals_the_local_run_byte_for_byte(runs: Runs):
     assert len(runs.slurm.outputs()) == 2 and runs.slurm.outputs() == runs.local.outputs()
     manifests = files(runs.slurm, "manifests/**/*.jsonl")
-    assert len(manifests) == 10 and manifests == files(runs.local, "manifests/**/*.jsonl")
+    assert "manifests/publish/0.jsonl" in manifests and manifests == files(runs.local, "manifests/**/*.jsonl")
 
 
 def test_a_job_killed_by_its_time_limit_is_retried_with_more(runs: Runs):
